@@ -1,0 +1,46 @@
+"""One Case a model: what the conformance tests need to know of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+import zoo
+
+IMAGE_SHAPE = (8, 8, 1)
+LATENT_DIM = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    variables: int  # of the model with `options`, step and σ² included
+    endpoints: tuple[str, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        return "-".join([self.name, *(f"{k}={v}" for k, v in self.options.items())])
+
+    def create(self, **options: Any) -> Any:
+        return zoo.create(self.name, IMAGE_SHAPE, LATENT_DIM, **{**self.options, **options})
+
+    def create_with_sgd(self, **options: Any) -> Any:
+        """Compiled with plain SGD, which hides no factor in the gradients, as Adam would."""
+        model = self.create(**options)
+        model.compile(**{name: keras.optimizers.SGD(0.01) for name in model.optimizer_names})
+        return model
+
+
+VAE_ENDPOINTS = ("generate", "encode", "decode", "reconstruct")
+
+CASES = [
+    Case("vae", variables=14, endpoints=VAE_ENDPOINTS),
+    Case("vae", variables=16, endpoints=VAE_ENDPOINTS, options={"network": "mlp"}),
+    Case("vae", variables=14, endpoints=VAE_ENDPOINTS, options={"likelihood": "bernoulli"}),
+    Case("dcgan", variables=12, endpoints=("generate",)),
+    Case("dcgan", variables=19, endpoints=("generate",), options={"ema": 0.9, "n_critic": 5}),
+    Case("wgan_gp", variables=12, endpoints=("generate",)),
+]

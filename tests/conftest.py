@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.cases import CASES, IMAGE_SHAPE, Case
+
+REPLICAS = 3
+
+# Before TensorFlow makes its devices: three logical CPUs stand in for three GPUs.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * REPLICAS,
+)
+
+
+@pytest.fixture(params=CASES, ids=lambda case: case.id)
+def case(request: pytest.FixtureRequest) -> Case:
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    """60 grey images with structure: float32 in [0, 1]."""
+    rng = np.random.default_rng(0)
+    coarse = rng.random((60, 2, 2, IMAGE_SHAPE[2]))
+    zoom = (1, IMAGE_SHAPE[0] // 2, IMAGE_SHAPE[1] // 2, 1)
+    return np.kron(coarse, np.ones(zoom)).astype(np.float32)

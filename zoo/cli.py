@@ -1,0 +1,331 @@
+"""The `zoo` command. Heavy imports wait inside the commands: `zoo --help` answers at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from zoo import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+app = typer.Typer(
+    help="VAEs and GANs in Keras 3: train, evaluate, convert, export, verify.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+console = Console()
+
+Run = Annotated[Path, typer.Argument(help="A run folder, as `zoo train` and `zoo convert` make.")]
+Out = Annotated[Path, typer.Option(help="Where to write.")]
+Data = Annotated[
+    str | None,
+    typer.Option(help="A TFDS name, a folder of images or an .npz. Default: the run's own data."),
+]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
+
+
+@app.command("list")
+def list_command() -> None:
+    """Lists the models."""
+    table = Table("model", "family", "what it is")
+    for model in registry.describe_models():
+        table.add_row(model.name, model.family, model.summary)
+    console.print(table)
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Argument(help="A model of `zoo list`.")],
+    data: Annotated[
+        str, typer.Option(help="A TFDS name, a folder of images or an .npz.")
+    ] = "fashion_mnist_sample",
+    out: Annotated[Path | None, typer.Option(help="The run folder. Default: runs/MODEL.")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs in all.")] = 10,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images per update. Default: the paper's.")
+    ] = None,
+    latent_dim: Annotated[int, typer.Option(min=1, help="Latent dimensions.")] = 64,
+    network: Annotated[str, typer.Option(help="Architecture: conv or mlp.")] = "conv",
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="Resize to this many pixels a side.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="An option of the model, such as likelihood=bernoulli or ema=0.999."),
+    ] = None,
+    seed: Seed = 0,
+    *,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in --out to --epochs.")
+    ] = False,
+) -> None:
+    """Trains a model into a run folder. Ctrl-C saves; --resume continues."""
+    out = out or Path("runs") / model
+    started = (out / "config.json").exists()
+    if started and not resume:
+        raise FileExistsError(
+            f"{out} holds a run already. Add --resume to continue it, or choose another --out."
+        )
+    if resume and not started:
+        raise FileNotFoundError(f"{out} holds no run to resume. Train without --resume first.")
+    import keras
+
+    from zoo import data as zoo_data
+    from zoo.runs import load_run, read_config
+    from zoo.training.train import train as train_model
+
+    if resume:
+        config = read_config(out)
+        if config["model"] != model:
+            raise ValueError(f"{out} holds a {config['model']}, not a {model}.")
+        console.print(f"Resuming {out}: its model, data, batch size and seed stand.")
+        trained = load_run(out)
+        data, batch_size, seed = config["data"], config["batch_size"], config["seed"]
+    else:
+        keras.utils.set_random_seed(seed)
+        shape = zoo_data.image_shape(data) if image_size is None else None
+        shape = shape or (image_size, image_size, zoo_data.image_shape(data)[2])
+        options = {"network": network, "seed": seed, **_parse_options(option or [])}
+        trained = registry.create(model, shape, latent_dim, **options)
+        trained.compile()
+    finished = train_model(
+        trained,
+        data,
+        out,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        verbose="auto" if sys.stdout.isatty() else 2,
+    )
+    if not finished:
+        console.print(f"Stopped at step {int(trained.step)}; saved in {out}. Continue with:")
+        console.print(f"  zoo train {model} --out {out} --epochs {epochs} --resume", soft_wrap=True)
+        raise typer.Exit(130)
+    console.print(f"Trained {model} to {epochs} epochs: {out}")
+
+
+@app.command()
+def info(run: Run) -> None:
+    """Shows what a run folder holds."""
+    from zoo.files import read_json
+    from zoo.runs import read_config
+
+    table = Table("key", "value", title=str(run))
+    for key, value in read_config(run).items():
+        table.add_row(key, json.dumps(value))
+    for name in ("metrics.json", "history.json"):
+        if (run / name).exists():
+            found = read_json(run / name)
+            last = found[-1] if isinstance(found, list) else found.get("metrics", {})
+            for key, value in last.items():
+                table.add_row(f"{name.removesuffix('.json')}: {key}", _number(value))
+    console.print(table)
+
+
+@app.command()
+def sample(
+    run: Run,
+    out: Out = Path("samples.png"),
+    n: Annotated[int, typer.Option(min=1, help="Number of images.")] = 64,
+    seed: Seed = 0,
+) -> None:
+    """Draws images from a model: a PNG grid, or an .npy of float32 [n, h, w, c]."""
+    from zoo.runs import load_run
+
+    _write_images(out, load_run(run).generate(n, seed=seed))
+
+
+@app.command()
+def interpolate(
+    run: Run,
+    out: Out = Path("interpolation.png"),
+    rows: Annotated[int, typer.Option(min=1, help="Pairs of latents.")] = 6,
+    steps: Annotated[int, typer.Option(min=2, help="Images a row.")] = 10,
+    seed: Seed = 0,
+) -> None:
+    """Draws images along great circles between prior draws."""
+    import numpy as np
+
+    from zoo.runs import load_run
+    from zoo.training.model import slerp
+
+    model = load_run(run)
+    latents = model.sample_latents(2 * rows, seed)
+    path = slerp(latents[:rows], latents[rows:], np.linspace(0.0, 1.0, steps))
+    _write_images(out, model.generate_from(path.reshape(-1, model.latent_dim)), columns=steps)
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    data: Data = None,
+    split: Annotated[str, typer.Option(help="Split of the data.")] = "test",
+    samples: Annotated[
+        int | None, typer.Option(min=2, help="Images to generate. Default: as many as the split.")
+    ] = None,
+    extractor: Annotated[
+        str | None, typer.Option(help="Feature extractor. Default: the one made for the data.")
+    ] = None,
+    importance_samples: Annotated[
+        int, typer.Option(min=1, help="k of the importance-weighted bound.")
+    ] = 50,
+    seed: Seed = 0,
+) -> None:
+    """Measures a model on the test split, into metrics.json of its run folder."""
+    from zoo.evaluation import evaluate as evaluate_model
+    from zoo.files import write_json
+    from zoo.runs import load_run, read_config
+
+    results = evaluate_model(
+        load_run(run),
+        data or read_config(run)["data"],
+        split=split,
+        samples=samples,
+        extractor=extractor,
+        importance_samples=importance_samples,
+        seed=seed,
+    )
+    write_json(run / "metrics.json", results)
+    table = Table("metric", "value", title=f"{run} on {results['data']} ({split})")
+    for name, value in results["metrics"].items():
+        table.add_row(name, _number(value))
+    table.caption = (
+        f"{results['samples']} samples against {results['images']} images; "
+        f"features: {results['extractor']}; likelihoods in nats per image"
+    )
+    console.print(table)
+
+
+@app.command()
+def convert(
+    run: Run,
+    to: Annotated[str, typer.Option(help="The family to convert to: vae.")],
+    out: Out,
+    seed: Seed = 0,
+) -> None:
+    """Turns a GAN into a VAE with the same images, proven equal; its encoder then trains."""
+    if to != "vae":
+        raise ValueError(f"--to {to}: expected vae.")
+    import keras
+
+    from zoo.convert import gan_to_vae
+    from zoo.files import write_json
+    from zoo.runs import load_run, read_config, save_run
+
+    source, config = load_run(run), read_config(run)
+    if source.family != "gan":
+        raise ValueError(f"{run} holds a {config['model']}; expected a GAN.")
+    keras.utils.set_random_seed(seed)
+    vae, report = gan_to_vae(source, seed=seed)
+    vae.compile()
+    settings = {"batch_size": vae.default_batch_size, "seed": seed, "converted_from": str(run)}
+    save_run(vae, out, {"data": config["data"], "epochs": 0, **settings})
+    write_json(out / "conversion.json", report.to_dict())
+    console.print(report.table())
+    console.print(
+        f"Train its encoder with: zoo train vae --out {out} --epochs 3 --resume", soft_wrap=True
+    )
+
+
+@app.command()
+def export(
+    run: Run,
+    out: Out,
+    format: Annotated[str, typer.Option(help="saved_model or onnx.")] = "saved_model",  # noqa: A002
+    opset: Annotated[int, typer.Option(help="ONNX opset.")] = 18,
+) -> None:
+    """Writes a SavedModel in TF Serving's layout, or ONNX files."""
+    from export import export_model
+    from zoo.runs import load_run
+
+    options = {"opset": opset} if format == "onnx" else {}
+    written = export_model(load_run(run), out, format=format, run=str(run.resolve()), **options)
+    console.print(f"Exported {format}: {written}")
+
+
+@app.command()
+def verify(
+    path: Annotated[Path, typer.Argument(help="An export, as `zoo export` makes.")],
+    against: Annotated[
+        Path | None, typer.Option(help="The run folder. Default: the one it was exported from.")
+    ] = None,
+) -> None:
+    """Compares every exported function with the Keras model; exits 1 if one is out of tolerance."""
+    from export import read_export, verify as verify_export
+    from zoo.runs import load_run
+
+    run = against or read_export(path)["run"]
+    if run is None:
+        raise ValueError(f"{path} does not name the run it came from. Give it with --against.")
+    report = verify_export(path, load_run(run))
+    console.print(report.table())
+    if not report.passed:
+        console.print("[bold red]The export does not compute what the model computes.[/]")
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    out: Out = Path("report.html"),
+) -> None:
+    """Writes one HTML page: metrics, pictures, conversions and verified exports of the runs."""
+    from zoo.report import write_report
+
+    write_report(runs, out)
+    console.print(f"Report: {out}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line; errors that a user can mend are printed without a traceback."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors reach Python as exceptions
+    try:
+        app(args=arguments)
+    except (ValueError, TypeError, OSError) as error:
+        if os.environ.get("ZOO_TRACEBACK"):
+            raise
+        Console(stderr=True).print(f"[bold red]Error:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+def _parse_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """`name=value` pairs; values are JSON where they can be, else text."""
+    options = {}
+    for pair in pairs:
+        name, separator, text = pair.partition("=")
+        if not separator:
+            raise ValueError(f"--option {pair}: expected name=value.")
+        try:
+            options[name] = json.loads(text)
+        except json.JSONDecodeError:
+            options[name] = text
+    return options
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _write_images(out: Path, images: Any, columns: int | None = None) -> None:
+    if out.suffix == ".npy":
+        import numpy as np
+
+        from zoo.files import replacing
+
+        with replacing(out) as temporary:
+            np.save(temporary, images)
+    else:
+        from zoo.pictures import save_grid
+
+        save_grid(out, images, columns)
+    console.print(f"{len(images)} images: {out}")

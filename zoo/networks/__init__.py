@@ -1,0 +1,44 @@
+"""Architectures: each file is one, with an `encoder`, a `decoder`, a `generator`, a `discriminator`.
+
+- `encoder(image_shape, latent_dim)`: images in [0, 1] to (mean, log-variance), [batch, latent_dim].
+- `decoder(image_shape, latent_dim)`: latents to logits of images; the sigmoid is the likelihood's.
+- `generator(image_shape, latent_dim)`: latents to images in [0, 1].
+- `discriminator(image_shape, normalization=...)`: images in [0, 1] to logits [batch, 1].
+"""
+
+from __future__ import annotations
+
+import difflib
+import pkgutil
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+ROLES = ("encoder", "decoder", "generator", "discriminator")
+
+
+def list_networks() -> list[str]:
+    """Names of the architectures."""
+    return sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
+
+
+def build(architecture: str, role: str, *args: Any, **options: Any) -> Any:
+    """Builds one network.
+
+    Args:
+        architecture: One of `list_networks()`.
+        role: `"encoder"`, `"decoder"`, `"generator"` or `"discriminator"`.
+        *args: The role's positional arguments.
+        **options: The role's keyword arguments.
+
+    Returns:
+        A functional `keras.Model`.
+
+    Raises:
+        ValueError: If the architecture is unknown or cannot make the image size.
+    """
+    if architecture not in list_networks():
+        near = difflib.get_close_matches(architecture, list_networks()) or list_networks()
+        msg = f"Unknown network {architecture!r}. Did you mean {' or '.join(near)}?"
+        raise ValueError(msg)
+    return getattr(import_module(f"zoo.networks.{architecture}"), role)(*args, **options)

@@ -1,0 +1,182 @@
+"""Model names: one file in `zoo/vae/` or `zoo/gan/` is one model, named as the file.
+
+Nothing here imports a model, Keras or TensorFlow until a model is asked for, so that `zoo list`
+answers at once.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import pkgutil
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+FAMILIES = ("vae", "gan")
+Model = TypeVar("Model", bound=type)
+
+_classes: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is known of a model without importing it."""
+
+    name: str
+    family: str
+    summary: str  # first line of the file's docstring: what it is, and its paper
+
+
+def list_models(family: str | None = None) -> list[str]:
+    """Returns the names that `create` knows, VAEs before GANs.
+
+    Args:
+        family: `"vae"`, `"gan"` or None for both.
+
+    Raises:
+        ValueError: If there is no such family.
+    """
+    return [model.name for model in describe_models(family)]
+
+
+def describe_models(family: str | None = None) -> list[ModelInfo]:
+    """Returns what is known of each registered model, sorted by family and name.
+
+    Args:
+        family: `"vae"`, `"gan"` or None for both.
+
+    Raises:
+        ValueError: If there is no such family.
+    """
+    if family is not None and family not in FAMILIES:
+        msg = f"family={family!r}: expected one of {FAMILIES} or None."
+        raise ValueError(msg)
+    built_in = {
+        name: ModelInfo(name, folder, _summary(path)) for folder, name, path in _model_files()
+    }
+    added = {
+        name: ModelInfo(name, cls.family, (cls.__doc__ or "").partition("\n")[0])
+        for name, cls in _classes.items()
+        if name not in built_in
+    }
+    models = [*built_in.values(), *added.values()]
+    chosen = [model for model in models if family in (None, model.family)]
+    return sorted(chosen, key=lambda model: (FAMILIES.index(model.family), model.name))
+
+
+def register_model(name: str) -> Callable[[Model], Model]:
+    """Class decorator: makes a model known to `create` and to `keras.models.load_model`.
+
+    A model of the zoo is registered under its file's name; a model of yours under any free name.
+
+    Raises:
+        ValueError: If another class already has the name.
+    """
+
+    def register(cls: Model) -> Model:
+        import keras  # noqa: PLC0415  (registry must import without Keras)
+
+        known = _classes.get(name)
+        if known is not None and known.__qualname__ != cls.__qualname__:
+            msg = f"Model name {name!r} is taken by {known.__module__}.{known.__qualname__}."
+            raise ValueError(msg)
+        cls.model_name = name  # type: ignore[attr-defined]
+        _classes[name] = keras.saving.register_keras_serializable("zoo", name)(cls)
+        return cls
+
+    return register
+
+
+def create(name: str, image_shape: Sequence[int], latent_dim: int, **options: Any) -> Any:
+    """Builds an untrained model.
+
+    Args:
+        name: One of `list_models()`.
+        image_shape: (height, width, channels) of the images, which are float32 in [0, 1].
+        latent_dim: Number of latent dimensions.
+        **options: The model's own keyword arguments, as its class documents them.
+
+    Returns:
+        A `keras.Model`, ready to `compile()` and `fit`.
+
+    Raises:
+        ValueError: If the name is unknown (the nearest names are suggested), the model has no
+            such option, or an argument is out of its range.
+    """
+    if name not in _classes:
+        for family, known, _ in _model_files():
+            if known == name:
+                import_module(f"zoo.{family}.{name}")
+    if name not in _classes:
+        near = difflib.get_close_matches(name, list_models()) or list_models()
+        msg = f"Unknown model {name!r}. Did you mean {' or '.join(near)}?"
+        raise ValueError(msg)
+    return _classes[name](image_shape=tuple(image_shape), latent_dim=latent_dim, **options)
+
+
+def import_models() -> None:
+    """Imports every model, so that `keras.models.load_model` knows their classes."""
+    for family, name, _ in _model_files():
+        import_module(f"zoo.{family}.{name}")
+
+
+def _model_files() -> list[tuple[str, str, Path]]:
+    """(family, name, path) of each model file."""
+    root = Path(__file__).parent
+    return [
+        (family, module.name, root / family / f"{module.name}.py")
+        for family in FAMILIES
+        for module in pkgutil.iter_modules([str(root / family)])
+        if module.name != "base"
+    ]
+
+
+def _summary(path: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0]
+
+
+class _ImportModelsAfterKeras(MetaPathFinder):
+    """Imports the models right after Keras.
+
+    `import zoo` leaves Keras alone, yet after `import zoo, keras`, in either order,
+    `keras.models.load_model` must know the classes of the zoo.
+    """
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,  # noqa: ARG002  (the finder protocol's signature)
+        target: ModuleType | None = None,  # noqa: ARG002
+    ) -> ModuleSpec | None:
+        if fullname != "keras":
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec("keras")
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_import(module: ModuleType) -> None:
+                execute(module)
+                import_models()
+
+            spec.loader.exec_module = execute_and_import  # type: ignore[method-assign]
+        return spec
+
+
+def import_models_with_keras() -> None:
+    """Sees to it that wherever Keras is imported, now or later, the models are too."""
+    if "keras" in sys.modules:
+        import_models()
+    else:
+        sys.meta_path.insert(0, _ImportModelsAfterKeras())

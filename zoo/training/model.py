@@ -1,0 +1,285 @@
+"""The base of every model: noise, metrics, optimizers and sampling, safe under replicas."""
+
+from __future__ import annotations
+
+import secrets
+import zlib
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from zoo.training.replicas import all_reduce_sum, draw_for_replica
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+GENERATE_BATCH = 256
+
+
+class ZooModel(keras.Model):
+    """A generative image model with a standard normal prior over `latent_dim` dimensions.
+
+    Subclasses own the `train_step`; this class holds what they share. Noise is a pure function
+    of (`seed`, training step), drawn for the global batch: the same seed gives the same run,
+    replicas draw different rows, and a resumed run continues as if never interrupted.
+
+    Args:
+        image_shape: (height, width, channels) of float32 images in [0, 1].
+        latent_dim: Number of latent dimensions, at least 1.
+        seed: Seed of the training noise. Initial weights follow `keras.utils.set_random_seed`.
+        **kwargs: `name` and `dtype`, as of any Keras model.
+
+    Raises:
+        ValueError: If `image_shape` is not three positive integers or `latent_dim` < 1.
+    """
+
+    family: ClassVar[str]
+    model_name: ClassVar[str]
+    log_names: ClassVar[tuple[str, ...]]
+    optimizer_names: ClassVar[tuple[str, ...]]
+    default_batch_size: ClassVar[int] = 128
+    minibatches = 1  # minibatches a training batch is split into
+    prior = "standard_normal"
+
+    def __init__(
+        self, *, image_shape: Sequence[int], latent_dim: int, seed: int = 0, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.image_shape = tuple(int(size) for size in image_shape)
+        if len(self.image_shape) != 3 or min(self.image_shape) < 1:
+            msg = f"image_shape={tuple(image_shape)}: expected (height, width, channels), all ≥ 1."
+            raise ValueError(msg)
+        if latent_dim < 1:
+            msg = f"latent_dim={latent_dim}: expected at least 1."
+            raise ValueError(msg)
+        self.latent_dim = int(latent_dim)
+        self.seed = int(seed)
+        self.step = self.add_weight(
+            shape=(), dtype="int64", initializer="zeros", trainable=False, name="step"
+        )
+        self.log_means = {name: keras.metrics.Mean(name=name) for name in self.log_names}
+        self._generate = tf.function(
+            lambda latents: self.images_from_latents(latents),
+            input_signature=[tf.TensorSpec([None, self.latent_dim], tf.float32, name="latent")],
+        )
+
+    # What a subclass provides
+
+    def images_from_latents(self, latents: Any) -> Any:
+        """Images [batch, height, width, channels] in [0, 1] of latents [batch, latent_dim]."""
+        raise NotImplementedError
+
+    def variables_of(self, optimizer_name: str) -> list[Any]:
+        """Trainable variables that the named optimizer updates."""
+        raise NotImplementedError
+
+    # Sampling
+
+    def sample_latents(self, n: int, seed: int | None = None) -> np.ndarray:
+        """Draws from the prior.
+
+        Args:
+            n: Number of latents.
+            seed: The same seed gives the same latents; None draws anew each time.
+
+        Returns:
+            float32 [n, latent_dim].
+        """
+        if n < 1:
+            msg = f"n={n}: expected at least 1."
+            raise ValueError(msg)
+        seed = secrets.randbits(31) if seed is None else seed
+        draw = tf.random.stateless_normal([n, self.latent_dim], _seed(seed, "generate"))
+        return draw.numpy()
+
+    def generate(self, n: int, seed: int | None = None) -> np.ndarray:
+        """Draws images from the model.
+
+        Args:
+            n: Number of images.
+            seed: The same seed gives the same images; None draws anew each time.
+
+        Returns:
+            float32 [n, height, width, channels] in [0, 1].
+        """
+        return self.generate_from(self.sample_latents(n, seed))
+
+    def generate_from(self, latents: np.ndarray) -> np.ndarray:
+        """Images of given latents.
+
+        Args:
+            latents: float32 [n, latent_dim].
+
+        Returns:
+            float32 [n, height, width, channels] in [0, 1].
+        """
+        latents = np.asarray(latents, np.float32)
+        if latents.ndim != 2 or latents.shape[1] != self.latent_dim:
+            msg = f"latents of shape {latents.shape}: expected [n, {self.latent_dim}]."
+            raise ValueError(msg)
+        chunks = range(0, len(latents), GENERATE_BATCH)
+        return np.concatenate([self._generate(latents[i : i + GENERATE_BATCH]) for i in chunks])
+
+    # Training
+
+    def images_of(self, data: Any) -> Any:
+        """The images of what `fit` hands to a step: x of x, (x,) or (x, y).
+
+        Raises:
+            ValueError: If they are not floating point, or of another shape than `image_shape`.
+        """
+        images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        if not images.dtype.is_floating:
+            msg = f"Images are {images.dtype.name}; expected float32 in [0, 1]. Divide by 255."
+            raise ValueError(msg)
+        if not images.shape[1:].is_compatible_with(self.image_shape):
+            msg = (
+                f"Images have shape {tuple(images.shape[1:])}, but the model was created with "
+                f"image_shape={self.image_shape}."
+            )
+            raise ValueError(msg)
+        return images
+
+    def noise(
+        self, name: str, batch: Any, shape: Sequence[int], *, counter: Any = None, uniform: bool = False
+    ) -> Any:
+        """This replica's rows of the noise `name` at the current step.
+
+        Args:
+            name: What the noise is for; two names give independent noise.
+            batch: This replica's batch size, scalar int32.
+            shape: Shape of one example's noise.
+            counter: Takes the place of the training step; scalar integer.
+            uniform: Draw from U(0, 1) and not from N(0, 1).
+
+        Returns:
+            float32 [batch, *shape].
+        """
+        seed = tf.random.experimental.stateless_fold_in(
+            _seed(self.seed, name), self.step.value if counter is None else counter
+        )
+        draw = tf.random.stateless_uniform if uniform else tf.random.stateless_normal
+        return draw_for_replica(lambda n: draw([n, *shape], seed), batch)
+
+    @property
+    def examples_seen(self) -> Any:
+        """Examples logged since the metrics were last reset, scalar int64 tensor."""
+        return tf.cast(next(iter(self.log_means.values())).count.value, tf.int64)
+
+    def log(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Adds per-example values [batch] to the running means and returns these.
+
+        Logged values are means over the global batch, not over one replica's share.
+        """
+        sums = [tf.reduce_sum(tf.cast(value, tf.float32)) for value in values.values()]
+        counts = [tf.cast(tf.size(value), tf.float32) for value in values.values()]
+        sums, counts = tf.unstack(all_reduce_sum(tf.stack([tf.stack(sums), tf.stack(counts)])))
+        for i, name in enumerate(values):
+            self.log_means[name].update_state(sums[i] / tf.maximum(counts[i], 1.0), counts[i])
+        return {name: self.log_means[name].result() for name in values}
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The running means, reset at the start of every epoch and evaluation."""
+        return list(self.log_means.values())
+
+    # Saving: Keras restores custom `compile`s only through these two (both optimizers, with state)
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Configuration of the optimizers."""
+        if not self.compiled:
+            return {}
+        return {
+            name: keras.saving.serialize_keras_object(getattr(self, name))
+            for name in self.optimizer_names
+        }
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles with the optimizers of `get_compile_config`."""
+        self.compile(
+            **{name: keras.saving.deserialize_keras_object(config[name]) for name in config}
+        )
+
+    def keep_own(self, **networks: keras.Model | None) -> None:
+        """Notes which networks the user passed, for `get_config`."""
+        self._own_networks = [role for role, network in networks.items() if network is not None]
+
+    def own_networks(self) -> dict[str, Any]:
+        """Serialised networks that the user passed."""
+        return {
+            role: keras.saving.serialize_keras_object(getattr(self, role))
+            for role in self._own_networks
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> ZooModel:
+        """Builds the model of `get_config`."""
+        return cls(
+            **{
+                key: keras.saving.deserialize_keras_object(value)
+                if isinstance(value, dict) and "class_name" in value
+                else value
+                for key, value in config.items()
+            }
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        config = super().get_config()
+        return {
+            **{key: config[key] for key in ("name", "dtype") if key in config},
+            "image_shape": list(self.image_shape),
+            "latent_dim": self.latent_dim,
+            "seed": self.seed,
+        }
+
+
+def slerp(first: np.ndarray, second: np.ndarray, fractions: np.ndarray) -> np.ndarray:
+    """Spherical interpolation (arXiv 1609.04468), which keeps to the shell where latents live.
+
+    Args:
+        first: float32 [n, latent_dim].
+        second: float32 [n, latent_dim].
+        fractions: [steps] in [0, 1].
+
+    Returns:
+        float32 [n, steps, latent_dim].
+    """
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (first, second)]
+    angle = np.arccos(np.clip(np.sum(unit[0] * unit[1], axis=1), -1.0, 1.0))[:, None, None]
+    t = np.asarray(fractions)[None, :, None]
+    sine = np.sin(angle)
+    # Parallel latents, always so in one dimension, have no great circle: interpolate linearly.
+    straight = sine < 1e-4
+    sine = np.where(straight, 1.0, sine)
+    weight = np.where(straight, t, np.sin(t * angle) / sine)
+    rest = np.where(straight, 1.0 - t, np.sin((1.0 - t) * angle) / sine)
+    return (rest * first[:, None] + weight * second[:, None]).astype(np.float32)
+
+
+def check_network(network: Any, role: str, inputs: Sequence[int], outputs: Sequence[Sequence[int]]) -> None:
+    """Checks a network's shapes by running it on two zero examples.
+
+    Args:
+        network: The `keras.Model`.
+        role: Its name in the error.
+        inputs: Shape of one input example.
+        outputs: Shapes of one example of each output.
+
+    Raises:
+        ValueError: If an output is missing or of another shape.
+    """
+    found = network(tf.zeros([2, *inputs]))
+    found = list(found) if isinstance(found, (list, tuple)) else [found]
+    shapes = [tuple(tensor.shape[1:]) for tensor in found]
+    if shapes != [tuple(shape) for shape in outputs]:
+        msg = (
+            f"The {role} maps {tuple(inputs)} to {shapes}; expected {[tuple(s) for s in outputs]}."
+        )
+        raise ValueError(msg)
+
+
+def _seed(seed: int, name: str) -> Any:
+    return tf.constant([seed, zlib.crc32(name.encode()) ], tf.int64)

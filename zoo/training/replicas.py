@@ -1,0 +1,59 @@
+"""Arithmetic that gives N replicas the result of one device on the same global batch.
+
+Inside `Strategy.run` each replica sees its share of the batch. `optimizer.apply` SUMS gradients
+over replicas, and a Keras seed generator gives every replica the same numbers, so losses are
+divided by the global batch here and noise is drawn for the global batch and sliced.
+Without a strategy every function reduces to the plain computation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def all_reduce_sum(tensor: Any) -> Any:
+    """Sum of `tensor` over replicas, the same value on each."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return tensor
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, tensor)
+
+
+def replica_mean(values: Any) -> Any:
+    """This replica's share of the global mean of `values` [batch, ...]: the shares sum to it.
+
+    The gradient of the share, summed over replicas by `optimizer.apply`, is the gradient of the
+    global mean, uneven last batches included.
+    """
+    count = all_reduce_sum(tf.cast(tf.size(values), tf.float32))
+    return tf.reduce_sum(values) / tf.maximum(count, 1.0)
+
+
+def global_mean(values: Any) -> Any:
+    """Mean of `values` [batch, ...] over the global batch, the same on every replica."""
+    return all_reduce_sum(replica_mean(values))
+
+
+def draw_for_replica(draw: Callable[[Any], Any], batch: Any) -> Any:
+    """Rows of one global draw that belong to this replica.
+
+    Args:
+        draw: Maps a global batch size to noise [global batch, ...]; must give the same numbers
+            on every replica (a stateless generator does).
+        batch: This replica's batch size, scalar int32.
+
+    Returns:
+        Noise [batch, ...]; no two replicas share a row.
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return draw(batch)
+    replica = tf.cast(context.replica_id_in_sync_group, tf.int32)
+    counts = all_reduce_sum(tf.one_hot(replica, context.num_replicas_in_sync, dtype=tf.int32) * batch)
+    start = tf.reduce_sum(counts[:replica])
+    return draw(tf.reduce_sum(counts))[start : start + batch]
