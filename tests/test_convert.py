@@ -131,7 +131,7 @@ def test_the_encoder_trains_and_the_decoder_stays(images: np.ndarray) -> None:
     history = vae.fit(images, batch_size=20, epochs=10, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
     np.testing.assert_array_equal(vae.generate(4, seed=0), drawn)
-    assert any(np.abs(a - np.asarray(b)).max() > 0 for a, b in zip(encoder, vae.encoder.weights))
+    assert any(np.abs(a - np.asarray(b)).max() > 0 for a, b in zip(encoder, vae.encoder.weights, strict=True))
 
 
 def test_a_converted_vae_is_saved_whole(images: np.ndarray, tmp_path) -> None:

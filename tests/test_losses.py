@@ -1,4 +1,4 @@
-"""Losses against SciPy, scikit-learn and arithmetic done here, and penalties by finite differences."""
+"""Losses against SciPy, scikit-learn and hand arithmetic; penalties by finite differences."""
 
 from __future__ import annotations
 

@@ -93,8 +93,8 @@ def train(
         data, batch_size, seed = config["data"], config["batch_size"], config["seed"]
     else:
         keras.utils.set_random_seed(seed)
-        shape = zoo_data.image_shape(data) if image_size is None else None
-        shape = shape or (image_size, image_size, zoo_data.image_shape(data)[2])
+        height, width, channels = zoo_data.image_shape(data)
+        shape = (image_size or height, image_size or width, channels)
         options = {"network": network, "seed": seed, **_parse_options(option or [])}
         trained = registry.create(model, shape, latent_dim, **options)
         trained.compile()
@@ -261,7 +261,8 @@ def verify(
     ] = None,
 ) -> None:
     """Compares every exported function with the Keras model; exits 1 if one is out of tolerance."""
-    from export import read_export, verify as verify_export
+    from export import read_export
+    from export import verify as verify_export
     from zoo.runs import load_run
 
     run = against or read_export(path)["run"]

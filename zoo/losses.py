@@ -69,13 +69,11 @@ def kl_standard_normal(mean: Any, log_variance: Any) -> Any:
     Returns:
         float32 [batch], nats.
     """
-    return 0.5 * tf.reduce_sum(
-        tf.square(mean) + tf.exp(log_variance) - 1.0 - log_variance, axis=1
-    )
+    return 0.5 * tf.reduce_sum(tf.square(mean) + tf.exp(log_variance) - 1.0 - log_variance, axis=1)
 
 
 def normal_log_density(latents: Any, mean: Any, log_variance: Any) -> Any:
-    """log N(z; μ, diag σ²).
+    """Log N(z; μ, diag σ²).
 
     Args:
         latents: z, float32 [..., latent_dim].

@@ -39,7 +39,10 @@ def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
     canvas = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, 3), 255, np.uint8)
     pixels = np.round(np.clip(images, 0.0, 1.0) * 255.0).astype(np.uint8)
     for i, image in enumerate(pixels):
-        top, left = ((k * (size + GAP)) + GAP for k, size in zip(divmod(i, columns), (height, width), strict=True))
+        top, left = (
+            (k * (size + GAP)) + GAP
+            for k, size in zip(divmod(i, columns), (height, width), strict=True)
+        )
         canvas[top : top + height, left : left + width] = image
     return canvas
 

@@ -49,11 +49,13 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not (path / "config.json").exists():
-        msg = f"{path} is not a run folder (no config.json). `zoo train` and `zoo convert` make them."
+        msg = (
+            f"{path} is not a run folder (no config.json). `zoo train` and `zoo convert` make them."
+        )
         raise FileNotFoundError(msg)
     config = read_json(path / "config.json")
     if not isinstance(config, dict) or config.get("format") != FORMAT:
-        msg = f"{path / 'config.json'}: expected a run of format {FORMAT}. Was it made by another version?"
+        msg = f"{path}/config.json: expected a run of format {FORMAT}; another version made it?"
         raise ValueError(msg)
     return config
 

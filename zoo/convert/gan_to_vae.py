@@ -122,7 +122,6 @@ def _to_decoder(generator: keras.Model) -> tuple[keras.Model, list[TensorRow]]:
     output.set_weights([factor * weight for weight in output.get_weights()])
     return decoder, [
         _row(
-            layer,
             weight,
             generator.get_layer(layer.name),
             norm_of.get(layer.name),
@@ -133,7 +132,7 @@ def _to_decoder(generator: keras.Model) -> tuple[keras.Model, list[TensorRow]]:
     ]
 
 
-def _row(layer: Any, weight: Any, source: Any, norm: Any, factor: int) -> TensorRow:
+def _row(weight: Any, source: Any, norm: Any, factor: int) -> TensorRow:
     sources = [_path(w) for w in source.weights if w.name == weight.name]
     rules = []
     if norm is not None:
@@ -188,9 +187,7 @@ def _name(layer: Any) -> str:
 
 def _run(model: keras.Model, latents: np.ndarray) -> np.ndarray:
     chunks = range(0, len(latents), 256)
-    return np.concatenate(
-        [np.asarray(model(latents[i : i + 256], training=False)) for i in chunks]
-    )
+    return np.concatenate([np.asarray(model(latents[i : i + 256], training=False)) for i in chunks])
 
 
 def _path(weight: Any) -> str:

@@ -39,7 +39,7 @@ class LayerGraph:
         self.consumers: dict[Any, int] = {}
         self.calls: dict[Any, int] = {}
         # Keras offers no public view of one model's graph: a layer's own nodes span all models.
-        for nodes in model._nodes_by_depth.values():  # noqa: SLF001
+        for nodes in model._nodes_by_depth.values():
             for node in nodes:
                 parents = [parent.operation for parent in node.parent_nodes]
                 self.parents.setdefault(node.operation, []).extend(parents)
@@ -47,7 +47,7 @@ class LayerGraph:
                 for parent in parents:
                     self.consumers[parent] = self.consumers.get(parent, 0) + 1
         for tensor in model.outputs:
-            producer = tensor._keras_history.operation  # noqa: SLF001
+            producer = tensor._keras_history.operation
             self.consumers[producer] = self.consumers.get(producer, 0) + 1
 
     def only_parent(self, layer: Any) -> Any | None:

@@ -1,0 +1,1 @@
+"""The GAN family: one model a file."""

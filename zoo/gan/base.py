@@ -41,7 +41,7 @@ class BaseGAN(ZooModel):
     """
 
     family = "gan"
-    log_names = ("generator_loss", "discriminator_loss", "real_logit", "fake_logit")
+    log_names: tuple[str, ...] = ("generator_loss", "discriminator_loss", "real_logit", "fake_logit")
     optimizer_names = ("generator_optimizer", "discriminator_optimizer")
     normalization: ClassVar[str] = "batch"  # of the built-in discriminators
 
@@ -147,9 +147,7 @@ class BaseGAN(ZooModel):
                 d_loss = self.discriminator_optimizer.scale_loss(replica_mean(losses))
             self._apply(tape, "discriminator_optimizer", d_loss)
         with tf.GradientTape() as tape:
-            latents = self.noise(
-                "generator", tf.shape(logs["real_logit"])[0], [self.latent_dim]
-            )
+            latents = self.noise("generator", tf.shape(logs["real_logit"])[0], [self.latent_dim])
             fake_logits = self.discriminator(self.generator(latents, training=True), training=True)
             # The real logits of the last minibatch: a relativistic loss compares with them.
             logs["generator_loss"] = self.generator_loss(logs["real_logit"], fake_logits)

@@ -1,4 +1,4 @@
-"""Architectures: each file is one, with an `encoder`, a `decoder`, a `generator`, a `discriminator`.
+"""Architectures: each file is one, with four networks.
 
 - `encoder(image_shape, latent_dim)`: images in [0, 1] to (mean, log-variance), [batch, latent_dim].
 - `decoder(image_shape, latent_dim)`: latents to logits of images; the sigmoid is the likelihood's.

@@ -1,4 +1,4 @@
-"""DCGAN-style convolutions (arXiv 1511.06434, section 3): strides, no pooling, no dense hidden layer.
+"""DCGAN-style convolutions (arXiv 1511.06434, section 3): strides, no pooling.
 
 The image side is halved until it is 4 to 7 pixels, so sides need not be powers of two:
 28 → 14 → 7, 48 → 24 → 12 → 6. Channels double as the side halves, from 64 up to 512.

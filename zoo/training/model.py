@@ -37,7 +37,7 @@ class ZooModel(keras.Model):
 
     family: ClassVar[str]
     model_name: ClassVar[str]
-    log_names: ClassVar[tuple[str, ...]]
+    log_names: tuple[str, ...]
     optimizer_names: ClassVar[tuple[str, ...]]
     default_batch_size: ClassVar[int] = 128
     minibatches = 1  # minibatches a training batch is split into
@@ -61,7 +61,7 @@ class ZooModel(keras.Model):
         )
         self.log_means = {name: keras.metrics.Mean(name=name) for name in self.log_names}
         self._generate = tf.function(
-            lambda latents: self.images_from_latents(latents),
+            self.images_from_latents,
             input_signature=[tf.TensorSpec([None, self.latent_dim], tf.float32, name="latent")],
         )
 
@@ -143,7 +143,13 @@ class ZooModel(keras.Model):
         return images
 
     def noise(
-        self, name: str, batch: Any, shape: Sequence[int], *, counter: Any = None, uniform: bool = False
+        self,
+        name: str,
+        batch: Any,
+        shape: Sequence[int],
+        *,
+        counter: Any = None,
+        uniform: bool = False,
     ) -> Any:
         """This replica's rows of the noise `name` at the current step.
 
@@ -259,7 +265,9 @@ def slerp(first: np.ndarray, second: np.ndarray, fractions: np.ndarray) -> np.nd
     return (rest * first[:, None] + weight * second[:, None]).astype(np.float32)
 
 
-def check_network(network: Any, role: str, inputs: Sequence[int], outputs: Sequence[Sequence[int]]) -> None:
+def check_network(
+    network: Any, role: str, inputs: Sequence[int], outputs: Sequence[Sequence[int]]
+) -> None:
     """Checks a network's shapes by running it on two zero examples.
 
     Args:
@@ -282,4 +290,4 @@ def check_network(network: Any, role: str, inputs: Sequence[int], outputs: Seque
 
 
 def _seed(seed: int, name: str) -> Any:
-    return tf.constant([seed, zlib.crc32(name.encode()) ], tf.int64)
+    return tf.constant([seed, zlib.crc32(name.encode())], tf.int64)

@@ -54,6 +54,8 @@ def draw_for_replica(draw: Callable[[Any], Any], batch: Any) -> Any:
     if context is None or context.num_replicas_in_sync == 1:
         return draw(batch)
     replica = tf.cast(context.replica_id_in_sync_group, tf.int32)
-    counts = all_reduce_sum(tf.one_hot(replica, context.num_replicas_in_sync, dtype=tf.int32) * batch)
+    counts = all_reduce_sum(
+        tf.one_hot(replica, context.num_replicas_in_sync, dtype=tf.int32) * batch
+    )
     start = tf.reduce_sum(counts[:replica])
     return draw(tf.reduce_sum(counts))[start : start + batch]

@@ -8,6 +8,7 @@ A run folder holds:
     samples/          epoch_0001.png …
     reconstructions/  likewise, for VAEs
     logs/             TensorBoard
+    means.json        after Ctrl-C within an epoch: the metrics so far
 """
 
 from __future__ import annotations
@@ -74,12 +75,9 @@ def train(
     """
     out = Path(out)
     batch_size = batch_size or model.default_batch_size
-    options = {
-        "batch_size": batch_size * model.minibatches,
-        "image_shape": model.image_shape,
-        "seed": seed,
-    }
-    _, steps_per_epoch = data.training_stream(source, **options)
+    images = data.read(source, split="train", image_shape=model.image_shape)
+    options = {"batch_size": batch_size * model.minibatches, "seed": seed}
+    _, steps_per_epoch = data.training_stream(images, **options)
     settings = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
     name = str(source) if isinstance(source, (str, Path)) else "array"
     write_json(out / "config.json", {**describe(model), "data": name, **settings})
@@ -87,16 +85,19 @@ def train(
     with _stop_on_interrupt(model) as interrupted:
         while int(model.step) < epochs * steps_per_epoch and not interrupted:
             epoch, done = divmod(int(model.step), steps_per_epoch)
-            stream, _ = data.training_stream(source, start_step=int(model.step), **options)
+            stream, _ = data.training_stream(images, start_step=int(model.step), **options)
             model.fit(
                 stream,
                 initial_epoch=epoch,
                 epochs=epoch + 1 if done else epochs,
                 steps_per_epoch=steps_per_epoch - done,
-                callbacks=[_ContinueMeans(model, resume=done > 0), recorder, *callbacks],
+                callbacks=[_ContinueMeans(out), recorder, *callbacks],
+                shuffle=False,
                 verbose=verbose,
             )
     if interrupted:
+        if int(model.step) % steps_per_epoch:
+            _save_means(model, out)
         save(model, out)
     return not interrupted
 
@@ -150,18 +151,23 @@ class _Recorder(keras.callbacks.Callback):
         save(self.model, self.out)
 
 
-class _ContinueMeans(keras.callbacks.Callback):
-    """Carries the running means over into a resumed epoch: `fit` resets them at its start."""
+def _save_means(model: ZooModel, out: Path) -> None:
+    means = {name: [float(v) for v in mean.variables] for name, mean in model.log_means.items()}
+    write_json(out / "means.json", {"step": int(model.step), "means": means})
 
-    def __init__(self, model: ZooModel, *, resume: bool) -> None:
+
+class _ContinueMeans(keras.callbacks.Callback):
+    """Carries the running means over into a resumed epoch: Keras saves no metrics with a model."""
+
+    def __init__(self, out: Path) -> None:
         super().__init__()
-        means = list(model.log_means.values()) if resume else []
-        self.saved = [(v, v.numpy()) for mean in means for v in mean.variables]
+        self.path = out / "means.json"
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
-        for variable, value in self.saved:
-            variable.assign(value)
-        self.saved = []
+        if self.path.exists() and (saved := read_json(self.path))["step"] == int(self.model.step):
+            for name, mean in self.model.log_means.items():
+                for variable, value in zip(mean.variables, saved["means"][name], strict=True):
+                    variable.assign(value)
 
 
 @contextmanager

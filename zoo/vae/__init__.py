@@ -1,0 +1,1 @@
+"""The VAE family: one model a file."""

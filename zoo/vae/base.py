@@ -163,8 +163,8 @@ class BaseVAE(ZooModel):
         log_prior = losses.normal_log_density(latents, zeros, zeros)
         log_posterior = losses.normal_log_density(latents, mean, log_variance)
         log_likelihood = tf.map_fn(
-            lambda z: -self.reconstruction_loss(
-                images, self.decoder(z, training=False), training=False
+            lambda z: (
+                -self.reconstruction_loss(images, self.decoder(z, training=False), training=False)
             ),
             latents,
         )
@@ -177,7 +177,7 @@ class BaseVAE(ZooModel):
 
 def _check_logits(decoder: keras.Model) -> None:
     """A decoder that ends in a sigmoid would be squashed twice, and learn grey."""
-    last = decoder.layers[-1] if decoder.layers else None
+    last = decoder.layers[-1]
     activation = getattr(getattr(last, "activation", None), "__name__", "linear")
     if activation in ("sigmoid", "tanh") or "Sigmoid" in type(last).__name__:
         msg = (

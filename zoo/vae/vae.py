@@ -20,7 +20,7 @@ MIN_VARIANCE = 1e-6
 
 @register_model("vae")
 class VAE(BaseVAE):
-    """Variational autoencoder (arXiv 1312.6114) whose decoder variance is optimal (arXiv 2006.13202).
+    """Variational autoencoder (arXiv 1312.6114) with optimal decoder variance (arXiv 2006.13202).
 
     Args:
         likelihood: `"gaussian"`: p(x | z) = N(x; μ(z), σ²I), with the σ² that maximises the

@@ -1,0 +1,155 @@
+"""The run folder: resuming equals never stopping, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import zoo
+from tests.cases import Case
+from zoo.runs import load_run, read_config, save_run
+from zoo.training.train import train
+
+EPOCHS = 3
+BATCH = 10  # six steps an epoch; n_critic of them a step for WGAN-GP
+
+
+def _new(case: Case) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    model = case.create()
+    model.compile()
+    return model
+
+
+def _train(model: keras.Model, images: np.ndarray, out: Path, **options: Any) -> bool:
+    options = {"epochs": EPOCHS, "batch_size": BATCH // model.minibatches, "verbose": 0, **options}
+    return train(model, images, out, **options)
+
+
+def _state(model: keras.Model) -> dict[str, np.ndarray]:
+    optimizers = [getattr(model, name) for name in model.optimizer_names]
+    variables = [*model.variables, *(v for o in optimizers for v in o.variables)]
+    return {f"{i} {v.path}": np.asarray(v) for i, v in enumerate(variables)}
+
+
+class _Interrupt(keras.callbacks.Callback):
+    """Ctrl-C at a step."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.step = step
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        if int(self.model.step) == self.step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture
+def source(images: np.ndarray, tmp_path: Path) -> Path:
+    """An .npz, which a resumed process could read again."""
+    path = tmp_path / "images.npz"
+    np.savez(path, x_train=images, x_test=images[:10])
+    return path
+
+
+@pytest.mark.parametrize("step", [6, 8, 13])
+def test_resume_equals_never_stopping(case: Case, source: Path, tmp_path: Path, step: int) -> None:
+    """Weights, slots, averages, step and history, bitwise; steps 8 and 13 are within an epoch."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    straight = _new(case)
+    assert _train(straight, source, whole)
+    assert not _train(_new(case), source, parts, callbacks=[_Interrupt(step)])
+    stopped = load_run(parts)
+    assert int(stopped.step) == step
+    assert _train(stopped, source, parts)
+    assert json.loads((parts / "history.json").read_text()) == json.loads(
+        (whole / "history.json").read_text()
+    )
+    wanted, found = _state(straight), _state(load_run(parts))
+    assert len(wanted) == len(found)
+    for (name, a), b in zip(wanted.items(), found.values(), strict=True):
+        np.testing.assert_array_equal(b, a, err_msg=name)
+
+
+def test_run_folder(case: Case, source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    model = _new(case)
+    assert _train(model, source, out)
+    config = read_config(out)
+    assert config["model"] == case.name
+    assert config["data"] == str(source)
+    assert [entry["step"] for entry in json.loads((out / "history.json").read_text())] == [6, 12, 18]
+    assert len(list((out / "samples").glob("epoch_*.png"))) == EPOCHS
+    assert (out / "reconstructions").exists() == (model.family == "vae")
+    assert list((out / "logs").glob("events*"))
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+    np.testing.assert_array_equal(load_run(out).generate(3, seed=0), model.generate(3, seed=0))
+
+
+def test_more_epochs_later(case: Case, source: Path, tmp_path: Path) -> None:
+    model = _new(case)
+    _train(model, source, tmp_path / "run", epochs=1)
+    loaded = load_run(tmp_path / "run")
+    _train(loaded, source, tmp_path / "run", epochs=2)
+    assert int(loaded.step) == 12
+    assert len(json.loads((tmp_path / "run" / "history.json").read_text())) == 2
+
+
+def test_bad_run_folders(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="not a run folder"):
+        load_run(tmp_path / "nowhere")
+    model = _new(Case("vae", variables=0, endpoints=()))
+    save_run(model, tmp_path / "run", {"data": str(source), "epochs": 0})
+    with pytest.raises(FileExistsError, match="holds a run already"):
+        save_run(model, tmp_path / "run", {})
+    whole = (tmp_path / "run" / "model.keras").read_bytes()
+    (tmp_path / "run" / "model.keras").write_bytes(whole[:1000])
+    with pytest.raises(ValueError, match=r"model\.keras cannot be loaded"):
+        load_run(tmp_path / "run")
+    (tmp_path / "run" / "model.keras").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no model\.keras"):
+        load_run(tmp_path / "run")
+    (tmp_path / "run" / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="not valid JSON"):
+        read_config(tmp_path / "run")
+    (tmp_path / "run" / "config.json").write_text('{"format": 99}')
+    with pytest.raises(ValueError, match="format 1"):
+        read_config(tmp_path / "run")
+
+
+def test_a_crash_while_saving_keeps_the_last_state(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = _new(Case("vae", variables=0, endpoints=()))
+    _train(model, source, tmp_path / "run", epochs=1)
+    before = load_run(tmp_path / "run").generate(2, seed=0)
+
+    def fail(path: Path) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(model, "save", fail)
+    with pytest.raises(OSError, match="No space"):
+        _train(model, source, tmp_path / "run", epochs=2)
+    loaded = load_run(tmp_path / "run")
+    np.testing.assert_array_equal(loaded.generate(2, seed=0), before)
+    assert int(loaded.step) == 6
+    # the history has an entry that the model has not: resuming replaces it
+    _train(loaded, source, tmp_path / "run", epochs=2)
+    history = json.loads((tmp_path / "run" / "history.json").read_text())
+    assert [entry["epoch"] for entry in history] == [1, 2]
+
+
+def test_a_missing_source_leaves_no_run(tmp_path: Path) -> None:
+    model = zoo.create("vae", (8, 8, 1), 3)
+    model.compile()
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        train(model, tmp_path / "nowhere.npz", tmp_path / "run", epochs=1)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,160 @@
+"""Batches of float32 images, in an order that depends only on the seed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from zoo.data.sources import Images, read
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def load(
+    source: Any,
+    *,
+    split: str = "train",
+    batch_size: int | None = None,
+    image_shape: Sequence[int] | None = None,
+    labels: bool = False,
+    training: bool = False,
+    seed: int = 0,
+) -> tf.data.Dataset:
+    """A data set for `fit` and `evaluate`.
+
+    Args:
+        source: As for `zoo.data.read`.
+        split: Name of the split.
+        batch_size: Images a batch; None gives single images.
+        image_shape: (height, width, channels) to convert to; None keeps the source's.
+        labels: Yield (image, int32 label) and not image alone.
+        training: Shuffle anew each epoch, over the whole split, and drop the last partial batch.
+            Else the images come in order, all of them.
+        seed: Seed of the order.
+
+    Returns:
+        float32 [height, width, channels] or [batch, height, width, channels] in [0, 1].
+
+    Raises:
+        FileNotFoundError, ConnectionError, ValueError: As `zoo.data.read`; also if labels are asked
+            for and absent, or no batch can be filled.
+    """
+    images = _read(source, split, image_shape, labels=labels)
+    indices = tf.data.Dataset.range(len(images.pixels))
+    if training:
+        _check_batch(images, batch_size or 1)
+        indices = indices.shuffle(len(images.pixels), seed=seed)
+    if batch_size is not None:
+        indices = indices.batch(batch_size, drop_remainder=training)
+    return _gather(images, indices, labels=labels)
+
+
+def training_stream(
+    source: Any,
+    *,
+    batch_size: int,
+    image_shape: Sequence[int] | None = None,
+    labels: bool = False,
+    seed: int = 0,
+    start_step: int = 0,
+) -> tuple[tf.data.Dataset, int]:
+    """Endless training batches for `fit(stream, steps_per_epoch=...)`.
+
+    Batch t depends only on (source, seed, batch_size, t): a stream from `start_step` goes on
+    exactly as one from 0 would have.
+
+    Args:
+        source: As for `zoo.data.read`; the split `train` is read.
+        batch_size: Images a batch.
+        image_shape: (height, width, channels) to convert to; None keeps the source's.
+        labels: Yield (images, int32 labels).
+        seed: Epoch e is shuffled by (seed, e).
+        start_step: Number of the first batch.
+
+    Returns:
+        The stream, and the number of batches an epoch (the last partial one is dropped).
+
+    Raises:
+        FileNotFoundError, ConnectionError, ValueError: As `load`.
+    """
+    images = _read(source, "train", image_shape, labels=labels)
+    _check_batch(images, batch_size)
+    n = len(images.pixels)
+    steps_per_epoch = n // batch_size
+    epoch, done = divmod(start_step, steps_per_epoch)
+
+    def one_epoch(number: Any) -> tf.data.Dataset:
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(n, dtype=tf.int64), tf.stack([tf.constant(seed, tf.int64), number])
+        )
+        return tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=True)
+
+    epochs = tf.data.Dataset.range(epoch, np.iinfo(np.int64).max)
+    return _gather(images, epochs.flat_map(one_epoch).skip(done), labels=labels), steps_per_epoch
+
+
+def to_array(
+    source: Any,
+    *,
+    split: str,
+    limit: int | None = None,
+    image_shape: Sequence[int] | None = None,
+    labels: bool = False,
+) -> Any:
+    """A split as arrays.
+
+    Args:
+        source: As for `zoo.data.read`.
+        split: Name of the split.
+        limit: Take the first so many; None takes all.
+        image_shape: (height, width, channels) to convert to; None keeps the source's.
+        labels: Return (images, int32 labels [n]).
+
+    Returns:
+        float32 [n, height, width, channels] in [0, 1], with labels if asked for.
+
+    Raises:
+        FileNotFoundError, ConnectionError, ValueError: As `load`.
+    """
+    images = _read(source, split, image_shape, labels=labels)
+    pixels = images.pixels[:limit].astype(np.float32)
+    if images.pixels.dtype == np.uint8:
+        pixels /= np.float32(255.0)
+    return (pixels, images.labels[:limit]) if images.labels is not None and labels else pixels
+
+
+def _read(
+    source: Any, split: str, image_shape: Sequence[int] | None, *, labels: bool
+) -> Images:
+    images = read(source, split=split, image_shape=image_shape)
+    if labels and images.labels is None:
+        msg = f"{source if isinstance(source, str) else 'The source'} has no labels."
+        raise ValueError(msg)
+    return images
+
+
+def _check_batch(images: Images, batch_size: int) -> None:
+    if not 1 <= batch_size <= len(images.pixels):
+        msg = (
+            f"batch_size={batch_size}: expected 1 to {len(images.pixels)}, the images there are "
+            "(the last partial batch of an epoch is dropped)."
+        )
+        raise ValueError(msg)
+
+
+def _gather(images: Images, indices: tf.data.Dataset, *, labels: bool) -> tf.data.Dataset:
+    pixels = tf.constant(images.pixels)
+    scale = 255.0 if images.pixels.dtype == np.uint8 else 1.0
+    numbers = tf.constant(images.labels) if labels else None
+
+    def look_up(index: Any) -> Any:
+        image = tf.cast(tf.gather(pixels, index), tf.float32) / scale
+        return image if numbers is None else (image, tf.gather(numbers, index))
+
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    dataset = indices.map(look_up, num_parallel_calls=tf.data.AUTOTUNE)
+    return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)

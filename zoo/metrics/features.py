@@ -1,0 +1,170 @@
+"""Feature extractors: images to vectors in which distances mean something."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+CLASSIFIERS = Path(__file__).parent / "classifiers"
+BATCH = 500
+
+
+@dataclass(frozen=True)
+class FeatureExtractor:
+    """A named map from images to features.
+
+    Attributes:
+        name: Goes with every figure computed from it: figures of two extractors do not compare.
+        dim: Features an image.
+        image_shape: (height, width, channels) it takes; None takes any.
+        network: Maps float32 images in [0, 1] to float32 [batch, dim].
+        classify: Maps them to class probabilities [batch, classes], for classifiers.
+    """
+
+    name: str
+    dim: int
+    image_shape: tuple[int, int, int] | None
+    network: Callable[[Any], Any]
+    classify: Callable[[Any], Any] | None = None
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Features float32 [n, dim] of images [n, height, width, channels] in [0, 1].
+
+        Raises:
+            ValueError: If the images have another shape than the extractor takes.
+        """
+        return self._run(self.network, images)
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Class probabilities float32 [n, classes] of images.
+
+        Raises:
+            ValueError: If this is no classifier, or the images have another shape.
+        """
+        if self.classify is None:
+            msg = f"The extractor {self.name} has no classes."
+            raise ValueError(msg)
+        return self._run(self.classify, images)
+
+    def _run(self, network: Callable[[Any], Any], images: np.ndarray) -> np.ndarray:
+        images = np.asarray(images, np.float32)
+        if images.ndim != 4 or self.image_shape not in (None, images.shape[1:]):
+            msg = (
+                f"Images of shape {images.shape[1:]}: the extractor {self.name} takes "
+                f"{self.image_shape or '[n, height, width, channels]'}. Choose another extractor "
+                f"of {list_extractors()}."
+            )
+            raise ValueError(msg)
+        starts = range(0, len(images), BATCH)
+        return np.concatenate([np.asarray(network(images[i : i + BATCH])) for i in starts])
+
+
+def list_extractors() -> list[str]:
+    """Names that `load_extractor` knows."""
+    return sorted(_factories)
+
+
+def register_extractor(name: str, factory: Callable[[], FeatureExtractor]) -> None:
+    """Makes an extractor of yours known; `factory` is called when it is first used.
+
+    Raises:
+        ValueError: If the name is taken.
+    """
+    if name in _factories:
+        msg = f"The extractor name {name!r} is taken."
+        raise ValueError(msg)
+    _factories[name] = factory
+
+
+def load_extractor(name: str) -> FeatureExtractor:
+    """Loads an extractor.
+
+    Raises:
+        ValueError: If the name is unknown, or the extractor's weights are not those published.
+        ConnectionError: If its weights must be downloaded and cannot.
+    """
+    if name not in _factories:
+        near = difflib.get_close_matches(name, list_extractors()) or list_extractors()
+        msg = f"Unknown extractor {name!r}. Did you mean {' or '.join(near)}?"
+        raise ValueError(msg)
+    return _factories[name]()
+
+
+def classifier(image_shape: Sequence[int], classes: int) -> keras.Model:
+    """A small convolutional classifier with two outputs: features [batch, 64] and class logits.
+
+    The features are the hidden layer before its ReLU: smooth, and closer to Gaussian than after.
+    """
+    images = keras.Input(tuple(image_shape), name="image")
+    x = images
+    for i, (width, strides) in enumerate([(32, 1), (32, 2), (64, 1), (64, 2), (128, 1)]):
+        x = layers.Conv2D(width, 3, strides, padding="same", use_bias=False, name=f"conv_{i}")(x)
+        x = layers.BatchNormalization(name=f"batch_norm_{i}")(x)
+        x = layers.ReLU(name=f"relu_{i}")(x)
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    features = layers.Dense(64, name="features")(x)
+    x = layers.ReLU(name="relu")(features)
+    x = layers.Dropout(0.3, name="dropout")(x)
+    return keras.Model(images, [features, layers.Dense(classes, name="logits")(x)])
+
+
+def _fashion_mnist_classifier() -> FeatureExtractor:
+    """The classifier that `benchmarks/train_classifier.py` trained, inside this package."""
+    folder = CLASSIFIERS / "fashion_mnist"
+    card = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    weights = folder / "model.weights.h5"
+    found = hashlib.sha256(weights.read_bytes()).hexdigest()
+    if found != card["sha256"]:
+        msg = f"{weights} has sha256 {found}, but {card['sha256']} was published. Reinstall."
+        raise ValueError(msg)
+    network = classifier(card["image_shape"], card["classes"])
+    network.load_weights(weights)
+    run = tf.function(lambda x: network(x, training=False), reduce_retracing=True)
+    return FeatureExtractor(
+        name="fashion_mnist_classifier",
+        dim=64,
+        image_shape=tuple(card["image_shape"]),
+        network=lambda x: run(x)[0],
+        classify=lambda x: tf.nn.softmax(run(x)[1]),
+    )
+
+
+def _inception_v3() -> FeatureExtractor:
+    """Keras's ImageNet Inception v3, average-pooled, at 299 × 299.
+
+    Not the TF-Slim network of published FIDs: its figures compare among themselves only.
+    """
+    try:
+        network = keras.applications.InceptionV3(include_top=False, pooling="avg")
+    except Exception as error:  # Keras raises bare Exception where the download fails
+        msg = (
+            f"Inception's weights cannot be downloaded ({error}). Connect to the network, or name "
+            f"a local extractor of {[n for n in list_extractors() if n != 'inception_v3']}."
+        )
+        raise ConnectionError(msg) from error
+
+    @tf.function(reduce_retracing=True)
+    def run(images: Any) -> Any:
+        images = tf.image.grayscale_to_rgb(images) if images.shape[-1] == 1 else images
+        images = tf.image.resize(images, (299, 299), antialias=True)
+        return network(images * 2.0 - 1.0, training=False)
+
+    return FeatureExtractor("inception_v3", 2048, None, run)
+
+
+_factories: dict[str, Callable[[], FeatureExtractor]] = {
+    "fashion_mnist_classifier": _fashion_mnist_classifier,
+    "inception_v3": _inception_v3,
+}
