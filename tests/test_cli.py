@@ -100,9 +100,7 @@ def test_a_wrong_export_exits_with_1(gan: Path, tmp_path: Path, capsys) -> None:
 def test_errors_are_sentences(gan: Path, tmp_path: Path, capsys) -> None:
     assert "holds a run already" in _fails(capsys, "train", "dcgan", "--out", gan)
     assert "holds a dcgan" in _fails(capsys, "train", "vae", "--out", gan, "--resume")
-    assert "no run to resume" in _fails(
-        capsys, "train", "vae", "--out", tmp_path / "x", "--resume"
-    )
+    assert "no run to resume" in _fails(capsys, "train", "vae", "--out", tmp_path / "x", "--resume")
     assert "'vea'" in _fails(capsys, "train", "vea", "--out", tmp_path / "x")
     assert "not a run folder" in _fails(capsys, "info", tmp_path)
     assert "--option ema" in _fails(

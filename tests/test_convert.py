@@ -131,7 +131,8 @@ def test_the_encoder_trains_and_the_decoder_stays(images: np.ndarray) -> None:
     history = vae.fit(images, batch_size=20, epochs=10, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
     np.testing.assert_array_equal(vae.generate(4, seed=0), drawn)
-    assert any(np.abs(a - np.asarray(b)).max() > 0 for a, b in zip(encoder, vae.encoder.weights, strict=True))
+    moved = zip(encoder, vae.encoder.weights, strict=True)
+    assert any(np.abs(a - np.asarray(b)).max() > 0 for a, b in moved)
 
 
 def test_a_converted_vae_is_saved_whole(images: np.ndarray, tmp_path) -> None:
@@ -182,9 +183,12 @@ def _generator_ending_in(*stack: layers.Layer) -> keras.Model:
         (layers.Activation("sigmoid"),),
         (layers.Activation("tanh"), layers.Rescaling(0.5, 0.5)),
         (layers.Conv2D(1, 3, padding="same", activation="sigmoid"),),
-        (layers.Conv2DTranspose(1, 3, padding="same", activation="tanh"), layers.Rescaling(0.5, 0.5)),
+        (
+            layers.Conv2DTranspose(1, 3, padding="same", activation="tanh"),
+            layers.Rescaling(0.5, 0.5),
+        ),
     ],
-)  # fmt: skip
+)
 def test_generators_of_ones_own(stack: tuple[layers.Layer, ...]) -> None:
     stack = tuple(type(layer).from_config(layer.get_config()) for layer in stack)
     gan = zoo.create("dcgan", (8, 8, 1), 5, generator=_generator_ending_in(*stack))

@@ -85,7 +85,11 @@ def test_run_folder(case: Case, source: Path, tmp_path: Path) -> None:
     config = read_config(out)
     assert config["model"] == case.name
     assert config["data"] == str(source)
-    assert [entry["step"] for entry in json.loads((out / "history.json").read_text())] == [6, 12, 18]
+    assert [entry["step"] for entry in json.loads((out / "history.json").read_text())] == [
+        6,
+        12,
+        18,
+    ]
     assert len(list((out / "samples").glob("epoch_*.png"))) == EPOCHS
     assert (out / "reconstructions").exists() == (model.family == "vae")
     assert list((out / "logs").glob("events*"))

@@ -56,7 +56,11 @@ def foldable_pairs(model: keras.Model) -> list[tuple[Any, Any]]:
         rank = len(norm.input.shape)
         if isinstance(before, layers.Reshape) and norm.axis in (-1, rank - 1):
             before = graph.only_parent(before)
-        if before is None or type(before) not in LINEAR or before.activation is not keras.activations.linear:
+        if (
+            before is None
+            or type(before) not in LINEAR
+            or before.activation is not keras.activations.linear
+        ):
             continue
         if norm.axis in (-1, rank - 1) and getattr(before, "data_format", None) != "channels_first":
             pairs.append((before, norm))

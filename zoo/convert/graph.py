@@ -10,20 +10,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+def is_functional(model: keras.Model) -> bool:
+    """Whether the model's layers can be read and rewritten."""
+    built = isinstance(model, keras.Sequential) and model.built
+    return built or type(model).__name__ == "Functional"
+
+
 def as_functional(model: keras.Model, role: str) -> keras.Model:
     """The functional form of a functional or built sequential model.
 
     Raises:
         ValueError: If the model is neither: what a subclass computes cannot be read off its layers.
     """
-    if isinstance(model, keras.Sequential) and model.built:
-        return keras.Model(model.inputs, model.outputs, name=model.name)
-    if type(model).__name__ != "Functional":
+    if not is_functional(model):
         msg = (
             f"The {role} is a {type(model).__name__}; expected a functional or built sequential "
             "Keras model, whose layers can be rewritten."
         )
         raise ValueError(msg)
+    if isinstance(model, keras.Sequential):
+        return keras.Model(model.inputs, model.outputs, name=model.name)
     return model
 
 
@@ -94,4 +100,5 @@ def copy_model(
 
 def in_float64(model: keras.Model) -> keras.Model:
     """A copy that computes in float64: what the float32 model would give without rounding."""
-    return copy_model(model, lambda _, config: {**config, "dtype": "float64"})
+    functional = as_functional(model, "model")
+    return copy_model(functional, lambda _, config: {**config, "dtype": "float64"})

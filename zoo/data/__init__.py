@@ -1,6 +1,6 @@
 """From a source of images to batches of float32 NHWC in [0, 1].
 
-A source is a TFDS name (`"fashion_mnist"`), a folder of PNG and JPEG files, an `.npz` file or a NumPy
+A source is a TFDS name (`"fashion_mnist"`), a folder of PNG and JPEG files, an `.npz` file or an
 array. Decoded images are held in memory as bytes (Fashion-MNIST 47 MB, CelebA at 64 × 64 2.5 GB),
 so every epoch after the first costs no reading.
 """

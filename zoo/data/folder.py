@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 SPLITS = ("train", "test")
@@ -82,7 +85,9 @@ def _files(folder: Path, split: str) -> tuple[Path, list[Path]]:
             raise ValueError(msg)
         return folder / split, _image_files(folder / split)
     files = _image_files(folder)
-    ranked = sorted(files, key=lambda f: hashlib.sha256(str(f.relative_to(folder)).encode()).digest())
+    ranked = sorted(
+        files, key=lambda f: hashlib.sha256(str(f.relative_to(folder)).encode()).digest()
+    )
     held_out = set(ranked[: max(1, len(files) // 10)])
     chosen = [file for file in files if (file in held_out) == (split == "test")]
     if not chosen:

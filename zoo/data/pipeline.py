@@ -126,9 +126,7 @@ def to_array(
     return (pixels, images.labels[:limit]) if images.labels is not None and labels else pixels
 
 
-def _read(
-    source: Any, split: str, image_shape: Sequence[int] | None, *, labels: bool
-) -> Images:
+def _read(source: Any, split: str, image_shape: Sequence[int] | None, *, labels: bool) -> Images:
     images = read(source, split=split, image_shape=image_shape)
     if labels and images.labels is None:
         msg = f"{source if isinstance(source, str) else 'The source'} has no labels."

@@ -29,9 +29,7 @@ class Images:
     labels: np.ndarray | None
 
 
-def read(
-    source: Any, *, split: str = "train", image_shape: Sequence[int] | None = None
-) -> Images:
+def read(source: Any, *, split: str = "train", image_shape: Sequence[int] | None = None) -> Images:
     """Reads a split into memory.
 
     Args:
@@ -53,7 +51,10 @@ def read(
         ValueError: If the source is unknown, empty, corrupt (the file is named), of the wrong rank
             or dtype, holds NaN or values outside its range, or has no such split.
     """
-    shape = None if image_shape is None else tuple(int(size) for size in image_shape)
+    shape = None
+    if image_shape is not None:
+        height, width, channels = image_shape
+        shape = (int(height), int(width), int(channels))
     if isinstance(source, Images):
         images = source
     elif isinstance(source, np.ndarray):

@@ -23,10 +23,11 @@ MAX_BYTES = 8 << 30
 def read(name: str, split: str, shape: folder.Shape | None) -> tuple[np.ndarray, np.ndarray | None]:
     """Pixels uint8 [n, height, width, channels] in the data set's order, and labels int32 [n]."""
     builder = _builder(name)
-    source = shape or _feature_shape(builder)
-    if None in source:
+    height, width, channels = shape or _feature_shape(builder)
+    if height is None or width is None:
         msg = f"The images of {name} differ in size. Say which to resize to (--image-size)."
         raise ValueError(msg)
+    source = (height, width, channels)
     _prepare(builder)
     known = list(builder.info.splits)
     if split.partition("[")[0] not in known:
@@ -99,9 +100,11 @@ def _prepare(builder: Any) -> None:
     try:
         builder.download_and_prepare(download_config=config)
     except (OSError, tfds.download.DownloadError) as error:
-        hint = " or install Debian's package dataset-fashion-mnist" if builder.name == (
-            "fashion_mnist"
-        ) else ""
+        hint = (
+            " or install Debian's package dataset-fashion-mnist"
+            if builder.name == ("fashion_mnist")
+            else ""
+        )
         msg = (
             f"{builder.name} is not prepared in {builder.data_path.parent} and cannot be "
             f"downloaded ({type(error).__name__}: {error}). Connect to the network,{hint} copy a "

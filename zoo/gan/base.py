@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import keras
 import tensorflow as tf
 
 from zoo import networks
@@ -17,6 +16,8 @@ from zoo.training.replicas import replica_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import keras
 
 
 class BaseGAN(ZooModel):
@@ -41,7 +42,12 @@ class BaseGAN(ZooModel):
     """
 
     family = "gan"
-    log_names: tuple[str, ...] = ("generator_loss", "discriminator_loss", "real_logit", "fake_logit")
+    log_names: tuple[str, ...] = (
+        "generator_loss",
+        "discriminator_loss",
+        "real_logit",
+        "fake_logit",
+    )
     optimizer_names = ("generator_optimizer", "discriminator_optimizer")
     normalization: ClassVar[str] = "batch"  # of the built-in discriminators
 

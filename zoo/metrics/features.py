@@ -43,7 +43,8 @@ class FeatureExtractor:
         """Features float32 [n, dim] of images [n, height, width, channels] in [0, 1].
 
         Raises:
-            ValueError: If the images have another shape than the extractor takes.
+            ValueError: If the images have another shape than the extractor takes, there are none,
+                or they are not finite in [0, 1].
         """
         return self._run(self.network, images)
 
@@ -51,7 +52,7 @@ class FeatureExtractor:
         """Class probabilities float32 [n, classes] of images.
 
         Raises:
-            ValueError: If this is no classifier, or the images have another shape.
+            ValueError: If this is no classifier, or as for a call.
         """
         if self.classify is None:
             msg = f"The extractor {self.name} has no classes."
@@ -60,12 +61,21 @@ class FeatureExtractor:
 
     def _run(self, network: Callable[[Any], Any], images: np.ndarray) -> np.ndarray:
         images = np.asarray(images, np.float32)
-        if images.ndim != 4 or self.image_shape not in (None, images.shape[1:]):
+        if images.ndim != 4 or len(images) == 0:
+            msg = (
+                f"An array of shape {images.shape} holds no images [n, height, width, channels], "
+                "n ≥ 1."
+            )
+            raise ValueError(msg)
+        if self.image_shape not in (None, images.shape[1:]):
             msg = (
                 f"Images of shape {images.shape[1:]}: the extractor {self.name} takes "
-                f"{self.image_shape or '[n, height, width, channels]'}. Choose another extractor "
-                f"of {list_extractors()}."
+                f"{self.image_shape}. Choose another extractor of {list_extractors()}."
             )
+            raise ValueError(msg)
+        low, high = images.min(), images.max()
+        if not (low >= 0.0 and high <= 1.0):  # so is NaN found too
+            msg = f"Images must be finite and in [0, 1]; these reach from {low} to {high}."
             raise ValueError(msg)
         starts = range(0, len(images), BATCH)
         return np.concatenate([np.asarray(network(images[i : i + BATCH])) for i in starts])
@@ -106,18 +116,23 @@ def classifier(image_shape: Sequence[int], classes: int) -> keras.Model:
     """A small convolutional classifier with two outputs: features [batch, 64] and class logits.
 
     The features are the hidden layer before its ReLU: smooth, and closer to Gaussian than after.
+    All is float32, whatever the global policy: the figures of a model trained in half precision
+    must compare with others.
     """
-    images = keras.Input(tuple(image_shape), name="image")
+    float32 = {"dtype": "float32"}
+    images = keras.Input(tuple(image_shape), name="image", **float32)
     x = images
     for i, (width, strides) in enumerate([(32, 1), (32, 2), (64, 1), (64, 2), (128, 1)]):
-        x = layers.Conv2D(width, 3, strides, padding="same", use_bias=False, name=f"conv_{i}")(x)
-        x = layers.BatchNormalization(name=f"batch_norm_{i}")(x)
-        x = layers.ReLU(name=f"relu_{i}")(x)
-    x = layers.GlobalAveragePooling2D(name="pool")(x)
-    features = layers.Dense(64, name="features")(x)
-    x = layers.ReLU(name="relu")(features)
-    x = layers.Dropout(0.3, name="dropout")(x)
-    return keras.Model(images, [features, layers.Dense(classes, name="logits")(x)])
+        x = layers.Conv2D(
+            width, 3, strides, padding="same", use_bias=False, name=f"conv_{i}", **float32
+        )(x)
+        x = layers.BatchNormalization(name=f"batch_norm_{i}", **float32)(x)
+        x = layers.ReLU(name=f"relu_{i}", **float32)(x)
+    x = layers.GlobalAveragePooling2D(name="pool", **float32)(x)
+    features = layers.Dense(64, name="features", **float32)(x)
+    x = layers.ReLU(name="relu", **float32)(features)
+    x = layers.Dropout(0.3, name="dropout", **float32)(x)
+    return keras.Model(images, [features, layers.Dense(classes, name="logits", **float32)(x)])
 
 
 def _fashion_mnist_classifier() -> FeatureExtractor:
@@ -142,7 +157,7 @@ def _fashion_mnist_classifier() -> FeatureExtractor:
 
 
 def _inception_v3() -> FeatureExtractor:
-    """Keras's ImageNet Inception v3, average-pooled, at 299 × 299.
+    """Keras's ImageNet Inception v3, average-pooled, at 299 × 299; grey images as equal channels.
 
     Not the TF-Slim network of published FIDs: its figures compare among themselves only.
     """
@@ -155,13 +170,18 @@ def _inception_v3() -> FeatureExtractor:
         )
         raise ConnectionError(msg) from error
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)])
     def run(images: Any) -> Any:
-        images = tf.image.grayscale_to_rgb(images) if images.shape[-1] == 1 else images
         images = tf.image.resize(images, (299, 299), antialias=True)
         return network(images * 2.0 - 1.0, training=False)
 
-    return FeatureExtractor("inception_v3", 2048, None, run)
+    def run_in_colour(images: np.ndarray) -> Any:
+        if images.shape[-1] not in (1, 3):
+            msg = f"Images of {images.shape[-1]} channels: the extractor inception_v3 takes 1 or 3."
+            raise ValueError(msg)
+        return run(np.broadcast_to(images, (*images.shape[:-1], 3)))
+
+    return FeatureExtractor("inception_v3", 2048, None, run_in_colour)
 
 
 _factories: dict[str, Callable[[], FeatureExtractor]] = {

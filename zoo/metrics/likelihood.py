@@ -7,7 +7,7 @@ import scipy.special
 
 
 def iwae_bound(log_weights: np.ndarray) -> np.ndarray:
-    """log (1/k) Σᵢ wᵢ, a lower bound on log p(x) that tightens with k (arXiv 1509.00519, eq. 8).
+    """Log of (1/k) Σᵢ wᵢ: a lower bound on log p(x) that tightens with k (1509.00519, eq. 8).
 
     Args:
         log_weights: log p(x, z) − log q(z | x), float [k, batch], nats.
@@ -16,11 +16,14 @@ def iwae_bound(log_weights: np.ndarray) -> np.ndarray:
         float64 [batch], nats.
 
     Raises:
-        ValueError: If `log_weights` is not [k, batch].
+        ValueError: If `log_weights` is not [k, batch] with k ≥ 1, or holds NaN.
     """
     log_weights = np.asarray(log_weights, np.float64)
-    if log_weights.ndim != 2:
-        msg = f"log_weights has shape {log_weights.shape}; expected [k, batch]."
+    if log_weights.ndim != 2 or len(log_weights) == 0:
+        msg = f"log_weights has shape {log_weights.shape}; expected [k, batch] with k ≥ 1."
+        raise ValueError(msg)
+    if np.isnan(log_weights).any():  # −inf is the weight of an impossible sample
+        msg = f"log_weights holds {int(np.isnan(log_weights).sum())} NaN. Has the model diverged?"
         raise ValueError(msg)
     return scipy.special.logsumexp(log_weights, axis=0) - np.log(len(log_weights))
 
@@ -54,10 +57,13 @@ def active_units(means: np.ndarray, threshold: float = 0.01) -> int:
         Their number.
 
     Raises:
-        ValueError: If `means` is not [n, latent_dim].
+        ValueError: If `means` is not [n, latent_dim] with n ≥ 1, or not finite.
     """
     means = np.asarray(means, np.float64)
-    if means.ndim != 2:
-        msg = f"means has shape {means.shape}; expected [n, latent_dim]."
+    if means.ndim != 2 or len(means) == 0:
+        msg = f"means has shape {means.shape}; expected [n, latent_dim] with n ≥ 1."
+        raise ValueError(msg)
+    if not np.isfinite(means).all():  # a variance of NaN would count as inactive
+        msg = f"means holds {int(np.sum(~np.isfinite(means)))} NaN or infinite values."
         raise ValueError(msg)
     return int(np.sum(np.var(means, axis=0) > threshold))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from zoo.metrics.distances import check_features
 
@@ -26,14 +27,24 @@ def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = 3) -> tuple[fl
         (share of fakes within a real sample's ball, share of reals within a fake's), in [0, 1].
 
     Raises:
-        ValueError: If the features have the wrong rank, differ in d, are too few or not finite.
+        ValueError: If the features have the wrong rank, differ in d, are too few or not finite, or
+            k < 1.
     """
-    real, fake = check_features(real, fake, at_least=k + 1)
-    return _covered(fake, real, k), _covered(real, fake, k)
+    real, fake = _check(real, fake, k)
+    real_radii, fake_radii = _squared_radii(real, k), _squared_radii(fake, k)
+    precise = 0
+    recalled = np.zeros(len(real), bool)
+    for start, distances in _squared_distances(fake, real):
+        precise += int((distances <= real_radii).any(axis=1).sum())
+        recalled |= (distances <= fake_radii[start : start + CHUNK, None]).any(axis=0)
+    return precise / len(fake), float(recalled.mean())
 
 
 def density_coverage(real: np.ndarray, fake: np.ndarray, k: int = 5) -> tuple[float, float]:
     """Density and coverage (arXiv 2002.09797, eq. 3 and 4).
+
+    The balls are open, as in the authors' code, so a set compared with itself has density 1;
+    those of precision and recall are closed, as in their equation.
 
     Args:
         real: float [n, d], n > k.
@@ -45,37 +56,39 @@ def density_coverage(real: np.ndarray, fake: np.ndarray, k: int = 5) -> tuple[fl
         not bounded by 1; share of real balls that hold a fake, in [0, 1]).
 
     Raises:
-        ValueError: If the features have the wrong rank, differ in d, are too few or not finite.
+        ValueError: If the features have the wrong rank, differ in d, are too few or not finite, or
+            k < 1.
     """
-    real, fake = check_features(real, fake, at_least=k + 1)
+    real, fake = _check(real, fake, k)
     radii = _squared_radii(real, k)
     inside = 0
     covered = np.zeros(len(real), bool)
-    for distances in _squared_distances(fake, real):
-        within = distances <= radii
+    for _, distances in _squared_distances(fake, real):
+        within = distances < radii
         inside += int(within.sum())
         covered |= within.any(axis=0)
     return inside / (k * len(fake)), float(covered.mean())
 
 
-def _covered(points: np.ndarray, manifold: np.ndarray, k: int) -> float:
-    """Share of `points` within a ball of `manifold`."""
-    radii = _squared_radii(manifold, k)
-    hits = [(d <= radii).any(axis=1) for d in _squared_distances(points, manifold)]
-    return float(np.concatenate(hits).mean())
+def _check(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    if k < 1:
+        msg = f"k={k}: expected a number of neighbours, at least 1."
+        raise ValueError(msg)
+    return check_features(real, fake, at_least=k + 1)
 
 
 def _squared_radii(features: np.ndarray, k: int) -> np.ndarray:
     """Squared distance of each to its k-th neighbour; itself, at distance 0, is not one."""
     return np.concatenate(
-        [np.partition(d, k, axis=1)[:, k] for d in _squared_distances(features, features)]
+        [np.partition(d, k, axis=1)[:, k] for _, d in _squared_distances(features, features)]
     )
 
 
-def _squared_distances(a: np.ndarray, b: np.ndarray) -> Iterator[np.ndarray]:
-    """Squared distances of chunks of `a` to all of `b`; float64, so cancellation is harmless."""
-    norms = np.sum(b * b, axis=1)
+def _squared_distances(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """(start, squared distances of a chunk of `a` from `start` on to all of `b`).
+
+    From differences, not from ‖a‖² + ‖b‖² − 2 a·b: equal points are at distance 0 exactly, and a
+    pair has one distance in either order, so points on a ball's surface fall to the right side.
+    """
     for start in range(0, len(a), CHUNK):
-        rows = a[start : start + CHUNK]
-        squared = np.sum(rows * rows, axis=1)[:, None] + norms - 2.0 * (rows @ b.T)
-        yield np.maximum(squared, 0.0)
+        yield start, cdist(a[start : start + CHUNK], b, "sqeuclidean")

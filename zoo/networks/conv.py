@@ -67,12 +67,14 @@ def discriminator(image_shape: Sequence[int], normalization: str = "batch") -> k
         msg = f"normalization={normalization!r}: expected 'batch' or 'none'."
         raise ValueError(msg)
     images = keras.Input(image_shape, name="image")
+    # 0.02 relies on BatchNorm to restore the scale; without it, signals need He's.
+    init = _normal() if normalization == "batch" else "he_normal"
     x = layers.Rescaling(2.0, -1.0, name="to_signed_range")(images)
     for i in range(_stages(image_shape)):
         batch_norm = normalization == "batch" and i > 0
         x = layers.Conv2D(
             _width(i), 4, strides=2, padding="same", use_bias=not batch_norm,
-            kernel_initializer=_normal(), name=f"conv_{i}",
+            kernel_initializer=init, name=f"conv_{i}",
         )(x)  # fmt: skip
         if batch_norm:
             x = _batch_norm(f"batch_norm_{i}")(x)

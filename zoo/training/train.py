@@ -13,6 +13,7 @@ A run folder holds:
 
 from __future__ import annotations
 
+import functools
 import signal
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -76,8 +77,10 @@ def train(
     out = Path(out)
     batch_size = batch_size or model.default_batch_size
     images = data.read(source, split="train", image_shape=model.image_shape)
-    options = {"batch_size": batch_size * model.minibatches, "seed": seed}
-    _, steps_per_epoch = data.training_stream(images, **options)
+    stream_of = functools.partial(
+        data.training_stream, images, batch_size=batch_size * model.minibatches, seed=seed
+    )
+    _, steps_per_epoch = stream_of()
     settings = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
     name = str(source) if isinstance(source, (str, Path)) else "array"
     write_json(out / "config.json", {**describe(model), "data": name, **settings})
@@ -85,7 +88,7 @@ def train(
     with _stop_on_interrupt(model) as interrupted:
         while int(model.step) < epochs * steps_per_epoch and not interrupted:
             epoch, done = divmod(int(model.step), steps_per_epoch)
-            stream, _ = data.training_stream(images, start_step=int(model.step), **options)
+            stream, _ = stream_of(start_step=int(model.step))
             model.fit(
                 stream,
                 initial_epoch=epoch,

@@ -1,0 +1,119 @@
+"""The README's figures: each model for 10 epochs on the full Fashion-MNIST, then the walk.
+
+    python benchmarks/fashion_mnist.py
+
+Resumable: what a run folder holds already is not done again. Writes the table between the markers
+of README.md, and the sample grids beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from zoo.files import read_json, write_json
+from zoo.report import metrics_rows
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+START, END = "<!-- fashion_mnist figures -->", "<!-- end of figures -->"
+RUNS = {
+    "vae": ["vae"],
+    "dcgan": ["dcgan", "--option", "ema=0.999"],
+    "wgan_gp": ["wgan_gp", "--option", "ema=0.999", "--batch-size", "32"],
+}
+
+
+def main() -> None:
+    """Trains, evaluates and converts; then writes tables and pictures."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "fashion_mnist")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--converted-epochs", type=int, default=5)
+    args = parser.parse_args()
+    for name, arguments in RUNS.items():
+        train(args.out / name, arguments, args.epochs)
+    converted = args.out / "dcgan_to_vae"
+    if not (converted / "config.json").exists():
+        zoo("convert", args.out / "dcgan", "--to", "vae", "--out", converted)
+    train(converted, ["vae"], args.converted_epochs)
+    folders = [args.out / name for name in (*RUNS, "dcgan_to_vae")]
+    for folder in folders:
+        if not (folder / "metrics.json").exists():
+            zoo("evaluate", folder)
+    publish(folders)
+
+
+def train(out: Path, arguments: list[str], epochs: int) -> None:
+    """Trains to `epochs`, noting the time it took on this machine."""
+    history = out / "history.json"
+    if history.exists() and len(read_json(history)) >= epochs:
+        return
+    resume = ["--resume"] if (out / "config.json").exists() else ["--data", "fashion_mnist"]
+    begun = time.time()
+    zoo("train", *arguments, "--out", out, "--epochs", epochs, *resume)
+    write_json(out / "machine.json", {
+        "seconds": round(time.time() - begun),
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "resumed": "--resume" in resume and out.name != "dcgan_to_vae",
+    })  # fmt: skip
+
+
+def publish(folders: list[Path]) -> None:
+    """Copies metrics and pictures to `results`, and the table into README.md."""
+    RESULTS.mkdir(exist_ok=True)
+    for folder in folders:
+        samples = sorted((folder / "samples").glob("*.png"))[-1]
+        shutil.copy(samples, RESULTS / f"{folder.name}_samples.png")
+        for name in ("config", "metrics", "machine"):
+            shutil.copy(folder / f"{name}.json", RESULTS / f"{folder.name}_{name}.json")
+    pictures = sorted((folders[0] / "reconstructions").glob("*.png"))[-1]
+    shutil.copy(pictures, RESULTS / "vae_reconstructions.png")
+    header, rows = metrics_rows(folders)
+    table = [header, ["---"] * len(header), *rows]
+    lines = ["| " + " | ".join(cells) + " |" for cells in table]
+    times = [
+        f"{f.name} {m['seconds'] / 60:.0f} min{' (resumed part)' if m['resumed'] else ''}"
+        for f in folders
+        for m in [read_json(f / "machine.json")]
+    ]
+    machine = read_json(folders[0] / "machine.json")
+    lines += [
+        "",
+        f"Seed 0, {machine['cores']} cores of {machine['processor']}: {', '.join(times)}.",
+    ]
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    before, rest = text.split(START)
+    after = rest.split(END)[1]
+    readme.write_text(
+        f"{before}{START}\n\n" + "\n".join(lines) + f"\n\n{END}{after}", encoding="utf-8"
+    )
+
+
+def zoo(*arguments: object) -> None:
+    """Runs a `zoo` command."""
+    command = [sys.executable, "-m", "zoo", *map(str, arguments)]
+    print("$ zoo", *map(str, arguments), flush=True)
+    subprocess.run(command, check=True)
+
+
+def processor() -> str:
+    """The processor's name."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    main()

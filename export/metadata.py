@@ -1,0 +1,109 @@
+"""`zoo_export.json`: what an artefact is, where it comes from, and the hash of each of its files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from export.spec import Endpoint
+
+NAME = "zoo_export.json"
+REPORT = "verification.json"
+PACKAGES = ("vaegan-zoo", "tensorflow", "keras", "tf2onnx", "onnx")
+# TF Serving leaves this folder of a SavedModel alone.
+EXTRA = "assets.extra"
+
+
+def describe(model: Any, functions: Sequence[Endpoint]) -> dict[str, Any]:
+    """Provenance common to all formats, as text and numbers."""
+    return {
+        "model": model.model_name,
+        "prior": model.prior,
+        "latent_dim": model.latent_dim,
+        "image_shape": list(model.image_shape),
+        "image_range": [0.0, 1.0],
+        "weights_sha256": weights_sha256(functions),
+        "endpoints": {
+            e.name: {
+                kind: {name: {"shape": ["batch", *shape], "dtype": "float32"} for name, shape in t.items()}
+                for kind, t in (("inputs", e.inputs), ("outputs", e.outputs))
+            }
+            for e in functions
+        },
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+
+
+def weights_sha256(functions: Sequence[Endpoint]) -> str:
+    """Hash of the names, shapes and bytes of all weights the functions use."""
+    digest = hashlib.sha256()
+    networks = {id(network): network for e in functions for network in e.networks}
+    for network in networks.values():
+        for weight in network.weights:
+            array = weight.numpy()
+            digest.update(f"{weight.path}{array.shape}{array.dtype}".encode())
+            digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def write_metadata(
+    folder: Path, final: Path, format_name: str, run: str | Path | None, entries: dict[str, Any]
+) -> None:
+    """Writes the metadata of the artefact in `folder`, which will be renamed to `final`."""
+    # Relative, so that a run folder with its exports inside may move.
+    source = None if run is None else os.path.relpath(Path(run).resolve(), final.resolve())
+    place = folder / EXTRA if format_name == "saved_model" else folder
+    place.mkdir(exist_ok=True)
+    files = {name: digest for name, digest in hashes(folder).items()}
+    write_json(place / NAME, {"format": format_name, "run": source, **entries, "files": files})
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of an artefact, by relative path, its metadata aside."""
+    return {
+        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.name not in (NAME, REPORT)
+    }
+
+
+def read_export(path: str | Path) -> dict[str, Any]:
+    """Reads the metadata of an artefact.
+
+    Args:
+        path: A folder of ONNX files, a SavedModel's version folder, or its model folder, whose
+            latest version is taken.
+
+    Returns:
+        The metadata, with `folder` (the artefact's) and `run` as absolute paths.
+
+    Raises:
+        FileNotFoundError: If `path` is no export.
+        ValueError: If its metadata cannot be read.
+    """
+    path = Path(path)
+    versions = sorted(
+        (p for p in path.glob("*") if p.name.isdigit()), key=lambda p: int(p.name), reverse=True
+    )
+    for folder in (path, *versions):
+        for file in (folder / NAME, folder / EXTRA / NAME):
+            if file.exists():
+                found = read_json(file)
+                run = found.get("run")
+                source = None if run is None else (folder / run).resolve()
+                return {**found, "folder": folder, "run": source}
+    msg = f"{path} is not an export (no {NAME} in it). `zoo export` makes them."
+    raise FileNotFoundError(msg)
+
+
+def place_of(folder: Path, name: str) -> Path:
+    """Where a file about the artefact lies: beside its metadata."""
+    return (folder / EXTRA if (folder / EXTRA / NAME).exists() else folder) / name
