@@ -26,7 +26,7 @@ START, END = "<!-- fashion_mnist figures -->", "<!-- end of figures -->"
 RUNS = {
     "vae": ["vae"],
     "dcgan": ["dcgan", "--option", "ema=0.999"],
-    "wgan_gp": ["wgan_gp", "--option", "ema=0.999", "--batch-size", "32"],
+    "wgan_gp": ["wgan_gp", "--option", "ema=0.999", "--batch-size", "16"],
 }
 
 

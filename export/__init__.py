@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from export.metadata import read_export
 from export.spec import Endpoint, endpoints
 from export.verify import Report, verify
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["FORMATS", "Endpoint", "Report", "endpoints", "export_model", "read_export", "verify"]
 

@@ -1,4 +1,4 @@
-"""`zoo_export.json`: what an artefact is, where it comes from, and the hash of each of its files."""
+"""`zoo_export.json`: what an artefact is, where it comes from, and the hash of each file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ def describe(model: Any, functions: Sequence[Endpoint]) -> dict[str, Any]:
         "weights_sha256": weights_sha256(functions),
         "endpoints": {
             e.name: {
-                kind: {name: {"shape": ["batch", *shape], "dtype": "float32"} for name, shape in t.items()}
+                kind: {
+                    name: {"shape": ["batch", *shape], "dtype": "float32"}
+                    for name, shape in t.items()
+                }
                 for kind, t in (("inputs", e.inputs), ("outputs", e.outputs))
             }
             for e in functions
@@ -62,8 +65,9 @@ def write_metadata(
     source = None if run is None else os.path.relpath(Path(run).resolve(), final.resolve())
     place = folder / EXTRA if format_name == "saved_model" else folder
     place.mkdir(exist_ok=True)
-    files = {name: digest for name, digest in hashes(folder).items()}
-    write_json(place / NAME, {"format": format_name, "run": source, **entries, "files": files})
+    write_json(
+        place / NAME, {"format": format_name, "run": source, **entries, "files": hashes(folder)}
+    )
 
 
 def hashes(folder: Path) -> dict[str, str]:

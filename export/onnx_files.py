@@ -71,9 +71,7 @@ def _convert(endpoint: Endpoint, opset: int) -> onnx.ModelProto:
         function, input_signature=endpoint.signature(), opset=opset
     )
     # tf2onnx goes on after an operation it does not know, and leaves it in the graph.
-    unknown = sorted(
-        {node.op_type for node in proto.graph.node if not _is_standard(node, opset)}
-    )
+    unknown = sorted({node.op_type for node in proto.graph.node if not _is_standard(node, opset)})
     if unknown:
         msg = (
             f"{endpoint.name} uses {', '.join(unknown)}, which ONNX opset {opset} has not. Replace "

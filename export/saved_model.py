@@ -41,7 +41,9 @@ def export_saved_model(
         raise ValueError(msg)
     target = path / str(version)
     if target.exists():
-        msg = f"{target} exists, and a version is never overwritten. Leave version out for the next."
+        msg = (
+            f"{target} exists, and a version is never overwritten. Leave version out for the next."
+        )
         raise FileExistsError(msg)
     functions = endpoints(model)
     # A plain module with an ordered list of variables, and not the Keras model: half the size,

@@ -37,7 +37,9 @@ class Endpoint:
         ]
 
 
-def endpoints(model: Any, rewrite: Callable[[Any], Any] = lambda network: network) -> list[Endpoint]:
+def endpoints(
+    model: Any, rewrite: Callable[[Any], Any] = lambda network: network
+) -> list[Endpoint]:
     """The functions of a model of the zoo.
 
     `generate` (latent → image); for VAEs also `encode` (image → mean, log_variance), `decode`
@@ -58,7 +60,8 @@ def endpoints(model: Any, rewrite: Callable[[Any], Any] = lambda network: networ
     if family not in ("vae", "gan"):
         msg = f"{type(model).__name__} is not a model of the zoo; expected a VAE or GAN of it."
         raise ValueError(msg)
-    latent, image = {"latent": (model.latent_dim,)}, {"image": model.image_shape}
+    latent: dict[str, tuple[int, ...]] = {"latent": (model.latent_dim,)}
+    image: dict[str, tuple[int, ...]] = {"image": model.image_shape}
     if family == "gan":
         generator = rewrite(model.sampling_generator)
         return [

@@ -12,7 +12,7 @@ from rich.table import Table
 from export.metadata import REPORT, hashes, place_of, read_export
 from export.spec import Endpoint, endpoints
 from zoo.convert.gan_to_vae import MAX_TOLERANCE, MIN_TOLERANCE, NOISE_FACTOR, prior_latents
-from zoo.convert.graph import in_float64, is_functional
+from zoo.convert.graph import in_float64
 from zoo.files import write_json
 
 if TYPE_CHECKING:
@@ -103,10 +103,12 @@ def verify(path: str | Path, model: Any, seed: int = 0) -> Report:
         try:
             run = _load(found["format"], folder, endpoint)
             rows += _compare(runtime[found["format"]], endpoint, exact, run, inputs)
-        except Exception as error:  # noqa: BLE001  (whatever a runtime raises is a finding)
+        except Exception as error:  # noqa: BLE001, PERF203  (what a runtime raises is a finding)
             problems.append(f"{endpoint.name}: {type(error).__name__}: {error}")
     known = {endpoint.name for endpoint in endpoints(model)}
-    problems += [f"{name}: not a function of the model" for name in found["endpoints"].keys() - known]
+    problems += [
+        f"{name}: not a function of the model" for name in found["endpoints"].keys() - known
+    ]
     report = Report(str(folder), found["format"], problems, rows)
     write_json(place_of(folder, REPORT), report.to_dict())
     return report
@@ -130,9 +132,8 @@ def _inputs(model: Any, seed: int) -> dict[str, np.ndarray]:
 
 
 def _exact(model: Any) -> dict[str, Endpoint]:
-    """The endpoints in float64; those of subclassed networks, which cannot be cast, in float32."""
-    doubled = endpoints(model, lambda n: in_float64(n) if is_functional(n) else n)
-    return {endpoint.name: endpoint for endpoint in doubled}
+    """The endpoints in float64, where the networks can be cast."""
+    return {endpoint.name: endpoint for endpoint in endpoints(model, in_float64)}
 
 
 def _load(format_name: str, folder: Path, endpoint: Endpoint) -> Callable[..., dict[str, Any]]:
@@ -210,7 +211,8 @@ def _compare(
 def _by_name(endpoint: Endpoint) -> Callable[..., dict[str, Any]]:
     function = tf.function(endpoint.function, reduce_retracing=True)
     return lambda **feeds: {
-        name: tensor.numpy() for name, tensor in function(*(feeds[n] for n in endpoint.inputs)).items()
+        name: tensor.numpy()
+        for name, tensor in function(*(feeds[n] for n in endpoint.inputs)).items()
     }
 
 

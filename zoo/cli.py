@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperCommand
 
 from zoo import registry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 app = typer.Typer(
     help="VAEs and GANs in Keras 3: train, evaluate, convert, export, verify.",
@@ -34,6 +36,16 @@ Data = Annotated[
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 
 
+class TensorFlowCommand(TyperCommand):
+    """A command that imports TensorFlow, once its arguments are known to be right."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Imports TensorFlow, then runs the command."""
+        with _silent_stderr():
+            import tensorflow as tf  # noqa: F401
+        return super().invoke(ctx)
+
+
 @app.command("list")
 def list_command() -> None:
     """Lists the models."""
@@ -43,7 +55,7 @@ def list_command() -> None:
     console.print(table)
 
 
-@app.command()
+@app.command(cls=TensorFlowCommand)
 def train(
     model: Annotated[str, typer.Argument(help="A model of `zoo list`.")],
     data: Annotated[
@@ -93,8 +105,7 @@ def train(
         data, batch_size, seed = config["data"], config["batch_size"], config["seed"]
     else:
         keras.utils.set_random_seed(seed)
-        height, width, channels = zoo_data.image_shape(data)
-        shape = (image_size or height, image_size or width, channels)
+        shape = zoo_data.image_shape(data, image_size)
         options = {"network": network, "seed": seed, **_parse_options(option or [])}
         trained = registry.create(model, shape, latent_dim, **options)
         trained.compile()
@@ -114,7 +125,7 @@ def train(
     console.print(f"Trained {model} to {epochs} epochs: {out}")
 
 
-@app.command()
+@app.command(cls=TensorFlowCommand)
 def info(run: Run) -> None:
     """Shows what a run folder holds."""
     from zoo.files import read_json
@@ -132,7 +143,7 @@ def info(run: Run) -> None:
     console.print(table)
 
 
-@app.command()
+@app.command(cls=TensorFlowCommand)
 def sample(
     run: Run,
     out: Out = Path("samples.png"),
@@ -145,7 +156,7 @@ def sample(
     _write_images(out, load_run(run).generate(n, seed=seed))
 
 
-@app.command()
+@app.command(cls=TensorFlowCommand)
 def interpolate(
     run: Run,
     out: Out = Path("interpolation.png"),
@@ -165,7 +176,7 @@ def interpolate(
     _write_images(out, model.generate_from(path.reshape(-1, model.latent_dim)), columns=steps)
 
 
-@app.command()
+@app.command(cls=TensorFlowCommand)
 def evaluate(
     run: Run,
     data: Data = None,
@@ -206,7 +217,7 @@ def evaluate(
     console.print(table)
 
 
-@app.command()
+@app.command(cls=TensorFlowCommand)
 def convert(
     run: Run,
     to: Annotated[str, typer.Option(help="The family to convert to: vae.")],
@@ -237,7 +248,7 @@ def convert(
     )
 
 
-@app.command()
+@app.command(cls=TensorFlowCommand)
 def export(
     run: Run,
     out: Out,
@@ -253,7 +264,7 @@ def export(
     console.print(f"Exported {format}: {written}")
 
 
-@app.command()
+@app.command(cls=TensorFlowCommand)
 def verify(
     path: Annotated[Path, typer.Argument(help="An export, as `zoo export` makes.")],
     against: Annotated[
@@ -275,7 +286,7 @@ def verify(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=TensorFlowCommand)
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
     out: Out = Path("report.html"),
@@ -297,6 +308,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         Console(stderr=True).print(f"[bold red]Error:[/] {error}", highlight=False, soft_wrap=True)
         sys.exit(1)
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Drops what C++ prints: TensorFlow 2.21's first lines ignore TF_CPP_MIN_LOG_LEVEL."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
 
 
 def _parse_options(pairs: Sequence[str]) -> dict[str, Any]:

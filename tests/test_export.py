@@ -1,0 +1,349 @@
+"""What is exported computes what the model computes, and `verify` says so only then."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+import onnx.reference
+import onnxruntime
+import pytest
+import tensorflow as tf
+
+import zoo
+from export import endpoints, export_model, read_export, verify
+from export.metadata import NAME, hashes, place_of
+from tests.cases import IMAGE_SHAPE, LATENT_DIM, Case
+
+FORMATS = ("saved_model", "onnx")
+
+
+def _shaken(model: keras.Model) -> keras.Model:
+    """Random values for every weight, so that biases and BatchNorm statistics count."""
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        if weight.dtype == "float32":
+            low, high = (0.5, 1.5) if "variance" in weight.name else (-0.3, 0.3)
+            weight.assign(rng.uniform(low, high, weight.shape))
+    return model
+
+
+def _case(name: str, **options: object) -> keras.Model:
+    return _shaken(zoo.create(name, IMAGE_SHAPE, LATENT_DIM, **options))
+
+
+# Every model
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_every_model_is_exported_equal(case: Case, format_: str, tmp_path: Path) -> None:
+    model = _shaken(case.create())
+    path = export_model(model, tmp_path / "x", format=format_)
+    assert tuple(read_export(path)["endpoints"]) == case.endpoints
+    report = verify(path, model)
+    assert report.passed, report.problems
+    assert {row.function for row in report.rows} == set(case.endpoints)
+    assert all(row.noise_floor > 0.0 for row in report.rows)
+    assert json.loads(place_of(path, "verification.json").read_text())["passed"]
+    if format_ == "onnx":
+        for name in case.endpoints:
+            proto = onnx.load(path / f"{name}.onnx")
+            assert "BatchNormalization" not in {node.op_type for node in proto.graph.node}
+            _check_named(proto, next(e for e in endpoints(model) if e.name == name))
+
+
+def _check_named(proto: onnx.ModelProto, endpoint: object) -> None:
+    onnx.checker.check_model(proto, full_check=True)
+    assert proto.opset_import[0].version == 18
+    assert {p.key: p.value for p in proto.metadata_props}["opset"] == "18"
+    for values, wanted in (
+        (proto.graph.input, endpoint.inputs),
+        (proto.graph.output, endpoint.outputs),
+    ):
+        assert {v.name for v in values} == set(wanted)
+        for value in values:
+            first, *rest = value.type.tensor_type.shape.dim
+            assert first.dim_param == "batch"
+            assert tuple(d.dim_value for d in rest) == wanted[value.name]
+
+
+def test_folding_left_no_scale_and_shift(tmp_path: Path) -> None:
+    """BatchNorm must be gone, not spelled as Mul and Add: only tanh's rescaling is left."""
+    path = export_model(_case("dcgan"), tmp_path / "x", format="onnx")
+    kinds = [node.op_type for node in onnx.load(path / "generate.onnx").graph.node]
+    assert kinds.count("Mul") == 1, kinds
+    assert kinds.count("Sub") == 0, kinds
+
+
+def test_the_averaged_generator_is_exported(tmp_path: Path) -> None:
+    model = _case("dcgan", ema=0.9)
+    path = export_model(model, tmp_path / "x", format="onnx")
+    session = onnxruntime.InferenceSession(path / "generate.onnx")
+    latents = model.sample_latents(5, seed=1)
+    (found,) = session.run(None, {"latent": latents})
+    averaged, raw = (
+        np.asarray(g(latents, training=False)) for g in (model.ema_generator, model.generator)
+    )
+    np.testing.assert_allclose(found, averaged, atol=1e-5)
+    assert np.abs(found - raw).max() > 1e-2
+
+
+def test_onnx_reference_evaluator_agrees(tmp_path: Path) -> None:
+    """The ONNX project's own interpreter, which shares no kernel with ONNX Runtime."""
+    model = _case("vae")
+    path = export_model(model, tmp_path / "x", format="onnx")
+    images = np.random.default_rng(0).random((3, *IMAGE_SHAPE), np.float32)
+    evaluator = onnx.reference.ReferenceEvaluator(str(path / "encode.onnx"))
+    found = dict(zip(evaluator.output_names, evaluator.run(None, {"image": images}), strict=True))
+    for name, wanted in zip(("mean", "log_variance"), model.encode(images), strict=True):
+        np.testing.assert_allclose(found[name], wanted, atol=1e-4)
+
+
+def test_another_opset(tmp_path: Path) -> None:
+    model = _case("dcgan")
+    path = export_model(model, tmp_path / "x", format="onnx", opset=15)
+    assert onnx.load(path / "generate.onnx").opset_import[0].version == 15
+    assert verify(path, model).passed
+
+
+# SavedModel, for those who serve it
+
+SERVE = """
+import sys
+import numpy as np
+import tensorflow as tf
+loaded = tf.saved_model.load(sys.argv[1])
+assert "zoo" not in sys.modules
+latents, images = np.load(sys.argv[2]).values()
+default = loaded.signatures["serving_default"](latent=latents)["image"]
+encoded = loaded.signatures["encode"](image=images)
+np.savez(sys.argv[3], default=default, mean=encoded["mean"], log_variance=encoded["log_variance"])
+"""
+
+
+def test_a_process_without_the_zoo_serves_it(tmp_path: Path) -> None:
+    model = _case("vae")
+    path = export_model(model, tmp_path / "vae")
+    assert path == tmp_path / "vae" / "1"
+    latents = model.sample_latents(5, seed=0)
+    images = np.random.default_rng(0).random((2, *IMAGE_SHAPE), np.float32)
+    np.savez(tmp_path / "in.npz", latents=latents, images=images)
+    files = [str(path), str(tmp_path / "in.npz"), str(tmp_path / "out.npz")]
+    subprocess.run([sys.executable, "-c", SERVE, *files], check=True, cwd=tmp_path)
+    found = np.load(tmp_path / "out.npz")
+    mean, log_variance = model.encode(images)
+    np.testing.assert_allclose(found["default"], model.generate_from(latents), atol=1e-5)
+    np.testing.assert_allclose(found["mean"], mean, atol=1e-5)
+    np.testing.assert_allclose(found["log_variance"], log_variance, atol=1e-5)
+
+
+def test_saved_model_cli_shows_the_signatures(tmp_path: Path) -> None:
+    path = export_model(_case("vae"), tmp_path / "vae")
+    tool = Path(sys.executable).parent / "saved_model_cli"
+    shown = subprocess.run(
+        [tool, "show", "--dir", path, "--all"], check=True, capture_output=True, text=True
+    ).stdout
+    for name in ("serving_default", "generate", "encode", "decode", "reconstruct"):
+        assert f"signature_def['{name}']" in shown
+    assert "inputs['latent'] tensor_info" in shown
+    assert "shape: (-1, 8, 8, 1)" in shown
+    assert "outputs['log_variance'] tensor_info" in shown
+
+
+def test_weights_are_stored_once(tmp_path: Path) -> None:
+    model = zoo.create("vae", (28, 28, 1), 16)
+    weights = sum(
+        weight.numpy().nbytes for n in (model.encoder, model.decoder) for weight in n.weights
+    )
+    path = export_model(model, tmp_path / "vae")
+    size = sum(file.stat().st_size for file in (path / "variables").iterdir())
+    assert weights <= size < 1.1 * weights
+
+
+def test_versions_count_up_and_are_never_overwritten(tmp_path: Path) -> None:
+    model = _case("dcgan")
+    first = export_model(model, tmp_path / "x")
+    before = hashes(first)
+    assert export_model(model, tmp_path / "x").name == "2"
+    assert export_model(model, tmp_path / "x", version=7).name == "7"
+    assert read_export(tmp_path / "x")["folder"].name == "7"
+    with pytest.raises(FileExistsError, match="never overwritten"):
+        export_model(model, tmp_path / "x", version=1)
+    with pytest.raises(ValueError, match="version=0"):
+        export_model(model, tmp_path / "x", version=0)
+    assert hashes(first) == before
+
+
+EXPORT = """
+import sys
+import keras
+import zoo
+from export import export_model
+keras.utils.set_random_seed(0)
+export_model(zoo.create("dcgan", (8, 8, 1), 3), sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_export_the_same_bytes(tmp_path: Path) -> None:
+    """But for the fingerprint, which TensorFlow fills with a random number."""
+    for name in ("a", "b"):
+        subprocess.run([sys.executable, "-c", EXPORT, str(tmp_path / name)], check=True)
+    a, b = (hashes(tmp_path / name / "1") for name in ("a", "b"))
+    assert {name for name in a if a[name] != b[name]} <= {"fingerprint.pb"}
+    assert a.keys() == b.keys()
+
+
+# What is wrong must fail
+
+
+def _rehash(folder: Path) -> None:
+    """As if the changed files had been exported so: only the comparison can tell."""
+    file = place_of(folder, NAME)
+    found = json.loads(file.read_text())
+    file.write_text(json.dumps({**found, "files": hashes(folder)}))
+
+
+@pytest.mark.parametrize("rehash", [False, True])
+def test_one_corrupt_onnx_weight_fails(tmp_path: Path, rehash: bool) -> None:
+    model = _case("vae")
+    path = export_model(model, tmp_path / "x", format="onnx")
+    proto = onnx.load(path / "decode.onnx")
+    kernel = max(proto.graph.initializer, key=lambda t: int(np.prod(t.dims)))
+    values = onnx.numpy_helper.to_array(kernel).copy()
+    values.flat[values.size // 2] += 1e-2
+    kernel.CopyFrom(onnx.numpy_helper.from_array(values, kernel.name))
+    onnx.save(proto, path / "decode.onnx")
+    if rehash:
+        _rehash(path)
+    report = verify(path, model)
+    assert not report.passed
+    assert {row.function for row in report.rows if not row.passed} == {"decode"}
+    assert any("decode.onnx" in problem for problem in report.problems) != rehash
+
+
+@pytest.mark.parametrize("rehash", [False, True])
+def test_one_corrupt_saved_model_weight_fails(tmp_path: Path, rehash: bool) -> None:
+    model = _case("dcgan")
+    path = export_model(model, tmp_path / "x")
+    wrong = _case("dcgan")
+    bias = wrong.generator.get_layer("logits").bias
+    bias.assign(bias.numpy() + 1e-3)
+    other = export_model(wrong, tmp_path / "wrong")
+    for file in (path / "variables").iterdir():
+        file.write_bytes((other / "variables" / file.name).read_bytes())
+    if rehash:
+        _rehash(path)
+    report = verify(path, model)
+    assert not report.passed
+    assert any("variables" in problem for problem in report.problems) != rehash
+    assert not all(row.passed for row in report.rows)
+
+
+def test_a_damaged_file_is_a_finding(tmp_path: Path) -> None:
+    model = _case("dcgan")
+    path = export_model(model, tmp_path / "x", format="onnx")
+    file = path / "generate.onnx"
+    file.write_bytes(file.read_bytes()[:100])
+    report = verify(path, model)
+    assert not report.passed
+    assert any("generate.onnx: not what was exported" in p for p in report.problems)
+    file.unlink()
+    assert any("missing" in p for p in verify(path, model).problems)
+
+
+def test_a_renamed_tensor_and_a_fixed_batch_fail(tmp_path: Path) -> None:
+    model = _case("dcgan")
+    path = export_model(model, tmp_path / "x", format="onnx")
+    good = onnx.load(path / "generate.onnx")
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(good)
+    fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 4
+    onnx.save(fixed, path / "generate.onnx")
+    assert any("batch axis is fixed at 4" in p for p in verify(path, model).problems)
+    renamed = onnx.ModelProto()
+    renamed.CopyFrom(good)
+    renamed.graph.input[0].name = "z"
+    for node in renamed.graph.node:
+        for i, name in enumerate(node.input):
+            node.input[i] = "z" if name == "latent" else name
+    onnx.save(renamed, path / "generate.onnx")
+    assert any("expected {'latent'" in p for p in verify(path, model).problems)
+
+
+def test_the_other_family_fails(tmp_path: Path) -> None:
+    """A VAE's export has functions that a GAN has not, and the other way round."""
+    vae, gan = _case("vae"), _case("dcgan")
+    path = export_model(vae, tmp_path / "vae", format="onnx")
+    assert any("encode: not a function of the model" in p for p in verify(path, gan).problems)
+    path = export_model(gan, tmp_path / "gan", format="onnx")
+    assert any(p.startswith("encode: ") for p in verify(path, vae).problems)
+
+
+# What cannot be exported leaves nothing
+
+
+class Cholesky(keras.layers.Layer):
+    """An operation without an ONNX form."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        square = tf.matmul(x[:, :, None], x[:, None, :]) + tf.eye(x.shape[1])
+        return x * tf.reduce_sum(tf.linalg.cholesky(square), axis=1)
+
+
+def test_an_unsupported_operation_is_named(tmp_path: Path) -> None:
+    latents = keras.Input((LATENT_DIM,))
+    x = keras.layers.Dense(64, activation="sigmoid")(Cholesky()(latents))
+    generator = keras.Model(latents, keras.layers.Reshape(IMAGE_SHAPE)(x))
+    model = zoo.create("dcgan", IMAGE_SHAPE, LATENT_DIM, generator=generator)
+    with pytest.raises(ValueError, match="Cholesky"):
+        export_model(model, tmp_path / "x", format="onnx")
+    assert not list(tmp_path.iterdir())
+    path = export_model(model, tmp_path / "x")
+    assert verify(path, model).passed
+
+
+def test_a_generator_of_the_users_own_class(tmp_path: Path) -> None:
+    """It cannot be folded or cast to float64, yet exports and verifies."""
+
+    @keras.saving.register_keras_serializable("tests")
+    class Own(keras.Model):
+        def __init__(self, **kwargs: object) -> None:
+            super().__init__(**kwargs)
+            self.dense = keras.layers.Dense(64, activation="sigmoid")
+
+        def call(self, x: tf.Tensor) -> tf.Tensor:
+            return tf.reshape(self.dense(x), [-1, *IMAGE_SHAPE])
+
+    model = zoo.create("dcgan", IMAGE_SHAPE, LATENT_DIM, generator=Own())
+    for format_ in FORMATS:
+        assert verify(export_model(model, tmp_path / format_, format=format_), model).passed
+
+
+def test_errors(tmp_path: Path) -> None:
+    model = _case("dcgan")
+    with pytest.raises(ValueError, match="expected 13 to 18"):
+        export_model(model, tmp_path / "x", format="onnx", opset=30)
+    with pytest.raises(ValueError, match="'tflite': expected one of"):
+        export_model(model, tmp_path / "x", format="tflite")
+    with pytest.raises(ValueError, match="not a model of the zoo"):
+        export_model(model.generator, tmp_path / "x", format="onnx")
+    with pytest.raises(FileNotFoundError, match="not an export"):
+        verify(tmp_path, model)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "x").mkdir()
+    with pytest.raises(FileExistsError, match="exists"):
+        export_model(model, tmp_path / "x", format="onnx")
+
+
+def test_the_run_folder_may_move_with_its_exports(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    path = export_model(_case("dcgan"), run / "export", format="onnx", run=run)
+    assert read_export(path)["run"] == run
+    run.rename(tmp_path / "moved")
+    assert read_export(tmp_path / "moved" / "export")["run"] == tmp_path / "moved"
