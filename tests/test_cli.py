@@ -29,7 +29,7 @@ def _fails(capsys: pytest.CaptureFixture, *arguments: object) -> str:
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "images.npz"
     rng = np.random.default_rng(0)
-    images = np.kron(rng.random((100, 2, 2, 1)), np.ones((1, 14, 14, 1))).astype(np.float32)
+    images = np.kron(rng.random((150, 2, 2, 1)), np.ones((1, 14, 14, 1))).astype(np.float32)
     np.savez(path, x_train=images, x_test=images[:40])
     return path
 

@@ -346,7 +346,10 @@ def test_features_tell_clothes_from_noise(
     close, far = (metrics.generation_metrics(half, fake) for fake in (other, noise))
     assert far["frechet_distance"] > 10 * close["frechet_distance"]
     assert far["kernel_distance"] > 10 * abs(close["kernel_distance"])
-    assert far["precision"] < 0.05 < 0.6 < close["precision"]
+    # Not near 0: the ball of an outlier among the clothes holds a fifth of the noise, the weakness
+    # of precision that arXiv 2002.09797 names.
+    assert far["precision"] < 0.3 < 0.8 < close["precision"]
+    assert far["recall"] < 0.05 < 0.8 < close["recall"]
     assert far["coverage"] < 0.05 < 0.8 < close["coverage"]
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -23,7 +25,7 @@ def read(folder: Path, split: str, shape: Shape | None) -> tuple[np.ndarray, np.
     """
     root, files = _files(folder, split)
     wanted = shape or _common_shape(folder, files)
-    pixels = np.stack([convert(_open(file), wanted) for file in files])
+    pixels = np.stack([_convert(file, wanted) for file in files])
     classes = [file.relative_to(root).parts[0] for file in files]
     if any(len(file.relative_to(root).parts) < 2 for file in files):
         return pixels, None
@@ -38,7 +40,7 @@ def shape(folder: Path) -> tuple[int | None, int | None, int]:
     sizes, modes = set(), set()
     for file in files:
         with _opened(file) as image:
-            sizes.add(ImageOps.exif_transpose(image).size)
+            sizes.add(image.size)
             modes.add(image.mode)
     channels = 1 if modes <= {"1", "L"} else 3
     if len(sizes) > 1:
@@ -123,23 +125,20 @@ def _common_shape(folder: Path, files: list[Path]) -> Shape:
     return height, width, channels
 
 
-def _opened(file: Path) -> Image.Image:
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    """The image of a file, turned upright; whatever fails while it is open names the file."""
     try:
-        image = Image.open(file)
-    except (UnidentifiedImageError, OSError) as error:
+        with Image.open(file) as image:
+            if image.mode.startswith(("I", "F")):
+                msg = f"mode {image.mode}; expected 8 bits a channel"
+                raise ValueError(msg)  # noqa: TRY301  (to be given the file's name below)
+            yield ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         msg = f"{file} is not a readable image ({error}). Remove or replace it."
         raise ValueError(msg) from error
-    if image.mode.startswith(("I", "F")):
-        msg = f"{file} has mode {image.mode}; expected 8 bits a channel. Convert it."
-        raise ValueError(msg)
-    return image
 
 
-def _open(file: Path) -> Image.Image:
+def _convert(file: Path, shape: Shape) -> np.ndarray:
     with _opened(file) as image:
-        try:
-            image.load()
-            return ImageOps.exif_transpose(image)
-        except (OSError, SyntaxError, ValueError) as error:
-            msg = f"{file} is corrupt ({error}). Remove or replace it."
-            raise ValueError(msg) from error
+        return convert(image, shape)

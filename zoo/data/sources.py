@@ -59,7 +59,7 @@ def read(source: Any, *, split: str = "train", image_shape: Sequence[int] | None
         images = source
     elif isinstance(source, np.ndarray):
         images = Images(_checked(source, "The array"), None)
-    elif isinstance(source, (str, Path)) and Path(source).suffix == ".npz":
+    elif _is_npz(source):
         images = _read_npz(Path(source), split)
     elif _is_folder(source):
         images = Images(*folder.read(Path(source), split, shape))
@@ -91,10 +91,10 @@ def image_shape(source: Any, size: int | None = None) -> tuple[int, int, int]:
     Raises:
         ValueError: If the images differ in size and `size` is None.
     """
-    if isinstance(source, str) and not source.endswith(".npz") and not _is_folder(source):
-        shape = tfds_source.shape(source)
-    elif _is_folder(source):
+    if _is_folder(source):
         shape = folder.shape(Path(source))
+    elif isinstance(source, str) and not _is_npz(source):
+        shape = tfds_source.shape(source)
     else:
         shape = read(source, split="train").pixels.shape[1:]
     height, width, channels = (size or shape[0], size or shape[1], shape[2])
@@ -105,12 +105,18 @@ def image_shape(source: Any, size: int | None = None) -> tuple[int, int, int]:
 
 
 def _is_folder(source: Any) -> bool:
-    """Whether a source is meant as a folder: it exists, or is spelled as a path."""
+    """Whether a source is meant as a folder: it is one, or is spelled as a path."""
     if isinstance(source, Path):
-        return True
-    return isinstance(source, str) and (
-        Path(source).is_dir() or source.startswith((".", "/", "~")) or "\\" in source
+        return not _is_npz(source)
+    return (
+        isinstance(source, str)
+        and not _is_npz(source)
+        and (Path(source).is_dir() or source.startswith((".", "/", "~")) or "\\" in source)
     )
+
+
+def _is_npz(source: Any) -> bool:
+    return isinstance(source, (str, Path)) and Path(source).suffix == ".npz"
 
 
 def _read_npz(path: Path, split: str) -> Images:
