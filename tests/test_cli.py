@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,17 @@ def gan(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--latent-dim", 4, "--option", "ema=0.9",
     )  # fmt: skip
     return run
+
+
+def test_progress_is_readable(source: Path, tmp_path: Path, capsys) -> None:
+    """Off a terminal, a line an epoch; negative values too as plain numbers."""
+    _zoo(
+        "train", "vae", "--data", source, "--out", tmp_path / "x", "--epochs", 2,
+        "--batch-size", 20, "--network", "mlp",
+    )  # fmt: skip
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"epoch 1/2  distortion -?[\d.]+  loss -?[\d.]+  rate [\d.]+", lines[0])
+    assert lines[1].startswith("epoch 2/2  distortion ")
 
 
 def test_train_wrote_a_run(gan: Path) -> None:

@@ -109,6 +109,12 @@ def train(
         options = {"network": network, "seed": seed, **_parse_options(option or [])}
         trained = registry.create(model, shape, latent_dim, **options)
         trained.compile()
+
+    def line(epoch: int, logs: dict[str, float]) -> None:
+        values = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
+        console.print(f"epoch {epoch + 1}/{epochs}  {values}", soft_wrap=True, highlight=False)
+
+    bar = sys.stdout.isatty()
     finished = train_model(
         trained,
         data,
@@ -116,7 +122,8 @@ def train(
         epochs=epochs,
         batch_size=batch_size,
         seed=seed,
-        verbose="auto" if sys.stdout.isatty() else 2,
+        callbacks=[] if bar else [keras.callbacks.LambdaCallback(on_epoch_end=line)],
+        verbose=int(bar),
     )
     if not finished:
         console.print(f"Stopped at step {int(trained.step)}; saved in {out}. Continue with:")
