@@ -15,7 +15,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 # The whole walk on the data inside the package: train, evaluate, convert, export, verify, report.
 demo: $(VENV)/installed
 	rm -rf $(RUNS)
-	$(BIN)/zoo train vae --epochs 4 --out $(RUNS)/vae
+	$(BIN)/zoo train vae --epochs 10 --network mlp --latent-dim 8 --out $(RUNS)/vae
 	$(BIN)/zoo train dcgan --epochs 8 --option ema=0.99 --out $(RUNS)/dcgan
 	$(BIN)/zoo convert $(RUNS)/dcgan --to vae --out $(RUNS)/dcgan_to_vae
 	$(BIN)/zoo train vae --epochs 3 --out $(RUNS)/dcgan_to_vae --resume

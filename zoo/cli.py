@@ -217,11 +217,11 @@ def evaluate(
     table = Table("metric", "value", title=f"{run} on {results['data']} ({split})")
     for name, value in results["metrics"].items():
         table.add_row(name, _number(value))
-    table.caption = (
+    console.print(table)
+    console.print(
         f"{results['samples']} samples against {results['images']} images; "
         f"features: {results['extractor']}; likelihoods in nats per image"
     )
-    console.print(table)
 
 
 @app.command(cls=TensorFlowCommand)

@@ -72,10 +72,11 @@ def metrics_rows(folders: Iterable[Path]) -> tuple[list[str], list[list[str]]]:
     for folder, config, found in measured:
         values = [found["metrics"].get(name) for name in names]
         protocol = f"{found['samples']:,} samples, {found['extractor']}"
-        cells = [folder.name, config["model"], str(config["epochs"]), protocol]
+        settings = [config["model"], config["latent_dim"], config["epochs"]]
+        cells = [folder.name, *map(str, settings), protocol]
         rows.append(cells + ["" if v is None else f"{v:.4g}" for v in values])
     titles = [name.replace("_", " ") for name in names]
-    return ["run", "model", "epochs", "protocol", *titles], rows
+    return ["run", "model", "latents", "epochs", "protocol", *titles], rows
 
 
 def _metrics(folders: Iterable[Path]) -> str:

@@ -24,8 +24,9 @@ def test_summaries_name_the_paper() -> None:
 
 
 def test_families() -> None:
-    assert zoo.list_models("vae") == ["vae"]
-    assert set(zoo.list_models("gan")) == {"dcgan", "wgan_gp"}
+    assert "vae" in zoo.list_models("vae")
+    assert {"dcgan", "wgan_gp"} <= set(zoo.list_models("gan"))
+    assert zoo.list_models("vae") + zoo.list_models("gan") == zoo.list_models()
     with pytest.raises(ValueError, match="family='flow'"):
         zoo.list_models("flow")
 
