@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from export.metadata import read_export
 from export.spec import Endpoint, endpoints
-from export.verify import Report, verify
+from export.verification import Report, verify
 
 if TYPE_CHECKING:
     from pathlib import Path
