@@ -30,7 +30,7 @@ class Case:
     def create_with_sgd(self, **options: Any) -> Any:
         """Compiled with plain SGD, which hides no factor in the gradients, as Adam would."""
         model = self.create(**options)
-        model.compile(**{name: keras.optimizers.SGD(0.01) for name in model.optimizer_names})
+        model.compile(**{name: keras.optimizers.SGD(0.002) for name in model.optimizer_names})
         return model
 
 

@@ -75,6 +75,7 @@ def test_resume_equals_never_stopping(case: Case, source: Path, tmp_path: Path, 
     wanted, found = _state(straight), _state(load_run(parts))
     assert len(wanted) == len(found)
     for (name, a), b in zip(wanted.items(), found.values(), strict=True):
+        assert np.isfinite(a).all(), name  # NaN would equal NaN
         np.testing.assert_array_equal(b, a, err_msg=name)
 
 
