@@ -16,7 +16,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: $(VENV)/installed
 	rm -rf $(RUNS)
 	$(BIN)/zoo train vae --epochs 10 --network mlp --latent-dim 8 --out $(RUNS)/vae
-	$(BIN)/zoo train dcgan --epochs 8 --option ema=0.99 --out $(RUNS)/dcgan
+	$(BIN)/zoo train dcgan --epochs 10 --batch-size 64 --option ema=0.99 --out $(RUNS)/dcgan
 	$(BIN)/zoo convert $(RUNS)/dcgan --to vae --out $(RUNS)/dcgan_to_vae
 	$(BIN)/zoo train vae --epochs 3 --out $(RUNS)/dcgan_to_vae --resume
 	for run in vae dcgan dcgan_to_vae; do \

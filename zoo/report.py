@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem;
        color: #1a1a1a; background: #fff; }
 table { border-collapse: collapse; margin: 1rem 0; font-size: .9rem; display: block;
         overflow-x: auto; }
@@ -94,9 +94,13 @@ def _run(folder: Path) -> str:
     config = read_config(folder)
     facts = {**config, "versions": ", ".join(f"{k} {v}" for k, v in config["versions"].items())}
     parts = [f"<h2>{escape(folder.name)}</h2>"]
+    captions = {
+        "samples": "samples",
+        "reconstructions": "test images, each with its reconstruction",
+    }
     parts += [
-        _figure(pictures[-1], f"{kind}, {pictures[-1].stem.replace('_', ' ')}")
-        for kind in ("samples", "reconstructions")
+        _figure(pictures[-1], f"{caption}, {pictures[-1].stem.replace('_', ' ')}")
+        for kind, caption in captions.items()
         if (pictures := sorted((folder / kind).glob("*.png")))
     ]
     if (folder / "conversion.json").exists():
@@ -127,8 +131,8 @@ def _verification(path: Path) -> str:
     rows = report["rows"]
     names = list(rows[0]) if rows else []
     cells = ([_cell(row[name]) for name in names] for row in rows)
-    title = escape(str(path.parent.name))
-    return f"<h3>Export {title}: {verdict}</h3>" + _table(
+    problems = "".join(f"<p class='failed'>{escape(text)}</p>" for text in report["problems"])
+    return f"<h3>Export {escape(report['format'])}: {verdict}</h3>{problems}" + _table(
         [n.replace("_", " ") for n in names], cells
     )
 
