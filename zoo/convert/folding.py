@@ -50,7 +50,7 @@ def foldable_pairs(model: keras.Model) -> list[tuple[Any, Any]]:
     graph = LayerGraph(model)
     pairs = []
     for norm in model.layers:
-        if type(norm) is not layers.BatchNormalization or norm.renorm:
+        if type(norm) is not layers.BatchNormalization or getattr(norm, "renorm", False):
             continue
         before = graph.only_parent(norm)
         rank = len(norm.input.shape)
