@@ -109,6 +109,15 @@ def test_a_wrong_export_exits_with_1(gan: Path, tmp_path: Path, capsys) -> None:
     assert stop.value.code == 1
 
 
+def test_a_run_killed_in_its_first_epoch_starts_anew(gan: Path, tmp_path: Path, capsys) -> None:
+    config = json.loads((gan / "config.json").read_text())
+    arguments = ["train", "dcgan", "--data", config["data"], "--out", tmp_path, "--epochs", 1]
+    (tmp_path / "config.json").write_text(json.dumps(config))  # all that a kill leaves
+    assert "no run to resume" in _fails(capsys, *arguments, "--resume")
+    _zoo(*arguments, "--batch-size", 50)
+    assert json.loads((tmp_path / "config.json").read_text())["batch_size"] == 50
+
+
 def test_errors_are_sentences(gan: Path, tmp_path: Path, capsys) -> None:
     assert "holds a run already" in _fails(capsys, "train", "dcgan", "--out", gan)
     assert "holds a dcgan" in _fails(capsys, "train", "vae", "--out", gan, "--resume")
@@ -121,5 +130,10 @@ def test_errors_are_sentences(gan: Path, tmp_path: Path, capsys) -> None:
     assert "expected a decay" in _fails(
         capsys, "train", "dcgan", "--out", tmp_path / "x", "--option", "ema=2"
     )
+    assert "a .png or .npy" in _fails(capsys, "sample", gan, "--out", tmp_path / "x.jpg")
+    assert "batch_size=64 × 5 minibatches a step: expected 1 to the 150" in _fails(
+        capsys, "train", "wgan_gp", "--out", tmp_path / "x",
+        "--data", json.loads((gan / "config.json").read_text())["data"],
+    )  # fmt: skip
     assert "--to gan" in _fails(capsys, "convert", gan, "--to", "gan", "--out", tmp_path / "x")
     assert not (tmp_path / "x").exists()

@@ -83,7 +83,7 @@ def train(
 ) -> None:
     """Trains a model into a run folder. Ctrl-C saves; --resume continues."""
     out = out or Path("runs") / model
-    started = (out / "config.json").exists()
+    started = (out / "model.keras").exists()
     if started and not resume:
         raise FileExistsError(
             f"{out} holds a run already. Add --resume to continue it, or choose another --out."
@@ -111,6 +111,8 @@ def train(
         trained.compile()
 
     def line(epoch: int, logs: dict[str, float]) -> None:
+        if trained.stop_training:  # interrupted within the epoch
+            return
         values = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
         console.print(f"epoch {epoch + 1}/{epochs}  {values}", soft_wrap=True, highlight=False)
 
@@ -350,6 +352,8 @@ def _number(value: Any) -> str:
 
 
 def _write_images(out: Path, images: Any, columns: int | None = None) -> None:
+    if out.suffix not in (".png", ".npy"):
+        raise ValueError(f"--out {out}: expected a .png or .npy file.")
     if out.suffix == ".npy":
         import numpy as np
 

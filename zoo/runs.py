@@ -72,7 +72,7 @@ def save_run(model: ZooModel, out: str | Path, config: dict[str, Any]) -> None:
         FileExistsError: If `out` holds a run.
     """
     out = Path(out)
-    if (out / "config.json").exists():
+    if (out / "model.keras").exists():
         msg = f"{out} holds a run already. Choose another folder, or remove it."
         raise FileExistsError(msg)
     write_json(out / "config.json", {**config, **describe(model)})

@@ -77,9 +77,14 @@ def train(
     out = Path(out)
     batch_size = batch_size or model.default_batch_size
     images = data.read(source, split="train", image_shape=model.image_shape)
-    stream_of = functools.partial(
-        data.training_stream, images, batch_size=batch_size * model.minibatches, seed=seed
-    )
+    taken, there = batch_size * model.minibatches, len(images.pixels)
+    if not 1 <= taken <= there:
+        times = f" × {model.minibatches} minibatches a step" if model.minibatches > 1 else ""
+        msg = (
+            f"batch_size={batch_size}{times}: expected 1 to the {there} images of the train split."
+        )
+        raise ValueError(msg)
+    stream_of = functools.partial(data.training_stream, images, batch_size=taken, seed=seed)
     _, steps_per_epoch = stream_of()
     settings = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
     name = str(source) if isinstance(source, (str, Path)) else "array"
