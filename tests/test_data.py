@@ -263,6 +263,21 @@ def test_npz(tmp_path: Path) -> None:
         data.read(tmp_path / "absent.npz")
 
 
+def test_a_source_is_named_for_reading_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez(tmp_path / "x.npz", x_train=_array())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    name = data.source_name("x.npz")
+    assert name == data.source_name(Path("x.npz")) == data.source_name("~/x.npz")
+    monkeypatch.chdir("/")
+    np.testing.assert_array_equal(data.read(name).pixels, _array())
+    np.testing.assert_array_equal(data.read("~/x.npz").pixels, _array())
+    assert data.source_name("fashion_mnist") == "fashion_mnist"
+    assert data.source_name(_array()) == "array"
+
+
 def test_resizing_an_array_is_antialiased() -> None:
     stripes = np.zeros((2, 64, 64, 1), np.uint8)
     stripes[:, ::2] = 255

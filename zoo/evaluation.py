@@ -52,13 +52,13 @@ def evaluate(
     """
     images = data.to_array(source, split=split, image_shape=model.image_shape)
     samples = samples or len(images)
-    extractor = extractor or EXTRACTORS.get(str(source), "inception_v3")
+    extractor = extractor or EXTRACTORS.get(data.source_name(source), "inception_v3")
     features = metrics.load_extractor(extractor)
     fake = model.generate(samples, seed=seed)
     results = metrics.generation_metrics(features(images), features(fake))
     protocol = {
         "model": model.model_name,
-        "data": str(source) if isinstance(source, str) else type(source).__name__,
+        "data": data.source_name(source),
         "split": split,
         "images": len(images),
         "samples": samples,

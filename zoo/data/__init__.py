@@ -6,7 +6,7 @@ so every epoch after the first costs no reading.
 """
 
 from zoo.data.pipeline import load, to_array, training_stream
-from zoo.data.sources import DEFAULT_SOURCE, Images, image_shape, read
+from zoo.data.sources import DEFAULT_SOURCE, Images, image_shape, read, source_name
 
 __all__ = [
     "DEFAULT_SOURCE",
@@ -14,6 +14,7 @@ __all__ = [
     "image_shape",
     "load",
     "read",
+    "source_name",
     "to_array",
     "training_stream",
 ]

@@ -60,9 +60,9 @@ def read(source: Any, *, split: str = "train", image_shape: Sequence[int] | None
     elif isinstance(source, np.ndarray):
         images = Images(_checked(source, "The array"), None)
     elif _is_npz(source):
-        images = _read_npz(Path(source), split)
+        images = _read_npz(Path(source).expanduser(), split)
     elif _is_folder(source):
-        images = Images(*folder.read(Path(source), split, shape))
+        images = Images(*folder.read(Path(source).expanduser(), split, shape))
     elif isinstance(source, str):
         images = Images(*tfds_source.read(source, split, shape))
     else:
@@ -92,7 +92,7 @@ def image_shape(source: Any, size: int | None = None) -> tuple[int, int, int]:
         ValueError: If the images differ in size and `size` is None.
     """
     if _is_folder(source):
-        shape = folder.shape(Path(source))
+        shape = folder.shape(Path(source).expanduser())
     elif isinstance(source, str) and not _is_npz(source):
         shape = tfds_source.shape(source)
     else:
@@ -102,6 +102,13 @@ def image_shape(source: Any, size: int | None = None) -> tuple[int, int, int]:
         msg = f"The images of {source} differ in size. Say which to resize to (--image-size)."
         raise ValueError(msg)
     return height, width, channels
+
+
+def source_name(source: Any) -> str:
+    """What a run folder keeps of a source: a TFDS name, an absolute path, or "array"."""
+    if _is_folder(source) or _is_npz(source):
+        return str(Path(source).expanduser().resolve())
+    return source if isinstance(source, str) else "array"
 
 
 def _is_folder(source: Any) -> bool:

@@ -86,9 +86,13 @@ def train(
         raise ValueError(msg)
     stream_of = functools.partial(data.training_stream, images, batch_size=taken, seed=seed)
     _, steps_per_epoch = stream_of()
-    settings = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
-    name = str(source) if isinstance(source, (str, Path)) else "array"
-    write_json(out / "config.json", {**describe(model), "data": name, **settings})
+    settings = {
+        "data": data.source_name(source),
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "seed": seed,
+    }
+    write_json(out / "config.json", {**describe(model), **settings})
     recorder = _Recorder(out, source, steps_per_epoch)
     with _stop_on_interrupt(model) as interrupted:
         while int(model.step) < epochs * steps_per_epoch and not interrupted:
