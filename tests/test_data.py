@@ -266,16 +266,17 @@ def test_npz(tmp_path: Path) -> None:
 def test_a_source_is_named_for_reading_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    np.savez(tmp_path / "x.npz", x_train=_array())
+    pixels = _array()
+    np.savez(tmp_path / "x.npz", x_train=pixels)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     name = data.source_name("x.npz")
     assert name == data.source_name(Path("x.npz")) == data.source_name("~/x.npz")
     monkeypatch.chdir("/")
-    np.testing.assert_array_equal(data.read(name).pixels, _array())
-    np.testing.assert_array_equal(data.read("~/x.npz").pixels, _array())
+    np.testing.assert_array_equal(data.read(name).pixels, pixels)
+    np.testing.assert_array_equal(data.read("~/x.npz").pixels, pixels)
     assert data.source_name("fashion_mnist") == "fashion_mnist"
-    assert data.source_name(_array()) == "array"
+    assert data.source_name(pixels) == "array"
 
 
 def test_resizing_an_array_is_antialiased() -> None:

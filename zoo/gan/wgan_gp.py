@@ -15,6 +15,9 @@ from zoo.registry import register_model
 class WGANGP(BaseGAN):
     """Wasserstein GAN with a gradient penalty (arXiv 1704.00028, algorithm 1).
 
+    The penalty is measured on pixels in [0, 1], where distances are half those of [−1, 1]: a
+    gradient of norm 1 here is one of norm 1/2 there.
+
     Args:
         penalty_weight: λ of eq. 3.
         n_critic: Critic updates per generator update; see `BaseGAN` on batch sizes.
