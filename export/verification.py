@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,15 +56,20 @@ class Report:
 
     def table(self) -> Table:
         """A printable table; problems are its caption."""
-        table = Table(title=f"{self.path}: {'equal' if self.passed else 'NOT equal'}")
-        for column in ("runtime", "function", "output"):
-            table.add_column(column)
-        for column in ("max error", "RMS error", "noise floor", "tolerance", "passed"):
-            table.add_column(column, justify="right")
+        runtime = f" in {self.rows[0].runtime}" if self.rows else ""
+        title = f"{self.path}{runtime}: {'equal' if self.passed else 'NOT equal'}"
+        # No lines: seven columns are to fit in a terminal of 80.
+        table = Table(title=title, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for column in ("function", "output"):
+            table.add_column(column, no_wrap=True)
+        for column in ("max error", "RMS error", "noise floor"):
+            table.add_column(column, justify="right", min_width=len("1.2e-07"))
+        for column in ("tolerance", "equal"):
+            table.add_column(column, justify="right", no_wrap=True)
         for row in self.rows:
             numbers = (row.max_error, row.rms_error, row.noise_floor, row.tolerance)
             table.add_row(
-                row.runtime, row.function, row.output, *(f"{x:.2g}" for x in numbers),
+                row.function, row.output, *(f"{x:.2g}" for x in numbers),
                 "yes" if row.passed else "[bold red]NO[/]",
             )  # fmt: skip
         table.caption = "\n".join(self.problems)
@@ -97,15 +102,17 @@ def verify(path: str | Path, model: Any, seed: int = 0) -> Report:
     folder, runtime = found["folder"], {"saved_model": "TensorFlow", "onnx": "ONNX Runtime"}
     problems = _changed_files(folder, found["files"])
     inputs = _inputs(model, seed)
-    exact = _exact(model)
+    functions = _served(endpoints(model), found["format"])
+    # In float64, where the networks can be cast.
+    exact = {e.name: e for e in _served(endpoints(model, in_float64), found["format"])}
     rows = []
-    for endpoint in endpoints(model):
+    for endpoint in functions:
         try:
             run = _load(found["format"], folder, endpoint)
             rows += _compare(runtime[found["format"]], endpoint, exact, run, inputs)
         except Exception as error:  # noqa: BLE001, PERF203  (what a runtime raises is a finding)
             problems.append(f"{endpoint.name}: {type(error).__name__}: {error}")
-    known = {endpoint.name for endpoint in endpoints(model)}
+    known = {endpoint.name for endpoint in functions}
     problems += [
         f"{name}: not a function of the model" for name in found["endpoints"].keys() - known
     ]
@@ -131,9 +138,11 @@ def _inputs(model: Any, seed: int) -> dict[str, np.ndarray]:
     return {"latent": latents, "image": images}
 
 
-def _exact(model: Any) -> dict[str, Endpoint]:
-    """The endpoints in float64, where the networks can be cast."""
-    return {endpoint.name: endpoint for endpoint in endpoints(model, in_float64)}
+def _served(functions: list[Endpoint], format_name: str) -> list[Endpoint]:
+    """The functions of an artefact: a SavedModel has `generate` under its default name too."""
+    if format_name != "saved_model":
+        return functions
+    return [*functions, replace(functions[0], name="serving_default")]
 
 
 def _load(format_name: str, folder: Path, endpoint: Endpoint) -> Callable[..., dict[str, Any]]:

@@ -47,7 +47,8 @@ def test_every_model_is_exported_equal(case: Case, format_: str, tmp_path: Path)
     assert tuple(read_export(path)["endpoints"]) == case.endpoints
     report = verify(path, model)
     assert report.passed, report.problems
-    assert {row.function for row in report.rows} == set(case.endpoints)
+    default = {"serving_default"} if format_ == "saved_model" else set()
+    assert {row.function for row in report.rows} == {*case.endpoints, *default}
     assert all(row.noise_floor > 0.0 for row in report.rows)
     assert json.loads(place_of(path, "verification.json").read_text())["passed"]
     if format_ == "onnx":
@@ -243,6 +244,20 @@ def test_one_corrupt_saved_model_weight_fails(tmp_path: Path, rehash: bool) -> N
     assert not report.passed
     assert any("variables" in problem for problem in report.problems) != rehash
     assert not all(row.passed for row in report.rows)
+
+
+def test_a_wrong_default_signature_fails(tmp_path: Path) -> None:
+    model = _case("dcgan")
+    path = export_model(model, tmp_path / "x")
+    loaded = tf.saved_model.load(str(path))
+    generate = loaded.signatures["generate"]
+    darker = tf.function(lambda latent: {"image": 0.99 * generate(latent=latent)["image"]})
+    spec = tf.TensorSpec([None, LATENT_DIM], tf.float32, name="latent")
+    signatures = {"generate": generate, "serving_default": darker.get_concrete_function(spec)}
+    tf.saved_model.save(loaded, str(path), signatures=signatures)
+    _rehash(path)
+    report = verify(path, model)
+    assert {row.function for row in report.rows if not row.passed} == {"serving_default"}
 
 
 def test_a_damaged_file_is_a_finding(tmp_path: Path) -> None:

@@ -105,6 +105,8 @@ def test_more_epochs_later(case: Case, source: Path, tmp_path: Path) -> None:
     _train(loaded, source, tmp_path / "run", epochs=2)
     assert int(loaded.step) == 12
     assert len(json.loads((tmp_path / "run" / "history.json").read_text())) == 2
+    assert _train(loaded, source, tmp_path / "run", epochs=1)  # has had them: nothing is touched
+    assert read_config(tmp_path / "run")["epochs"] == 2
 
 
 def test_bad_run_folders(source: Path, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="The run folder. Default: runs/MODEL.")] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs in all.")] = 10,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images per update. Default: the paper's.")
+        int | None, typer.Option(min=1, help="Images per update. Default: the model's own.")
     ] = None,
     latent_dim: Annotated[int, typer.Option(min=1, help="Latent dimensions.")] = 64,
     network: Annotated[str, typer.Option(help="Architecture: conv or mlp.")] = "conv",
@@ -117,6 +117,7 @@ def train(
         console.print(f"epoch {epoch + 1}/{epochs}  {values}", soft_wrap=True, highlight=False)
 
     bar = sys.stdout.isatty()
+    before = int(trained.step)
     finished = train_model(
         trained,
         data,
@@ -131,7 +132,10 @@ def train(
         console.print(f"Stopped at step {int(trained.step)}; saved in {out}. Continue with:")
         console.print(f"  zoo train {model} --out {out} --epochs {epochs} --resume", soft_wrap=True)
         raise typer.Exit(130)
-    console.print(f"Trained {model} to {epochs} epochs: {out}")
+    if int(trained.step) == before:
+        console.print(f"{out} has had {epochs} epochs or more: nothing to do.")
+    else:
+        console.print(f"Trained {model} to {epochs} epochs: {out}")
 
 
 @app.command(cls=TensorFlowCommand)

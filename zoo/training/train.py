@@ -69,7 +69,8 @@ def train(
 
     Returns:
         Whether training reached `epochs`: False if Ctrl-C (SIGINT) stopped it. Either way the
-        folder holds the state at the last step.
+        folder holds the state at the last step. A model that has had `epochs` already is left as it
+        is, and nothing is written.
 
     Raises:
         ValueError: If the data cannot feed the model.
@@ -86,6 +87,8 @@ def train(
         raise ValueError(msg)
     stream_of = functools.partial(data.training_stream, images, batch_size=taken, seed=seed)
     _, steps_per_epoch = stream_of()
+    if int(model.step) >= epochs * steps_per_epoch:
+        return True
     settings = {
         "data": data.source_name(source),
         "epochs": epochs,
