@@ -44,7 +44,7 @@ def main() -> None:
     for name, arguments in RUNS.items():
         train(args.out / name, arguments, args.epochs)
     converted = args.out / "dcgan_to_vae"
-    if not (converted / "config.json").exists():
+    if not (converted / "model.keras").exists():
         zoo("convert", args.out / "dcgan", "--to", "vae", "--out", converted)
     train(converted, ["vae"], args.converted_epochs)
     folders = [args.out / name for name in (*RUNS, "dcgan_to_vae")]
@@ -59,7 +59,7 @@ def train(out: Path, arguments: list[str], epochs: int) -> None:
     history = out / "history.json"
     if history.exists() and len(read_json(history)) >= epochs:
         return
-    resume = ["--resume"] if (out / "config.json").exists() else ["--data", "fashion_mnist"]
+    resume = ["--resume"] if (out / "model.keras").exists() else ["--data", "fashion_mnist"]
     begun = time.time()
     zoo("train", *arguments, "--out", out, "--epochs", epochs, *resume)
     write_json(out / "machine.json", {
@@ -92,7 +92,7 @@ def publish(folders: list[Path]) -> None:
     lines += [
         "",
         f"Seed 0, {machine['cores']} cores of {machine['processor']}: {', '.join(times)}.",
-        f"For comparison, probabilistic PCA: {'; '.join(map(linear, (8, 64)))}.",
+        f"For comparison, probabilistic PCA: {'; '.join(linear_models())}.",
     ]
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
@@ -103,14 +103,17 @@ def publish(folders: list[Path]) -> None:
     )
 
 
-def linear(components: int) -> str:
+def linear_models() -> list[str]:
     """Likelihood and error of probabilistic PCA, the exact linear VAE, by scikit-learn."""
     train, test = (
         data.to_array("fashion_mnist", split=split).reshape(-1, 784) for split in ("train", "test")
     )
-    model = PCA(components).fit(train)
-    error = float(((model.inverse_transform(model.transform(test)) - test) ** 2).mean())
-    return f"{components} latents, {model.score(test):.4g} nats, MSE {error:.4g}"
+    found = []
+    for latents in (8, 64):
+        model = PCA(latents).fit(train)
+        error = float(((model.inverse_transform(model.transform(test)) - test) ** 2).mean())
+        found.append(f"{latents} latents, {model.score(test):.4g} nats, MSE {error:.4g}")
+    return found
 
 
 def zoo(*arguments: object) -> None:
