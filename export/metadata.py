@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from export.spec import networks_of
 from zoo.files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -48,8 +49,7 @@ def describe(model: Any, functions: Sequence[Endpoint]) -> dict[str, Any]:
 def weights_sha256(functions: Sequence[Endpoint]) -> str:
     """Hash of the names, shapes and bytes of all weights the functions use."""
     digest = hashlib.sha256()
-    networks = {id(network): network for e in functions for network in e.networks}
-    for network in networks.values():
+    for network in networks_of(functions):
         for weight in network.weights:
             array = weight.numpy()
             digest.update(f"{weight.path}{array.shape}{array.dtype}".encode())

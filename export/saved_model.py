@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from export.metadata import describe, write_metadata
-from export.spec import endpoints
+from export.spec import endpoints, networks_of
 from zoo.files import replacing
 
 
@@ -49,8 +49,7 @@ def export_saved_model(
     # A plain module with an ordered list of variables, and not the Keras model: half the size,
     # and the same bytes from every process.
     module = tf.Module()
-    networks = {id(network): network for e in functions for network in e.networks}
-    module.variables_ = [w.value for network in networks.values() for w in network.weights]
+    module.variables_ = [w.value for network in networks_of(functions) for w in network.weights]
     signatures = {
         e.name: tf.function(e.function).get_concrete_function(*e.signature()) for e in functions
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class Endpoint:
             tf.TensorSpec([None, *shape], tf.float32, name=name)
             for name, shape in self.inputs.items()
         ]
+
+
+def networks_of(functions: Sequence[Endpoint]) -> list[Any]:
+    """The Keras networks that functions use, each once, in order of first use."""
+    return list({id(network): network for e in functions for network in e.networks}.values())
 
 
 def endpoints(

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from export.metadata import REPORT, hashes, place_of, read_export
 from export.spec import Endpoint, endpoints
-from zoo.convert.gan_to_vae import MAX_TOLERANCE, MIN_TOLERANCE, NOISE_FACTOR, prior_latents
+from zoo.convert.gan_to_vae import prior_latents, tolerance_for
 from zoo.convert.graph import in_float64
 from zoo.files import write_json
 
@@ -209,7 +209,7 @@ def _compare(
         scale = 1.0 if bounded else max(1.0, float(np.sqrt(np.mean(np.square(double[name])))))
         error = np.concatenate(errors[name]).astype(np.float64) / scale
         floor = float(np.max(np.abs(wanted[name] - double[name]))) / scale
-        tolerance = min(max(MIN_TOLERANCE, NOISE_FACTOR * floor), MAX_TOLERANCE)
+        tolerance = tolerance_for(floor)
         largest = float(np.max(error))
         rms = float(np.sqrt(np.mean(np.square(error))))
         passed = largest <= tolerance  # false for NaN

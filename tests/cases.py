@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import numpy as np
 
 import zoo
 
@@ -32,6 +33,21 @@ class Case:
         model = self.create(**options)
         model.compile(**{name: keras.optimizers.SGD(0.002) for name in model.optimizer_names})
         return model
+
+
+def state_of(model: keras.Model) -> dict[str, np.ndarray]:
+    """Weights, averages, step and the optimizers' slots."""
+    optimizers = [getattr(model, name) for name in model.optimizer_names]
+    variables = [*model.variables, *(v for o in optimizers for v in o.variables)]
+    return {f"{i} {v.path}": np.asarray(v) for i, v in enumerate(variables)}
+
+
+def assert_same_state(found: keras.Model, wanted: keras.Model) -> None:
+    """Bit for bit; paths may differ, as Keras numbers layers anew on loading."""
+    pairs = zip(state_of(found).values(), state_of(wanted).items(), strict=True)
+    for value, (name, expected) in pairs:
+        assert np.isfinite(expected).all(), name  # NaN would equal NaN
+        np.testing.assert_array_equal(value, expected, err_msg=name)
 
 
 VAE_ENDPOINTS = ("generate", "encode", "decode", "reconstruct")

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from zoo.gan.base import BaseGAN
 
 LATENTS = 1024
-# Rounding grows with the network, so the bound follows its own float32 noise; the ceiling is a
-# fiftieth of a grey level.
-MIN_TOLERANCE, NOISE_FACTOR, MAX_TOLERANCE = 5e-6, 4.0, 5e-5
 
 
 def gan_to_vae(gan: BaseGAN, *, freeze_decoder: bool = True, seed: int = 0) -> tuple[VAE, Report]:
@@ -79,6 +76,15 @@ def prior_latents(model: Any, seed: int) -> np.ndarray:
     return np.concatenate([model.sample_latents(LATENTS, seed), extremes])
 
 
+def tolerance_for(noise_floor: float) -> float:
+    """Largest difference that rounding may cause: 4 × the noise floor, within [5e-6, 5e-5].
+
+    Rounding grows with the network, so the bound follows its own float32 noise; the ceiling is a
+    fiftieth of a grey level.
+    """
+    return min(max(5e-6, 4.0 * noise_floor), 5e-5)
+
+
 def measure_equality(source: keras.Model, vae: VAE, latents: np.ndarray) -> Equality:
     """Compares the generator's images with the VAE's on the same latents.
 
@@ -88,8 +94,7 @@ def measure_equality(source: keras.Model, vae: VAE, latents: np.ndarray) -> Equa
         latents: float32 [n, latent_dim].
 
     Returns:
-        The differences and the tolerance: 4 × the generator's own float32 noise, within
-        [5e-6, 5e-5].
+        The differences, and the tolerance of the generator's own float32 noise.
     """
     wanted = _run(source, latents)
     found = vae.generate_from(latents)
@@ -102,7 +107,7 @@ def measure_equality(source: keras.Model, vae: VAE, latents: np.ndarray) -> Equa
         rms_error=float(np.sqrt(np.mean(np.square(found - wanted, dtype=np.float64)))),
         noise_floor=noise_floor,
         batch_error=float(np.max(np.abs(single - vae.generate_from(latents[:64])))),
-        tolerance=min(max(MIN_TOLERANCE, NOISE_FACTOR * noise_floor), MAX_TOLERANCE),
+        tolerance=tolerance_for(noise_floor),
     )
 
 

@@ -100,11 +100,8 @@ def _prepare(builder: Any) -> None:
     try:
         builder.download_and_prepare(download_config=config)
     except (OSError, tfds.download.DownloadError) as error:
-        hint = (
-            " or install Debian's package dataset-fashion-mnist"
-            if builder.name == ("fashion_mnist")
-            else ""
-        )
+        debian = " or install Debian's package dataset-fashion-mnist"
+        hint = debian if builder.name == "fashion_mnist" else ""
         msg = (
             f"{builder.name} is not prepared in {builder.data_path.parent} and cannot be "
             f"downloaded ({type(error).__name__}: {error}). Connect to the network,{hint} copy a "

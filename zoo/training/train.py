@@ -79,10 +79,10 @@ def train(
     batch_size = batch_size or model.default_batch_size
     images = data.read(source, split="train", image_shape=model.image_shape)
     taken, there = batch_size * model.minibatches, len(images.pixels)
-    if not 1 <= taken <= there:
-        times = f" × {model.minibatches} minibatches a step" if model.minibatches > 1 else ""
+    if model.minibatches > 1 and taken > there:  # the stream knows only the product
         msg = (
-            f"batch_size={batch_size}{times}: expected 1 to the {there} images of the train split."
+            f"batch_size={batch_size} × {model.minibatches} minibatches a step: expected 1 to the "
+            f"{there} images of the train split."
         )
         raise ValueError(msg)
     stream_of = functools.partial(data.training_stream, images, batch_size=taken, seed=seed)
