@@ -9,45 +9,67 @@ import keras
 
 from zoo import registry
 from zoo.files import read_json, write_json
-from zoo.training.train import FORMAT, describe, save
+from zoo.training import checkpoints
+from zoo.training.train import FORMAT, describe
 
 if TYPE_CHECKING:
     from zoo.training.model import ZooModel
 
-__all__ = ["load_run", "read_config", "save_run"]
+__all__ = ["load_run", "read_config", "run_folder", "save_run"]
 
 
 def load_run(path: str | Path) -> ZooModel:
-    """Loads the model of a run folder, compiled, with its optimizers' state.
+    """Loads the model of a run, compiled, with its optimizers' state.
+
+    Args:
+        path: A run folder, for its latest state, or one of its checkpoints, such as
+            `runs/vae/best.keras` or `runs/vae/checkpoints/step_00001200.keras`.
 
     Raises:
-        FileNotFoundError: If `path` is no run folder.
-        ValueError: If its model file cannot be read, or is of a later format.
+        FileNotFoundError: If there is none.
+        ValueError: If the file is damaged or of another model, or is of a later format.
     """
     path = Path(path)
-    read_config(path)
-    if not (path / "model.keras").exists():
+    config = read_config(path)
+    file = path if path.suffix == ".keras" else path / checkpoints.LATEST
+    if not file.exists():
         msg = (
-            f"{path} has no model.keras: its training stopped before the first epoch ended. "
+            f"{file} does not exist: the training stopped before its first step. "
             "Train again, without --resume."
+            if file.name == checkpoints.LATEST
+            else f"{file} does not exist."
         )
         raise FileNotFoundError(msg)
+    checkpoints.check(file, config["model"])
     registry.import_models()
     try:
-        return keras.models.load_model(path / "model.keras")
-    except (OSError, ValueError, KeyError) as error:
-        msg = f"{path / 'model.keras'} cannot be loaded: {error}"
+        model = keras.models.load_model(file)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"{file} cannot be loaded: {error}"
         raise ValueError(msg) from error
+    for key in ("image_shape", "latent_dim"):
+        if (found := model.get_config()[key]) != config[key]:
+            msg = f"{file} is of another run: its {key} is {found}, but the run's {config[key]}."
+            raise ValueError(msg)
+    return model
+
+
+def run_folder(path: str | Path) -> Path:
+    """The run folder of a path that `load_run` takes."""
+    path = Path(path)
+    if path.suffix != ".keras":
+        return path
+    return path.parent.parent if path.parent.name == checkpoints.FOLDER else path.parent
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """Reads `config.json` of a run folder.
+    """Reads `config.json` of a run, given as for `load_run`.
 
     Raises:
-        FileNotFoundError: If `path` is no run folder.
+        FileNotFoundError: If it is in no run folder.
         ValueError: If it is of a format this version does not know.
     """
-    path = Path(path)
+    path = run_folder(path)
     if not (path / "config.json").exists():
         msg = (
             f"{path} is not a run folder (no config.json). `zoo train` and `zoo convert` make them."
@@ -72,8 +94,8 @@ def save_run(model: ZooModel, out: str | Path, config: dict[str, Any]) -> None:
         FileExistsError: If `out` holds a run.
     """
     out = Path(out)
-    if (out / "model.keras").exists():
+    if (out / checkpoints.LATEST).exists():
         msg = f"{out} holds a run already. Choose another folder, or remove it."
         raise FileExistsError(msg)
     write_json(out / "config.json", {**config, **describe(model)})
-    save(model, out)
+    checkpoints.save(model, out)

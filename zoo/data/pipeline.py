@@ -60,6 +60,7 @@ def training_stream(
     labels: bool = False,
     seed: int = 0,
     start_step: int = 0,
+    share: tuple[int, int, int] = (0, 1, 1),
 ) -> tuple[tf.data.Dataset, int]:
     """Endless training batches for `fit(stream, steps_per_epoch=...)`.
 
@@ -73,6 +74,8 @@ def training_stream(
         labels: Yield (images, int32 labels).
         seed: Epoch e is shuffled by (seed, e).
         start_step: Number of the first batch.
+        share: (first, n, of): cut every batch into `of` equal parts, and yield the n from `first`
+            on, one after the other: what the replicas of one worker take.
 
     Returns:
         The stream, and the number of batches an epoch (the last partial one is dropped).
@@ -82,18 +85,25 @@ def training_stream(
     """
     images = _read(source, "train", image_shape, labels=labels)
     _check_batch(images, batch_size)
-    n = len(images.pixels)
-    steps_per_epoch = n // batch_size
+    there = len(images.pixels)
+    steps_per_epoch = there // batch_size
+    first, n, of = share
     epoch, done = divmod(start_step, steps_per_epoch)
 
     def one_epoch(number: Any) -> tf.data.Dataset:
         order = tf.random.experimental.stateless_shuffle(
-            tf.range(n, dtype=tf.int64), tf.stack([tf.constant(seed, tf.int64), number])
+            tf.range(there, dtype=tf.int64), tf.stack([tf.constant(seed, tf.int64), number])
         )
         return tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=True)
 
+    def parts(batch: Any) -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensor_slices(tf.reshape(batch, [of, -1])[first : first + n])
+
     epochs = tf.data.Dataset.range(epoch, np.iinfo(np.int64).max)
-    return _gather(images, epochs.flat_map(one_epoch).skip(done), labels=labels), steps_per_epoch
+    batches = epochs.flat_map(one_epoch).skip(done)
+    if of > 1:
+        batches = batches.flat_map(parts)
+    return _gather(images, batches, labels=labels), steps_per_epoch
 
 
 def to_array(

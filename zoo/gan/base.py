@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import tensorflow as tf
 
-from zoo import networks
 from zoo.training.model import ZooModel, check_network
-from zoo.training.replicas import replica_mean
+from zoo.training.replicas import global_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,11 +74,11 @@ class BaseGAN(ZooModel):
         self.n_critic = n_critic
         self.ema = ema
         self.keep_own(generator=generator, discriminator=discriminator)
-        self.generator = generator or networks.build(
-            network, "generator", self.image_shape, self.latent_dim
+        self.generator = generator or self.build_network(
+            "generator", self.image_shape, self.latent_dim
         )
-        self.discriminator = discriminator or networks.build(
-            network, "discriminator", self.image_shape, normalization=self.normalization
+        self.discriminator = discriminator or self.build_network(
+            "discriminator", self.image_shape, normalization=self.normalization
         )
         check_network(self.generator, "generator", (self.latent_dim,), [self.image_shape])
         check_network(self.discriminator, "discriminator", self.image_shape, [(1,)])
@@ -126,14 +125,22 @@ class BaseGAN(ZooModel):
         return self.log(logs)
 
     def _update_both(self, images: Any, latents: Any, mix: Any) -> dict[str, Any]:
-        with tf.GradientTape(persistent=True) as tape:
-            fake = self.generator(latents, training=True)
-            losses, logs = self._discriminate(images, fake, mix, training=True)
-            logs["generator_loss"] = self.generator_loss(logs["real_logit"], logs["fake_logit"])
-            g_loss = self.generator_optimizer.scale_loss(replica_mean(logs["generator_loss"]))
-            d_loss = self.discriminator_optimizer.scale_loss(replica_mean(losses))
-        self._apply(tape, "discriminator_optimizer", d_loss)
-        self._apply(tape, "generator_optimizer", g_loss)
+        count = global_count(images)
+
+        def compute(images: Any, latents: Any, mix: Any) -> tuple[Any, Any]:
+            with tf.GradientTape(persistent=True) as tape:
+                fake = self.generator(latents, training=True)
+                losses, logs = self._discriminate(images, fake, mix, training=True)
+                logs["generator_loss"] = self.generator_loss(logs["real_logit"], logs["fake_logit"])
+                d_loss = self._scaled("discriminator_optimizer", losses, count)
+                g_loss = self._scaled("generator_optimizer", logs["generator_loss"], count)
+            return [*tape.gradient(d_loss, d_variables), *tape.gradient(g_loss, g_variables)], logs
+
+        d_variables = self.variables_of("discriminator_optimizer")
+        g_variables = self.variables_of("generator_optimizer")
+        gradients, logs = self.accumulated(compute, images, latents, mix)
+        self.update("discriminator_optimizer", gradients[: len(d_variables)])
+        self.update("generator_optimizer", gradients[len(d_variables) :])
         return logs
 
     def _update_in_turn(self, images: Any, latents: Any, mix: Any) -> dict[str, Any]:
@@ -146,20 +153,45 @@ class BaseGAN(ZooModel):
         # Every n-th example, and not the n-th block: then the minibatches of N replicas together
         # are those of one device (where n_critic divides a replica's batch).
         for i in range(self.n_critic):
-            with tf.GradientTape() as tape:
-                real, z, m = (x[i :: self.n_critic] for x in (images, latents, mix))
-                fake = self.generator(z, training=True)
-                losses, logs = self._discriminate(real, fake, m, training=True)
-                d_loss = self.discriminator_optimizer.scale_loss(replica_mean(losses))
-            self._apply(tape, "discriminator_optimizer", d_loss)
-        with tf.GradientTape() as tape:
-            latents = self.noise("generator", tf.shape(logs["real_logit"])[0], [self.latent_dim])
-            fake_logits = self.discriminator(self.generator(latents, training=True), training=True)
-            # The real logits of the last minibatch: a relativistic loss compares with them.
-            logs["generator_loss"] = self.generator_loss(logs["real_logit"], fake_logits)
-            g_loss = self.generator_optimizer.scale_loss(replica_mean(logs["generator_loss"]))
-        self._apply(tape, "generator_optimizer", g_loss)
+            minibatch = [x[i :: self.n_critic] for x in (images, latents, mix)]
+            logs = self._update_discriminator(*minibatch)
+        logs |= self._update_generator(logs["real_logit"])
         return logs
+
+    def _update_discriminator(self, images: Any, latents: Any, mix: Any) -> dict[str, Any]:
+        count = global_count(images)
+
+        def compute(images: Any, latents: Any, mix: Any) -> tuple[Any, Any]:
+            with tf.GradientTape() as tape:
+                fake = self.generator(latents, training=True)
+                losses, logs = self._discriminate(images, fake, mix, training=True)
+                loss = self._scaled("discriminator_optimizer", losses, count)
+            return tape.gradient(loss, self.variables_of("discriminator_optimizer")), logs
+
+        gradients, logs = self.accumulated(compute, images, latents, mix)
+        self.update("discriminator_optimizer", gradients)
+        return logs
+
+    def _update_generator(self, real_logits: Any) -> dict[str, Any]:
+        """One update; a relativistic loss compares with the last minibatch's real logits."""
+        latents = self.noise("generator", tf.shape(real_logits)[0], [self.latent_dim])
+        count = global_count(real_logits)
+
+        def compute(real_logits: Any, latents: Any) -> tuple[Any, Any]:
+            with tf.GradientTape() as tape:
+                fake = self.generator(latents, training=True)
+                values = self.generator_loss(real_logits, self.discriminator(fake, training=True))
+                loss = self._scaled("generator_optimizer", values, count)
+            variables = self.variables_of("generator_optimizer")
+            return tape.gradient(loss, variables), {"generator_loss": values}
+
+        gradients, logs = self.accumulated(compute, real_logits, latents)
+        self.update("generator_optimizer", gradients)
+        return logs
+
+    def _scaled(self, optimizer_name: str, values: Any, count: Any) -> Any:
+        """This replica's share of the mean, scaled where float16 needs it."""
+        return getattr(self, optimizer_name).scale_loss(tf.reduce_sum(values) / count)
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Both losses without updates, with noise that depends on `seed` and the position."""
@@ -184,10 +216,6 @@ class BaseGAN(ZooModel):
             return loss, logs
         return loss + penalty, {**logs, "gradient_penalty": penalty}
 
-    def _apply(self, tape: Any, optimizer_name: str, loss: Any) -> None:
-        variables = self.variables_of(optimizer_name)
-        getattr(self, optimizer_name).apply(tape.gradient(loss, variables), variables)
-
     def _update_ema(self) -> None:
         if self.ema_generator is None:
             return
@@ -202,16 +230,16 @@ class BaseGAN(ZooModel):
     def compile(
         self, generator_optimizer: Any = None, discriminator_optimizer: Any = None, **kwargs: Any
     ) -> None:
-        """Sets the optimizers, by default the paper's; `kwargs` go to `keras.Model.compile`."""
-        self.generator_optimizer = generator_optimizer or self.default_optimizer()
-        self.discriminator_optimizer = discriminator_optimizer or self.default_optimizer()
-        super().compile(optimizer=self.generator_optimizer, **kwargs)
-        for name in self.optimizer_names:
-            getattr(self, name).build(self.variables_of(name))
+        """Sets the optimizers, by default the paper's.
 
-    def default_optimizer(self) -> keras.optimizers.Optimizer:
-        """The paper's optimizer, a new one for each player."""
-        raise NotImplementedError
+        Args:
+            generator_optimizer: A Keras optimizer.
+            discriminator_optimizer: Another.
+            **kwargs: `accumulate` (parts a batch is computed in), `jit_compile`, and further ones
+                of `keras.Model.compile`.
+        """
+        optimizers = (generator_optimizer, discriminator_optimizer)
+        self._compile(dict(zip(self.optimizer_names, optimizers, strict=True)), **kwargs)
 
     def variables_of(self, optimizer_name: str) -> list[Any]:
         """Trainable variables of the generator or of the discriminator."""

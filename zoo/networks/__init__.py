@@ -4,15 +4,23 @@
 - `decoder(image_shape, latent_dim)`: latents to logits of images; the sigmoid is the likelihood's.
 - `generator(image_shape, latent_dim)`: latents to images in [0, 1].
 - `discriminator(image_shape, normalization=...)`: images in [0, 1] to logits [batch, 1].
+
+Output layers are float32 whatever the precision of the rest, so that losses are.
 """
 
 from __future__ import annotations
 
 import difflib
 import pkgutil
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import keras
 
 ROLES = ("encoder", "decoder", "generator", "discriminator")
 
@@ -22,13 +30,16 @@ def list_networks() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
 
 
-def build(architecture: str, role: str, *args: Any, **options: Any) -> Any:
+def build(
+    architecture: str, role: str, *args: Any, dtype: keras.DTypePolicy | None = None, **options: Any
+) -> Any:
     """Builds one network.
 
     Args:
         architecture: One of `list_networks()`.
         role: `"encoder"`, `"decoder"`, `"generator"` or `"discriminator"`.
         *args: The role's positional arguments.
+        dtype: Precision of all but the output layers; None is Keras's own setting.
         **options: The role's keyword arguments.
 
     Returns:
@@ -41,4 +52,19 @@ def build(architecture: str, role: str, *args: Any, **options: Any) -> Any:
         near = difflib.get_close_matches(architecture, list_networks()) or list_networks()
         msg = f"Unknown network {architecture!r}. Did you mean {' or '.join(near)}?"
         raise ValueError(msg)
-    return getattr(import_module(f"zoo.networks.{architecture}"), role)(*args, **options)
+    make = getattr(import_module(f"zoo.networks.{architecture}"), role)
+    with _precision(dtype):
+        return make(*args, **options)
+
+
+@contextmanager
+def _precision(dtype: keras.DTypePolicy | None) -> Iterator[None]:
+    """Layers made within take the policy where they name none."""
+    import keras  # noqa: PLC0415  (`list_networks` must not import it)
+
+    outside = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype or outside)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(outside)

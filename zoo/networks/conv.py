@@ -30,8 +30,8 @@ def encoder(image_shape: Sequence[int], latent_dim: int) -> keras.Model:
         )(x)
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(256, activation="relu", name="hidden")(x)
-    mean = layers.Dense(latent_dim, name="mean")(x)
-    log_variance = layers.Dense(latent_dim, name="log_variance")(x)
+    mean = layers.Dense(latent_dim, dtype="float32", name="mean")(x)
+    log_variance = layers.Dense(latent_dim, dtype="float32", name="log_variance")(x)
     return keras.Model(images, [mean, log_variance], name="encoder")
 
 
@@ -44,8 +44,9 @@ def decoder(image_shape: Sequence[int], latent_dim: int) -> keras.Model:
 def generator(image_shape: Sequence[int], latent_dim: int) -> keras.Model:
     """Latents to images in [0, 1]: BatchNorm and ReLU in all but the output layer, then tanh."""
     latents = keras.Input((latent_dim,), name="latent")
-    x = layers.Activation("tanh", name="tanh")(_expand(latents, image_shape, batch_norm=True))
-    images = layers.Rescaling(0.5, 0.5, name="to_unit_range")(x)
+    x = _expand(latents, image_shape, batch_norm=True)
+    x = layers.Activation("tanh", dtype="float32", name="tanh")(x)
+    images = layers.Rescaling(0.5, 0.5, dtype="float32", name="to_unit_range")(x)
     return keras.Model(latents, images, name="generator")
 
 
@@ -80,7 +81,7 @@ def discriminator(image_shape: Sequence[int], normalization: str = "batch") -> k
             x = _batch_norm(f"batch_norm_{i}")(x)
         x = layers.LeakyReLU(0.2, name=f"leaky_relu_{i}")(x)
     x = layers.Flatten(name="flatten")(x)
-    logits = layers.Dense(1, kernel_initializer=_normal(), name="logit")(x)
+    logits = layers.Dense(1, kernel_initializer=_normal(), dtype="float32", name="logit")(x)
     return keras.Model(images, logits, name="discriminator")
 
 
@@ -104,6 +105,7 @@ def _expand(
             image_shape[2] if last else _width(i - 1), 4, strides=2, padding="same",
             use_bias=last or not batch_norm,
             kernel_initializer=_normal() if last else init,
+            dtype="float32" if last else None,
             name="logits" if last else f"conv_transpose_{i}",
         )(x)  # fmt: skip
     return x

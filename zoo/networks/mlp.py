@@ -20,8 +20,8 @@ def encoder(image_shape: Sequence[int], latent_dim: int) -> keras.Model:
     x = layers.Flatten(name="flatten")(images)
     for i in range(2):
         x = layers.Dense(WIDTH, activation="relu", name=f"hidden_{i}")(x)
-    mean = layers.Dense(latent_dim, name="mean")(x)
-    log_variance = layers.Dense(latent_dim, name="log_variance")(x)
+    mean = layers.Dense(latent_dim, dtype="float32", name="mean")(x)
+    log_variance = layers.Dense(latent_dim, dtype="float32", name="log_variance")(x)
     return keras.Model(images, [mean, log_variance], name="encoder")
 
 
@@ -34,8 +34,9 @@ def decoder(image_shape: Sequence[int], latent_dim: int) -> keras.Model:
 def generator(image_shape: Sequence[int], latent_dim: int) -> keras.Model:
     """Latents to images in [0, 1], through tanh as in arXiv 1511.06434."""
     latents = keras.Input((latent_dim,), name="latent")
-    x = layers.Activation("tanh", name="tanh")(_expand(latents, image_shape))
-    images = layers.Rescaling(0.5, 0.5, name="to_unit_range")(x)
+    x = _expand(latents, image_shape)
+    x = layers.Activation("tanh", dtype="float32", name="tanh")(x)
+    images = layers.Rescaling(0.5, 0.5, dtype="float32", name="to_unit_range")(x)
     return keras.Model(latents, images, name="generator")
 
 
@@ -63,12 +64,13 @@ def discriminator(image_shape: Sequence[int], normalization: str = "none") -> ke
         if normalization == "batch" and i == 1:
             x = layers.BatchNormalization(momentum=0.9, synchronized=True, name="batch_norm")(x)
         x = layers.LeakyReLU(0.2, name=f"leaky_relu_{i}")(x)
-    return keras.Model(images, layers.Dense(1, name="logit")(x), name="discriminator")
+    logits = layers.Dense(1, dtype="float32", name="logit")(x)
+    return keras.Model(images, logits, name="discriminator")
 
 
 def _expand(latents: keras.KerasTensor, image_shape: Sequence[int]) -> keras.KerasTensor:
     x = latents
     for i in range(2):
         x = layers.Dense(WIDTH, activation="relu", name=f"hidden_{i}")(x)
-    x = layers.Dense(math.prod(image_shape), name="to_pixels")(x)
-    return layers.Reshape(tuple(image_shape), name="logits")(x)
+    x = layers.Dense(math.prod(image_shape), dtype="float32", name="to_pixels")(x)
+    return layers.Reshape(tuple(image_shape), dtype="float32", name="logits")(x)

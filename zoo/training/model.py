@@ -10,12 +10,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from zoo import networks
 from zoo.training.replicas import all_reduce_sum, draw_for_replica
+from zoo.training.running import RunningMeans
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 GENERATE_BATCH = 256
+MEANS = "running_means"  # their key in a saved model
 
 
 class ZooModel(keras.Model):
@@ -29,7 +32,9 @@ class ZooModel(keras.Model):
         image_shape: (height, width, channels) of float32 images in [0, 1].
         latent_dim: Number of latent dimensions, at least 1.
         seed: Seed of the training noise. Initial weights follow `keras.utils.set_random_seed`.
-        **kwargs: `name` and `dtype`, as of any Keras model.
+        **kwargs: `name` and `dtype`, as of any Keras model. The policies "mixed_bfloat16" and
+            "mixed_float16" hold for the networks built here; weights, output layers, losses and
+            penalties are float32 under each.
 
     Raises:
         ValueError: If `image_shape` is not three positive integers or `latent_dim` < 1.
@@ -37,6 +42,7 @@ class ZooModel(keras.Model):
 
     family: ClassVar[str]
     model_name: ClassVar[str]
+    network: str
     log_names: tuple[str, ...]
     optimizer_names: ClassVar[tuple[str, ...]]
     default_batch_size: ClassVar[int] = 128
@@ -46,7 +52,8 @@ class ZooModel(keras.Model):
     def __init__(
         self, *, image_shape: Sequence[int], latent_dim: int, seed: int = 0, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
+        # Inputs stay float32: the networks cast them where they compute in less.
+        super().__init__(autocast=False, **kwargs)
         self.image_shape = tuple(int(size) for size in image_shape)
         if len(self.image_shape) != 3 or min(self.image_shape) < 1:
             msg = f"image_shape={tuple(image_shape)}: expected (height, width, channels), all ≥ 1."
@@ -59,7 +66,8 @@ class ZooModel(keras.Model):
         self.step = self.add_weight(
             shape=(), dtype="int64", initializer="zeros", trainable=False, name="step"
         )
-        self.log_means = {name: keras.metrics.Mean(name=name) for name in self.log_names}
+        self.running_means = RunningMeans(self.log_names)
+        self.accumulate = 1
         self._generate = tf.function(
             self.images_from_latents,
             input_signature=[tf.TensorSpec([None, self.latent_dim], tf.float32, name="latent")],
@@ -73,6 +81,10 @@ class ZooModel(keras.Model):
 
     def variables_of(self, optimizer_name: str) -> list[Any]:
         """Trainable variables that the named optimizer updates."""
+        raise NotImplementedError
+
+    def default_optimizer(self) -> keras.optimizers.Optimizer:
+        """The paper's optimizer, a new one at each call."""
         raise NotImplementedError
 
     # Sampling
@@ -169,44 +181,174 @@ class ZooModel(keras.Model):
         draw = tf.random.stateless_uniform if uniform else tf.random.stateless_normal
         return draw_for_replica(lambda n: draw([n, *shape], seed), batch)
 
+    def accumulated(self, compute: Callable[..., Any], *tensors: Any) -> tuple[Any, Any]:
+        """Gradients and logs of a batch, computed in `accumulate` parts, one after the other.
+
+        Args:
+            compute: Maps parts of `tensors` to (gradients, logs): a list of gradients of sums over
+                examples, and a dict of values [part, ...].
+            *tensors: This replica's batch, each [batch, ...].
+
+        Returns:
+            The sum of the gradients over the parts, and the logs of the batch.
+        """
+        if self.accumulate == 1:
+            return compute(*tensors)
+        tf.debugging.assert_greater_equal(
+            tf.shape(tensors[0])[0],
+            self.accumulate,
+            f"An update's batch on a replica has fewer images than accumulate={self.accumulate} "
+            "parts need. Use larger batches, or drop the remainder of the data.",
+        )
+        total: Any = None
+        logs: list[dict[str, Any]] = []
+        for i in range(self.accumulate):
+            # The next part waits for the last one's gradients, whose activations are then freed.
+            with tf.control_dependencies([] if total is None else total):
+                parts = [tf.identity(tensor[i :: self.accumulate]) for tensor in tensors]
+                gradients, values = compute(*parts)
+                gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+                total = (
+                    gradients
+                    if total is None
+                    else [a + b for a, b in zip(total, gradients, strict=True)]
+                )
+            logs.append(values)
+        return total, {name: tf.concat([part[name] for part in logs], axis=0) for name in logs[0]}
+
+    def update(self, optimizer_name: str, gradients: Any) -> None:
+        """Sums a replica's gradients over all replicas, and applies the sum."""
+        # Here and not in the optimizer: Keras clips, and looks for overflow, before it sums.
+        getattr(self, optimizer_name).apply(
+            all_reduce_sum(gradients), self.variables_of(optimizer_name)
+        )
+
     @property
     def examples_seen(self) -> Any:
         """Examples logged since the metrics were last reset, scalar int64 tensor."""
-        return tf.cast(next(iter(self.log_means.values())).count.value, tf.int64)
+        return tf.cast(self.running_means.counts.value[0], tf.int64)
 
     def log(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Adds per-example values [batch] to the running means and returns these.
+        """Adds per-example values [batch, ...] to the running means and returns these.
 
         Logged values are means over the global batch, not over one replica's share.
         """
-        sums = [tf.reduce_sum(tf.cast(value, tf.float32)) for value in values.values()]
-        counts = [tf.cast(tf.size(value), tf.float32) for value in values.values()]
-        sums, counts = tf.unstack(all_reduce_sum(tf.stack([tf.stack(sums), tf.stack(counts)])))
-        for i, name in enumerate(values):
-            self.log_means[name].update_state(sums[i] / tf.maximum(counts[i], 1.0), counts[i])
-        return {name: self.log_means[name].result() for name in values}
+        values = {name: tf.cast(values[name], tf.float32) for name in self.log_names}
+        totals = tf.stack([tf.reduce_sum(value) for value in values.values()])
+        counts = tf.stack([tf.cast(tf.size(value), tf.float32) for value in values.values()])
+        totals, counts = tf.unstack(all_reduce_sum(tf.stack([totals, counts])))
+        self.running_means.update_state(totals, counts, self.step.value)
+        means = self.running_means.result()
+        if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
+            # Keras takes their mean over axis 0, which scalars lack (its issue 20585).
+            return {name: mean[None] for name, mean in means.items()}
+        return means
 
     @property
     def metrics(self) -> list[Any]:
         """The running means, reset at the start of every epoch and evaluation."""
-        return list(self.log_means.values())
+        return [self.running_means]
 
-    # Saving: Keras restores custom `compile`s only through these two (both optimizers, with state)
+    # Compiling
+
+    def _compile(
+        self,
+        optimizers: dict[str, Any],
+        *,
+        accumulate: int = 1,
+        jit_compile: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Sets the optimizers, by default the paper's.
+
+        Args:
+            optimizers: A Keras optimizer or None for each of `optimizer_names`.
+            accumulate: Parts that an update's batch is computed in, one after the other. The
+                gradients are those of the whole batch (only BatchNorm sees the parts).
+            jit_compile: Compile the step with XLA.
+            **kwargs: Of `keras.Model.compile`.
+
+        Raises:
+            ValueError: If `accumulate` < 1, or replicas are to be compiled with XLA.
+        """
+        if accumulate < 1:
+            msg = f"accumulate={accumulate}: expected at least 1."
+            raise ValueError(msg)
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if jit_compile and replicas > 1:
+            msg = (
+                f"jit_compile=True with {replicas} replicas: XLA cannot compile the sums over "
+                "replicas. Leave it out, or train on one device."
+            )
+            raise ValueError(msg)
+        self.accumulate = accumulate
+        for name in self.optimizer_names:
+            optimizer = keras.optimizers.get(optimizers.get(name) or self.default_optimizer())
+            setattr(self, name, self._prepared(optimizer))
+        # The first is Keras's "the optimizer"; float16's scaling is there already, for each.
+        kwargs = {**kwargs, "jit_compile": jit_compile, "auto_scale_loss": False}
+        super().compile(optimizer=getattr(self, self.optimizer_names[0]), **kwargs)
+        for name in self.optimizer_names:
+            getattr(self, name).build(self.variables_of(name))
+
+    def _prepared(self, optimizer: Any) -> Any:
+        """The optimizer, with loss scaling for float16, and told that its gradients are sums."""
+        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        if self.dtype_policy.compute_dtype == "float16" and not scaled:
+            optimizer, scaled = keras.optimizers.LossScaleOptimizer(optimizer), True
+        for each in (optimizer, optimizer.inner_optimizer) if scaled else (optimizer,):
+            # Keras has no public switch for what `update` does already.
+            each._all_reduce_sum_gradients = _as_they_are
+        return optimizer
+
+    def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing is left to build; Keras would average a batch over replicas of one size only."""
+
+    # Saving: Keras restores custom `compile`s only through these two (all optimizers, with state)
 
     def get_compile_config(self) -> dict[str, Any]:
-        """Configuration of the optimizers."""
+        """Configuration of the optimizers and the step."""
         if not self.compiled:
             return {}
-        return {
+        optimizers = {
             name: keras.saving.serialize_keras_object(getattr(self, name))
             for name in self.optimizer_names
         }
+        return {
+            **optimizers,
+            "accumulate": self.accumulate,
+            "jit_compile": self.jit_compile,
+            "steps_per_execution": self.steps_per_execution,
+        }
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles with the optimizers of `get_compile_config`."""
+        """Compiles as `get_compile_config` says."""
         self.compile(
-            **{name: keras.saving.deserialize_keras_object(config[name]) for name in config}
+            **{
+                name: keras.saving.deserialize_keras_object(value)
+                if isinstance(value, dict)
+                else value
+                for name, value in config.items()
+            }
         )
+
+    def save_own_variables(self, store: Any) -> None:
+        """Saves the running means too: a run goes on within an epoch."""
+        super().save_own_variables(store)
+        store[MEANS] = np.stack([self.running_means.totals, self.running_means.counts])
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads what `save_own_variables` saves."""
+        values = {key: np.asarray(store[key]) for key in store.keys()}  # noqa: SIM118  (no iterator)
+        means = values.pop(MEANS, None)
+        super().load_own_variables(values)
+        if means is not None:
+            self.running_means.totals.assign(means[0])
+            self.running_means.counts.assign(means[1])
+
+    def build_network(self, role: str, *args: Any, **options: Any) -> Any:
+        """A network of the architecture `network`, in the model's precision."""
+        return networks.build(self.network, role, *args, dtype=self.dtype_policy, **options)
 
     def keep_own(self, **networks: keras.Model | None) -> None:
         """Notes which networks the user passed, for `get_config`."""
@@ -240,6 +382,10 @@ class ZooModel(keras.Model):
             "latent_dim": self.latent_dim,
             "seed": self.seed,
         }
+
+
+def _as_they_are(gradients_and_variables: Any) -> list[Any]:
+    return list(gradients_and_variables)
 
 
 def slerp(first: np.ndarray, second: np.ndarray, fractions: np.ndarray) -> np.ndarray:

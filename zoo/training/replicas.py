@@ -1,8 +1,8 @@
 """Arithmetic that gives N replicas the result of one device on the same global batch.
 
-Inside `Strategy.run` each replica sees its share of the batch. `optimizer.apply` SUMS gradients
-over replicas, and a Keras seed generator gives every replica the same numbers, so losses are
-divided by the global batch here and noise is drawn for the global batch and sliced.
+Inside `Strategy.run` each replica sees its share of the batch, and a Keras seed generator gives
+every replica the same numbers. So losses are divided by the global batch here, gradients are
+summed over replicas, and noise is drawn for the global batch and sliced.
 Without a strategy every function reduces to the plain computation.
 """
 
@@ -16,27 +16,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def all_reduce_sum(tensor: Any) -> Any:
-    """Sum of `tensor` over replicas, the same value on each."""
+def all_reduce_sum(tensors: Any) -> Any:
+    """Sum over replicas of a tensor, or of each tensor of a list: the same value on each."""
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
-        return tensor
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, tensor)
+        return tensors
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
 
 
-def replica_mean(values: Any) -> Any:
-    """This replica's share of the global mean of `values` [batch, ...]: the shares sum to it.
-
-    The gradient of the share, summed over replicas by `optimizer.apply`, is the gradient of the
-    global mean, uneven last batches included.
-    """
-    count = all_reduce_sum(tf.cast(tf.size(values), tf.float32))
-    return tf.reduce_sum(values) / tf.maximum(count, 1.0)
+def global_count(values: Any) -> Any:
+    """Number of examples of `values` [batch, ...] on all replicas, scalar float32, at least 1."""
+    return tf.maximum(all_reduce_sum(tf.cast(tf.shape(values)[0], tf.float32)), 1.0)
 
 
 def global_mean(values: Any) -> Any:
-    """Mean of `values` [batch, ...] over the global batch, the same on every replica."""
-    return all_reduce_sum(replica_mean(values))
+    """Mean of `values` [batch] over the examples of all replicas, the same on each."""
+    return all_reduce_sum(tf.reduce_sum(values)) / global_count(values)
 
 
 def draw_for_replica(draw: Callable[[Any], Any], batch: Any) -> Any:

@@ -3,18 +3,19 @@
 A run folder holds:
 
     config.json       model, data, seed, batch size, epochs, versions
-    model.keras       the latest state: weights, both optimizers, averages, step
+    model.keras       the latest state, from step 0 on; older ones in checkpoints/, best.keras
     history.json      one entry a finished epoch
     samples/          epoch_0001.png …
     reconstructions/  likewise, for VAEs
     logs/             TensorBoard
-    means.json        after Ctrl-C within an epoch: the metrics so far
 """
 
 from __future__ import annotations
 
 import functools
+import os
 import signal
+import sys
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -25,19 +26,22 @@ import numpy as np
 import tensorflow as tf
 
 from zoo import data
-from zoo.files import read_json, replacing, write_json
+from zoo.files import read_json, remove_scratch, write_json
 from zoo.pictures import grid, pairs, save_grid
+from zoo.training import checkpoints, strategies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import FrameType
 
+    from zoo.data.sources import Images
     from zoo.training.model import ZooModel
 
 FORMAT = 1
 PACKAGES = ("vaegan-zoo", "tensorflow", "keras", "numpy")
 PICTURED = 64  # samples in a grid
 RECONSTRUCTED = 32
+CHECK_EVERY = 20  # batches between looks at whether the losses are sane: a look waits for the GPU
 
 
 def train(
@@ -48,165 +52,325 @@ def train(
     epochs: int,
     batch_size: int | None = None,
     seed: int = 0,
+    validation: str | None = None,
+    keep: int = 3,
+    best: str | None = None,
+    checkpoint_every: int | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
 ) -> bool:
     """Trains a compiled model and leaves a run folder; continues if the model has trained before.
 
     Batch t and noise t depend only on (source, seed, t), so a model loaded from the folder goes
-    on to the weights that an uninterrupted run reaches.
+    on to the weights that an uninterrupted run reaches. Under several workers every one of them
+    calls this with the same arguments; only the chief writes.
 
     Args:
-        model: A compiled model of the zoo.
+        model: A compiled model of the zoo, created under the strategy to train with.
         source: Data for `zoo.data.training_stream`.
         out: The run folder; created if absent.
         epochs: Epochs in all, those already trained included.
-        batch_size: Images per update; default the model's own. A model with n_critic > 1 takes
-            n_critic of them a step.
+        batch_size: Images per update, on all replicas together; default the model's own. A model
+            with n_critic > 1 takes n_critic of them a step.
         seed: Seed of the order of the data.
-        callbacks: Further Keras callbacks.
+        validation: Split to evaluate on after each epoch, logged as `val_…`.
+        keep: Checkpoints to keep, at least 1.
+        best: Logged metric whose lowest value picks `best.keras`.
+        checkpoint_every: Steps between checkpoints, besides the one after each epoch.
+        callbacks: Further Keras callbacks; under several workers each worker runs them.
         verbose: As in `fit`.
 
     Returns:
-        Whether training reached `epochs`: False if Ctrl-C (SIGINT) stopped it. Either way the
-        folder holds the state at the last step. A model that has had `epochs` already is left as it
-        is, and nothing is written.
+        Whether training reached `epochs`: False if Ctrl-C (SIGINT) or SIGTERM stopped it. Either
+        way the folder holds the state at the last step. A model that has had `epochs` already is
+        left as it is, and nothing is written.
 
     Raises:
-        ValueError: If the data cannot feed the model.
+        ValueError: If the data cannot feed the model, or an argument is out of range.
+        FloatingPointError: If a loss is no number or explodes; the step is named, and the last
+            checkpoint is of a step before.
+        OSError: If the folder cannot be written, before training where that can be known.
     """
     out = Path(out)
     batch_size = batch_size or model.default_batch_size
     images = data.read(source, split="train", image_shape=model.image_shape)
-    taken, there = batch_size * model.minibatches, len(images.pixels)
-    if model.minibatches > 1 and taken > there:  # the stream knows only the product
-        msg = (
-            f"batch_size={batch_size} × {model.minibatches} minibatches a step: expected 1 to the "
-            f"{there} images of the train split."
-        )
-        raise ValueError(msg)
-    stream_of = functools.partial(data.training_stream, images, batch_size=taken, seed=seed)
-    _, steps_per_epoch = stream_of()
-    if int(model.step) >= epochs * steps_per_epoch:
+    _check_batch_size(model, batch_size, len(images.pixels))
+    _check_metric(model, best, validation)
+    taken = batch_size * model.minibatches
+    steps_per_epoch = data.training_stream(images, batch_size=taken)[1]
+    _check_execution(model, steps_per_epoch)
+    if _step(model) >= epochs * steps_per_epoch:
         return True
     settings = {
         "data": data.source_name(source),
         "epochs": epochs,
         "batch_size": batch_size,
         "seed": seed,
+        "validation": validation,
+        "keep": keep,
+        "best": best,
+        "checkpoint_every": checkpoint_every,
+        **strategies.describe(model.distribute_strategy),
     }
-    write_json(out / "config.json", {**describe(model), **settings})
-    recorder = _Recorder(out, source, steps_per_epoch)
-    with _stop_on_interrupt(model) as interrupted:
-        while int(model.step) < epochs * steps_per_epoch and not interrupted:
-            epoch, done = divmod(int(model.step), steps_per_epoch)
-            stream, _ = stream_of(start_step=int(model.step))
+    recorder = _Recorder(out, source, steps_per_epoch, keep, best, checkpoint_every)
+    recorder.set_model(model)
+    recorder.begin({**describe(model), **settings})
+    evaluated = validation and data.load(
+        source, split=validation, batch_size=batch_size, image_shape=model.image_shape
+    )
+    with _stop_on_signal(model) as stopped:
+        while _step(model) < epochs * steps_per_epoch and not stopped:
+            epoch, done = divmod(_step(model), steps_per_epoch)
             model.fit(
-                stream,
+                _stream(model, images, taken, seed),
                 initial_epoch=epoch,
                 epochs=epoch + 1 if done else epochs,
                 steps_per_epoch=steps_per_epoch - done,
-                callbacks=[_ContinueMeans(out), recorder, *callbacks],
+                validation_data=evaluated or None,
+                callbacks=[*([_ContinueMeans(model)] if done else []), recorder, *callbacks],
                 shuffle=False,
                 verbose=verbose,
             )
-    if interrupted:
-        if int(model.step) % steps_per_epoch:
-            _save_means(model, out)
-        save(model, out)
-    return not interrupted
+    if stopped:
+        recorder.save()
+    return not stopped
 
 
-def save(model: ZooModel, out: str | Path) -> None:
-    """Writes `model.keras` of a run folder; a crash meanwhile leaves the previous one."""
-    with replacing(Path(out) / "model.keras") as temporary:
-        model.save(temporary)
+def _step(model: ZooModel) -> int:
+    return int(model.step.numpy())  # int(variable) fails under several workers
+
+
+def _stream(model: ZooModel, images: Images, batch_size: int, seed: int) -> Any:
+    """Batches from the model's step on, of which a worker looks up only its own share."""
+    stream = functools.partial(
+        data.training_stream, images, batch_size=batch_size, seed=seed, start_step=_step(model)
+    )
+    strategy = model.distribute_strategy
+    if not strategies.is_multi_worker(strategy):
+        return stream()[0]
+
+    def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        replicas = context.num_replicas_in_sync
+        local = replicas // context.num_input_pipelines
+        return stream(share=(context.input_pipeline_id * local, local, replicas))[0]
+
+    return strategy.distribute_datasets_from_function(of_worker)
+
+
+def _check_batch_size(model: ZooModel, batch_size: int, there: int) -> None:
+    if batch_size * model.minibatches > there and model.minibatches > 1:
+        msg = (
+            f"batch_size={batch_size} × {model.minibatches} minibatches a step: expected 1 to the "
+            f"{there} images of the train split."
+        )
+        raise ValueError(msg)
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    parts = replicas * model.accumulate
+    if batch_size % replicas or batch_size < parts:
+        near = max(batch_size // replicas, model.accumulate) * replicas
+        accumulated = f", each in {model.accumulate} parts" if model.accumulate > 1 else ""
+        msg = (
+            f"batch_size={batch_size}: {replicas} replicas share it evenly{accumulated}. "
+            f"Take {near} or {near + replicas}."
+        )
+        raise ValueError(msg)
+
+
+def _check_execution(model: ZooModel, steps_per_epoch: int) -> None:
+    size = model.steps_per_execution
+    if steps_per_epoch % size:
+        divisors = [n for n in range(1, steps_per_epoch + 1) if steps_per_epoch % n == 0]
+        near = sorted(divisors, key=lambda n: abs(n - size))[:2]
+        msg = (
+            f"steps_per_execution={size} does not divide the {steps_per_epoch} steps of an epoch. "
+            f"Take {' or '.join(map(str, near))}, or another batch size."
+        )
+        raise ValueError(msg)
+
+
+def _check_metric(model: ZooModel, best: str | None, validation: str | None) -> None:
+    known = [*model.log_names, *(f"val_{name}" for name in model.log_names if validation)]
+    if best is not None and best not in known:
+        without = "" if validation else "; with a validation split also these with val_ before"
+        msg = f"best={best!r}: expected one of {', '.join(known)}{without}."
+        raise ValueError(msg)
 
 
 class _Recorder(keras.callbacks.Callback):
-    """After each whole epoch: history, TensorBoard, pictures, then the model."""
+    """After each whole epoch: history, the model, TensorBoard and pictures; and all checks.
 
-    def __init__(self, out: Path, source: Any, steps_per_epoch: int) -> None:
+    Every worker checks, so that all stop alike; only the chief writes.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        source: Any,
+        steps_per_epoch: int,
+        keep: int,
+        best: str | None,
+        checkpoint_every: int | None,
+    ) -> None:
         super().__init__()
+        if keep < 1 or (checkpoint_every is not None and checkpoint_every < 1):
+            msg = f"keep={keep}, checkpoint_every={checkpoint_every}: expected at least 1."
+            raise ValueError(msg)
         self.out = out
         self.source = source
         self.steps_per_epoch = steps_per_epoch
+        self.keep = keep
+        self.best = best
+        self.checkpoint_every = checkpoint_every
         self.history: list[dict[str, Any]] = []
+        self.batches = 0
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+    def begin(self, config: dict[str, Any]) -> None:
+        """Writes what is there before training, which tells of an unwritable folder or full disk.
+
+        The first checkpoint is of step 0: whenever training is killed, it can be resumed.
+        """
+        self.saved_step = _step(self.model)
+        self.chief = strategies.is_chief(self.model.distribute_strategy)
+        if not self.chief:
+            return
         if (self.out / "history.json").exists():
-            done = int(self.model.step) // self.steps_per_epoch
-            # A crash between the two files may leave one entry more than the model has epochs.
-            self.history = read_json(self.out / "history.json")[:done]
+            # A crash between the two files may leave more entries than the model has epochs.
+            whole = read_json(self.out / "history.json")
+            self.history = [entry for entry in whole if entry["step"] <= self.saved_step]
         if self.model.family == "vae":
             self.images = data.to_array(
                 self.source, split="test", limit=RECONSTRUCTED, image_shape=self.model.image_shape
             )
+        checkpoints.check_space(self.model, self.out, self.keep + 2)  # the best and a new one
+        remove_scratch(self.out)
+        write_json(self.out / "config.json", config)
+        if not (self.out / checkpoints.LATEST).exists():
+            checkpoints.save(self.model, self.out, keep=self.keep)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        self.batches += 1
+        if self.batches % CHECK_EVERY == 0:
+            self.check()
+        if self.checkpoint_every is None:
+            return
+        # Several steps may have run since the last call, and an epoch's end saves anyway.
+        step = _step(self.model)
+        due = step // self.checkpoint_every > self.saved_step // self.checkpoint_every
+        if due and step % self.steps_per_epoch:
+            self.save()
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        self.check()  # evaluation resets the means
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if int(self.model.step) % self.steps_per_epoch:
+        self.check()
+        if _step(self.model) % self.steps_per_epoch:
             return  # interrupted within the epoch
         scalars = {name: float(value) for name, value in (logs or {}).items()}
-        self.history.append({"epoch": epoch + 1, "step": int(self.model.step), **scalars})
-        name = f"epoch_{epoch + 1:04d}.png"
+        self.history.append({"epoch": epoch + 1, "step": _step(self.model), **scalars})
+        if self.chief:
+            write_json(self.out / "history.json", self.history)
+        values = [entry.get(self.best, np.inf) for entry in self.history]
+        self.save(best=self.best is not None and values[-1] == min(values))
+        if self.chief:
+            self.picture(epoch + 1, scalars)
+
+    def check(self) -> None:
+        """Raises FloatingPointError if a loss has been no number, or has exploded."""
+        bad_step = int(self.model.running_means.bad_step.numpy())
+        if bad_step:
+            self.fail(f"A loss at step {bad_step} is not finite, or beyond 1e9")
+
+    def fail(self, what: str) -> None:
+        """Stops training."""
+        msg = (
+            f"{what}: training stopped. The last checkpoint, of step {self.saved_step}, is in "
+            f"{self.out}. The same run would come to the same point: train anew with gradient "
+            "clipping (--clip-norm 1), another seed, batch size or precision."
+        )
+        raise FloatingPointError(msg)
+
+    def save(self, *, best: bool = False) -> None:
+        """Writes a checkpoint, but never of a state that no training can go on from."""
+        step = _step(self.model)
+        self.check()
+        try:
+            checkpoints.check_finite(self.model)
+        except FloatingPointError as error:
+            self.fail(f"{error} at step {step}")
+        if self.chief:
+            try:
+                checkpoints.save(self.model, self.out, keep=self.keep, best=best)
+            except OSError as error:
+                msg = (
+                    f"The checkpoint of step {step} could not be written ({error.strerror or error}"
+                    f"). The last one, of step {self.saved_step}, is in {self.out}: free some "
+                    "space and resume."
+                )
+                raise OSError(msg) from error
+        self.saved_step = step
+
+    def picture(self, epoch: int, scalars: dict[str, float]) -> None:
+        """Writes TensorBoard's events and the pictures."""
         pictures = {"samples": (self.model.generate(PICTURED, seed=0), 8)}
         if self.model.family == "vae":
             again = np.asarray(self.model.reconstruct(self.images))
             pictures["reconstructions"] = (pairs(self.images, again), 8)
+        for key, (images, columns) in pictures.items():
+            save_grid(self.out / key / f"epoch_{epoch:04d}.png", images, columns)
         writer = tf.summary.create_file_writer(str(self.out / "logs"))
-        with writer.as_default(step=epoch + 1):
-            for key, value in scalars.items():
-                tf.summary.scalar(key, value)
+        with writer.as_default(step=epoch):
+            for name, value in scalars.items():
+                tf.summary.scalar(name, value)
             for key, (images, columns) in pictures.items():
                 tf.summary.image(key, grid(images, columns)[None])
         writer.close()
-        for key, (images, columns) in pictures.items():
-            save_grid(self.out / key / name, images, columns)
-        write_json(self.out / "history.json", self.history)
-        save(self.model, self.out)
-
-
-def _save_means(model: ZooModel, out: Path) -> None:
-    means = {name: [float(v) for v in mean.variables] for name, mean in model.log_means.items()}
-    write_json(out / "means.json", {"step": int(model.step), "means": means})
 
 
 class _ContinueMeans(keras.callbacks.Callback):
-    """Carries the running means over into a resumed epoch: Keras saves no metrics with a model."""
+    """Carries the running means over into the rest of an epoch: Keras begins each `fit` anew."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, model: ZooModel) -> None:
         super().__init__()
-        self.path = out / "means.json"
+        self.values = [np.asarray(variable) for variable in model.running_means.variables]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
-        if self.path.exists() and (saved := read_json(self.path))["step"] == int(self.model.step):
-            for name, mean in self.model.log_means.items():
-                for variable, value in zip(mean.variables, saved["means"][name], strict=True):
-                    variable.assign(value)
+        for variable, value in zip(self.model.running_means.variables, self.values, strict=True):
+            variable.assign(value)
 
 
 @contextmanager
-def _stop_on_interrupt(model: ZooModel) -> Iterator[list[int]]:
-    """Yields a list that SIGINT fills, while `fit` ends after its current step.
+def _stop_on_signal(model: ZooModel) -> Iterator[list[int]]:
+    """Yields a list that SIGINT or SIGTERM fills, while `fit` ends after its current step.
 
-    A second SIGINT acts as ever. Off the main thread, where Python has no signals, nothing changes.
+    A second signal acts as ever. Several workers cannot agree on a step, so there a signal ends
+    the process at once, and the run at its last checkpoint. Off the main thread, where Python has
+    no signals, nothing changes.
     """
-    interrupted: list[int] = []
+    stopped: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        interrupted.append(number)
+        if strategies.is_multi_worker(model.distribute_strategy):
+            sys.stderr.write("Stopped. The run goes on from its last checkpoint with --resume.\n")
+            sys.stderr.flush()
+            os._exit(128 + number)
+        stopped.append(number)
         model.stop_training = True
-        signal.signal(signal.SIGINT, previous)
+        for signal_, handler in previous.items():
+            signal.signal(signal_, handler)
 
+    previous: dict[signal.Signals, Any] = {}
     try:
-        previous = signal.signal(signal.SIGINT, stop)
+        for signal_ in (signal.SIGINT, signal.SIGTERM):
+            previous[signal_] = signal.signal(signal_, stop)
     except ValueError:
-        yield interrupted
+        yield stopped
         return
     try:
-        yield interrupted
+        yield stopped
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for signal_, handler in previous.items():
+            signal.signal(signal_, handler)
 
 
 def describe(model: ZooModel) -> dict[str, Any]:
@@ -216,6 +380,7 @@ def describe(model: ZooModel) -> dict[str, Any]:
         "model": model.model_name,
         "image_shape": model.image_shape,
         "latent_dim": model.latent_dim,
+        "precision": model.dtype_policy.name,
         "parameters": model.count_params(),
         "versions": {name: version(name) for name in PACKAGES},
     }

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from zoo import losses, networks
+from zoo import losses
 from zoo.training.model import ZooModel, check_network
-from zoo.training.replicas import replica_mean
+from zoo.training.replicas import global_count, global_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 class BaseVAE(ZooModel):
@@ -55,8 +55,8 @@ class BaseVAE(ZooModel):
         self.network = network
         self.keep_own(encoder=encoder, decoder=decoder)
         shapes = (self.image_shape, self.latent_dim)
-        self.encoder = encoder or networks.build(network, "encoder", *shapes)
-        self.decoder = decoder or networks.build(network, "decoder", *shapes)
+        self.encoder = encoder or self.build_network("encoder", *shapes)
+        self.decoder = decoder or self.build_network("decoder", *shapes)
         latent = (self.latent_dim,)
         check_network(self.encoder, "encoder", self.image_shape, [latent, latent])
         check_network(self.decoder, "decoder", latent, [self.image_shape])
@@ -65,9 +65,26 @@ class BaseVAE(ZooModel):
 
     # Hooks
 
-    def reconstruction_loss(self, images: Any, logits: Any, *, training: bool) -> Any:
-        """Distortion −log p(x | z), [batch] in nats, of the decoder's `logits`."""
+    def reconstruction_loss(self, images: Any, logits: Any, statistic: Any = None) -> Any:
+        """Distortion −log p(x | z), [batch] in nats, of the decoder's `logits`.
+
+        Args:
+            images: x, float32 [batch, height, width, channels] in [0, 1].
+            logits: Like `images`.
+            statistic: In training, what `batch_statistic` found on the whole batch.
+        """
         raise NotImplementedError
+
+    def batch_statistic(self) -> Callable[[Any, Any], Any] | None:
+        """A function of images and logits to [batch], if the likelihood takes its mean.
+
+        The mean is over the whole training batch, of all replicas and parts, and constant in the
+        gradient.
+        """
+        return None
+
+    def remember(self, statistic: Any) -> None:
+        """Keeps the statistic of a training batch for evaluation."""
 
     def regularizer(self, mean: Any, log_variance: Any, latents: Any) -> Any:  # noqa: ARG002
         """Rate KL(q(z | x) ‖ p(z)), [batch] in nats (arXiv 1312.6114, eq. 10)."""
@@ -75,33 +92,21 @@ class BaseVAE(ZooModel):
 
     # Steps
 
-    def elbo_terms(self, images: Any, noise: Any, *, training: bool) -> dict[str, Any]:
-        """Negative ELBO and its parts at z = μ + σ ⊙ ε (arXiv 1312.6114, eq. 7).
-
-        Args:
-            images: x, float32 [batch, height, width, channels] in [0, 1].
-            noise: ε, float32 [batch, latent_dim].
-            training: Whether layers and σ² estimates run in training mode.
-
-        Returns:
-            `loss`, `distortion` and `rate`, each [batch] in nats.
-        """
-        mean, log_variance = self.encoder(images, training=training)
-        latents = mean + tf.exp(0.5 * log_variance) * noise
-        logits = self.decoder(latents, training=training)
-        distortion = self.reconstruction_loss(images, logits, training=training)
-        rate = self.regularizer(mean, log_variance, latents)
-        return {"loss": distortion + rate, "distortion": distortion, "rate": rate}
-
     def train_step(self, data: Any) -> dict[str, Any]:
         """One gradient step on the negative ELBO."""
         images = self.images_of(data)
         noise = self.noise("posterior", tf.shape(images)[0], [self.latent_dim])
-        with tf.GradientTape() as tape:
-            terms = self.elbo_terms(images, noise, training=True)
-            loss = self.optimizer.scale_loss(replica_mean(terms["loss"]))
-        variables = self.variables_of("optimizer")
-        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        count = global_count(images)
+        statistic = self._statistic_of_parts(images, noise)
+
+        def compute(images: Any, noise: Any) -> tuple[Any, Any]:
+            with tf.GradientTape() as tape:
+                terms = self.elbo_terms(images, noise, training=True, statistic=statistic)
+                loss = self.optimizer.scale_loss(tf.reduce_sum(terms["loss"]) / count)
+            return tape.gradient(loss, self.variables_of("optimizer")), terms
+
+        gradients, terms = self.accumulated(compute, images, noise)
+        self.update("optimizer", gradients)
         self.step.assign_add(1)
         return self.log(terms)
 
@@ -113,10 +118,63 @@ class BaseVAE(ZooModel):
         )
         return self.log(self.elbo_terms(images, noise, training=False))
 
+    def elbo_terms(
+        self, images: Any, noise: Any, *, training: bool, statistic: Any = None
+    ) -> dict[str, Any]:
+        """Negative ELBO and its parts at z = μ + σ ⊙ ε (arXiv 1312.6114, eq. 7).
+
+        Args:
+            images: x, float32 [batch, height, width, channels] in [0, 1].
+            noise: ε, float32 [batch, latent_dim].
+            training: Whether layers run in training mode.
+            statistic: That of the whole training batch, where `images` are a part of it.
+
+        Returns:
+            `loss`, `distortion` and `rate`, each [batch] in nats.
+        """
+        mean, log_variance = self.encoder(images, training=training)
+        latents = mean + tf.exp(0.5 * log_variance) * noise
+        logits = self.decoder(latents, training=training)
+        function = self.batch_statistic()
+        if training and statistic is None and function is not None:
+            statistic = self._over_batch(function(images, logits))
+        distortion = self.reconstruction_loss(images, logits, statistic)
+        rate = self.regularizer(mean, log_variance, latents)
+        return {"loss": distortion + rate, "distortion": distortion, "rate": rate}
+
+    def _statistic_of_parts(self, images: Any, noise: Any) -> Any:
+        """The statistic, before any gradient, of a batch that is computed in parts."""
+        function = self.batch_statistic()
+        if function is None or self.accumulate == 1:
+            return None  # one pass gives both
+
+        def compute(images: Any, noise: Any) -> tuple[Any, Any]:
+            mean, log_variance = self.encoder(images, training=True)
+            logits = self.decoder(mean + tf.exp(0.5 * log_variance) * noise, training=True)
+            values = function(images, logits)
+            return [tf.reduce_sum(values)], {"statistic": values}
+
+        _, found = self.accumulated(compute, images, noise)
+        return self._over_batch(found["statistic"])
+
+    def _over_batch(self, values: Any) -> Any:
+        statistic = global_mean(tf.stop_gradient(values))
+        self.remember(statistic)
+        return statistic
+
     def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
-        """Sets the optimizer, by default Adam at 1e-3; `kwargs` go to `keras.Model.compile`."""
-        super().compile(optimizer=optimizer or keras.optimizers.Adam(1e-3), **kwargs)
-        self.optimizer.build(self.variables_of("optimizer"))
+        """Sets the optimizer, by default `default_optimizer`.
+
+        Args:
+            optimizer: A Keras optimizer.
+            **kwargs: `accumulate` (parts a batch is computed in), `jit_compile`, and further ones
+                of `keras.Model.compile`.
+        """
+        self._compile({"optimizer": optimizer}, **kwargs)
+
+    def default_optimizer(self) -> keras.optimizers.Optimizer:
+        """Adam at 1e-3."""
+        return keras.optimizers.Adam(1e-3)
 
     def variables_of(self, optimizer_name: str) -> list[Any]:  # noqa: ARG002  (there is one)
         """All trainable variables."""
@@ -163,9 +221,7 @@ class BaseVAE(ZooModel):
         log_prior = losses.normal_log_density(latents, zeros, zeros)
         log_posterior = losses.normal_log_density(latents, mean, log_variance)
         log_likelihood = tf.map_fn(
-            lambda z: (
-                -self.reconstruction_loss(images, self.decoder(z, training=False), training=False)
-            ),
+            lambda z: -self.reconstruction_loss(images, self.decoder(z, training=False)),
             latents,
         )
         return log_likelihood + log_prior - log_posterior

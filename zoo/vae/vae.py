@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from zoo import losses
 from zoo.registry import register_model
-from zoo.training.replicas import global_mean
 from zoo.vae.base import BaseVAE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LIKELIHOODS = ("gaussian", "bernoulli")
 # Running estimate of σ² for evaluation: remembers about ten batches.
@@ -42,7 +44,7 @@ class VAE(BaseVAE):
             shape=(), initializer="ones", trainable=False, name="decoder_variance"
         )
 
-    def reconstruction_loss(self, images: Any, logits: Any, *, training: bool) -> Any:
+    def reconstruction_loss(self, images: Any, logits: Any, statistic: Any = None) -> Any:
         """−log p(x | z), [batch] in nats.
 
         σ² is held constant in the gradient. At the optimum σ*² = MSE the derivative with respect
@@ -50,15 +52,21 @@ class VAE(BaseVAE):
         """
         if self.likelihood == "bernoulli":
             return losses.bernoulli_nll(images, logits)
-        mean = tf.sigmoid(logits)
-        variance = self.decoder_variance.value
-        if training:
-            mse = global_mean(tf.stop_gradient(tf.square(images - mean)))
-            variance = tf.maximum(mse, MIN_VARIANCE)
-            self.decoder_variance.assign(
-                MOMENTUM * self.decoder_variance + (1.0 - MOMENTUM) * variance
-            )
-        return losses.gaussian_nll(images, mean, variance)
+        variance = self.decoder_variance.value if statistic is None else statistic
+        return losses.gaussian_nll(images, tf.sigmoid(logits), tf.maximum(variance, MIN_VARIANCE))
+
+    def batch_statistic(self) -> Callable[[Any, Any], Any] | None:
+        """The mean squared error of an image, whose mean is σ*² (2006.13202, section 3.1)."""
+        if self.likelihood == "bernoulli":
+            return None
+        return lambda images, logits: tf.reduce_mean(
+            tf.square(images - tf.sigmoid(logits)), axis=[1, 2, 3]
+        )
+
+    def remember(self, statistic: Any) -> None:
+        """Moves the running σ²."""
+        variance = tf.maximum(statistic, MIN_VARIANCE)
+        self.decoder_variance.assign(MOMENTUM * self.decoder_variance + (1.0 - MOMENTUM) * variance)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""

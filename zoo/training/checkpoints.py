@@ -1,0 +1,120 @@
+"""Checkpoints of a run folder: the latest state, the last K, and the best.
+
+    model.keras                       the latest
+    checkpoints/step_00001200.keras   the last K (the newest is model.keras under another name)
+    best.keras                        the one with the lowest value of a metric
+
+Each is whole or absent, and holds all that training goes on from: weights, every optimizer, the
+average, the step and the running means of the epoch.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoo.files import link, replacing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from zoo.training.model import ZooModel
+
+LATEST, BEST, FOLDER = "model.keras", "best.keras", "checkpoints"
+
+
+def save(model: ZooModel, out: Path, *, keep: int = 0, best: bool = False) -> None:
+    """Writes the latest state of a run folder; a crash meanwhile leaves the previous one.
+
+    Args:
+        model: The model.
+        out: The run folder.
+        keep: Checkpoints to keep besides, this one included; the oldest are removed.
+        best: Whether it is the best so far.
+    """
+    if not keep and not best:
+        with replacing(out / LATEST) as temporary:
+            model.save(temporary)
+        return
+    folder = out / FOLDER
+    path = folder / f"step_{int(model.step.numpy()):08d}.keras"
+    with replacing(path) as temporary:
+        model.save(temporary)
+    # The latest comes last: a run that is killed before it goes on from the one before, and comes
+    # by here again.
+    if best:
+        link(path, out / BEST)
+    link(path, out / LATEST)
+    others = sorted(other for other in folder.glob("step_*.keras") if other != path)
+    for old in [*others, path][:-keep] if keep else [path]:
+        old.unlink()
+
+
+def check(path: Path, model_name: str) -> None:
+    """Checks that a file is a whole checkpoint of a model.
+
+    Raises:
+        ValueError: If it is cut short, damaged or something else; usable ones are named.
+    """
+    fault = _fault(path, model_name)
+    if fault is not None:
+        run = path.parent.parent if path.parent.name == FOLDER else path.parent
+        others = (run / LATEST, run / BEST, *sorted((run / FOLDER).glob("*.keras"), reverse=True))
+        usable = [
+            str(other)
+            for other in others
+            if other.exists() and other != path and _fault(other, model_name) is None
+        ]
+        remedy = (
+            f"Usable: {', '.join(usable)}; copy one over it." if usable else "No other is left."
+        )
+        msg = f"{path} {fault}. {remedy}"
+        raise ValueError(msg)
+
+
+def _fault(path: Path, model_name: str) -> str | None:
+    try:
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip()  # Keras reads without comparing checksums
+            if damaged is not None:
+                return f"is damaged (in {damaged})"
+            config = json.loads(file.read("config.json"))
+            weights = {"model.weights.h5", "model.weights.json"} & set(file.namelist())
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, KeyError) as error:
+        return f"is no Keras file, or was cut short ({error})"
+    found = config.get("registered_name") if isinstance(config, dict) else None
+    if found != f"zoo>{model_name}":
+        return f"holds a {found}, but the run is of a {model_name}"
+    return None if weights else "has no weights"
+
+
+def check_finite(model: ZooModel) -> None:
+    """Raises FloatingPointError if a weight or an optimizer's slot is not finite."""
+    optimizers = [getattr(model, name) for name in model.optimizer_names]
+    for variable in (*model.variables, *(v for o in optimizers for v in o.variables)):
+        if not np.isfinite(np.asarray(variable)).all():
+            msg = f"{variable.path} is not finite"
+            raise FloatingPointError(msg)
+
+
+def check_space(model: ZooModel, out: Path, checkpoints: int) -> None:
+    """Checks that so many checkpoints fit on the disk of a folder, which need not exist.
+
+    Raises:
+        OSError: If they do not.
+    """
+    optimizers = [getattr(model, name) for name in model.optimizer_names]
+    variables: list[Any] = [*model.variables, *(v for o in optimizers for v in o.variables)]
+    size = sum(np.asarray(variable).nbytes for variable in variables)
+    existing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    if free < checkpoints * size:
+        msg = (
+            f"{out} has {free / 1e6:.0f} MB free; {checkpoints} checkpoints of {size / 1e6:.0f} MB "
+            "must fit. Free some space, choose another folder, or keep fewer (--keep)."
+        )
+        raise OSError(msg)
