@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from zoo.convert.graph import in_float32
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -49,7 +51,8 @@ def endpoints(
 
     `generate` (latent → image); for VAEs also `encode` (image → mean, log_variance), `decode`
     (latent → image) and `reconstruct` (image → reconstruction, of the posterior mean). Nothing
-    here is random: the caller draws latents.
+    here is random: the caller draws latents. All compute in float32, with the same weights, where
+    the model was trained in mixed precision.
 
     Args:
         model: The model.
@@ -65,10 +68,14 @@ def endpoints(
     if family not in ("vae", "gan"):
         msg = f"{type(model).__name__} is not a model of the zoo; expected a VAE or GAN of it."
         raise ValueError(msg)
+
+    def prepared(network: Any) -> Any:
+        return rewrite(in_float32(network))
+
     latent: dict[str, tuple[int, ...]] = {"latent": (model.latent_dim,)}
     image: dict[str, tuple[int, ...]] = {"image": model.image_shape}
     if family == "gan":
-        generator = rewrite(model.sampling_generator)
+        generator = prepared(model.sampling_generator)
         return [
             Endpoint(
                 "generate",
@@ -78,7 +85,7 @@ def endpoints(
                 (generator,),
             )
         ]
-    return _vae(rewrite(model.encoder), rewrite(model.decoder), latent, image)
+    return _vae(prepared(model.encoder), prepared(model.decoder), latent, image)
 
 
 def _vae(encoder: Any, decoder: Any, latent: Any, image: Any) -> list[Endpoint]:

@@ -27,13 +27,20 @@ app = typer.Typer(
 )
 console = Console()
 
-Run = Annotated[Path, typer.Argument(help="A run folder, as `zoo train` and `zoo convert` make.")]
+Run = Annotated[
+    Path,
+    typer.Argument(
+        help="A run folder, as `zoo train` and `zoo convert` make, or a checkpoint in one."
+    ),
+]
 Out = Annotated[Path, typer.Option(help="Where to write.")]
 Data = Annotated[
     str | None,
     typer.Option(help="A TFDS name, a folder of images or an .npz. Default: the run's own data."),
 ]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+SCALE, CHECKPOINTS = "Speed and scale", "Checkpoints"  # headings of `zoo train --help`
 
 
 class TensorFlowCommand(TyperCommand):
@@ -64,7 +71,10 @@ def train(
     out: Annotated[Path | None, typer.Option(help="The run folder. Default: runs/MODEL.")] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs in all.")] = 10,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images per update. Default: the model's own.")
+        int | None,
+        typer.Option(
+            min=1, help="Images per update, on all replicas together. Default: the model's own."
+        ),
     ] = None,
     latent_dim: Annotated[int, typer.Option(min=1, help="Latent dimensions.")] = 64,
     network: Annotated[str, typer.Option(help="Architecture: conv or mlp.")] = "conv",
@@ -78,72 +88,198 @@ def train(
     seed: Seed = 0,
     *,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run in --out to --epochs.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue the run in --out to --epochs, with the settings it was begun with; only "
+            "--strategy and --replicas may differ.",
+        ),
     ] = False,
+    strategy: Annotated[
+        str,
+        typer.Option(
+            help="none, mirrored (the GPUs here), multi-worker (those of TF_CONFIG or SLURM) or "
+            "auto. Same result, less time; each update costs a sum of the gradients over all.",
+            rich_help_panel=SCALE,
+        ),
+    ] = "auto",
+    replicas: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="GPUs to use. Without any, the CPU is split: slower than one, to try things out.",
+            rich_help_panel=SCALE,
+        ),
+    ] = None,
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="float32, mixed_bfloat16 or mixed_float16: the latter two halve activation memory "
+            "and use a GPU's matrix units, at 2 to 3 decimal digits within the networks; float16 "
+            "overflows sooner, and is loss-scaled. Slower on a CPU.",
+            rich_help_panel=SCALE,
+        ),
+    ] = "float32",
+    accumulate: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Compute each update in this many parts: the same gradients with activations for "
+            "one part in memory, in somewhat more time. BatchNorm sees the parts.",
+            rich_help_panel=SCALE,
+        ),
+    ] = 1,
+    steps_per_execution: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Steps between returns to Python: less overhead where a step takes under a few "
+            "ms; signals and checkpoints wait for all of them.",
+            rich_help_panel=SCALE,
+        ),
+    ] = 1,
+    jit: Annotated[
+        bool,
+        typer.Option(
+            "--jit",
+            help="Compile the step with XLA: faster on one GPU after a slow first step; on a CPU "
+            "slower. Not with several replicas.",
+            rich_help_panel=SCALE,
+        ),
+    ] = False,
+    clip_norm: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Scale each optimizer's gradient down to this norm: a rare large gradient no "
+            "longer ruins a run; too small a norm slows learning. Costs next to nothing.",
+            rich_help_panel=SCALE,
+        ),
+    ] = None,
+    validation: Annotated[
+        str | None,
+        typer.Option(
+            help="Evaluate on this split after each epoch, as val_…: costs a pass over it.",
+            rich_help_panel=CHECKPOINTS,
+        ),
+    ] = None,
+    keep: Annotated[
+        int, typer.Option(min=1, help="Checkpoints to keep.", rich_help_panel=CHECKPOINTS)
+    ] = 3,
+    best: Annotated[
+        str | None,
+        typer.Option(
+            help="Keep best.keras too: of the epoch with the lowest value of this logged metric, "
+            "such as loss or val_loss.",
+            rich_help_panel=CHECKPOINTS,
+        ),
+    ] = None,
+    checkpoint_every: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Steps between checkpoints, besides one an epoch: a kill loses less; each costs "
+            "the time to write the model.",
+            rich_help_panel=CHECKPOINTS,
+        ),
+    ] = None,
 ) -> None:
     """Trains a model into a run folder. Ctrl-C saves; --resume continues."""
     out = out or Path("runs") / model
-    started = (out / "model.keras").exists()
-    if started and not resume:
-        raise FileExistsError(
-            f"{out} holds a run already. Add --resume to continue it, or choose another --out."
-        )
-    if resume and not started:
-        raise FileNotFoundError(f"{out} holds no run to resume. Train without --resume first.")
+    _check_run(out, model, resume=resume)
+    if precision not in PRECISIONS:
+        raise ValueError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}.")
     import keras
 
     from zoo import data as zoo_data
     from zoo.runs import load_run, read_config
+    from zoo.training import strategies
     from zoo.training.train import train as train_model
 
+    settings: dict[str, Any] = {
+        "data": data,
+        "batch_size": batch_size,
+        "seed": seed,
+        "validation": validation,
+        "keep": keep,
+        "best": best,
+        "checkpoint_every": checkpoint_every,
+    }
     if resume:
         config = read_config(out)
-        if config["model"] != model:
-            raise ValueError(f"{out} holds a {config['model']}, not a {model}.")
-        console.print(f"Resuming {out}: its model, data, batch size and seed stand.")
-        trained = load_run(out)
-        data, batch_size, seed = config["data"], config["batch_size"], config["seed"]
+        settings = {name: config.get(name, value) for name, value in settings.items()}
     else:
-        keras.utils.set_random_seed(seed)
         shape = zoo_data.image_shape(data, image_size)
-        options = {"network": network, "seed": seed, **_parse_options(option or [])}
-        trained = registry.create(model, shape, latent_dim, **options)
-        trained.compile()
+    devices = strategies.strategy(strategy, replicas=replicas)
+    with devices.scope():
+        if resume:
+            trained = load_run(out)
+        else:
+            keras.utils.set_random_seed(seed)
+            options = {"network": network, "seed": seed, **_parse_options(option or [])}
+            trained = registry.create(model, shape, latent_dim, dtype=precision, **options)
+            trained.compile(
+                accumulate=accumulate,
+                clip_norm=clip_norm,
+                jit_compile=jit,
+                steps_per_execution=steps_per_execution,
+            )
+    chief, before = strategies.is_chief(devices), int(trained.step.numpy())
+    images = settings["batch_size"] or trained.default_batch_size
+    say = console.print if chief else _say_nothing
+    if resume:
+        say(f"Resuming {out} with the settings it was begun with.")
+    if devices.num_replicas_in_sync > 1:
+        say(_describe_share(strategies.describe(devices), images))
 
     def line(epoch: int, logs: dict[str, float]) -> None:
-        if trained.stop_training:  # interrupted within the epoch
+        if trained.stop_training:  # stopped within the epoch
             return
         values = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
-        console.print(f"epoch {epoch + 1}/{epochs}  {values}", soft_wrap=True, highlight=False)
+        say(f"epoch {epoch + 1}/{epochs}  {values}", soft_wrap=True, highlight=False)
 
     bar = sys.stdout.isatty()
-    before = int(trained.step)
     finished = train_model(
         trained,
-        data,
+        settings.pop("data"),
         out,
         epochs=epochs,
-        batch_size=batch_size,
-        seed=seed,
+        **settings,
         callbacks=[] if bar else [keras.callbacks.LambdaCallback(on_epoch_end=line)],
-        verbose=int(bar),
+        verbose=int(bar and chief),
     )
+    step = int(trained.step.numpy())
     if not finished:
-        console.print(f"Stopped at step {int(trained.step)}; saved in {out}. Continue with:")
-        console.print(f"  zoo train {model} --out {out} --epochs {epochs} --resume", soft_wrap=True)
+        say(f"Stopped at step {step}; saved in {out}. Continue with:")
+        say(f"  zoo train {model} --out {out} --epochs {epochs} --resume", soft_wrap=True)
         raise typer.Exit(130)
-    if int(trained.step) == before:
-        console.print(f"{out} has had {epochs} epochs or more: nothing to do.")
+    if step == before:
+        say(f"{out} has had {epochs} epochs or more: nothing to do.")
     else:
-        console.print(f"Trained {model} to {epochs} epochs: {out}")
+        say(f"Trained {model} to {epochs} epochs: {out}")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def launch(
+    context: typer.Context,
+    workers: Annotated[int, typer.Argument(min=2, help="Number of workers.")],
+) -> None:
+    """Runs `zoo launch N train …` as N workers on this machine's CPU, as a cluster would."""
+    from zoo.launch import launch as launch_workers
+
+    if context.args[:1] != ["train"]:
+        raise ValueError("Expected a train command: zoo launch 2 train vae --out runs/vae.")
+    status = launch_workers(workers, [sys.executable, "-m", "zoo", *context.args])
+    raise typer.Exit(status)
 
 
 @app.command(cls=TensorFlowCommand)
 def info(run: Run) -> None:
     """Shows what a run folder holds."""
     from zoo.files import read_json
-    from zoo.runs import read_config
+    from zoo.runs import read_config, run_folder
 
+    run = run_folder(run)
     table = Table("key", "value", title=str(run))
     for key, value in read_config(run).items():
         table.add_row(key, json.dumps(value))
@@ -210,6 +346,7 @@ def evaluate(
     from zoo.files import write_json
     from zoo.runs import load_run, read_config
 
+    place = run / "metrics.json" if run.is_dir() else run.with_suffix(".metrics.json")
     results = evaluate_model(
         load_run(run),
         data or read_config(run)["data"],
@@ -219,7 +356,7 @@ def evaluate(
         importance_samples=importance_samples,
         seed=seed,
     )
-    write_json(run / "metrics.json", results)
+    write_json(place, results)
     table = Table("metric", "value", title=f"{run} on {results['data']} ({split})")
     for name, value in results["metrics"].items():
         table.add_row(name, _number(value))
@@ -316,7 +453,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors reach Python as exceptions
     try:
         app(args=arguments)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, FloatingPointError) as error:
         if os.environ.get("ZOO_TRACEBACK"):
             raise
         Console(stderr=True).print(f"[bold red]Error:[/] {error}", highlight=False, soft_wrap=True)
@@ -349,6 +486,32 @@ def _parse_options(pairs: Sequence[str]) -> dict[str, Any]:
         except json.JSONDecodeError:
             options[name] = text
     return options
+
+
+def _check_run(out: Path, model: str, *, resume: bool) -> None:
+    """Checks, before anything is set up, that a run can begin or go on in a folder."""
+    started = (out / "model.keras").exists()
+    if started and not resume:
+        raise FileExistsError(
+            f"{out} holds a run already. Add --resume to continue it, or choose another --out."
+        )
+    if resume and not started:
+        raise FileNotFoundError(f"{out} holds no run to resume. Train without --resume first.")
+    if resume:
+        from zoo.runs import read_config
+
+        if (found := read_config(out)["model"]) != model:
+            raise ValueError(f"{out} holds a {found}, not a {model}.")
+
+
+def _describe_share(devices: dict[str, Any], images: int) -> str:
+    replicas, workers = devices["replicas"], devices["workers"]
+    place = f" of {workers} workers" if workers > 1 else ""
+    return f"{images} images an update: {images // replicas} on each of {replicas} replicas{place}."
+
+
+def _say_nothing(*_: Any, **__: Any) -> None:
+    """In place of printing, on workers other than the chief."""
 
 
 def _number(value: Any) -> str:

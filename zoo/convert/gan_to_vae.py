@@ -13,7 +13,7 @@ import numpy as np
 from keras import layers
 
 from zoo.convert.folding import LINEAR, fold_batch_norm, foldable_pairs
-from zoo.convert.graph import LayerGraph, as_functional, copy_model, in_float64
+from zoo.convert.graph import LayerGraph, as_functional, copy_model, in_float32, in_float64
 from zoo.convert.report import Equality, Report, TensorRow
 from zoo.vae.vae import VAE
 
@@ -38,7 +38,7 @@ def gan_to_vae(gan: BaseGAN, *, freeze_decoder: bool = True, seed: int = 0) -> t
         ValueError: If the generator is not functional or its output is neither tanh rescaled to
             [0, 1] nor sigmoid, or if the images turn out unequal.
     """
-    source = as_functional(gan.sampling_generator, "generator")
+    source = in_float32(as_functional(gan.sampling_generator, "generator"))
     decoder, rows = _to_decoder(source)
     vae = VAE(
         image_shape=gan.image_shape,

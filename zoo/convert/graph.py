@@ -104,10 +104,25 @@ def in_float64(model: keras.Model) -> keras.Model:
     The model itself where there can be none: it is subclassed, or a layer of the user's own takes
     float32 only. Its noise is then measured as 0, and the strictest tolerance holds.
     """
+    return _in_precision(model, "float64")
+
+
+def in_float32(model: keras.Model) -> keras.Model:
+    """The model, or if it computes in mixed precision, a copy with its weights in float32.
+
+    A subclassed model stays as it is: its layers cannot be rewritten.
+    """
+    layers = model._flatten_layers()
+    if all(layer.compute_dtype == "float32" for layer in layers):
+        return model
+    return _in_precision(model, "float32")
+
+
+def _in_precision(model: keras.Model, dtype: str) -> keras.Model:
     if not is_functional(model):
         return model
     functional = as_functional(model, "model")
     try:
-        return copy_model(functional, lambda _, config: {**config, "dtype": "float64"})
+        return copy_model(functional, lambda _, config: {**config, "dtype": dtype})
     except (TypeError, ValueError):
         return model

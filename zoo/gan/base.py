@@ -235,8 +235,8 @@ class BaseGAN(ZooModel):
         Args:
             generator_optimizer: A Keras optimizer.
             discriminator_optimizer: Another.
-            **kwargs: `accumulate` (parts a batch is computed in), `jit_compile`, and further ones
-                of `keras.Model.compile`.
+            **kwargs: `accumulate` (parts a batch is computed in), `clip_norm` (of each whole
+                gradient), `jit_compile`, and further ones of `keras.Model.compile`.
         """
         optimizers = (generator_optimizer, discriminator_optimizer)
         self._compile(dict(zip(self.optimizer_names, optimizers, strict=True)), **kwargs)

@@ -256,6 +256,7 @@ class ZooModel(keras.Model):
         optimizers: dict[str, Any],
         *,
         accumulate: int = 1,
+        clip_norm: float | None = None,
         jit_compile: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -265,16 +266,21 @@ class ZooModel(keras.Model):
             optimizers: A Keras optimizer or None for each of `optimizer_names`.
             accumulate: Parts that an update's batch is computed in, one after the other. The
                 gradients are those of the whole batch (only BatchNorm sees the parts).
+            clip_norm: Largest norm of each optimizer's whole gradient; None leaves it be.
             jit_compile: Compile the step with XLA.
             **kwargs: Of `keras.Model.compile`.
 
         Raises:
-            ValueError: If `accumulate` < 1, or replicas are to be compiled with XLA.
+            ValueError: If `accumulate` < 1, `clip_norm` ≤ 0, or replicas are to be compiled with
+                XLA.
         """
         if accumulate < 1:
             msg = f"accumulate={accumulate}: expected at least 1."
             raise ValueError(msg)
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if clip_norm is not None and clip_norm <= 0.0:
+            msg = f"clip_norm={clip_norm}: expected more than 0, or None."
+            raise ValueError(msg)
+        replicas = self.distribute_strategy.num_replicas_in_sync
         if jit_compile and replicas > 1:
             msg = (
                 f"jit_compile=True with {replicas} replicas: XLA cannot compile the sums over "
@@ -284,6 +290,8 @@ class ZooModel(keras.Model):
         self.accumulate = accumulate
         for name in self.optimizer_names:
             optimizer = keras.optimizers.get(optimizers.get(name) or self.default_optimizer())
+            if clip_norm is not None:
+                getattr(optimizer, "inner_optimizer", optimizer).global_clipnorm = clip_norm
             setattr(self, name, self._prepared(optimizer))
         # The first is Keras's "the optimizer"; float16's scaling is there already, for each.
         kwargs = {**kwargs, "jit_compile": jit_compile, "auto_scale_loss": False}

@@ -41,6 +41,15 @@ FORMAT = 1
 PACKAGES = ("vaegan-zoo", "tensorflow", "keras", "numpy")
 PICTURED = 64  # samples in a grid
 RECONSTRUCTED = 32
+# What collectives raise on the workers that are left, within seconds of a broken connection or a
+# missing heartbeat.
+LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+)
 CHECK_EVERY = 20  # batches between looks at whether the losses are sane: a look waits for the GPU
 
 
@@ -90,6 +99,7 @@ def train(
         FloatingPointError: If a loss is no number or explodes; the step is named, and the last
             checkpoint is of a step before.
         OSError: If the folder cannot be written, before training where that can be known.
+        ConnectionError: If another worker is lost.
     """
     out = Path(out)
     batch_size = batch_size or model.default_batch_size
@@ -110,6 +120,9 @@ def train(
         "keep": keep,
         "best": best,
         "checkpoint_every": checkpoint_every,
+        "accumulate": model.accumulate,
+        "steps_per_execution": model.steps_per_execution,
+        "jit_compile": model.jit_compile,
         **strategies.describe(model.distribute_strategy),
     }
     recorder = _Recorder(out, source, steps_per_epoch, keep, best, checkpoint_every)
@@ -118,7 +131,7 @@ def train(
     evaluated = validation and data.load(
         source, split=validation, batch_size=batch_size, image_shape=model.image_shape
     )
-    with _stop_on_signal(model) as stopped:
+    with _stop_on_signal(model) as stopped, _lost_workers(recorder):
         while _step(model) < epochs * steps_per_epoch and not stopped:
             epoch, done = divmod(_step(model), steps_per_epoch)
             model.fit(
@@ -270,10 +283,13 @@ class _Recorder(keras.callbacks.Callback):
         self.history.append({"epoch": epoch + 1, "step": _step(self.model), **scalars})
         if self.chief:
             write_json(self.out / "history.json", self.history)
-        values = [entry.get(self.best, np.inf) for entry in self.history]
-        self.save(best=self.best is not None and values[-1] == min(values))
+        self.save(best=self.best is not None and self._is_best(self.best))
         if self.chief:
             self.picture(epoch + 1, scalars)
+
+    def _is_best(self, metric: str) -> bool:
+        values = [entry.get(metric, np.inf) for entry in self.history]
+        return values[-1] == min(values)
 
     def check(self) -> None:
         """Raises FloatingPointError if a loss has been no number, or has exploded."""
@@ -337,6 +353,21 @@ class _ContinueMeans(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         for variable, value in zip(self.model.running_means.variables, self.values, strict=True):
             variable.assign(value)
+
+
+@contextmanager
+def _lost_workers(recorder: _Recorder) -> Iterator[None]:
+    """Says what a broken connection means."""
+    try:
+        yield
+    except LOST as error:
+        if not strategies.is_multi_worker(recorder.model.distribute_strategy):
+            raise
+        msg = (
+            f"Lost a worker after step {recorder.saved_step}, the last checkpoint in "
+            f"{recorder.out}. Start all workers again with --resume."
+        )
+        raise ConnectionError(msg) from error
 
 
 @contextmanager

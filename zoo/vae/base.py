@@ -167,8 +167,8 @@ class BaseVAE(ZooModel):
 
         Args:
             optimizer: A Keras optimizer.
-            **kwargs: `accumulate` (parts a batch is computed in), `jit_compile`, and further ones
-                of `keras.Model.compile`.
+            **kwargs: `accumulate` (parts a batch is computed in), `clip_norm` (of each whole
+                gradient), `jit_compile`, and further ones of `keras.Model.compile`.
         """
         self._compile({"optimizer": optimizer}, **kwargs)
 
