@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 import zoo
+from zoo import networks
 
 IMAGE_SHAPE = (8, 8, 1)
 LATENT_DIM = 3
@@ -28,11 +29,32 @@ class Case:
     def create(self, **options: Any) -> Any:
         return zoo.create(self.name, IMAGE_SHAPE, LATENT_DIM, **{**self.options, **options})
 
-    def create_with_sgd(self, **options: Any) -> Any:
-        """Compiled with plain SGD, which hides no factor in the gradients, as Adam would."""
+    def create_with_sgd(self, *, guarded: bool = False, accumulate: int = 1, **options: Any) -> Any:
+        """Compiled with SGD, which hides no factor in the gradients, as Adam would.
+
+        If `guarded`, gradients are clipped (as all are beyond the norm), and scaled up so far that
+        the first steps overflow, which loss scaling must notice alike on all replicas.
+        """
         model = self.create(**options)
-        model.compile(**{name: keras.optimizers.SGD(0.002) for name in model.optimizer_names})
+
+        def optimizer() -> Any:
+            if not guarded:
+                return keras.optimizers.SGD(0.002)
+            clipped = keras.optimizers.SGD(0.1, global_clipnorm=0.05)
+            return keras.optimizers.LossScaleOptimizer(clipped, initial_scale=2.0**123)
+
+        optimizers = {name: optimizer() for name in model.optimizer_names}
+        model.compile(**optimizers, accumulate=accumulate)
         return model
+
+    def create_without_batch_norm(self, **options: Any) -> Any:
+        """With SGD, and networks that treat each example alone."""
+        options["network"] = "mlp"
+        if self.name in zoo.list_models("gan"):
+            options["discriminator"] = networks.build(
+                "mlp", "discriminator", IMAGE_SHAPE, normalization="none"
+            )
+        return self.create_with_sgd(**options)
 
 
 def state_of(model: keras.Model) -> dict[str, np.ndarray]:

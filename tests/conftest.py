@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.cases import CASES, IMAGE_SHAPE, Case
+from tests.cases import CASES, Case
+from tests.equivalence import structured_images
 
 REPLICAS = 3
 
@@ -34,7 +35,4 @@ def _seed() -> None:
 @pytest.fixture
 def images() -> np.ndarray:
     """60 grey images with structure: float32 in [0, 1]."""
-    rng = np.random.default_rng(0)
-    coarse = rng.random((60, 2, 2, IMAGE_SHAPE[2]))
-    zoom = (1, IMAGE_SHAPE[0] // 2, IMAGE_SHAPE[1] // 2, 1)
-    return np.kron(coarse, np.ones(zoom)).astype(np.float32)
+    return structured_images()

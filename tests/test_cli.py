@@ -109,10 +109,10 @@ def test_a_wrong_export_exits_with_1(gan: Path, tmp_path: Path, capsys) -> None:
     assert stop.value.code == 1
 
 
-def test_a_run_killed_in_its_first_epoch_starts_anew(gan: Path, tmp_path: Path, capsys) -> None:
+def test_a_run_killed_before_its_first_step_starts_anew(gan: Path, tmp_path: Path, capsys) -> None:
     config = json.loads((gan / "config.json").read_text())
     arguments = ["train", "dcgan", "--data", config["data"], "--out", tmp_path, "--epochs", 1]
-    (tmp_path / "config.json").write_text(json.dumps(config))  # all that a kill leaves
+    (tmp_path / "config.json").write_text(json.dumps(config))  # all that such a kill leaves
     assert "no run to resume" in _fails(capsys, *arguments, "--resume")
     _zoo(*arguments, "--batch-size", 50)
     assert json.loads((tmp_path / "config.json").read_text())["batch_size"] == 50

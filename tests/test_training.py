@@ -53,9 +53,9 @@ def source(images: np.ndarray, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("step", [6, 8, 13])
+@pytest.mark.parametrize("step", [6, 8])
 def test_resume_equals_never_stopping(case: Case, source: Path, tmp_path: Path, step: int) -> None:
-    """Weights, slots, averages, step and history, bitwise; steps 8 and 13 are within an epoch."""
+    """Weights, slots, averages, step and history, bitwise; step 8 is within an epoch."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     straight = _new(case)
     assert _train(straight, source, whole)
@@ -108,10 +108,10 @@ def test_bad_run_folders(source: Path, tmp_path: Path) -> None:
         save_run(model, tmp_path / "run", {})
     whole = (tmp_path / "run" / "model.keras").read_bytes()
     (tmp_path / "run" / "model.keras").write_bytes(whole[:1000])
-    with pytest.raises(ValueError, match=r"model\.keras cannot be loaded"):
+    with pytest.raises(ValueError, match=r"model\.keras is no Keras file"):
         load_run(tmp_path / "run")
     (tmp_path / "run" / "model.keras").unlink()
-    with pytest.raises(FileNotFoundError, match=r"no model\.keras"):
+    with pytest.raises(FileNotFoundError, match=r"model\.keras does not exist"):
         load_run(tmp_path / "run")
     (tmp_path / "run" / "config.json").write_text("{")
     with pytest.raises(ValueError, match="not valid JSON"):

@@ -86,9 +86,10 @@ def _fault(path: Path, model_name: str) -> str | None:
             weights = {"model.weights.h5", "model.weights.json"} & set(file.namelist())
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, KeyError) as error:
         return f"is no Keras file, or was cut short ({error})"
-    found = config.get("registered_name") if isinstance(config, dict) else None
+    known = isinstance(config, dict)
+    found = known and (config.get("registered_name") or config.get("class_name"))
     if found != f"zoo>{model_name}":
-        return f"holds a {found}, but the run is of a {model_name}"
+        return f"holds a {found or 'file of another kind'}, but the run is of a {model_name}"
     return None if weights else "has no weights"
 
 

@@ -1,0 +1,69 @@
+"""A short training, and the comparison of its outcome under two strategies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tests.cases import IMAGE_SHAPE, Case
+
+
+def structured_images() -> np.ndarray:
+    """60 grey images with structure: float32 in [0, 1]."""
+    rng = np.random.default_rng(0)
+    coarse = rng.random((60, 2, 2, IMAGE_SHAPE[2]))
+    zoom = (1, IMAGE_SHAPE[0] // 2, IMAGE_SHAPE[1] // 2, 1)
+    return np.kron(coarse, np.ones(zoom)).astype(np.float32)
+
+
+def train(
+    case: Case, strategy: tf.distribute.Strategy | None = None, **options: Any
+) -> dict[str, np.ndarray]:
+    """Two epochs of two global batches of 30, which 2 and 3 replicas share evenly.
+
+    Then evaluates on batches that they do not share evenly, and predicts. Returns all weights,
+    optimizer slots, logs and predictions by name.
+    """
+    images = structured_images()
+    keras.utils.set_random_seed(0)
+    with (strategy or tf.distribute.get_strategy()).scope():
+        model = case.create_with_sgd(**options)
+    return {**fit(model, images), **outcome(model)}
+
+
+def fit(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
+    history = model.fit(images, batch_size=30, epochs=2, shuffle=False, verbose=0).history
+    results = model.evaluate(images[:50], batch_size=25, verbose=0, return_dict=True)
+    inputs = images if model.family == "vae" else model.sample_latents(60, seed=0)
+    return {
+        **{f"history/{name}": np.ravel(values) for name, values in history.items()},
+        **{f"test/{name}": np.asarray(value) for name, value in results.items()},
+        "predictions": model.predict(inputs, batch_size=30, verbose=0),
+        "samples": model.generate(5, seed=0),
+    }
+
+
+def outcome(model: keras.Model) -> dict[str, np.ndarray]:
+    slots = [v for name in model.optimizer_names for v in getattr(model, name).variables]
+    weights = {f"weight/{i} {v.name}": np.asarray(v) for i, v in enumerate(model.variables)}
+    return {**weights, **{f"slot/{i} {v.name}": np.asarray(v) for i, v in enumerate(slots)}}
+
+
+def assert_equivalent(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None:
+    """Equal to float32 rounding."""
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        assert np.isfinite(value).all(), name  # NaN would equal NaN
+        atol = 2e-6 if name.startswith(("weight", "slot")) else 2e-5
+        np.testing.assert_allclose(found[name], value, rtol=2e-4, atol=atol, err_msg=name)
+
+
+def assert_moved(case: Case, found: dict[str, np.ndarray]) -> None:
+    """What is compared has moved by far more than the tolerance."""
+    keras.utils.set_random_seed(0)
+    start = outcome(case.create_with_sgd())
+    moved = [np.abs(found[name] - start[name]).max() for name in start if "kernel" in name]
+    assert max(moved) > 1e-4
