@@ -94,13 +94,16 @@ def publish(folders: list[Path]) -> None:
         f"Seed 0, {machine['cores']} cores of {machine['processor']}: {', '.join(times)}.",
         f"For comparison, probabilistic PCA: {'; '.join(linear_models())}.",
     ]
+    write_section(START, END, lines)
+
+
+def write_section(start: str, end: str, lines: list[str]) -> None:
+    """Puts lines between two markers of README.md."""
     readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, rest = text.split(START)
-    after = rest.split(END)[1]
-    readme.write_text(
-        f"{before}{START}\n\n" + "\n".join(lines) + f"\n\n{END}{after}", encoding="utf-8"
-    )
+    before, rest = readme.read_text(encoding="utf-8").split(start)
+    after = rest.split(end)[1]
+    text = f"{before}{start}\n\n" + "\n".join(lines) + f"\n\n{end}{after}"
+    readme.write_text(text, encoding="utf-8")
 
 
 def linear_models() -> list[str]:

@@ -22,7 +22,7 @@ def structured_images() -> np.ndarray:
 def train(
     case: Case, strategy: tf.distribute.Strategy | None = None, **options: Any
 ) -> dict[str, np.ndarray]:
-    """Two epochs of two global batches of 30, which 2 and 3 replicas share evenly.
+    """Two epochs of global batches of 24, 24 and 12, which 2 and 3 replicas share evenly.
 
     Then evaluates on batches that they do not share evenly, and predicts. Returns all weights,
     optimizer slots, logs and predictions by name.
@@ -35,7 +35,7 @@ def train(
 
 
 def fit(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
-    history = model.fit(images, batch_size=30, epochs=2, shuffle=False, verbose=0).history
+    history = model.fit(images, batch_size=24, epochs=2, shuffle=False, verbose=0).history
     results = model.evaluate(images[:50], batch_size=25, verbose=0, return_dict=True)
     inputs = images if model.family == "vae" else model.sample_latents(60, seed=0)
     return {

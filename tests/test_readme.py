@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import zoo
+from zoo.cli import main
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -27,6 +29,32 @@ def test_the_walk_in_python(
     lines = capsys.readouterr().out.splitlines()
     assert any("frechet_distance" in line for line in lines)
     assert lines[-1] == "True"
+
+
+def test_the_scope_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = re.findall(r"## More than one device\n.*?```python\n(.*?)```", README, re.DOTALL)
+    load = zoo.data.load
+    monkeypatch.setattr(
+        zoo.data, "load", lambda source, **options: load(source, **options, split="train[:5%]")
+    )
+    names: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), names)  # noqa: S102
+    assert int(names["gan"].step) == 7
+
+
+def test_the_commands_exist() -> None:
+    """Every `zoo` line's options are known to the command."""
+    lines = [
+        line.partition("#")[0].split()[1:]
+        for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+        for line in block.splitlines()
+        if line.startswith("zoo ")
+    ]
+    assert len(lines) > 15
+    for arguments in lines:
+        with pytest.raises(SystemExit) as stop:
+            main([*arguments, "--help"] if arguments[0] != "launch" else [*arguments[2:], "--help"])
+        assert stop.value.code == 0, arguments
 
 
 def test_the_models_table_is_complete() -> None:

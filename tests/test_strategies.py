@@ -145,7 +145,7 @@ def test_slurm_workers(source: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run" / "config.json").read_text())["workers"] == 2
 
 
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_killed_worker_ends_the_run(source: Path, tmp_path: Path, victim: int) -> None:
     """Mid-epoch, without warning: the other says so and ends; restarting both resumes."""
     out = tmp_path / "run"

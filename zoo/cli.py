@@ -143,7 +143,7 @@ def train(
         typer.Option(
             "--jit",
             help="Compile the step with XLA: faster on one GPU after a slow first step; on a CPU "
-            "slower. Not with several replicas.",
+            "slower. Draws other noise from the same seed. Not with several replicas.",
             rich_help_panel=SCALE,
         ),
     ] = False,

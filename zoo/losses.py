@@ -35,7 +35,7 @@ def gaussian_nll(images: Any, mean: Any, variance: Any) -> Any:
     Returns:
         float32 [batch], nats.
     """
-    dims = tf.cast(tf.size(images[0]), tf.float32)
+    dims = tf.cast(tf.reduce_prod(tf.shape(images)[1:]), tf.float32)
     squared_error = sum_per_example(tf.square(images - mean))
     return 0.5 * (dims * (LOG_2_PI + tf.math.log(variance)) + squared_error / variance)
 

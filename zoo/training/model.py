@@ -267,7 +267,8 @@ class ZooModel(keras.Model):
             accumulate: Parts that an update's batch is computed in, one after the other. The
                 gradients are those of the whole batch (only BatchNorm sees the parts).
             clip_norm: Largest norm of each optimizer's whole gradient; None leaves it be.
-            jit_compile: Compile the step with XLA.
+            jit_compile: Compile the step with XLA, whose random numbers are others: the run is as
+                repeatable, but not the same.
             **kwargs: Of `keras.Model.compile`.
 
         Raises:
