@@ -32,8 +32,7 @@ class Case:
     def create_with_sgd(self, *, guarded: bool = False, accumulate: int = 1, **options: Any) -> Any:
         """Compiled with SGD, which hides no factor in the gradients, as Adam would.
 
-        If `guarded`, gradients are clipped (as all are beyond the norm), and scaled up so far that
-        the first steps overflow, which loss scaling must notice alike on all replicas.
+        If `guarded`, gradients are clipped (as all are beyond the norm) and scaled.
         """
         model = self.create(**options)
 
@@ -41,7 +40,7 @@ class Case:
             if not guarded:
                 return keras.optimizers.SGD(0.002)
             clipped = keras.optimizers.SGD(0.1, global_clipnorm=0.05)
-            return keras.optimizers.LossScaleOptimizer(clipped, initial_scale=2.0**125)
+            return keras.optimizers.LossScaleOptimizer(clipped, initial_scale=2.0**100)
 
         optimizers = {name: optimizer() for name in model.optimizer_names}
         model.compile(**optimizers, accumulate=accumulate)
