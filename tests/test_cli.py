@@ -118,10 +118,48 @@ def test_a_run_killed_before_its_first_step_starts_anew(gan: Path, tmp_path: Pat
     assert json.loads((tmp_path / "config.json").read_text())["batch_size"] == 50
 
 
+def test_options_of_scale(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """All at once, resumed, and the best checkpoint evaluated and exported."""
+    run = tmp_path / "run"
+    _zoo(
+        "train", "dcgan", "--data", source, "--out", run, "--epochs", 2, "--batch-size", 30,
+        "--network", "mlp", "--latent-dim", 4, "--strategy", "mirrored", "--replicas", 2,
+        "--precision", "mixed_float16", "--accumulate", 3, "--steps-per-execution", 5,
+        "--clip-norm", 1, "--validation", "test", "--best", "val_generator_loss", "--keep", 1,
+    )  # fmt: skip
+    assert "30 images an update: 15 on each of 2 replicas." in capsys.readouterr().out
+    _zoo("train", "dcgan", "--out", run, "--epochs", 3, "--resume")
+    history = json.loads((run / "history.json").read_text())
+    assert [entry["step"] for entry in history] == [5, 10, 15]
+    config = json.loads((run / "config.json").read_text())
+    wanted = {
+        "precision": "mixed_float16", "accumulate": 3, "steps_per_execution": 5, "keep": 1,
+        "best": "val_generator_loss", "validation": "test", "strategy": "none", "replicas": 1,
+    }  # fmt: skip
+    assert {name: config[name] for name in wanted} == wanted
+    best = min(history, key=lambda entry: entry["val_generator_loss"])
+    _zoo("info", run / "best.keras")
+    _zoo("evaluate", run / "best.keras", "--extractor", "fashion_mnist_classifier")
+    assert (run / "best.metrics.json").exists()
+    _zoo("export", run / "best.keras", "--format", "onnx", "--out", run / "onnx")
+    _zoo("verify", run / "onnx")
+    from zoo.runs import load_run
+
+    assert int(load_run(run / "best.keras").step) == best["step"]
+    assert len(list((run / "checkpoints").iterdir())) == 1
+
+
 def test_errors_are_sentences(gan: Path, tmp_path: Path, capsys) -> None:
     assert "holds a run already" in _fails(capsys, "train", "dcgan", "--out", gan)
     assert "holds a dcgan" in _fails(capsys, "train", "vae", "--out", gan, "--resume")
     assert "no run to resume" in _fails(capsys, "train", "vae", "--out", tmp_path / "x", "--resume")
+    assert "--precision half: expected one of float32" in _fails(
+        capsys, "train", "vae", "--out", tmp_path / "x", "--precision", "half"
+    )
+    assert "strategy='two'" in _fails(
+        capsys, "train", "vae", "--out", tmp_path / "x", "--strategy", "two"
+    )
+    assert "Expected a train command" in _fails(capsys, "launch", 2, "evaluate", gan)
     assert "'vea'" in _fails(capsys, "train", "vea", "--out", tmp_path / "x")
     assert "not a run folder" in _fails(capsys, "info", tmp_path)
     assert "--option ema" in _fails(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.cases import CASES, Case
+from tests.cases import CASES, IMAGE_SHAPE, LATENT_DIM, Case
 from tests.equivalence import assert_equivalent, assert_moved, fit, outcome, train
 from zoo.launch import launch
 
@@ -96,6 +96,25 @@ def test_uneven_batches(case: Case, images: np.ndarray) -> None:
         model.fit(images[:10], batch_size=7, epochs=2, shuffle=False, verbose=0)
         found.append(outcome(model))
     assert_equivalent(found[1], found[0])
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_a_weight_that_no_loss_depends_on(images: np.ndarray, accumulate: int) -> None:
+    """As in a network of the user's own; it stays, and the others train."""
+    found = []
+    for replicas in (1, 2):
+        keras.utils.set_random_seed(0)
+        with _strategy(replicas).scope():
+            latent = keras.Input((LATENT_DIM,))
+            pixels = keras.layers.Dense(64)(latent)
+            decoder = keras.Model(latent, keras.layers.Reshape(IMAGE_SHAPE)(pixels))
+            decoder.unused = decoder.add_weight(shape=(2,), initializer="ones", name="unused")
+            model = CASES[0].create(decoder=decoder)
+            model.compile(keras.optimizers.SGD(0.002), accumulate=accumulate)
+        model.fit(images, batch_size=24, shuffle=False, verbose=0)
+        found.append({f"weight/{i}": np.asarray(v) for i, v in enumerate(model.variables)})
+    assert_equivalent(found[1], found[0])
+    assert any(np.array_equal(value, [1.0, 1.0]) for value in found[1].values())
 
 
 def test_replicas_draw_different_noise(case: Case) -> None:

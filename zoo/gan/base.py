@@ -132,15 +132,15 @@ class BaseGAN(ZooModel):
                 fake = self.generator(latents, training=True)
                 losses, logs = self._discriminate(images, fake, mix, training=True)
                 logs["generator_loss"] = self.generator_loss(logs["real_logit"], logs["fake_logit"])
-                d_loss = self._scaled("discriminator_optimizer", losses, count)
-                g_loss = self._scaled("generator_optimizer", logs["generator_loss"], count)
-            return [*tape.gradient(d_loss, d_variables), *tape.gradient(g_loss, g_variables)], logs
+                d_loss = self.share("discriminator_optimizer", losses, count)
+                g_loss = self.share("generator_optimizer", logs["generator_loss"], count)
+            of_discriminator = self.gradients(tape, d_loss, "discriminator_optimizer")
+            return [*of_discriminator, *self.gradients(tape, g_loss, "generator_optimizer")], logs
 
-        d_variables = self.variables_of("discriminator_optimizer")
-        g_variables = self.variables_of("generator_optimizer")
         gradients, logs = self.accumulated(compute, images, latents, mix)
-        self.update("discriminator_optimizer", gradients[: len(d_variables)])
-        self.update("generator_optimizer", gradients[len(d_variables) :])
+        n = len(self.variables_of("discriminator_optimizer"))
+        self.update("discriminator_optimizer", gradients[:n])
+        self.update("generator_optimizer", gradients[n:])
         return logs
 
     def _update_in_turn(self, images: Any, latents: Any, mix: Any) -> dict[str, Any]:
@@ -165,8 +165,8 @@ class BaseGAN(ZooModel):
             with tf.GradientTape() as tape:
                 fake = self.generator(latents, training=True)
                 losses, logs = self._discriminate(images, fake, mix, training=True)
-                loss = self._scaled("discriminator_optimizer", losses, count)
-            return tape.gradient(loss, self.variables_of("discriminator_optimizer")), logs
+                loss = self.share("discriminator_optimizer", losses, count)
+            return self.gradients(tape, loss, "discriminator_optimizer"), logs
 
         gradients, logs = self.accumulated(compute, images, latents, mix)
         self.update("discriminator_optimizer", gradients)
@@ -181,17 +181,12 @@ class BaseGAN(ZooModel):
             with tf.GradientTape() as tape:
                 fake = self.generator(latents, training=True)
                 values = self.generator_loss(real_logits, self.discriminator(fake, training=True))
-                loss = self._scaled("generator_optimizer", values, count)
-            variables = self.variables_of("generator_optimizer")
-            return tape.gradient(loss, variables), {"generator_loss": values}
+                loss = self.share("generator_optimizer", values, count)
+            return self.gradients(tape, loss, "generator_optimizer"), {"generator_loss": values}
 
         gradients, logs = self.accumulated(compute, real_logits, latents)
         self.update("generator_optimizer", gradients)
         return logs
-
-    def _scaled(self, optimizer_name: str, values: Any, count: Any) -> Any:
-        """This replica's share of the mean, scaled where float16 needs it."""
-        return getattr(self, optimizer_name).scale_loss(tf.reduce_sum(values) / count)
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Both losses without updates, with noise that depends on `seed` and the position."""

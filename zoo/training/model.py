@@ -207,7 +207,6 @@ class ZooModel(keras.Model):
             with tf.control_dependencies([] if total is None else total):
                 parts = [tf.identity(tensor[i :: self.accumulate]) for tensor in tensors]
                 gradients, values = compute(*parts)
-                gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
                 total = (
                     gradients
                     if total is None
@@ -215,6 +214,19 @@ class ZooModel(keras.Model):
                 )
             logs.append(values)
         return total, {name: tf.concat([part[name] for part in logs], axis=0) for name in logs[0]}
+
+    def share(self, optimizer_name: str, values: Any, count: Any) -> Any:
+        """What a replica differentiates: its share of the mean of `values` [batch] over `count`.
+
+        The shares of all replicas and parts sum to the mean over the global batch, uneven last
+        batches included. Scaled where float16 needs it.
+        """
+        return getattr(self, optimizer_name).scale_loss(tf.reduce_sum(values) / count)
+
+    def gradients(self, tape: Any, loss: Any, optimizer_name: str) -> list[Any]:
+        """Gradients for an optimizer's variables; zeros where the loss does not depend on one."""
+        zero = tf.UnconnectedGradients.ZERO
+        return tape.gradient(loss, self.variables_of(optimizer_name), unconnected_gradients=zero)
 
     def update(self, optimizer_name: str, gradients: Any) -> None:
         """Sums a replica's gradients over all replicas, and applies the sum."""

@@ -102,8 +102,8 @@ class BaseVAE(ZooModel):
         def compute(images: Any, noise: Any) -> tuple[Any, Any]:
             with tf.GradientTape() as tape:
                 terms = self.elbo_terms(images, noise, training=True, statistic=statistic)
-                loss = self.optimizer.scale_loss(tf.reduce_sum(terms["loss"]) / count)
-            return tape.gradient(loss, self.variables_of("optimizer")), terms
+                loss = self.share("optimizer", terms["loss"], count)
+            return self.gradients(tape, loss, "optimizer"), terms
 
         gradients, terms = self.accumulated(compute, images, noise)
         self.update("optimizer", gradients)
