@@ -29,7 +29,14 @@ class Case:
     def create(self, **options: Any) -> Any:
         return zoo.create(self.name, IMAGE_SHAPE, LATENT_DIM, **{**self.options, **options})
 
-    def create_with_sgd(self, *, guarded: bool = False, accumulate: int = 1, **options: Any) -> Any:
+    def create_with_sgd(
+        self,
+        *,
+        guarded: bool = False,
+        accumulate: int = 1,
+        steps_per_execution: int = 1,
+        **options: Any,
+    ) -> Any:
         """Compiled with SGD, which hides no factor in the gradients, as Adam would.
 
         If `guarded`, gradients are clipped (as all are beyond the norm) and scaled.
@@ -43,7 +50,7 @@ class Case:
             return keras.optimizers.LossScaleOptimizer(clipped, initial_scale=2.0**100)
 
         optimizers = {name: optimizer() for name in model.optimizer_names}
-        model.compile(**optimizers, accumulate=accumulate)
+        model.compile(**optimizers, accumulate=accumulate, steps_per_execution=steps_per_execution)
         return model
 
     def create_without_batch_norm(self, **options: Any) -> Any:

@@ -15,6 +15,7 @@ import zoo
 from export import export_model, verify
 from tests.cases import CASES, IMAGE_SHAPE, LATENT_DIM, Case, assert_same_state, state_of
 from zoo import convert
+from zoo.training import strategy
 from zoo.training.model import ZooModel
 from zoo.training.train import train
 
@@ -186,7 +187,7 @@ def test_bad_options(images: np.ndarray, tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             model.compile(**options)
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    with strategy("mirrored", replicas=2).scope():
         shared = zoo.create("vae", IMAGE_SHAPE, LATENT_DIM)
         with pytest.raises(ValueError, match="jit_compile=True with 2 replicas"):
             shared.compile(jit_compile=True)

@@ -15,18 +15,19 @@ import tensorflow as tf
 from tests.cases import CASES, IMAGE_SHAPE, LATENT_DIM, Case
 from tests.equivalence import assert_equivalent, assert_moved, fit, outcome, train
 from zoo.launch import launch
+from zoo.training import strategy
 
 GUARDED = pytest.mark.parametrize("guarded", [False, True], ids=["plain", "clipped-and-scaled"])
 
 
-@functools.cache  # TensorFlow's collectives allow one strategy of a size in a process
+@functools.cache
 def _strategy(replicas: int) -> tf.distribute.Strategy:
-    if replicas == 1:
-        return tf.distribute.get_strategy()
-    # Collectives (the default) also allow one group size only; reduction to one device is the
-    # other implementation, so both are tested.
-    reduction = tf.distribute.ReductionToOneDevice() if replicas == 3 else None
-    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(replicas)], reduction)
+    if replicas == 3:  # reduction to one device is the other implementation, beside collectives
+        devices = [f"CPU:{i}" for i in range(replicas)]
+        return tf.distribute.MirroredStrategy(devices, tf.distribute.ReductionToOneDevice())
+    return strategy(
+        "mirrored" if replicas > 1 else "none", replicas=replicas if replicas > 1 else None
+    )
 
 
 @GUARDED
@@ -36,6 +37,13 @@ def test_same_weights_and_logs(case: Case, guarded: bool) -> None:
     assert_moved(case, one)
     for replicas in (2, 3):
         assert_equivalent(train(case, _strategy(replicas), guarded=guarded), one)
+
+
+@pytest.mark.parametrize("case", [CASES[2], CASES[4]], ids=lambda case: case.id)
+def test_several_steps_per_execution(case: Case) -> None:
+    """In training, evaluation (of which the last execution has fewer steps) and prediction."""
+    one = train(case, guarded=True)
+    assert_equivalent(train(case, _strategy(2), guarded=True, steps_per_execution=3), one)
 
 
 def test_all_replicas_skip_an_overflow(case: Case, images: np.ndarray) -> None:
@@ -118,15 +126,15 @@ def test_a_weight_that_no_loss_depends_on(images: np.ndarray, accumulate: int) -
 
 
 def test_replicas_draw_different_noise(case: Case) -> None:
-    strategy = _strategy(3)
-    with strategy.scope():
+    three = _strategy(3)
+    with three.scope():
         model = case.create()
 
     @tf.function
     def draw() -> Any:
-        return strategy.run(lambda: model.noise("latent", tf.constant(4), [5]))
+        return three.run(lambda: model.noise("latent", tf.constant(4), [5]))
 
-    rows = np.concatenate([np.asarray(x) for x in strategy.experimental_local_results(draw())])
+    rows = np.concatenate([np.asarray(x) for x in three.experimental_local_results(draw())])
     assert len({tuple(row) for row in rows}) == 12
     alone = np.asarray(case.create().noise("latent", tf.constant(12), [5]))
     np.testing.assert_array_equal(rows, alone)

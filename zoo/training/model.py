@@ -322,6 +322,41 @@ class ZooModel(keras.Model):
             each._all_reduce_sum_gradients = _as_they_are
         return optimizer
 
+    # Keras's functions of several steps at once fail with several replicas: they put each step into
+    # a conditional, in which nothing can be summed over replicas (its issue 19246).
+
+    def make_train_function(self, force: bool = False) -> Any:  # noqa: FBT001, FBT002
+        """What `fit` calls with an iterator over batches."""
+        if not self._several_steps_of_replicas():
+            super().make_train_function(force)
+        elif self.train_function is None or force:
+
+            def one(count: Any, iterator: Any) -> Any:
+                self.distribute_strategy.run(self.train_step, args=(iterator.get_next(),))
+                return (count + 1,)
+
+            def several(iterator: Any) -> Any:
+                size = self.steps_per_execution
+                tf.while_loop(lambda n: n < size, lambda n: one(n, iterator), [tf.constant(0)])
+                return self.running_means.result()
+
+            self.train_function = tf.function(several, reduce_retracing=True)
+        return self.train_function
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras; step by step with several replicas, for data may end within an execution."""
+        if not self._several_steps_of_replicas():
+            return super().evaluate(*args, **kwargs)
+        kwargs.pop("_use_cached_eval_dataset", None)  # which `fit` made for several steps
+        size, self.steps_per_execution = self.steps_per_execution, 1
+        try:
+            return super().evaluate(*args, **kwargs)
+        finally:
+            self.steps_per_execution = size
+
+    def _several_steps_of_replicas(self) -> bool:
+        return self.steps_per_execution > 1 and self.distribute_strategy.num_replicas_in_sync > 1
+
     def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
         """Nothing is left to build; Keras would average a batch over replicas of one size only."""
 

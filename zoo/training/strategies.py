@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -58,7 +59,7 @@ def strategy(
     if name == "none":
         return tf.distribute.get_strategy()
     if name == "mirrored":
-        return tf.distribute.MirroredStrategy(_local_devices(replicas))
+        return _mirrored(_local_devices(replicas))
     if cluster is None:
         msg = (
             "strategy='multi-worker': no cluster. Set TF_CONFIG, start with srun, or try it on "
@@ -129,13 +130,18 @@ def _addresses(resolver: Any) -> list[str]:
     return [address for job in ("chief", "worker") for address in cluster.get(job, [])]
 
 
-def _local_devices(replicas: int | None) -> list[str]:
+@functools.cache  # TensorFlow's collectives allow one strategy over the same devices in a process
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
+    return tf.distribute.MirroredStrategy(devices)
+
+
+def _local_devices(replicas: int | None) -> tuple[str, ...]:
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         if (replicas or 1) > len(gpus):
             msg = f"replicas={replicas}: there are {len(gpus)} GPUs."
             raise ValueError(msg)
-        return [f"GPU:{i}" for i in range(replicas or len(gpus))]
+        return tuple(f"GPU:{i}" for i in range(replicas or len(gpus)))
     wanted = replicas or 1
     cpu = tf.config.list_physical_devices("CPU")[0]
     try:
@@ -145,7 +151,7 @@ def _local_devices(replicas: int | None) -> list[str]:
     except RuntimeError as error:
         msg = f"replicas={replicas}: choose the strategy before TensorFlow is used otherwise."
         raise ValueError(msg) from error
-    return [f"CPU:{i}" for i in range(wanted)]
+    return tuple(f"CPU:{i}" for i in range(wanted))
 
 
 @contextmanager
