@@ -43,6 +43,8 @@ class ZooModel(keras.Model):
     family: ClassVar[str]
     model_name: ClassVar[str]
     network: str
+    train_function: Any  # Keras's, as is the next
+    steps_per_execution: int
     log_names: tuple[str, ...]
     optimizer_names: ClassVar[tuple[str, ...]]
     default_batch_size: ClassVar[int] = 128
@@ -225,8 +227,11 @@ class ZooModel(keras.Model):
 
     def gradients(self, tape: Any, loss: Any, optimizer_name: str) -> list[Any]:
         """Gradients for an optimizer's variables; zeros where the loss does not depend on one."""
-        zero = tf.UnconnectedGradients.ZERO
-        return tape.gradient(loss, self.variables_of(optimizer_name), unconnected_gradients=zero)
+        variables = self.variables_of(optimizer_name)
+        found = tape.gradient(loss, variables)
+        return [
+            tf.zeros(v.shape) if g is None else g for g, v in zip(found, variables, strict=True)
+        ]
 
     def update(self, optimizer_name: str, gradients: Any) -> None:
         """Sums a replica's gradients over all replicas, and applies the sum."""
@@ -348,7 +353,8 @@ class ZooModel(keras.Model):
         if not self._several_steps_of_replicas():
             return super().evaluate(*args, **kwargs)
         kwargs.pop("_use_cached_eval_dataset", None)  # which `fit` made for several steps
-        size, self.steps_per_execution = self.steps_per_execution, 1
+        size: int = self.steps_per_execution
+        self.steps_per_execution = 1
         try:
             return super().evaluate(*args, **kwargs)
         finally:
