@@ -116,7 +116,7 @@ def train(
         typer.Option(
             help="float32, mixed_bfloat16 or mixed_float16: the latter two halve activation memory "
             "and use a GPU's matrix units, at 2 to 3 decimal digits within the networks; float16 "
-            "overflows sooner, and is loss-scaled. Slower on a CPU.",
+            "overflows sooner, is loss-scaled, and several times slower on a CPU.",
             rich_help_panel=SCALE,
         ),
     ] = "float32",
