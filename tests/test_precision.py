@@ -27,7 +27,9 @@ def _inner_dtypes(model: Any) -> set[str]:
     return {layer.compute_dtype for network in networks for layer in network.layers}
 
 
-@MIXED
+@pytest.mark.parametrize(
+    "precision", [pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "mixed_float16"]
+)
 def test_mixed_precision(case: Case, images: np.ndarray, precision: str, tmp_path: Path) -> None:
     """Networks compute in half; weights, losses and images are float32; the losses agree."""
     histories = {}
@@ -131,6 +133,7 @@ def test_steps_per_execution_changes_nothing(case: Case, images: np.ndarray) -> 
     assert three.history_ == one.history_
 
 
+@pytest.mark.parametrize("case", [CASES[1], CASES[4], CASES[5]], ids=lambda case: case.id)
 def test_xla_changes_only_rounding(
     case: Case, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,7 +53,7 @@ def source(images: np.ndarray, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("step", [6, 8])
+@pytest.mark.parametrize("step", [pytest.param(6, marks=pytest.mark.slow), 8])
 def test_resume_equals_never_stopping(case: Case, source: Path, tmp_path: Path, step: int) -> None:
     """Weights, slots, averages, step and history, bitwise; step 8 is within an epoch."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
