@@ -66,15 +66,15 @@ def test_a_killed_run_resumes_exactly(case: Case, point: str, source: Path, tmp_
 @pytest.mark.parametrize("case", [CASES[0], CASES[4]], ids=[IDS[0], IDS[4]])
 def test_many_kills(case: Case, source: Path, tmp_path: Path) -> None:
     """Twelve random kills of one run, at steps, in writes and at any time, then to the end."""
-    epochs, whole, parts = 10, tmp_path / "whole", tmp_path / "parts"
+    epochs, whole, parts = 30, tmp_path / "whole", tmp_path / "parts"
     assert _run(case, source, whole, epochs, "never") == 0
     rng = random.Random(0)  # noqa: S311
     kills = 0
     while kills < 12:
         step = _step(parts) + rng.randint(1, 5)
-        assert step < 60, "the run ended before it was killed often enough"
+        assert step < 6 * epochs, "the run ended before it was killed often enough"
         point = rng.choice([f"step:{step}", f"write:{step}", f"rename:{step}",
-                            f"time:{rng.uniform(0.0, 3.0):.3f}"])  # fmt: skip
+                            f"time:{rng.uniform(0.0, 1.5):.3f}"])  # fmt: skip
         assert _run(case, source, parts, epochs, point) == -signal.SIGKILL, point
         kills += 1
     assert _run(case, source, parts, epochs, "never") == 0
