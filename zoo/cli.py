@@ -125,7 +125,8 @@ def train(
         typer.Option(
             min=1,
             help="Compute each update in this many parts: the same gradients with activations for "
-            "one part in memory, in somewhat more time. BatchNorm sees the parts.",
+            "one part in memory, in more time (a Gaussian VAE takes a second forward pass). "
+            "BatchNorm sees the parts.",
             rich_help_panel=SCALE,
         ),
     ] = 1,
