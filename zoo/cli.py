@@ -187,17 +187,17 @@ def train(
 ) -> None:
     """Trains a model into a run folder. Ctrl-C saves; --resume continues."""
     out = out or Path("runs") / model
-    _check_run(out, model, resume=resume)
+    config = _config_to_resume(out, model, resume=resume)
     if precision not in PRECISIONS:
         raise ValueError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}.")
     import keras
 
     from zoo import data as zoo_data
-    from zoo.runs import load_run, read_config
+    from zoo.runs import load_run
     from zoo.training import strategies
     from zoo.training.train import train as train_model
 
-    settings: dict[str, Any] = {
+    given: dict[str, Any] = {
         "data": data,
         "batch_size": batch_size,
         "seed": seed,
@@ -206,10 +206,8 @@ def train(
         "best": best,
         "checkpoint_every": checkpoint_every,
     }
-    if resume:
-        config = read_config(out)
-        settings = {name: config.get(name, value) for name, value in settings.items()}
-    else:
+    settings = {name: config.get(name, value) for name, value in given.items()}
+    if not resume:
         shape = zoo_data.image_shape(data, image_size)
     devices = strategies.strategy(strategy, replicas=replicas)
     with devices.scope():
@@ -225,7 +223,7 @@ def train(
                 jit_compile=jit,
                 steps_per_execution=steps_per_execution,
             )
-    chief, before = strategies.is_chief(devices), int(trained.step.numpy())
+    chief, before = strategies.is_chief(devices), trained.steps_done
     images = settings["batch_size"] or trained.default_batch_size
     say = console.print if chief else _say_nothing
     if resume:
@@ -249,12 +247,11 @@ def train(
         callbacks=[] if bar else [keras.callbacks.LambdaCallback(on_epoch_end=line)],
         verbose=int(bar and chief),
     )
-    step = int(trained.step.numpy())
     if not finished:
-        say(f"Stopped at step {step}; saved in {out}. Continue with:")
+        say(f"Stopped at step {trained.steps_done}; saved in {out}. Continue with:")
         say(f"  zoo train {model} --out {out} --epochs {epochs} --resume", soft_wrap=True)
         raise typer.Exit(130)
-    if step == before:
+    if trained.steps_done == before:
         say(f"{out} has had {epochs} epochs or more: nothing to do.")
     else:
         say(f"Trained {model} to {epochs} epochs: {out}")
@@ -489,8 +486,8 @@ def _parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     return options
 
 
-def _check_run(out: Path, model: str, *, resume: bool) -> None:
-    """Checks, before anything is set up, that a run can begin or go on in a folder."""
+def _config_to_resume(out: Path, model: str, *, resume: bool) -> dict[str, Any]:
+    """The run's config.json, or nothing for a new run; refuses a folder that does not fit."""
     started = (out / "model.keras").exists()
     if started and not resume:
         raise FileExistsError(
@@ -498,11 +495,14 @@ def _check_run(out: Path, model: str, *, resume: bool) -> None:
         )
     if resume and not started:
         raise FileNotFoundError(f"{out} holds no run to resume. Train without --resume first.")
-    if resume:
-        from zoo.runs import read_config
+    if not resume:
+        return {}
+    from zoo.runs import read_config
 
-        if (found := read_config(out)["model"]) != model:
-            raise ValueError(f"{out} holds a {found}, not a {model}.")
+    config = read_config(out)
+    if config["model"] != model:
+        raise ValueError(f"{out} holds a {config['model']}, not a {model}.")
+    return config
 
 
 def _describe_share(devices: dict[str, Any], images: int) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def save(model: ZooModel, out: Path, *, keep: int = 0, best: bool = False) -> No
             model.save(temporary)
         return
     folder = out / FOLDER
-    path = folder / f"step_{int(model.step.numpy()):08d}.keras"
+    path = folder / f"step_{model.steps_done:08d}.keras"
     with replacing(path) as temporary:
         model.save(temporary)
     # The latest comes last: a run that is killed before it goes on from the one before, and comes
@@ -95,8 +95,7 @@ def _fault(path: Path, model_name: str) -> str | None:
 
 def check_finite(model: ZooModel) -> None:
     """Raises FloatingPointError if a weight or an optimizer's slot is not finite."""
-    optimizers = [getattr(model, name) for name in model.optimizer_names]
-    for variable in (*model.variables, *(v for o in optimizers for v in o.variables)):
+    for variable in model.state_variables:
         if not np.isfinite(np.asarray(variable)).all():
             msg = f"{variable.path} is not finite"
             raise FloatingPointError(msg)
@@ -108,9 +107,7 @@ def check_space(model: ZooModel, out: Path, checkpoints: int) -> None:
     Raises:
         OSError: If they do not.
     """
-    optimizers = [getattr(model, name) for name in model.optimizer_names]
-    variables: list[Any] = [*model.variables, *(v for o in optimizers for v in o.variables)]
-    size = sum(np.asarray(variable).nbytes for variable in variables)
+    size = sum(np.prod(v.shape) * np.dtype(v.dtype).itemsize for v in model.state_variables)
     existing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     free = shutil.disk_usage(existing).free
     if free < checkpoints * size:

@@ -13,6 +13,7 @@ import tensorflow as tf
 from zoo import networks
 from zoo.training.replicas import all_reduce_sum, draw_for_replica
 from zoo.training.running import RunningMeans
+from zoo.training.strategies import is_multi_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -183,6 +184,17 @@ class ZooModel(keras.Model):
         draw = tf.random.stateless_uniform if uniform else tf.random.stateless_normal
         return draw_for_replica(lambda n: draw([n, *shape], seed), batch)
 
+    @property
+    def steps_done(self) -> int:
+        """Training steps so far, outside of a graph; `int(step)` fails under several workers."""
+        return int(self.step.numpy())
+
+    @property
+    def state_variables(self) -> list[Any]:
+        """All that training goes on from: the model's variables, then the optimizers'."""
+        optimizers = [getattr(self, name) for name in self.optimizer_names]
+        return [*self.variables, *(v for optimizer in optimizers for v in optimizer.variables)]
+
     def accumulated(self, compute: Callable[..., Any], *tensors: Any) -> tuple[Any, Any]:
         """Gradients and logs of a batch, computed in `accumulate` parts, one after the other.
 
@@ -256,7 +268,7 @@ class ZooModel(keras.Model):
         totals, counts = tf.unstack(all_reduce_sum(tf.stack([totals, counts])))
         self.running_means.update_state(totals, counts, self.step.value)
         means = self.running_means.result()
-        if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
+        if is_multi_worker(tf.distribute.get_strategy()):
             # Keras takes their mean over axis 0, which scalars lack (its issue 20585).
             return {name: mean[None] for name, mean in means.items()}
         return means

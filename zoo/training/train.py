@@ -109,7 +109,7 @@ def train(
     taken = batch_size * model.minibatches
     steps_per_epoch = data.training_stream(images, batch_size=taken)[1]
     _check_execution(model, steps_per_epoch)
-    if _step(model) >= epochs * steps_per_epoch:
+    if model.steps_done >= epochs * steps_per_epoch:
         return True
     settings = {
         "data": data.source_name(source),
@@ -132,8 +132,8 @@ def train(
         source, split=validation, batch_size=batch_size, image_shape=model.image_shape
     )
     with _stop_on_signal(model) as stopped, _lost_workers(recorder):
-        while _step(model) < epochs * steps_per_epoch and not stopped:
-            epoch, done = divmod(_step(model), steps_per_epoch)
+        while model.steps_done < epochs * steps_per_epoch and not stopped:
+            epoch, done = divmod(model.steps_done, steps_per_epoch)
             model.fit(
                 _stream(model, images, taken, seed),
                 initial_epoch=epoch,
@@ -149,14 +149,10 @@ def train(
     return not stopped
 
 
-def _step(model: ZooModel) -> int:
-    return int(model.step.numpy())  # int(variable) fails under several workers
-
-
 def _stream(model: ZooModel, images: Images, batch_size: int, seed: int) -> Any:
     """Batches from the model's step on, of which a worker looks up only its own share."""
     stream = functools.partial(
-        data.training_stream, images, batch_size=batch_size, seed=seed, start_step=_step(model)
+        data.training_stream, images, batch_size=batch_size, seed=seed, start_step=model.steps_done
     )
     strategy = model.distribute_strategy
     if not strategies.is_multi_worker(strategy):
@@ -242,7 +238,7 @@ class _Recorder(keras.callbacks.Callback):
 
         The first checkpoint is of step 0: whenever training is killed, it can be resumed.
         """
-        self.saved_step = _step(self.model)
+        self.saved_step = self.model.steps_done
         self.chief = strategies.is_chief(self.model.distribute_strategy)
         if not self.chief:
             return
@@ -267,7 +263,7 @@ class _Recorder(keras.callbacks.Callback):
         if self.checkpoint_every is None:
             return
         # Several steps may have run since the last call, and an epoch's end saves anyway.
-        step = _step(self.model)
+        step = self.model.steps_done
         due = step // self.checkpoint_every > self.saved_step // self.checkpoint_every
         if due and step % self.steps_per_epoch:
             self.save()
@@ -277,10 +273,10 @@ class _Recorder(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.check()
-        if _step(self.model) % self.steps_per_epoch:
+        if self.model.steps_done % self.steps_per_epoch:
             return  # interrupted within the epoch
         scalars = {name: float(value) for name, value in (logs or {}).items()}
-        self.history.append({"epoch": epoch + 1, "step": _step(self.model), **scalars})
+        self.history.append({"epoch": epoch + 1, "step": self.model.steps_done, **scalars})
         if self.chief:
             write_json(self.out / "history.json", self.history)
         self.save(best=self.best is not None and self._is_best(self.best))
@@ -308,7 +304,7 @@ class _Recorder(keras.callbacks.Callback):
 
     def save(self, *, best: bool = False) -> None:
         """Writes a checkpoint, but never of a state that no training can go on from."""
-        step = _step(self.model)
+        step = self.model.steps_done
         self.check()
         try:
             checkpoints.check_finite(self.model)

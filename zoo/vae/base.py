@@ -132,15 +132,19 @@ class BaseVAE(ZooModel):
         Returns:
             `loss`, `distortion` and `rate`, each [batch] in nats.
         """
-        mean, log_variance = self.encoder(images, training=training)
-        latents = mean + tf.exp(0.5 * log_variance) * noise
-        logits = self.decoder(latents, training=training)
+        mean, log_variance, latents, logits = self._pass(images, noise, training=training)
         function = self.batch_statistic()
         if training and statistic is None and function is not None:
             statistic = self._over_batch(function(images, logits))
         distortion = self.reconstruction_loss(images, logits, statistic)
         rate = self.regularizer(mean, log_variance, latents)
         return {"loss": distortion + rate, "distortion": distortion, "rate": rate}
+
+    def _pass(self, images: Any, noise: Any, *, training: bool) -> tuple[Any, Any, Any, Any]:
+        """Posterior mean and log-variance, latents, and the decoder's logits."""
+        mean, log_variance = self.encoder(images, training=training)
+        latents = mean + tf.exp(0.5 * log_variance) * noise
+        return mean, log_variance, latents, self.decoder(latents, training=training)
 
     def _statistic_of_parts(self, images: Any, noise: Any) -> Any:
         """The statistic, before any gradient, of a batch that is computed in parts."""
@@ -149,8 +153,7 @@ class BaseVAE(ZooModel):
             return None  # one pass gives both
 
         def compute(images: Any, noise: Any) -> tuple[Any, Any]:
-            mean, log_variance = self.encoder(images, training=True)
-            logits = self.decoder(mean + tf.exp(0.5 * log_variance) * noise, training=True)
+            *_, logits = self._pass(images, noise, training=True)
             values = function(images, logits)
             return [tf.reduce_sum(values)], {"statistic": values}
 
