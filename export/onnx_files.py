@@ -13,8 +13,7 @@ import tf2onnx
 
 from export.metadata import describe, write_metadata
 from export.spec import Endpoint, endpoints
-from zoo.convert import fold_batch_norm
-from zoo.convert.graph import is_functional
+from zoo.convert import fold_batch_norm, is_functional
 from zoo.files import replacing
 
 DEFAULT_OPSET = 18

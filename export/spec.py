@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from zoo.convert.graph import in_float32
+from zoo.convert import in_float32
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

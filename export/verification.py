@@ -11,8 +11,8 @@ from rich.table import Table
 
 from export.metadata import REPORT, hashes, place_of, read_export
 from export.spec import Endpoint, endpoints
-from zoo.convert.gan_to_vae import prior_latents, tolerance_for
-from zoo.convert.graph import in_float64
+from zoo.convert import in_float64
+from zoo.convert.verification import prior_latents, tolerance_for
 from zoo.files import write_json
 
 if TYPE_CHECKING:

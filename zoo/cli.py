@@ -40,6 +40,11 @@ Data = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+FACTS = ("converted_from", "recipe")  # of a run that `zoo convert` made
+# Settings of `zoo train` that `zoo convert` writes no value for, or a default.
+NOT_YET_SET = ("validation", "keep", "best", "checkpoint_every")
+TO_VAE, TO_GAN = "GAN to VAE", "VAE to GAN"  # headings of `zoo convert --help`
+WHITENED = 10_000  # training images that the aggregate posterior is taken over
 SCALE, CHECKPOINTS = "Speed and scale", "Checkpoints"  # headings of `zoo train --help`
 
 
@@ -64,7 +69,9 @@ def list_command() -> None:
 
 @app.command(cls=TensorFlowCommand)
 def train(
-    model: Annotated[str, typer.Argument(help="A model of `zoo list`.")],
+    model: Annotated[
+        str, typer.Argument(help="A model of `zoo list`; or a run folder, to go on with it.")
+    ],
     data: Annotated[
         str, typer.Option(help="A TFDS name, a folder of images or an .npz.")
     ] = "fashion_mnist_sample",
@@ -92,9 +99,17 @@ def train(
         typer.Option(
             "--resume",
             help="Continue the run in --out to --epochs, with the settings it was begun with; only "
-            "--strategy and --replicas may differ.",
+            "--strategy and --replicas may differ. As naming the folder in place of the model.",
         ),
     ] = False,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="For a run that `zoo convert` made. A VAE: joint (sleep, wake, both networks; the "
+            "default), frozen (the decoder stays the generator) or plain. A GAN: warm-up (the "
+            "discriminator first; the default) or plain.",
+        ),
+    ] = None,
     strategy: Annotated[
         str,
         typer.Option(
@@ -186,14 +201,15 @@ def train(
     ] = None,
 ) -> None:
     """Trains a model into a run folder. Ctrl-C saves; --resume continues."""
-    out = out or Path("runs") / model
+    out, model, resume = _run_to_train(model, out, resume=resume)
     config = _config_to_resume(out, model, resume=resume)
+    if recipe is not None and not resume:
+        raise ValueError("--recipe is for a run that `zoo convert` made.")
     if precision not in PRECISIONS:
         raise ValueError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}.")
     import keras
 
     from zoo import data as zoo_data
-    from zoo.runs import load_run
     from zoo.training import strategies
     from zoo.training.train import train as train_model
 
@@ -206,23 +222,27 @@ def train(
         "best": best,
         "checkpoint_every": checkpoint_every,
     }
-    settings = {name: config.get(name, value) for name, value in given.items()}
+    settings = _settings(config, given)
+    compile_options = {
+        "accumulate": accumulate,
+        "clip_norm": clip_norm,
+        "jit_compile": jit,
+        "steps_per_execution": steps_per_execution,
+    }
     if not resume:
         shape = zoo_data.image_shape(data, image_size)
     devices = strategies.strategy(strategy, replicas=replicas)
     with devices.scope():
         if resume:
-            trained = load_run(out)
+            trained, recipe, begin = _resumed(out, config, recipe, compile_options)
         else:
             keras.utils.set_random_seed(seed)
             options = {"network": network, "seed": seed, **_parse_options(option or [])}
-            trained = registry.create(model, shape, latent_dim, dtype=precision, **options)
-            trained.compile(
-                accumulate=accumulate,
-                clip_norm=clip_norm,
-                jit_compile=jit,
-                steps_per_execution=steps_per_execution,
+            trained, begin = (
+                registry.create(model, shape, latent_dim, dtype=precision, **options),
+                None,
             )
+            trained.compile(**compile_options)
     chief, before = strategies.is_chief(devices), trained.steps_done
     images = settings["batch_size"] or trained.default_batch_size
     say = console.print if chief else _say_nothing
@@ -245,11 +265,14 @@ def train(
         epochs=epochs,
         **settings,
         callbacks=[] if bar else [keras.callbacks.LambdaCallback(on_epoch_end=line)],
+        recipe=begin,
+        recipe_steps=config.get("recipe_steps"),
+        facts={k: v for k, v in (("recipe", recipe), *config.items()) if k in FACTS and v},
         verbose=int(bar and chief),
     )
     if not finished:
         say(f"Stopped at step {trained.steps_done}; saved in {out}. Continue with:")
-        say(f"  zoo train {model} --out {out} --epochs {epochs} --resume", soft_wrap=True)
+        say(f"  zoo train {out} --epochs {epochs}", soft_wrap=True)
         raise typer.Exit(130)
     if trained.steps_done == before:
         say(f"{out} has had {epochs} epochs or more: nothing to do.")
@@ -367,33 +390,116 @@ def evaluate(
 
 @app.command(cls=TensorFlowCommand)
 def convert(
-    run: Run,
-    to: Annotated[str, typer.Option(help="The family to convert to: vae.")],
-    out: Out,
+    run: Annotated[
+        Path,
+        typer.Argument(help="A run folder or checkpoint; or the .keras file of any generator."),
+    ],
+    to: Annotated[str, typer.Option(help="The family to convert to: vae or gan.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write the run folder. Needed but for --dry-run.")
+    ] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run whose model takes the weights, copied to --out. Default: a new one."
+        ),
+    ] = None,
+    mode: Annotated[
+        str,
+        typer.Option(help="exact, partial (copy what fits) or distill (train the decoder)."),
+    ] = "exact",
+    data: Data = None,
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option(help="SOURCE=TARGET block names, as regular expressions; may be repeated."),
+    ] = None,
+    weights: Annotated[
+        str, typer.Option(help="ema, raw, or auto: the average if any.", rich_help_panel=TO_VAE)
+    ] = "auto",
+    batch_norm: Annotated[
+        str,
+        typer.Option(help="To a VAE: fold, keep or recalibrate. To a GAN: insert or none."),
+    ] = "",
+    encoder_init: Annotated[
+        str, typer.Option(help="random or discriminator.", rich_help_panel=TO_VAE)
+    ] = "random",
+    prior: Annotated[
+        str,
+        typer.Option(
+            help="Law of the latents of a generator's .keras file.", rich_help_panel=TO_VAE
+        ),
+    ] = "standard_normal",
+    discriminator_init: Annotated[
+        str, typer.Option(help="encoder or random.", rich_help_panel=TO_GAN)
+    ] = "encoder",
+    model: Annotated[
+        str, typer.Option(help="Name of the new GAN's model.", rich_help_panel=TO_GAN)
+    ] = "dcgan",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="An option of the new GAN, such as ema=0.999.", rich_help_panel=TO_GAN),
+    ] = None,
     seed: Seed = 0,
+    *,
+    whiten: Annotated[
+        bool,
+        typer.Option(
+            help="Fold the aggregate posterior of the training images into the generator's first "
+            "layer.",
+            rich_help_panel=TO_GAN,
+        ),
+    ] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the report.")] = False,
 ) -> None:
-    """Turns a GAN into a VAE with the same images, proven equal; its encoder then trains."""
-    if to != "vae":
-        raise ValueError(f"--to {to}: expected vae.")
+    """Turns a GAN into a VAE, or a VAE into a GAN, proven to draw the same images."""
+    if to not in ("vae", "gan"):
+        raise ValueError(f"--to {to}: expected vae or gan.")
+    if out is None and not dry_run:
+        raise ValueError("Give --out a folder for the new run, or only report with --dry-run.")
     import keras
 
-    from zoo.convert import gan_to_vae
-    from zoo.files import write_json
+    from zoo import convert as zoo_convert
+    from zoo import data as zoo_data
     from zoo.runs import load_run, read_config, save_run
 
-    source, config = load_run(run), read_config(run)
-    if source.family != "gan":
-        raise ValueError(f"{run} holds a {config['model']}; expected a GAN.")
+    foreign = to == "vae" and run.suffix == ".keras" and not (run.parent / "config.json").exists()
+    config = {} if foreign else read_config(run)
+    source: Any = run if foreign else load_run(run)
+    data = data or config.get("data")
+    if data is None:
+        raise ValueError(f"{run} does not know its data: name them with --data.")
+    if not foreign and source.family == to:
+        raise ValueError(f"{run} holds a {config['model']}, a {to.upper()} already.")
     keras.utils.set_random_seed(seed)
-    vae, report = gan_to_vae(source, seed=seed)
-    vae.compile()
-    settings = {"batch_size": vae.default_batch_size, "seed": seed, "converted_from": str(run)}
-    save_run(vae, out, {"data": config["data"], "epochs": 0, **settings})
-    write_json(out / "conversion.json", report.to_dict())
+    target = load_run(into) if into else None
+    options: dict[str, Any] = {
+        "mode": mode,
+        "mapping": dict(_pair(text, "--mapping") for text in mapping or []) or None,
+        "dry_run": dry_run,
+        "seed": seed,
+    }
+    if to == "vae":
+        options |= {"weights": weights, "encoder_init": encoder_init, "prior": prior}
+        options["batch_norm"] = batch_norm or "fold"
+        converted, report = zoo_convert.gan_to_vae(source, target, **options)
+    else:
+        options |= {"discriminator_init": discriminator_init, "model": model}
+        options |= {"batch_norm": batch_norm or "insert", "whiten_posterior": whiten}
+        if whiten:
+            options["images"] = zoo_data.to_array(
+                data, split="train", limit=WHITENED, image_shape=source.image_shape
+            )
+        options |= _parse_options(option or [])
+        converted, report = zoo_convert.vae_to_gan(source, target, **options)
     console.print(report.table())
-    console.print(
-        f"Train its encoder with: zoo train vae --out {out} --epochs 3 --resume", soft_wrap=True
-    )
+    if dry_run or out is None:
+        return
+    converted.compile()
+    settings = {"batch_size": converted.default_batch_size, "seed": seed}
+    facts = {"data": data, "epochs": 0, "converted_from": str(run)}
+    save_run(converted, out, {**facts, **settings})
+    report.save(out / "conversion.json")
+    console.print(f"Train it with: zoo train {out} --epochs 5", soft_wrap=True)
 
 
 @app.command(cls=TensorFlowCommand)
@@ -476,14 +582,70 @@ def _parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     """`name=value` pairs; values are JSON where they can be, else text."""
     options = {}
     for pair in pairs:
-        name, separator, text = pair.partition("=")
-        if not separator:
-            raise ValueError(f"--option {pair}: expected name=value.")
+        name, text = _pair(pair, "--option")
         try:
             options[name] = json.loads(text)
         except json.JSONDecodeError:
             options[name] = text
     return options
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise ValueError(f"{option} {text}: expected name=value.")
+    return name, value
+
+
+def _run_to_train(model: str, out: Path | None, *, resume: bool) -> tuple[Path, str, bool]:
+    """(run folder, model, whether to resume), where a run folder may stand for the model."""
+    if not (Path(model) / "config.json").exists():
+        return out or Path("runs") / model, model, resume
+    if out is not None and out.resolve() != Path(model).resolve():
+        raise ValueError(
+            f"{model} is a run folder, which training continues: leave out --out {out}."
+        )
+    from zoo.files import read_json
+
+    return Path(model), read_json(Path(model) / "config.json")["model"], True
+
+
+def _settings(config: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Those of the run; of a converted one that has not been trained, what is given now counts."""
+    begun = config.get("epochs", 0) > 0
+    return {
+        name: config[name] if name in config and (begun or name not in NOT_YET_SET) else value
+        for name, value in given.items()
+    }
+
+
+def _resumed(
+    out: Path, config: dict[str, Any], recipe: str | None, compile_options: dict[str, Any]
+) -> tuple[Any, str | None, Any]:
+    """(model, its recipe, what makes the recipe's callbacks); compiled anew if never trained."""
+    from zoo.convert import recipes
+    from zoo.runs import load_run
+
+    model = load_run(out)
+    recipe = _recipe_of(config, recipe, model.family)
+    begin = recipes.prepare(model, recipe) if recipe else None
+    if config["epochs"] == 0:
+        model.compile(**compile_options)
+    return model, recipe, begin
+
+
+def _recipe_of(config: dict[str, Any], given: str | None, family: str) -> str | None:
+    """The recipe of a run: as it was begun, or as given for a converted run that begins now."""
+    begun = config.get("recipe")
+    if begun is not None and given not in (None, begun):
+        raise ValueError(f"The run was begun with --recipe {begun}: leave out --recipe {given}.")
+    if begun is None and given is not None and config["epochs"] > 0:
+        raise ValueError(f"--recipe {given}: the run has been trained without one.")
+    if begun is None and "converted_from" in config and config["epochs"] == 0:
+        from zoo.convert.recipes import RECIPES
+
+        return given or RECIPES[family][0]
+    return begun or given
 
 
 def _config_to_resume(out: Path, model: str, *, resume: bool) -> dict[str, Any]:

@@ -1,8 +1,17 @@
-"""Conversions between models: GAN → VAE, and rewrites that keep a network's function."""
+"""Conversions between models: GAN ⇄ VAE, and rewrites that keep a network's function."""
 
-from zoo.convert.folding import fold_batch_norm
+from zoo.convert.blocks import in_float32, in_float64, is_functional
 from zoo.convert.gan_to_vae import gan_to_vae
-from zoo.convert.graph import in_float64
 from zoo.convert.report import Report
+from zoo.convert.rules import fold_batch_norm
+from zoo.convert.vae_to_gan import vae_to_gan
 
-__all__ = ["Report", "fold_batch_norm", "gan_to_vae", "in_float64"]
+__all__ = [
+    "Report",
+    "fold_batch_norm",
+    "gan_to_vae",
+    "in_float32",
+    "in_float64",
+    "is_functional",
+    "vae_to_gan",
+]

@@ -1,7 +1,10 @@
 """A trained GAN's generator as the decoder of a VAE, computing the same images.
 
-The generator's BatchNorms are folded into their linear layers, and its output tanh becomes the
-sigmoid of a VAE's decoder: (tanh x + 1) / 2 = sigmoid(2x), so the last kernel and bias double.
+The generator is read as a network of blocks and rewritten by rules into a decoder: BatchNorm folded
+into the linear layers, the output tanh turned into the sigmoid of a VAE's decoder, another prior
+carried over from N(0, I). Either that network becomes the decoder of a new VAE, or its arrays go to
+the decoder of a given one, block by block. The result is compared with the generator before
+anything of the given VAE is changed.
 """
 
 from __future__ import annotations
@@ -9,191 +12,251 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
-from keras import layers
 
-from zoo.convert.folding import LINEAR, fold_batch_norm, foldable_pairs
-from zoo.convert.graph import LayerGraph, as_functional, copy_model, in_float32, in_float64
-from zoo.convert.report import Equality, Report, TensorRow
+from zoo import networks
+from zoo.convert import rules, trunks
+from zoo.convert.align import align
+from zoo.convert.blocks import Network, build, read
+from zoo.convert.distillation import distill
+from zoo.convert.plan import Plan, check_exact, check_shapes, commit_all, plan_into, plan_new
+from zoo.convert.report import Report, TensorRow, within
+from zoo.convert.sources import (
+    Generator,
+    check_choice,
+    decoded,
+    generator_of,
+    images_in_float64,
+    normal_draws,
+)
+from zoo.convert.verification import claim, measure, prior_latents
+from zoo.training.model import copy_network
 from zoo.vae.vae import VAE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+
     from zoo.gan.base import BaseGAN
+    from zoo.vae.base import BaseVAE
 
-LATENTS = 1024
+# Weights of a new VAE's terms: the ELBO alone, until a recipe moves them.
+TRANSFER = (1.0, 1.0, 0.0, 0.0)
+# BatchNorm statistics as far as this from the true ones (in standard deviations, or as the log of a
+# ratio of variances) have not converged: several times the noise that a momentum of 0.9 leaves.
+DRIFTED = 0.5
+RECALIBRATION_LATENTS = 8192
 
 
-def gan_to_vae(gan: BaseGAN, *, freeze_decoder: bool = True, seed: int = 0) -> tuple[VAE, Report]:
+def gan_to_vae(
+    gan: BaseGAN | keras.Model | str | Path,
+    vae: BaseVAE | None = None,
+    *,
+    mode: str = "exact",
+    weights: str = "auto",
+    batch_norm: str = "fold",
+    mapping: Mapping[str, str] | None = None,
+    encoder_init: str = "random",
+    prior: str = "standard_normal",
+    network: str | None = None,
+    distill_steps: int = 2000,
+    dry_run: bool = False,
+    seed: int = 0,
+) -> tuple[Any, Report]:
     """Turns a GAN into a VAE whose prior samples are the GAN's, and checks that they are.
 
     Args:
-        gan: A GAN of the zoo. Its averaged generator is taken where it has one. It is not changed.
-        freeze_decoder: Train only the encoder: the decoder stays exactly the generator.
-        seed: Seed of the VAE's training noise and of the latents of the check.
+        gan: A GAN of the zoo; or any Keras generator of images in [0, 1] or [−1, 1] (functional,
+            sequential, or subclassed), or the path of its `.keras` file. It is not changed.
+        vae: The VAE whose decoder takes the weights, changed in place and only if all goes well;
+            None makes one around the rewritten generator.
+        mode: `"exact"`: the decoder computes the generator's images, or the conversion fails.
+            `"partial"`: what fits is copied, and the difference stated. `"distill"`: the decoder,
+            of any architecture, is trained to draw the generator's images.
+        weights: Of a GAN of the zoo: `"ema"`, `"raw"`, or `"auto"`: the average where there is one.
+        batch_norm: `"fold"` into the linear layers; `"keep"` the layers, which do not train on; or
+            `"recalibrate"`: set their statistics to those under the prior, then fold. The VAE then
+            draws what the generator would with converged statistics.
+        mapping: Regular expressions from block names of the generator to those of the decoder,
+            where the structure leaves a choice; see `zoo.convert.align`.
+        encoder_init: `"discriminator"` takes the encoder's first layers from the discriminator.
+        prior: Law of the latents of a generator from outside the zoo: one of `zoo.layers.PRIORS`.
+        network: Architecture of a new VAE's encoder; default the GAN's own, or conv.
+        distill_steps: Training steps of `mode="distill"`, of 128 latents each.
+        dry_run: Only report: nothing is changed, and no new VAE returned.
+        seed: Seed of the check's latents, the distillation and a new VAE's training noise.
 
     Returns:
-        The VAE (not compiled; its encoder is new, with random weights) and the report.
+        The VAE, not compiled if it is new (its encoder is to be trained: `zoo.convert.recipes`),
+        and the report. In a dry run without `vae`, None and the report.
 
     Raises:
-        ValueError: If the generator is not functional or its output is neither tanh rescaled to
-            [0, 1] nor sigmoid, or if the images turn out unequal.
+        FileNotFoundError: If there is no such file.
+        ValueError: If an option is none of the above; the generator cannot be read; what it
+            computes is no decoder's function, does not fit the VAE's decoder, or could go to it in
+            several ways; or if in exact mode the images turn out unequal.
     """
-    source = in_float32(as_functional(gan.sampling_generator, "generator"))
-    decoder, rows = _to_decoder(source)
-    vae = VAE(
-        image_shape=gan.image_shape,
-        latent_dim=gan.latent_dim,
-        network=gan.network,
-        decoder=decoder,
-        seed=seed,
+    check_choice("mode", mode, ("exact", "partial", "distill"))
+    check_choice("batch_norm", batch_norm, ("fold", "keep", "recalibrate"))
+    check_choice("encoder_init", encoder_init, ("random", "discriminator"))
+    source = generator_of(gan, weights, prior)
+    discriminator = getattr(gan, "discriminator", None)
+    _check(source, vae, mode, batch_norm, encoder_init, discriminator)
+    architecture = str(network or getattr(gan, "network", "conv"))
+    latents = prior_latents(source.latent_dim, seed)
+    recalibrated = batch_norm == "recalibrate"
+    if mode == "distill":
+        facts = ""
+        reference = source.network
+        plan = _distilled(source, vae, architecture, distill_steps, seed)
+    else:
+        original = source.readable()
+        facts = _provenance(source, original, latents)
+        reference = original
+        if recalibrated:
+            draws = normal_draws(RECALIBRATION_LATENTS, source.latent_dim, seed + 1)
+            reference = rules.recalibrate_batch_norm(original, source.carried(draws))
+            facts += "; recalibrated on the prior"
+        decoder = _to_logits(reference, source.prior, keep=batch_norm == "keep")
+        plan = (
+            plan_new(decoder, reference)
+            if vae is None
+            else plan_into(vae.decoder, decoder, reference, latents, mapping=mapping, mode=mode)
+        )
+    model = build(plan.network)
+    images = decoded(model)
+    equality = measure(
+        source.images_of(build(reference)) if reference and recalibrated else source.images,
+        lambda z: images(plan.carried(z)),
+        None if reference is None else images_in_float64(source, reference),
+        latents,
     )
-    vae.decoder.trainable = not freeze_decoder
-    rows += [
-        TensorRow(f"encoder/{_path(w)}", "", "random", tuple(w.shape), "REINITIALISED")
-        for w in vae.encoder.weights
-    ]
-    rows += [
-        TensorRow("", f"discriminator/{_path(w)}", "", tuple(w.shape), "UNUSED")
-        for w in gan.discriminator.weights
-    ]
+    kind = "bitwise" if source.prior == "standard_normal" else "distributional"
+    encoder, encoder_rows, encoder_arrays = _encoder(
+        source, vae, discriminator, encoder_init, architecture
+    )
     report = Report(
-        source=gan.model_name,
-        target=vae.model_name,
-        weights="raw" if gan.ema_generator is None else "ema",
-        equivalence="tolerance",
-        equality=measure_equality(source, vae, prior_latents(gan, seed)),
-        rows=rows,
+        source=source.name,
+        target="vae" if vae is None else vae.model_name,
+        weights=source.weights,
+        equivalence=claim(
+            equality, plan.rows, "approximate" if mode == "distill" else plan.kind(kind)
+        ),
+        equality=equality,
+        rows=[*within(plan.rows, target="decoder", source="generator"), *encoder_rows],
+        mode=mode,
+        batch_norm=facts,
+        prior="" if source.prior == "standard_normal" else f"{source.prior} from N(0, I)",
+        output=f"images in [{source.image_range[0]:.0f}, 1] to logits",
+        first_diverging=plan.first_diverging(latents),
+        notes=plan.notes,
     )
-    if not report.equality.passed:
-        msg = f"The decoder does not compute the generator's images: {report.summary()}."
-        raise ValueError(msg)
+    check_exact(report)
+    if dry_run:
+        return vae, report
+    if vae is None:
+        return _new_vae(source, model, encoder, architecture, seed), report
+    commit_all(
+        vae,
+        {"decoder": plan.arrays, "encoder": encoder_arrays},
+        copies={"first_decoder": "decoder"},
+    )
     return vae, report
 
 
-def prior_latents(model: Any, seed: int) -> np.ndarray:
-    """1,024 prior draws and the extremes 0 and ±4, float32 [1027, latent_dim]."""
-    extremes = np.stack([np.full(model.latent_dim, x, np.float32) for x in (0.0, 4.0, -4.0)])
-    return np.concatenate([model.sample_latents(LATENTS, seed), extremes])
-
-
-def tolerance_for(noise_floor: float) -> float:
-    """Largest difference that rounding may cause: 4 × the noise floor, within [5e-6, 5e-5].
-
-    Rounding grows with the network, so the bound follows its own float32 noise; the ceiling is a
-    fiftieth of a grey level.
-    """
-    return min(max(5e-6, 4.0 * noise_floor), 5e-5)
-
-
-def measure_equality(source: keras.Model, vae: VAE, latents: np.ndarray) -> Equality:
-    """Compares the generator's images with the VAE's on the same latents.
-
-    Args:
-        source: The generator, latents to images in [0, 1].
-        vae: The VAE.
-        latents: float32 [n, latent_dim].
-
-    Returns:
-        The differences, and the tolerance of the generator's own float32 noise.
-    """
-    wanted = _run(source, latents)
-    found = vae.generate_from(latents)
-    exact = _run(in_float64(source), latents)
-    noise_floor = float(np.max(np.abs(wanted - exact)))
-    single = np.concatenate([vae.generate_from(latents[i : i + 1]) for i in range(64)])
-    return Equality(
-        latents=len(latents),
-        max_error=float(np.max(np.abs(found - wanted))),
-        rms_error=float(np.sqrt(np.mean(np.square(found - wanted, dtype=np.float64)))),
-        noise_floor=noise_floor,
-        batch_error=float(np.max(np.abs(single - vae.generate_from(latents[:64])))),
-        tolerance=tolerance_for(noise_floor),
-    )
-
-
-def _to_decoder(generator: keras.Model) -> tuple[keras.Model, list[TensorRow]]:
-    """The decoder (latents to logits) and a row for each of its tensors."""
-    last, dropped, factor = _output_layers(generator)
-    folded = fold_batch_norm(generator)
-    norm_of = {linear.name: norm for linear, norm in foldable_pairs(generator)}
-
-    def linear_output(layer: Any, config: dict[str, Any]) -> dict[str, Any]:
-        return {**config, "activation": "linear"} if layer.name == last.name else config
-
-    decoder = copy_model(folded, linear_output, skip=frozenset(dropped))
-    # The name tells the decoder from the generator in summaries and checkpoints.
-    decoder = keras.Model(decoder.inputs, decoder.outputs, name="decoder")
-    output = decoder.get_layer(last.name)
-    output.set_weights([factor * weight for weight in output.get_weights()])
-    return decoder, [
-        _row(
-            weight,
-            generator.get_layer(layer.name),
-            norm_of.get(layer.name),
-            factor if layer is output else 1,
-        )
-        for layer in decoder.layers
-        for weight in layer.weights
-    ]
-
-
-def _row(weight: Any, source: Any, norm: Any, factor: int) -> TensorRow:
-    sources = [_path(w) for w in source.weights if w.name == weight.name]
-    rules = []
-    if norm is not None:
-        sources.append(f"{norm.name}/{{{', '.join(w.name for w in norm.weights)}}}")
-        rules.append("fold BatchNorm")
-    if factor != 1:
-        rules.append("tanh → sigmoid (× 2)")
-    return TensorRow(
-        target=f"decoder/{_path(weight)}",
-        source=" · ".join(f"generator/{path}" for path in sources),
-        rule=" + ".join(rules) or "copy",
-        shape=tuple(weight.shape),
-        status="TRANSFORMED" if rules else "COPIED",
-    )
-
-
-def _output_layers(generator: keras.Model) -> tuple[Any, list[str], int]:
-    """(last linear layer, names of the output layers after it, factor on its weights)."""
-    graph = LayerGraph(generator)
-    layer = generator.layers[-1]
-    after: list[Any] = []
-    while layer is not None and type(layer) not in LINEAR:
-        if isinstance(layer, layers.Reshape):
-            pass  # shapes only: kept
-        elif isinstance(layer, (layers.Activation, layers.Rescaling)):
-            after.append(layer)
-        else:
-            break
-        layer = graph.only_parent(layer)
-    functions = [_name(item) for item in reversed(after)]
-    if type(layer) in LINEAR:
-        inside = layer.activation.__name__
-        functions = [inside, *functions] if inside != "linear" else functions
-    factor = {("sigmoid",): 1, ("tanh", "rescaling to [0, 1]"): 2}.get(tuple(functions))
-    if type(layer) not in LINEAR or factor is None:
-        msg = (
-            f"The generator ends in {functions or type(generator.layers[-1]).__name__}; expected a "
-            "Dense, Conv2D or Conv2DTranspose followed by sigmoid, or by tanh and "
-            "Rescaling(0.5, 0.5)."
-        )
+def _check(
+    source: Generator,
+    vae: BaseVAE | None,
+    mode: str,
+    batch_norm: str,
+    encoder_init: str,
+    discriminator: Any,
+) -> None:
+    if encoder_init == "discriminator" and discriminator is None:
+        msg = "encoder_init='discriminator': a generator alone has none. Take 'random'."
         raise ValueError(msg)
-    return layer, [item.name for item in after], factor
+    if mode == "distill" and batch_norm != "fold":
+        msg = f"batch_norm={batch_norm!r} rewrites layers, which mode='distill' does not read."
+        raise ValueError(msg)
+    if vae is not None:
+        check_shapes("generator", (source.image_shape, source.latent_dim), vae, mode)
 
 
-def _name(layer: Any) -> str:
-    if isinstance(layer, layers.Activation):
-        return layer.activation.__name__
-    if np.isscalar(layer.scale) and (layer.scale, layer.offset) == (0.5, 0.5):
-        return "rescaling to [0, 1]"
-    return f"rescaling by {layer.scale} and {layer.offset}"
+def _to_logits(network: Network, prior: str, *, keep: bool) -> Network:
+    """A generator as a decoder: logits of its images, of latents from N(0, I)."""
+    decoder = rules.logits_from_images(network if keep else rules.fold_norms(network))
+    return decoder if prior == "standard_normal" else rules.transport_prior(decoder, prior)
 
 
-def _run(model: keras.Model, latents: np.ndarray) -> np.ndarray:
-    chunks = range(0, len(latents), 256)
-    return np.concatenate([np.asarray(model(latents[i : i + 256], training=False)) for i in chunks])
+def _provenance(source: Generator, network: Network, latents: np.ndarray) -> str:
+    """Where BatchNorm's statistics come from, and whether they have converged."""
+    drift = rules.batch_norm_drift(network, source.carried(latents[:1024]))
+    if not drift:
+        return "none"
+    worst = max(drift, key=lambda name: drift[name])
+    average = ", of the raw generator as it trained" if source.weights == "ema" else ""
+    verdict = (
+        "NOT CONVERGED: batch_norm='recalibrate' sets them to those of the prior"
+        if drift[worst] > DRIFTED
+        else "converged"
+    )
+    return f"moving statistics{average}; {drift[worst]:.2g} off the prior's at {worst}: {verdict}"
 
 
-def _path(weight: Any) -> str:
-    return "/".join(weight.path.split("/")[-2:])
+def _distilled(
+    source: Generator, vae: BaseVAE | None, architecture: str, steps: int, seed: int
+) -> Plan:
+    if vae is None:
+        decoder = networks.build(architecture, "decoder", source.image_shape, source.latent_dim)
+    else:
+        decoder = copy_network(vae.decoder, (vae.latent_dim,))
+        decoder.trainable = True
+    distill(source.images, decoder, source.latent_dim, steps=steps, seed=seed)
+    network = read(decoder, "decoder")
+    arrays: dict[str, Any] = {f"{b.name}/{key}": a for b in network for key, a in b.arrays.items()}
+    rows = trunks.rows_as_they_are(decoder, "REINITIALISED", rule="distilled from the images")
+    return Plan(network, rows, arrays)
+
+
+def _encoder(
+    source: Generator, vae: BaseVAE | None, discriminator: Any, init: str, architecture: str
+) -> tuple[Any, list[TensorRow], dict[str, np.ndarray | None]]:
+    """(a new VAE's encoder, its rows and the discriminator's, what a given VAE's encoder takes)."""
+    trunk = trunks.encoder_trunk(discriminator) if init == "discriminator" else None
+    encoder: Any = None
+    arrays: dict[str, np.ndarray | None] = {}
+    if vae is None and trunk is not None:
+        encoder = trunks.encoder_on(trunk, source.latent_dim)
+    elif vae is None:
+        shapes = (source.image_shape, source.latent_dim)
+        encoder = trunks.clamped(networks.build(architecture, "encoder", *shapes))
+    if trunk is not None:
+        network = read(encoder if vae is None else vae.encoder, "encoder")
+        found = align(trunk, network, mode="partial", original=read(discriminator, "discriminator"))
+        rows, arrays = found.rows, found.arrays
+    else:
+        kept = "REINITIALISED" if vae is None else "KEPT"
+        rows = trunks.rows_as_they_are(encoder if vae is None else vae.encoder, kept)
+        if discriminator is not None:
+            rows += trunks.rows_as_they_are(discriminator, "UNUSED")
+    return encoder, within(rows, target="encoder", source="discriminator"), arrays
+
+
+def _new_vae(
+    source: Generator, decoder: keras.Model, encoder: keras.Model, architecture: str, seed: int
+) -> VAE:
+    # The name tells the decoder from the generator in summaries and checkpoints.
+    decoder = keras.Model(decoder.inputs[0], decoder.outputs[0], name="decoder")
+    for layer in decoder.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False  # its statistics are the generator's
+    return VAE(
+        image_shape=source.image_shape,
+        latent_dim=source.latent_dim,
+        network=architecture,
+        encoder=encoder,
+        decoder=decoder,
+        transfer=TRANSFER,
+        seed=seed,
+    )

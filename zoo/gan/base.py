@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import tensorflow as tf
 
-from zoo.training.model import ZooModel, check_network
+from zoo.training.model import ZooModel, check_network, copy_network
 from zoo.training.replicas import global_count
 
 if TYPE_CHECKING:
@@ -82,7 +82,9 @@ class BaseGAN(ZooModel):
         )
         check_network(self.generator, "generator", (self.latent_dim,), [self.image_shape])
         check_network(self.discriminator, "discriminator", self.image_shape, [(1,)])
-        self.ema_generator = None if ema is None else self._copy_generator()
+        self.ema_generator = (
+            None if ema is None else copy_network(self.generator, (self.latent_dim,))
+        )
         self.built = True
 
     # Hooks
@@ -259,13 +261,6 @@ class BaseGAN(ZooModel):
     def call(self, latents: Any, training: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002
         """Generates, so that `predict(latents)` does."""
         return self.images_from_latents(latents)
-
-    def _copy_generator(self) -> keras.Model:
-        copy = type(self.generator).from_config(self.generator.get_config())
-        copy(tf.zeros([1, self.latent_dim]))  # builds a subclassed generator
-        copy.set_weights(self.generator.get_weights())
-        copy.trainable = False
-        return copy
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; networks of the user's own are stored whole."""

@@ -1,7 +1,7 @@
 """DCGAN-style convolutions (arXiv 1511.06434, section 3): strides, no pooling.
 
 The image side is halved until it is 4 to 7 pixels, so sides need not be powers of two:
-28 → 14 → 7, 48 → 24 → 12 → 6. Channels double as the side halves, from 64 up to 512.
+28 → 14 → 7, 48 → 24 → 12 → 6. Channels double as the side halves, from `width` up to 512.
 Departures from the paper, all common: 4 × 4 kernels, which overlap evenly at stride 2, and
 BatchNorm statistics over the global batch, so that replicas compute what one device would.
 """
@@ -20,13 +20,13 @@ WIDTH = 64
 MAX_WIDTH = 512
 
 
-def encoder(image_shape: Sequence[int], latent_dim: int) -> keras.Model:
+def encoder(image_shape: Sequence[int], latent_dim: int, width: int = WIDTH) -> keras.Model:
     """Images to (mean, log-variance), each [batch, latent_dim]."""
     images = keras.Input(image_shape, name="image")
     x = images
     for i in range(_stages(image_shape)):
         x = layers.Conv2D(
-            _width(i), 4, strides=2, padding="same", activation="relu", name=f"conv_{i}"
+            _channels(i, width), 4, strides=2, padding="same", activation="relu", name=f"conv_{i}"
         )(x)
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(256, activation="relu", name="hidden")(x)
@@ -35,28 +35,33 @@ def encoder(image_shape: Sequence[int], latent_dim: int) -> keras.Model:
     return keras.Model(images, [mean, log_variance], name="encoder")
 
 
-def decoder(image_shape: Sequence[int], latent_dim: int) -> keras.Model:
+def decoder(image_shape: Sequence[int], latent_dim: int, width: int = WIDTH) -> keras.Model:
     """Latents to image logits: the generator without BatchNorm and tanh."""
     latents = keras.Input((latent_dim,), name="latent")
-    return keras.Model(latents, _expand(latents, image_shape, batch_norm=False), name="decoder")
+    return keras.Model(
+        latents, _expand(latents, image_shape, width, batch_norm=False), name="decoder"
+    )
 
 
-def generator(image_shape: Sequence[int], latent_dim: int) -> keras.Model:
+def generator(image_shape: Sequence[int], latent_dim: int, width: int = WIDTH) -> keras.Model:
     """Latents to images in [0, 1]: BatchNorm and ReLU in all but the output layer, then tanh."""
     latents = keras.Input((latent_dim,), name="latent")
-    x = _expand(latents, image_shape, batch_norm=True)
+    x = _expand(latents, image_shape, width, batch_norm=True)
     x = layers.Activation("tanh", dtype="float32", name="tanh")(x)
     images = layers.Rescaling(0.5, 0.5, dtype="float32", name="to_unit_range")(x)
     return keras.Model(latents, images, name="generator")
 
 
-def discriminator(image_shape: Sequence[int], normalization: str = "batch") -> keras.Model:
+def discriminator(
+    image_shape: Sequence[int], normalization: str = "batch", width: int = WIDTH
+) -> keras.Model:
     """Images to logits [batch, 1].
 
     Args:
         image_shape: (height, width, channels).
         normalization: `"batch"` (in all but the input layer, as in the paper) or `"none"`
             (a gradient penalty is per example, which BatchNorm would break).
+        width: Channels beside the image.
 
     Returns:
         A functional model.
@@ -74,7 +79,7 @@ def discriminator(image_shape: Sequence[int], normalization: str = "batch") -> k
     for i in range(_stages(image_shape)):
         batch_norm = normalization == "batch" and i > 0
         x = layers.Conv2D(
-            _width(i), 4, strides=2, padding="same", use_bias=not batch_norm,
+            _channels(i, width), 4, strides=2, padding="same", use_bias=not batch_norm,
             kernel_initializer=init, name=f"conv_{i}",
         )(x)  # fmt: skip
         if batch_norm:
@@ -86,12 +91,12 @@ def discriminator(image_shape: Sequence[int], normalization: str = "batch") -> k
 
 
 def _expand(
-    latents: keras.KerasTensor, image_shape: Sequence[int], *, batch_norm: bool
+    latents: keras.KerasTensor, image_shape: Sequence[int], width: int, *, batch_norm: bool
 ) -> keras.KerasTensor:
     stages = _stages(image_shape)
     height, width = (size >> stages for size in image_shape[:2])
     init = _normal() if batch_norm else "he_normal"
-    channels = _width(stages - 1)
+    channels = _channels(stages - 1, width)
     x = layers.Dense(
         height * width * channels, use_bias=not batch_norm, kernel_initializer=init, name="project"
     )(latents)
@@ -102,7 +107,7 @@ def _expand(
         x = layers.ReLU(name=f"relu_{i}")(x)
         last = i == 0
         x = layers.Conv2DTranspose(
-            image_shape[2] if last else _width(i - 1), 4, strides=2, padding="same",
+            image_shape[2] if last else _channels(i - 1, width), 4, strides=2, padding="same",
             use_bias=last or not batch_norm,
             kernel_initializer=_normal() if last else init,
             dtype="float32" if last else None,
@@ -126,8 +131,8 @@ def _stages(image_shape: Sequence[int]) -> int:
     return stages
 
 
-def _width(stage: int) -> int:
-    return min(WIDTH << stage, MAX_WIDTH)
+def _channels(stage: int, width: int) -> int:
+    return min(width << stage, MAX_WIDTH)
 
 
 def _normal() -> keras.initializers.Initializer:

@@ -47,7 +47,7 @@ class ZooModel(keras.Model):
     train_function: Any  # Keras's, as is the next
     steps_per_execution: int
     log_names: tuple[str, ...]
-    optimizer_names: ClassVar[tuple[str, ...]]
+    optimizer_names: tuple[str, ...]
     default_batch_size: ClassVar[int] = 128
     minibatches = 1  # minibatches a training batch is split into
     prior = "standard_normal"
@@ -237,9 +237,9 @@ class ZooModel(keras.Model):
         """
         return getattr(self, optimizer_name).scale_loss(tf.reduce_sum(values) / count)
 
-    def gradients(self, tape: Any, loss: Any, optimizer_name: str) -> list[Any]:
-        """Gradients for an optimizer's variables; zeros where the loss does not depend on one."""
-        variables = self.variables_of(optimizer_name)
+    def gradients(self, tape: Any, loss: Any, *optimizer_names: str) -> list[Any]:
+        """Gradients for optimizers' variables; zeros where the loss does not depend on one."""
+        variables = [v for name in optimizer_names for v in self.variables_of(name)]
         found = tape.gradient(loss, variables)
         return [
             tf.zeros(v.shape) if g is None else g for g, v in zip(found, variables, strict=True)
@@ -483,6 +483,20 @@ def slerp(first: np.ndarray, second: np.ndarray, fractions: np.ndarray) -> np.nd
     weight = np.where(straight, t, np.sin(t * angle) / sine)
     rest = np.where(straight, 1.0 - t, np.sin((1.0 - t) * angle) / sine)
     return (rest * first[:, None] + weight * second[:, None]).astype(np.float32)
+
+
+def copy_network(network: keras.Model, inputs: Sequence[int]) -> keras.Model:
+    """A copy with equal weights that does not train.
+
+    Args:
+        network: The model.
+        inputs: Shape of one input example.
+    """
+    copy = type(network).from_config(network.get_config())
+    copy(tf.zeros([1, *inputs]))  # builds a subclassed network
+    copy.set_weights(network.get_weights())
+    copy.trainable = False
+    return copy
 
 
 def check_network(

@@ -31,7 +31,7 @@ from zoo.pictures import grid, pairs, save_grid
 from zoo.training import checkpoints, strategies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
     from zoo.data.sources import Images
@@ -66,6 +66,9 @@ def train(
     best: str | None = None,
     checkpoint_every: int | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    recipe: Callable[[int], Sequence[keras.callbacks.Callback]] | None = None,
+    recipe_steps: int | None = None,
+    facts: dict[str, Any] | None = None,
     verbose: int | str = "auto",
 ) -> bool:
     """Trains a compiled model and leaves a run folder; continues if the model has trained before.
@@ -87,6 +90,10 @@ def train(
         best: Logged metric whose lowest value picks `best.keras`.
         checkpoint_every: Steps between checkpoints, besides the one after each epoch.
         callbacks: Further Keras callbacks; under several workers each worker runs them.
+        recipe: Makes more callbacks of the number of steps that a recipe spans.
+        recipe_steps: That number; default all steps of `epochs`. A resumed run needs the one in its
+            config.json.
+        facts: More entries of config.json.
         verbose: As in `fit`.
 
     Returns:
@@ -123,8 +130,12 @@ def train(
         "accumulate": model.accumulate,
         "steps_per_execution": model.steps_per_execution,
         "jit_compile": model.jit_compile,
+        **(facts or {}),
         **strategies.describe(model.distribute_strategy),
     }
+    if recipe is not None:
+        settings["recipe_steps"] = recipe_steps or epochs * steps_per_epoch
+        callbacks = [*recipe(settings["recipe_steps"]), *callbacks]
     recorder = _Recorder(out, source, steps_per_epoch, keep, best, checkpoint_every)
     recorder.set_model(model)
     recorder.begin({**describe(model), **settings})

@@ -3,6 +3,10 @@
 A variant overrides `reconstruction_loss` or `regularizer`; both return one value per example, in
 nats, and the loss is their sum: the negative evidence lower bound of arXiv 1312.6114, eq. 3, as
 distortion + rate.
+
+A VAE with `transfer` trains a decoder that was brought from a GAN: on a weighted sum of these two
+and of two terms of its own, `sleep` and `anchor`, with an optimizer for the decoder. The weights
+and rates are variables, for a callback to move (`zoo.convert.recipes`).
 """
 
 from __future__ import annotations
@@ -13,11 +17,13 @@ import keras
 import tensorflow as tf
 
 from zoo import losses
-from zoo.training.model import ZooModel, check_network
+from zoo.training.model import ZooModel, check_network, copy_network
 from zoo.training.replicas import global_count, global_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+TERMS = ("distortion", "rate", "sleep", "anchor")
 
 
 class BaseVAE(ZooModel):
@@ -29,16 +35,20 @@ class BaseVAE(ZooModel):
         network: Architecture of the networks not given: one of `zoo.networks.list_networks()`.
         encoder: `keras.Model` from images to (mean, log-variance), each [batch, latent_dim].
         decoder: `keras.Model` from latents to image *logits*: the mean image is their sigmoid.
+        transfer: Initial weights of the `TERMS` for a decoder that was trained before; the model
+            then keeps a frozen copy of the decoder it begins with, and `compile` takes a
+            `decoder_optimizer` too. None trains on the ELBO alone.
         seed: Seed of the training noise.
         **kwargs: `name` and `dtype`.
 
     Raises:
-        ValueError: If a network has the wrong shapes, or the decoder ends in a squashing function.
+        ValueError: If a network has the wrong shapes, the decoder ends in a squashing function, or
+            `transfer` is not a weight, at least 0, for each term.
     """
 
     family = "vae"
-    log_names = ("loss", "distortion", "rate")
-    optimizer_names = ("optimizer",)
+    log_names: tuple[str, ...] = ("loss", "distortion", "rate")
+    optimizer_names: tuple[str, ...] = ("optimizer",)
 
     def __init__(
         self,
@@ -48,9 +58,16 @@ class BaseVAE(ZooModel):
         network: str = "conv",
         encoder: keras.Model | None = None,
         decoder: keras.Model | None = None,
+        transfer: Sequence[float] | None = None,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
+        if transfer is not None:
+            self.log_names = (*self.log_names, "sleep", "anchor")
+            self.optimizer_names = ("optimizer", "decoder_optimizer")
+            if len(transfer) != len(TERMS) or min(transfer) < 0:
+                msg = f"transfer={transfer}: expected a weight, at least 0, for each of {TERMS}."
+                raise ValueError(msg)
         super().__init__(image_shape=image_shape, latent_dim=latent_dim, seed=seed, **kwargs)
         self.network = network
         self.keep_own(encoder=encoder, decoder=decoder)
@@ -61,6 +78,13 @@ class BaseVAE(ZooModel):
         check_network(self.encoder, "encoder", self.image_shape, [latent, latent])
         check_network(self.decoder, "decoder", latent, [self.image_shape])
         _check_logits(self.decoder)
+        self.transfer = None if transfer is None else [float(weight) for weight in transfer]
+        if transfer is not None:
+            self.first_decoder = copy_network(self.decoder, latent)
+            self.term_weights = self.add_weight(
+                shape=(len(TERMS),), trainable=False, name="term_weights",
+                initializer=lambda shape, dtype=None: tf.constant(transfer, dtype),  # noqa: ARG005
+            )  # fmt: skip
         self.built = True
 
     # Hooks
@@ -86,6 +110,13 @@ class BaseVAE(ZooModel):
     def remember(self, statistic: Any) -> None:
         """Keeps the statistic of a training batch for evaluation."""
 
+    def pixel_deviation(self) -> Any:
+        """Standard deviation of a pixel given its mean image, scalar; 0 where there is no density.
+
+        It is the noise that a dreamt image gets in the sleep term.
+        """
+        return 0.0
+
     def regularizer(self, mean: Any, log_variance: Any, latents: Any) -> Any:  # noqa: ARG002
         """Rate KL(q(z | x) ‖ p(z)), [batch] in nats (arXiv 1312.6114, eq. 10)."""
         return losses.kl_standard_normal(mean, log_variance)
@@ -93,30 +124,39 @@ class BaseVAE(ZooModel):
     # Steps
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """One gradient step on the negative ELBO."""
+        """One gradient step on the negative ELBO, or on the weighted terms of a transfer."""
         images = self.images_of(data)
-        noise = self.noise("posterior", tf.shape(images)[0], [self.latent_dim])
+        batch = tf.shape(images)[0]
+        noise = self.noise("posterior", batch, [self.latent_dim])
+        dream = self._dream(batch, counter=None)
         count = global_count(images)
         statistic = self._statistic_of_parts(images, noise)
 
-        def compute(images: Any, noise: Any) -> tuple[Any, Any]:
+        def compute(images: Any, noise: Any, *dream: Any) -> tuple[Any, Any]:
             with tf.GradientTape() as tape:
                 terms = self.elbo_terms(images, noise, training=True, statistic=statistic)
-                loss = self.share("optimizer", terms["loss"], count)
-            return self.gradients(tape, loss, "optimizer"), terms
+                objective = terms["loss"]
+                if dream:
+                    terms |= self._transfer_terms(*dream, weights=self.term_weights.value)
+                    objective = self._weighted(terms)
+                loss = self.share("optimizer", objective, count)
+            return self.gradients(tape, loss, *self.optimizer_names), terms
 
-        gradients, terms = self.accumulated(compute, images, noise)
-        self.update("optimizer", gradients)
+        gradients, terms = self.accumulated(compute, images, noise, *dream)
+        self._update(gradients)
         self.step.assign_add(1)
         return self.log(terms)
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """The negative ELBO, with noise that depends on `seed` and the position in the data."""
         images = self.images_of(data)
-        noise = self.noise(
-            "test", tf.shape(images)[0], [self.latent_dim], counter=self.examples_seen
-        )
-        return self.log(self.elbo_terms(images, noise, training=False))
+        batch, seen = tf.shape(images)[0], self.examples_seen
+        noise = self.noise("test", batch, [self.latent_dim], counter=seen)
+        terms = self.elbo_terms(images, noise, training=False)
+        dream = self._dream(batch, counter=seen)
+        if dream:
+            terms |= self._transfer_terms(*dream, weights=tf.ones([len(TERMS)]))
+        return self.log(terms)
 
     def elbo_terms(
         self, images: Any, noise: Any, *, training: bool, statistic: Any = None
@@ -165,23 +205,93 @@ class BaseVAE(ZooModel):
         self.remember(statistic)
         return statistic
 
-    def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
-        """Sets the optimizer, by default `default_optimizer`.
+    # Training a decoder that was brought from a GAN
+
+    def _dream(self, batch: Any, counter: Any) -> tuple[Any, ...]:
+        """Prior latents, and noise for the pixels of their images; nothing without a transfer."""
+        if self.transfer is None:
+            return ()
+        name = "dream" if counter is None else "test_dream"
+        return (
+            self.noise(name, batch, [self.latent_dim], counter=counter),
+            self.noise(f"{name}_pixels", batch, self.image_shape, counter=counter),
+        )
+
+    def _transfer_terms(self, latents: Any, pixels: Any, *, weights: Any) -> dict[str, Any]:
+        """The terms on dreamt latents, each [batch]; 0, uncomputed, where its weight is 0.
+
+        `sleep` is −log q(z | G(z) + σ ξ) in nats, of the encoder alone (the sleep phase of
+        wake-sleep, Hinton et al. 1995); `anchor` is ‖G(z) − G₀(z)‖², of the decoder alone, with G₀
+        the decoder as it came. Networks run in inference mode: nothing here may update BatchNorm.
+        """
+
+        def sleep() -> Any:
+            dreamt = tf.stop_gradient(self.decode(latents))
+            mean, log_variance = self.encoder(
+                dreamt + self.pixel_deviation() * pixels, training=False
+            )
+            return -losses.normal_log_density(latents, mean, log_variance)
+
+        def anchor() -> Any:
+            first = tf.sigmoid(self.first_decoder(latents, training=False))
+            return losses.sum_per_example(tf.square(self.decode(latents) - first))
+
+        def zeros() -> Any:
+            return tf.zeros([tf.shape(latents)[0]])
+
+        by_name = dict(zip(TERMS, tf.unstack(weights), strict=True))
+        return {
+            "sleep": tf.cond(by_name["sleep"] > 0.0, sleep, zeros),
+            "anchor": tf.cond(by_name["anchor"] > 0.0, anchor, zeros),
+        }
+
+    def _weighted(self, terms: dict[str, Any]) -> Any:
+        weights = zip(TERMS, tf.unstack(self.term_weights.value), strict=True)
+        # A term of weight 0 may be infinite, while an encoder is far from any posterior.
+        return sum(tf.math.multiply_no_nan(terms[name], weight) for name, weight in weights)
+
+    def _update(self, gradients: Any) -> None:
+        """Applies gradients of all optimizers, which carry the loss scale of the first."""
+        for name in self.optimizer_names:
+            n = len(self.variables_of(name))
+            own, gradients = gradients[:n], gradients[n:]
+            if name != "optimizer":
+                ratio = getattr(self, name).scale_loss(1.0) / self.optimizer.scale_loss(1.0)
+                own = [ratio * gradient for gradient in own]
+            if own:
+                self.update(name, own)
+
+    def compile(self, optimizer: Any = None, decoder_optimizer: Any = None, **kwargs: Any) -> None:
+        """Sets the optimizers, by default `default_optimizer`.
 
         Args:
             optimizer: A Keras optimizer.
+            decoder_optimizer: With `transfer`, the decoder's own; by default as the other, at a
+                tenth of its learning rate.
             **kwargs: `accumulate` (parts a batch is computed in), `clip_norm` (of each whole
                 gradient), `jit_compile`, and further ones of `keras.Model.compile`.
         """
-        self._compile({"optimizer": optimizer}, **kwargs)
+        optimizers = {"optimizer": optimizer}
+        if self.transfer is not None:
+            if decoder_optimizer is None:
+                decoder_optimizer = self.default_optimizer()
+                decoder_optimizer.learning_rate.assign(0.1 * decoder_optimizer.learning_rate)
+            optimizers["decoder_optimizer"] = decoder_optimizer
+        elif decoder_optimizer is not None:
+            msg = "decoder_optimizer is for models with transfer; this one has none."
+            raise ValueError(msg)
+        self._compile(optimizers, **kwargs)
 
     def default_optimizer(self) -> keras.optimizers.Optimizer:
         """Adam at 1e-3."""
         return keras.optimizers.Adam(1e-3)
 
-    def variables_of(self, optimizer_name: str) -> list[Any]:  # noqa: ARG002  (there is one)
-        """All trainable variables."""
-        return self.trainable_variables
+    def variables_of(self, optimizer_name: str) -> list[Any]:
+        """All trainable variables; with `transfer`, the decoder's are the other optimizer's."""
+        decoders = {id(v) for v in self.decoder.trainable_variables} if self.transfer else set()
+        if optimizer_name == "decoder_optimizer":
+            return self.decoder.trainable_variables
+        return [v for v in self.trainable_variables if id(v) not in decoders]
 
     # Inference
 
@@ -231,7 +341,8 @@ class BaseVAE(ZooModel):
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; networks of the user's own are stored whole."""
-        return {**super().get_config(), "network": self.network, **self.own_networks()}
+        options = {"network": self.network, "transfer": self.transfer}
+        return {**super().get_config(), **options, **self.own_networks()}
 
 
 def _check_logits(decoder: keras.Model) -> None:

@@ -68,6 +68,10 @@ class VAE(BaseVAE):
         variance = tf.maximum(statistic, MIN_VARIANCE)
         self.decoder_variance.assign(MOMENTUM * self.decoder_variance + (1.0 - MOMENTUM) * variance)
 
+    def pixel_deviation(self) -> Any:
+        """The running σ of a Gaussian."""
+        return 0.0 if self.likelihood == "bernoulli" else tf.sqrt(self.decoder_variance.value)
+
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
         return {**super().get_config(), "likelihood": self.likelihood}

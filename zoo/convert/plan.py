@@ -1,0 +1,214 @@
+"""A network that is to become a model's, with the account of its tensors: made, checked, committed.
+
+Nothing of the target changes before `commit_all`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoo.convert import rules
+from zoo.convert.align import align, commit
+from zoo.convert.blocks import read
+from zoo.convert.forms import towards
+from zoo.convert.report import TensorRow
+from zoo.convert.verification import first_diverging_block
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import keras
+
+    from zoo.convert.blocks import Network
+    from zoo.convert.report import Report
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a network of the target is to be.
+
+    Attributes:
+        network: It, weights included.
+        rows: Of its tensors, and of the source's that it does not use; without network names.
+        arrays: What a given model's network takes, by `block/weight`; nothing for a new one.
+        source: The source's network, in the form that was aligned.
+        pairs: Block of `network` to block of `source`.
+        carry: Matrix from latents of the source to those of `network`; None if they are the same.
+        notes: For the report.
+    """
+
+    network: Network
+    rows: list[TensorRow]
+    arrays: dict[str, np.ndarray | None] = field(default_factory=dict)
+    source: Network | None = None
+    pairs: Mapping[str, str] = field(default_factory=dict)
+    carry: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+    def carried(self, latents: np.ndarray) -> np.ndarray:
+        """Latents of `network`, float32, of latents of the source."""
+        return latents if self.carry is None else np.asarray(latents @ self.carry, np.float32)
+
+    def kind(self, strongest: str) -> str:
+        """The strongest equivalence it can have: a smaller latent loses some of the function."""
+        smaller = self.carry is not None and self.carry.shape[1] < self.carry.shape[0]
+        return "approximate" if smaller else strongest
+
+    def first_diverging(self, latents: np.ndarray) -> str | None:
+        """The first block that differs from its partner, if one does."""
+        if self.source is None or not self.pairs:
+            return None
+        return first_diverging_block(self.source, self.network, self.pairs, self.carried(latents))
+
+
+def plan_new(network: Network, original: Network) -> Plan:
+    """The plan of a new network, which rules made of `original`."""
+    return Plan(network, rows_of(network, original), notes=network.notes)
+
+
+def plan_into(
+    model: keras.Model,
+    network: Network,
+    original: Network,
+    latents: np.ndarray,
+    *,
+    mapping: Mapping[str, str] | None,
+    mode: str,
+) -> Plan:
+    """The plan of a given model's network.
+
+    Args:
+        model: The Keras model that takes the weights.
+        network: What rules have made of the source so far.
+        original: The source as it was read.
+        latents: float32 [n, latent_dim], prior draws of the source.
+        mapping: As in `align`.
+        mode: "exact" or "partial".
+
+    Raises:
+        ValueError: As `align`.
+    """
+    target = rules.merge_rescalings(read(model, model.name))
+    (old,), (new,) = (rules.latent_input(each).shape for each in (network, target))
+    carry = None
+    if new != old:
+        # Exact on carried latents where the new size is the larger.
+        carry = np.eye(old, new) if new > old else rules.latent_directions(network)[0][:, :new]
+        network, latents = rules.resize_latent(network, new), latents @ carry
+    network = towards(network, target)
+    found = align(network, target, mapping, mode, latents, original=original)
+    return Plan(
+        network=with_arrays(target, found.arrays),
+        rows=found.rows,
+        arrays=found.arrays,
+        source=network,
+        pairs=found.pairs,
+        carry=carry,
+        notes=network.notes,
+    )
+
+
+def rows_of(network: Network, original: Network) -> list[TensorRow]:
+    """A row for each tensor of a network that rules made of `original`, and each unused one."""
+    shapes = {
+        f"{block.name}/{key}": array.shape
+        for block in original
+        for key, array in block.arrays.items()
+    }
+    rows: list[TensorRow] = []
+    used: set[str] = set()
+    for block in network:
+        for key, array in block.arrays.items():
+            origin = block.origins[key]
+            used.update(origin.sources)
+            row = TensorRow(
+                target=f"{block.name}/{key}",
+                source=" · ".join(origin.sources),
+                rule=" + ".join(origin.rules) or "copy",
+                shape=array.shape,
+                status="TRANSFORMED" if origin.rules else "COPIED",
+                source_shape=shapes.get(origin.sources[0]) if origin.sources else None,
+            )
+            rows.append(row)
+    unused = [(path, shape) for path, shape in shapes.items() if path not in used]
+    return rows + [TensorRow("", path, "", shape, "UNUSED", shape) for path, shape in unused]
+
+
+def with_arrays(network: Network, arrays: dict[str, np.ndarray | None]) -> Network:
+    """A network with other arrays, by `block/weight`; None leaves one as it is."""
+    blocks = []
+    for block in network:
+        values = {}
+        for key, own in block.arrays.items():
+            new = arrays.get(f"{block.name}/{key}")
+            values[key] = own if new is None else new
+        blocks.append(replace(block, arrays=values))
+    return network.replaced(*blocks)
+
+
+def check_shapes(name: str, source: tuple[Any, int], model: Any, mode: str) -> None:
+    """Raises ValueError if a given model cannot take the networks of `source`.
+
+    Args:
+        name: What `source` is.
+        source: (image_shape, latent_dim).
+        model: The model of the zoo that is to take them.
+        mode: "exact", "partial" or "distill".
+    """
+    image_shape, latent_dim = source
+    if tuple(model.image_shape) != tuple(image_shape):
+        msg = (
+            f"The {name}'s images are {tuple(image_shape)}, but the {model.family.upper()}'s "
+            f"{model.image_shape}. Create it with image_shape={tuple(image_shape)}."
+        )
+        raise ValueError(msg)
+    smaller, other = model.latent_dim < latent_dim, model.latent_dim != latent_dim
+    if (mode == "exact" and smaller) or (mode == "distill" and other):
+        needed = "as many" if mode == "distill" else "at least as many"
+        msg = (
+            f"The {name} has {latent_dim} latent dimensions, the {model.family.upper()} "
+            f"{model.latent_dim}: mode={mode!r} needs {needed}. Create it with "
+            f"latent_dim={latent_dim}, or take mode='partial', which keeps the main directions."
+        )
+        raise ValueError(msg)
+
+
+def check_exact(report: Report) -> None:
+    """Raises ValueError if a conversion in exact mode is not exact.
+
+    Blocks count as well as images: dim images hide a difference.
+    """
+    if report.mode != "exact" or (report.equality.passed and report.first_diverging is None):
+        return
+    where = f" They part at {report.first_diverging}." if report.first_diverging else ""
+    msg = (
+        f"The {report.network} does not compute the {report.source_network}'s images: "
+        f"{report.summary()}.{where}"
+    )
+    raise ValueError(msg)
+
+
+def commit_all(
+    model: Any, arrays: Mapping[str, Mapping[str, Any]], copies: Mapping[str, str]
+) -> None:
+    """Sets networks of a model, all or none.
+
+    Args:
+        model: A model of the zoo.
+        arrays: For each network (an attribute's name) what `commit` takes.
+        copies: Networks that are to equal others afterwards, by name; absent ones are passed over.
+    """
+    before = [np.array(variable) for variable in model.variables]
+    try:
+        for role, values in arrays.items():
+            commit(getattr(model, role), values)
+        for copy, role in copies.items():
+            if getattr(model, copy, None) is not None:
+                getattr(model, copy).set_weights(getattr(model, role).get_weights())
+    except BaseException:
+        for variable, value in zip(model.variables, before, strict=True):
+            variable.assign(value)
+        raise

@@ -1,0 +1,67 @@
+"""The aggregate posterior q(z) = E_x q(z | x): its moments, and a mixture fitted to it.
+
+Where a VAE's q(z) differs from its prior, prior draws fall where the decoder has not been trained.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.mixture import GaussianMixture
+
+if TYPE_CHECKING:
+    from zoo.vae.base import BaseVAE
+
+BATCH = 500
+
+
+def posteriors(vae: BaseVAE, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior means and variances, float64 [n, latent_dim] each, of images.
+
+    Args:
+        vae: A VAE of the zoo.
+        images: float32 [n, height, width, channels] in [0, 1].
+    """
+    parts = [vae.encode(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
+    means, log_variances = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return means.astype(np.float64), np.exp(log_variances.astype(np.float64))
+
+
+def aggregate_moments(vae: BaseVAE, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean [d] and covariance [d, d] of q(z): m = E[μ], S = Cov(μ) + E[diag σ²].
+
+    Args:
+        vae: A VAE of the zoo.
+        images: float32 [n, height, width, channels] in [0, 1], n ≥ 2.
+    """
+    means, variances = posteriors(vae, images)
+    covariance = np.atleast_2d(np.cov(means, rowvar=False, bias=True))
+    return means.mean(axis=0), covariance + np.diag(variances.mean(axis=0))
+
+
+def fit_mixture(
+    vae: BaseVAE, images: np.ndarray, *, components: int = 10, seed: int = 0
+) -> GaussianMixture:
+    """A Gaussian mixture fitted to draws from q(z), one an image (arXiv 1903.12436).
+
+    Args:
+        vae: A VAE of the zoo.
+        images: float32 [n, height, width, channels] in [0, 1], n ≥ `components`.
+        components: Gaussians, of full covariance.
+        seed: Seed of the draws and of the fit.
+
+    Returns:
+        The scikit-learn mixture, for `draw`.
+    """
+    means, variances = posteriors(vae, images)
+    noise = np.random.default_rng(seed).normal(size=means.shape)
+    mixture = GaussianMixture(components, random_state=seed, reg_covar=1e-4)
+    return mixture.fit(means + np.sqrt(variances) * noise)
+
+
+def draw(mixture: GaussianMixture, n: int, seed: int = 0) -> np.ndarray:
+    """Latents float32 [n, latent_dim] from a fitted mixture, the same for the same seed."""
+    mixture.random_state = seed
+    latents: Any = mixture.sample(n)[0]  # ordered by component
+    return np.random.default_rng(seed).permutation(latents).astype(np.float32)

@@ -1,0 +1,179 @@
+"""What a conversion starts from: a generator, what it computes, and the latents it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from zoo.convert import rules
+from zoo.convert.blocks import Network, build, in_float32, read
+from zoo.gan.base import BaseGAN
+from zoo.layers import PRIORS, prior_layer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A trained generator, whatever it is made of.
+
+    Attributes:
+        name: For the report.
+        model: Latents to images, in float32.
+        network: The same, read; None if it cannot be.
+        prior: Law of its latents, one of `zoo.layers.PRIORS`.
+        weights: "ema" or "raw".
+        image_range: Darkest and brightest value of its images.
+    """
+
+    name: str
+    model: keras.Model
+    network: Network | None
+    prior: str
+    weights: str
+    image_range: tuple[float, float]
+
+    @property
+    def latent_dim(self) -> int:
+        """Number of latent dimensions."""
+        return int(self.model.input_shape[-1])
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        height, width, channels = self.model.output_shape[1:]
+        return height, width, channels
+
+    def readable(self) -> Network:
+        """Its network.
+
+        Raises:
+            ValueError: If it cannot be read; the reason is named.
+        """
+        return self.network if self.network is not None else read(self.model, "generator")
+
+    def carried(self, latents: np.ndarray) -> np.ndarray:
+        """Latents of the generator's own prior, of latents from N(0, I)."""
+        if self.prior == "standard_normal":
+            return latents
+        return np.asarray(prior_layer(self.prior)(latents))
+
+    def images(self, latents: np.ndarray) -> np.ndarray:
+        """float32 [n, height, width, channels] in [0, 1] of latents from N(0, I)."""
+        return self.images_of(self.model)(latents)
+
+    def images_of(self, model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+        """The same function with another form of the generator."""
+        low, high = self.image_range
+
+        def images(latents: np.ndarray) -> np.ndarray:
+            found = run(model, self.carried(np.asarray(latents)))
+            return found if low == 0.0 else (found - low) / (high - low)
+
+        return images
+
+
+def generator_of(gan: Any, weights: str = "auto", prior: str = "standard_normal") -> Generator:
+    """The generator to convert.
+
+    Args:
+        gan: A GAN of the zoo, any Keras generator (latents to images), or the path of a `.keras`
+            file of one.
+        weights: `"ema"`, `"raw"`, or `"auto"`: the average where there is one.
+        prior: Law of the latents of a generator from outside the zoo.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        TypeError: If it is no model.
+        ValueError: If the average is asked for and absent, the generator is conditional or draws no
+            images, or an option is unknown.
+    """
+    check_choice("weights", weights, ("auto", "ema", "raw"))
+    check_choice("prior", prior, PRIORS)
+    if isinstance(gan, (str, Path)):
+        if not Path(gan).exists():
+            msg = f"{gan} does not exist; expected a .keras file of a generator."
+            raise FileNotFoundError(msg)
+        gan = keras.models.load_model(gan)
+    averaged = isinstance(gan, BaseGAN) and gan.ema_generator is not None
+    if weights == "ema" and not averaged:
+        msg = "weights='ema': the GAN keeps no average of its generator. Take 'raw' or 'auto'."
+        raise ValueError(msg)
+    model = gan
+    if isinstance(gan, BaseGAN):
+        prior = gan.prior
+        model = gan.generator if weights == "raw" else gan.sampling_generator
+    _check_generator(model)
+    found = Generator(
+        name=getattr(gan, "model_name", gan.name),
+        model=in_float32(model),
+        network=None,
+        prior=prior,
+        weights="ema" if averaged and weights != "raw" else "raw",
+        image_range=(0.0, 1.0),
+    )
+    try:
+        network = read(model, "generator")
+    except ValueError:  # a black box: it can still be distilled
+        darkest = float(run(model, found.carried(normal_draws(64, found.latent_dim, 0))).min())
+        return replace(found, image_range=(-1.0 if darkest < 0.0 else 0.0, 1.0))
+    network = rules.merge_rescalings(rules.unwrap_spectral_norm(network))
+    return replace(found, network=network, image_range=rules.output_range(network))
+
+
+def _check_generator(model: Any) -> None:
+    if not isinstance(model, keras.Model):
+        msg = f"{type(model).__name__} is neither a GAN of the zoo nor a Keras generator."
+        raise TypeError(msg)
+    shapes = (getattr(model, "input_shape", None), getattr(model, "output_shape", None))
+    if isinstance(shapes[0], (list, dict)):
+        msg = (
+            f"The generator {model.name!r} takes {len(shapes[0])} inputs: it is conditional, and a "
+            "VAE of the zoo is not. Fix a class with zoo.convert.rules.fix_label, or convert the "
+            "network alone with zoo.convert.rules."
+        )
+        raise ValueError(msg)  # noqa: TRY004  (a model is a model)
+    if [len(shape or ()) for shape in shapes] != [2, 4]:
+        msg = (
+            f"The generator {model.name!r} maps {shapes[0]} to {shapes[1]}; expected latents "
+            "[n, d] to images [n, height, width, channels]."
+        )
+        raise ValueError(msg)
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raises ValueError if an option is none of its choices."""
+    if value not in choices:
+        msg = f"{name}={value!r}: expected one of {', '.join(map(repr, choices))}."
+        raise ValueError(msg)
+
+
+def normal_draws(n: int, dim: int, seed: int) -> np.ndarray:
+    """float32 [n, dim] from N(0, I)."""
+    return np.random.default_rng(seed).standard_normal((n, dim), np.float32)
+
+
+def run(model: Any, inputs: np.ndarray) -> np.ndarray:
+    """A network's output in inference mode, computed in chunks."""
+    chunks = range(0, len(inputs), CHUNK)
+    found = [model(inputs[i : i + CHUNK], training=False) for i in chunks]
+    return np.concatenate([np.asarray(part) for part in found])
+
+
+def decoded(decoder: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """Latents to mean images [n, height, width, channels] in [0, 1], of a decoder to logits."""
+    return lambda latents: np.asarray(tf.sigmoid(run(decoder, np.asarray(latents))))
+
+
+def images_in_float64(generator: Generator, network: Network) -> Callable[[np.ndarray], Any]:
+    """What the generator would draw without rounding."""
+    images = generator.images_of(build(network, "float64"))
+    return lambda latents: images(np.asarray(latents, np.float64))
