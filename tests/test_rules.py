@@ -630,6 +630,13 @@ def test_a_transposed_convolution_of_one_pixel(kernel: object, use_bias: bool, f
     assert_equal(found, model)
 
 
+def test_a_transposed_convolution_of_one_pixel_of_a_matrix() -> None:
+    model = stack((5, 1), layers.Reshape((1, 1, 5)), layers.Conv2DTranspose(3, 4))
+    found = rules.unit_conv_transpose_to_dense(read(model))
+    assert kinds(found) == ["InputLayer", "Reshape", "Dense", "Reshape"]
+    assert_equal(found, model)
+
+
 def test_other_transposed_convolutions_of_one_pixel_stay() -> None:
     model = stack((1, 1, 5), layers.Conv2DTranspose(3, 2, 4, name="gaps"))
     found = rules.unit_conv_transpose_to_dense(read(model))
@@ -1227,7 +1234,7 @@ class Opaque(keras.Model):
 
 def nested() -> keras.Model:
     within = stack((6,), layers.Dense(6, name="same"), norm(), layers.GaussianNoise(1.0))
-    inputs = keras.Input((6,))
+    inputs = keras.Input((6,), name="same_1")
     x = layers.Dense(6, name="same_too")(inputs)
     x = keras.Sequential([layers.Dense(6, name="same"), layers.ReLU()])(within(x))
     return shake(keras.Model(inputs, layers.Dense(2)(layers.Add()([within(x), x]))))

@@ -402,7 +402,7 @@ def _nodes_restored(model: keras.Model) -> Iterator[None]:
     ]
     lengths = [len(some) for some in nodes]
     names = {id(op): op.name for op in operations.values()}
-    taken: dict[str, Any] = {}
+    taken = {op.name: op for op in operations.values() if isinstance(op, layers.InputLayer)}
     for op in operations.values():
         if not isinstance(op, (keras.Model, layers.InputLayer)):
             op.name = _free(op.name, taken)

@@ -40,10 +40,8 @@ def unit_conv_transpose_to_dense(network: Network) -> Network:
             continue
         kernel = block.arrays["kernel"]
         height, width, filters, inputs = kernel.shape
-        if block.shape != (height, width, filters) or tuple(block.config["dilation_rate"]) != (
-            1,
-            1,
-        ):
+        dilated = tuple(block.config["dilation_rate"]) != (1, 1)
+        if block.shape != (height, width, filters) or dilated:
             network = network.noted(
                 f"{name}: not made a Dense: {taken} → {block.shape}, expected {kernel.shape[:3]} "
                 "(padding 'valid', strides no larger than the kernel)."
@@ -63,7 +61,8 @@ def unit_conv_transpose_to_dense(network: Network) -> Network:
             TO_DENSE,
         )
         before = network.only_parent(name)
-        if before is not None and before.layer is layers.Reshape:
+        reshaped = before is not None and before.layer is layers.Reshape
+        if before is not None and reshaped and network[before.parents[0]].shape == (inputs,):
             network = network.without(before.name)
             dense = replace(dense, args=network[name].args)
         dense = replace(dense, shape=(*network[dense.parents[0]].shape[:-1], units))
