@@ -18,15 +18,18 @@ demo: $(VENV)/installed
 	$(BIN)/zoo train vae --epochs 10 --network mlp --latent-dim 8 --out $(RUNS)/vae
 	$(BIN)/zoo train dcgan --epochs 10 --batch-size 64 --option ema=0.99 --out $(RUNS)/dcgan
 	$(BIN)/zoo convert $(RUNS)/dcgan --to vae --out $(RUNS)/dcgan_to_vae
-	$(BIN)/zoo train vae --epochs 3 --out $(RUNS)/dcgan_to_vae --resume
-	for run in vae dcgan dcgan_to_vae; do \
+	$(BIN)/zoo train $(RUNS)/dcgan_to_vae --epochs 4
+	$(BIN)/zoo convert $(RUNS)/vae --to gan --option ema=0.99 --out $(RUNS)/vae_to_gan
+	$(BIN)/zoo train $(RUNS)/vae_to_gan --epochs 4
+	for run in vae dcgan dcgan_to_vae vae_to_gan; do \
 	  $(BIN)/zoo evaluate $(RUNS)/$$run && \
 	  for format in saved_model onnx; do \
 	    $(BIN)/zoo export $(RUNS)/$$run --format $$format --out $(RUNS)/$$run/export/$$format && \
 	    $(BIN)/zoo verify $(RUNS)/$$run/export/$$format || exit 1; \
 	  done || exit 1; \
 	done
-	$(BIN)/zoo report $(RUNS)/vae $(RUNS)/dcgan $(RUNS)/dcgan_to_vae --out $(RUNS)/report.html
+	$(BIN)/zoo report $(RUNS)/vae $(RUNS)/dcgan $(RUNS)/dcgan_to_vae $(RUNS)/vae_to_gan \
+	  --out $(RUNS)/report.html
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 -m "not slow"

@@ -14,10 +14,9 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -34,13 +33,16 @@ from zoo.networks import conv
 from zoo.runs import load_run
 from zoo.training.train import train
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 ROOT = Path(__file__).resolve().parent.parent
 DATA, SHAPE, LATENTS, WIDTH, BATCH = "fashion_mnist", (28, 28, 1), 64, 32, 128
 STEPS_PER_EPOCH = 60_000 // BATCH
 SOURCE_EPOCHS = 10  # of the GAN that is converted
 CURVE_SAMPLES, CURVE_IMAGES = 5_000, 2_000
 GENERATOR_RATE, DISCRIMINATOR_RATE = 1e-3, 2e-4  # at half width the paper's rates let D win
-WARM_UP, RAMP = 300, 300
+WARM_UP, RAMP = 100, 100
 
 
 def main() -> None:
@@ -177,6 +179,7 @@ ARMS: dict[str, Callable[[Path, int, int], tuple[Any, list[Any]]]] = {
     "gan_generator_discriminator": converted_gan,
     "gan_whitened": partial(converted_gan, whiten=True),
     "gan_whitened_no_warm_up": partial(converted_gan, whiten=True, warm_up=False),
+    "gan_whitened_generator": partial(converted_gan, whiten=True, discriminator=False),
 }
 
 

@@ -1,4 +1,4 @@
-"""The README's figures: each model for 10 epochs on the full Fashion-MNIST, then the walk.
+"""The README's figures: each model for 10 epochs on the full Fashion-MNIST.
 
     python benchmarks/fashion_mnist.py
 
@@ -35,19 +35,14 @@ RUNS = {
 
 
 def main() -> None:
-    """Trains, evaluates and converts; then writes tables and pictures."""
+    """Trains and evaluates; then writes tables and pictures."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "fashion_mnist")
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--converted-epochs", type=int, default=5)
     args = parser.parse_args()
     for name, arguments in RUNS.items():
         train(args.out / name, arguments, args.epochs)
-    converted = args.out / "dcgan_to_vae"
-    if not (converted / "model.keras").exists():
-        zoo("convert", args.out / "dcgan", "--to", "vae", "--out", converted)
-    train(converted, ["vae"], args.converted_epochs)
-    folders = [args.out / name for name in (*RUNS, "dcgan_to_vae")]
+    folders = [args.out / name for name in RUNS]
     for folder in folders:
         if not (folder / "metrics.json").exists():
             zoo("evaluate", folder)
@@ -66,7 +61,7 @@ def train(out: Path, arguments: list[str], epochs: int) -> None:
         "seconds": round(time.time() - begun),
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
-        "resumed": "--resume" in resume and out.name != "dcgan_to_vae",
+        "resumed": "--resume" in resume,
     })  # fmt: skip
 
 
@@ -97,13 +92,14 @@ def publish(folders: list[Path]) -> None:
     write_section(START, END, lines)
 
 
-def write_section(start: str, end: str, lines: list[str]) -> None:
-    """Puts lines between two markers of README.md."""
-    readme = ROOT / "README.md"
-    before, rest = readme.read_text(encoding="utf-8").split(start)
+def write_section(
+    start: str, end: str, lines: list[str], document: Path = ROOT / "README.md"
+) -> None:
+    """Puts lines between two markers of README.md, or of another document."""
+    before, rest = document.read_text(encoding="utf-8").split(start)
     after = rest.split(end)[1]
     text = f"{before}{start}\n\n" + "\n".join(lines) + f"\n\n{end}{after}"
-    readme.write_text(text, encoding="utf-8")
+    document.write_text(text, encoding="utf-8")
 
 
 def linear_models() -> list[str]:

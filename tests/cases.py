@@ -87,4 +87,10 @@ CASES = [
     Case("dcgan", variables=12, endpoints=("generate",)),
     Case("dcgan", variables=19, endpoints=("generate",), options={"ema": 0.9, "n_critic": 2}),
     Case("wgan_gp", variables=12, endpoints=("generate",), options={"n_critic": 2}),
+    Case(
+        "vae",
+        variables=23,
+        endpoints=VAE_ENDPOINTS,
+        options={"network": "mlp", "transfer": (1.0, 1.0, 0.1, 5.0)},
+    ),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -175,3 +176,210 @@ def test_errors_are_sentences(gan: Path, tmp_path: Path, capsys) -> None:
     )  # fmt: skip
     assert "--to gan" in _fails(capsys, "convert", gan, "--to", "gan", "--out", tmp_path / "x")
     assert not (tmp_path / "x").exists()
+
+
+# Conversions
+
+
+def _config(run: Path) -> dict:
+    return json.loads((run / "config.json").read_text())
+
+
+def _images_of(run: Path) -> np.ndarray:
+    from zoo.runs import load_run
+
+    return load_run(run).generate(50, seed=3)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 images of 8 × 8 pixels."""
+    path = tmp_path_factory.mktemp("data") / "small.npz"
+    rng = np.random.default_rng(0)
+    images = np.kron(rng.random((60, 2, 2, 1)), np.ones((1, 4, 4, 1))).astype(np.float32)
+    np.savez(path, x_train=images, x_test=images[:10])
+    return path
+
+
+@pytest.fixture(scope="module")
+def tiny(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A GAN of one epoch; and a VAE made of it, which has not been trained."""
+    folder = tmp_path_factory.mktemp("tiny")
+    _zoo(
+        "train", "dcgan", "--data", small, "--out", folder / "gan", "--epochs", 1,
+        "--batch-size", 20, "--latent-dim", 3, "--network", "mlp",
+    )  # fmt: skip
+    _zoo("convert", folder / "gan", "--to", "vae", "--out", folder / "vae")
+    return folder
+
+
+def _copy(run: Path, to: Path) -> Path:
+    return Path(shutil.copytree(run, to / run.name))
+
+
+def test_gan_to_vae_to_gan(tiny: Path, tmp_path: Path) -> None:
+    """All three draw the same images, and the page tells each conversion's direction."""
+    wanted = _images_of(tiny / "gan")
+    np.testing.assert_allclose(_images_of(tiny / "vae"), wanted, atol=5e-6)
+    config = _config(tiny / "vae")
+    assert (config["epochs"], config["converted_from"]) == (0, str(tiny / "gan"))
+    assert config["data"] == _config(tiny / "gan")["data"]
+    again = tmp_path / "again"
+    _zoo(
+        "convert", tiny / "vae", "--to", "gan", "--out", again, "--no-whiten", "--option",
+        "ema=0.9", "--model", "wgan_gp",
+    )  # fmt: skip
+    np.testing.assert_allclose(_images_of(again), wanted, atol=5e-6)
+    assert _config(again)["model"] == "wgan_gp"
+    _zoo("report", tiny / "vae", again, "--out", tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "100% of the decoder's parameters come from the generator" in page
+    assert "100% of the generator's parameters come from the decoder" in page
+    assert "the decoder's own float32 noise" in page
+
+
+def test_whitened_conversion(tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "gan"
+    _zoo("convert", tiny / "vae", "--to", "gan", "--out", out)
+    report = json.loads((out / "conversion.json").read_text())
+    assert report["equivalence"] == "distributional"
+    assert np.abs(_images_of(out) - _images_of(tiny / "vae")).max() > 1e-3
+
+
+def test_a_dry_run_writes_nothing(tiny: Path, tmp_path: Path, capsys) -> None:
+    before = sorted(tmp_path.parent.rglob("*"))
+    capsys.readouterr()
+    _zoo("convert", tiny / "gan", "--to", "vae", "--dry-run")
+    printed = capsys.readouterr().out
+    assert "decoder" in printed
+    assert "tolerance" in printed
+    assert sorted(tmp_path.parent.rglob("*")) == before
+    assert "Give --out" in _fails(capsys, "convert", tiny / "gan", "--to", "vae")
+
+
+def test_into_a_trained_run(tiny: Path, small: Path, tmp_path: Path, capsys) -> None:
+    """The copy begins at step 0 with the encoder as it was; the run it is from stays."""
+    from zoo.runs import load_run
+
+    into, out = tmp_path / "into", tmp_path / "out"
+    _zoo(
+        "train", "vae", "--data", small, "--out", into, "--epochs", 2, "--batch-size", 20,
+        "--latent-dim", 3, "--network", "mlp",
+    )  # fmt: skip
+    before = (into / "model.keras").read_bytes()
+    _zoo("convert", tiny / "gan", "--to", "vae", "--into", into, "--out", out)
+    assert (into / "model.keras").read_bytes() == before
+    np.testing.assert_allclose(_images_of(out), _images_of(tiny / "gan"), atol=5e-6)
+    converted, old = load_run(out), load_run(into)
+    for a, b in zip(converted.encoder.get_weights(), old.encoder.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (converted.steps_done, old.steps_done) == (0, 6)
+    assert "no transfer" in _fails(capsys, "train", out, "--recipe", "joint")
+    _zoo("train", out, "--epochs", 1, "--batch-size", 20)
+    assert (load_run(out).steps_done, _config(out)["recipe"]) == (3, "plain")
+    assert "DCGAN is no VAE" in _fails(
+        capsys, "convert", tiny / "gan", "--to", "vae", "--into", tiny / "gan", "--out",
+        tmp_path / "x",
+    )  # fmt: skip
+
+
+def test_a_generator_from_outside(small: Path, tmp_path: Path, capsys) -> None:
+    import keras
+
+    from zoo.runs import load_run
+
+    latent = keras.Input((3,))
+    pixels = keras.layers.Dense(64, activation="tanh")(latent)
+    generator = keras.Model(latent, keras.layers.Reshape((8, 8, 1))(pixels))
+    path, out = tmp_path / "generator.keras", tmp_path / "vae"
+    generator.save(path)
+    convert = ["convert", path, "--to", "vae", "--out", out]
+    assert "name them with --data" in _fails(capsys, *convert)
+    _zoo(*convert, "--data", small)
+    z = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    wanted = (np.asarray(generator(z)) + 1) / 2
+    np.testing.assert_allclose(load_run(out).generate_from(z), wanted, atol=5e-6)
+    _zoo("train", out, "--epochs", 1, "--batch-size", 20)
+    config = _config(out)
+    assert (config["data"], config["converted_from"]) == (str(small), str(path))
+    assert (config["recipe"], config["recipe_steps"]) == ("joint", 3)
+    assert "does not exist" in _fails(
+        capsys, "convert", tmp_path / "no.keras", "--to", "vae", "--out", tmp_path / "x",
+        "--data", small,
+    )  # fmt: skip
+
+
+def test_the_recipe_of_a_converted_vae(tiny: Path, tmp_path: Path, capsys) -> None:
+    """Training begins it, is given its settings, and goes on within it."""
+    run = _copy(tiny / "vae", tmp_path)
+    assert "recipe='warm-up': expected one of joint, frozen, plain" in _fails(
+        capsys, "train", run, "--recipe", "warm-up"
+    )
+    assert "leave out --out" in _fails(capsys, "train", run, "--out", tmp_path / "x")
+    assert _config(run)["epochs"] == 0
+    _zoo("train", run, "--epochs", 2, "--batch-size", 20, "--accumulate", 2)
+    config = _config(run)
+    assert (config["recipe"], config["recipe_steps"], config["epochs"]) == ("joint", 6, 2)
+    assert (config["batch_size"], config["accumulate"]) == (20, 2)
+    assert config["converted_from"] == str(tiny / "gan")
+    history = json.loads((run / "history.json").read_text())
+    assert {"sleep", "anchor", "distortion", "rate"} <= set(history[0])
+    _zoo("train", run, "--epochs", 3)
+    config = _config(run)
+    assert (config["recipe"], config["recipe_steps"], config["epochs"]) == ("joint", 6, 3)
+    assert config["converted_from"] == str(tiny / "gan")
+    assert "begun with --recipe joint: leave out --recipe frozen" in _fails(
+        capsys, "train", run, "--epochs", 4, "--recipe", "frozen"
+    )
+
+
+def test_a_frozen_recipe(tiny: Path, tmp_path: Path) -> None:
+    """To its end and beyond, resumed, the VAE draws what it drew."""
+    run = _copy(tiny / "vae", tmp_path)
+    wanted = _images_of(run)
+    _zoo("train", run, "--epochs", 2, "--batch-size", 20, "--recipe", "frozen")
+    np.testing.assert_array_equal(_images_of(run), wanted)
+    _zoo("train", run, "--epochs", 4)
+    np.testing.assert_array_equal(_images_of(run), wanted)
+    assert _config(run)["recipe"] == "frozen"
+
+
+def test_the_recipe_of_a_converted_gan(tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "gan"
+    _zoo("convert", tiny / "vae", "--to", "gan", "--out", out, "--no-whiten")
+    _zoo("train", out, "--epochs", 1, "--batch-size", 20)
+    config = _config(out)
+    assert (config["recipe"], config["recipe_steps"]) == ("warm-up", 3)
+
+
+def test_recipes_of_ordinary_runs_are_refused(tiny: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "x"
+    assert "--recipe is for a run that `zoo convert` made" in _fails(
+        capsys, "train", "vae", "--out", out, "--recipe", "joint"
+    )
+    assert "--recipe warm-up: the run has been trained without one" in _fails(
+        capsys, "train", tiny / "gan", "--epochs", 2, "--recipe", "warm-up"
+    )
+    assert not out.exists()
+    assert "recipe" not in _config(tiny / "gan")
+
+
+def test_a_converted_run_killed_at_its_first_step(tiny: Path, tmp_path: Path, monkeypatch) -> None:
+    """It goes on with the settings that its training was begun with."""
+    from zoo.runs import load_run
+    from zoo.training.model import ZooModel
+
+    class KilledError(Exception):
+        pass
+
+    def killed(*_: object, **__: object) -> None:
+        raise KilledError
+
+    run = _copy(tiny / "vae", tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(ZooModel, "fit", killed)
+        with pytest.raises(KilledError):
+            main(["train", str(run), "--epochs", "1", "--batch-size", "20", "--clip-norm", "1"])
+    assert load_run(run).optimizer.global_clipnorm == 1.0
+    _zoo("train", run, "--epochs", 1)
+    assert (load_run(run).steps_done, _config(run)["recipe"]) == (3, "joint")

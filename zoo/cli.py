@@ -42,7 +42,7 @@ Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 FACTS = ("converted_from", "recipe")  # of a run that `zoo convert` made
 # Settings of `zoo train` that `zoo convert` writes no value for, or a default.
-NOT_YET_SET = ("validation", "keep", "best", "checkpoint_every")
+NOT_YET_SET = ("batch_size", "validation", "keep", "best", "checkpoint_every")
 TO_VAE, TO_GAN = "GAN to VAE", "VAE to GAN"  # headings of `zoo convert --help`
 WHITENED = 10_000  # training images that the aggregate posterior is taken over
 SCALE, CHECKPOINTS = "Speed and scale", "Checkpoints"  # headings of `zoo train --help`
@@ -494,6 +494,7 @@ def convert(
     console.print(report.table())
     if dry_run or out is None:
         return
+    converted.step.assign(0)  # of a trained --into: the new run begins now, recipe and all
     converted.compile()
     settings = {"batch_size": converted.default_batch_size, "seed": seed}
     facts = {"data": data, "epochs": 0, "converted_from": str(run)}
@@ -613,10 +614,11 @@ def _run_to_train(model: str, out: Path | None, *, resume: bool) -> tuple[Path, 
 def _settings(config: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """Those of the run; of a converted one that has not been trained, what is given now counts."""
     begun = config.get("epochs", 0) > 0
-    return {
-        name: config[name] if name in config and (begun or name not in NOT_YET_SET) else value
-        for name, value in given.items()
-    }
+
+    def now(name: str, value: Any) -> bool:
+        return name not in config or (not begun and name in NOT_YET_SET and value is not None)
+
+    return {name: value if now(name, value) else config[name] for name, value in given.items()}
 
 
 def _resumed(
@@ -627,14 +629,14 @@ def _resumed(
     from zoo.runs import load_run
 
     model = load_run(out)
-    recipe = _recipe_of(config, recipe, model.family)
+    recipe = _recipe_of(config, recipe, model)
     begin = recipes.prepare(model, recipe) if recipe else None
     if config["epochs"] == 0:
         model.compile(**compile_options)
     return model, recipe, begin
 
 
-def _recipe_of(config: dict[str, Any], given: str | None, family: str) -> str | None:
+def _recipe_of(config: dict[str, Any], given: str | None, model: Any) -> str | None:
     """The recipe of a run: as it was begun, or as given for a converted run that begins now."""
     begun = config.get("recipe")
     if begun is not None and given not in (None, begun):
@@ -644,7 +646,9 @@ def _recipe_of(config: dict[str, Any], given: str | None, family: str) -> str | 
     if begun is None and "converted_from" in config and config["epochs"] == 0:
         from zoo.convert.recipes import RECIPES
 
-        return given or RECIPES[family][0]
+        # A VAE that another's decoder was put into trains as ever.
+        plain = model.family == "vae" and model.transfer is None
+        return given or ("plain" if plain else RECIPES[model.family][0])
     return begun or given
 
 

@@ -112,12 +112,15 @@ def _run(folder: Path) -> str:
 
 def _conversion(report: dict[str, Any]) -> str:
     equality = report["equality"]
+    network = escape(report.get("network", "decoder"))
+    source = escape(report.get("source_network", "generator"))
     return (
         f"<h3>Converted from {escape(report['source'])}</h3>"
-        f"<p>{report['coverage']:.0%} of the decoder's parameters come from the generator "
+        f"<p>{report['coverage']:.0%} of the {network}'s parameters come from the {source} "
         f"({escape(report['weights'])} weights). On {equality['latents']:,} latents the largest "
         f"difference is {equality['max_error']:.2g}, the tolerance {equality['tolerance']:.2g}, "
-        f"the generator's own float32 noise {equality['noise_floor']:.2g}.</p>"
+        f"the {source}'s own float32 noise {equality['noise_floor']:.2g}: "
+        f"{escape(report['equivalence'])}.</p>"
         + _table(
             ["target", "source", "rule", "status"],
             ([r["target"], r["source"], r["rule"], r["status"]] for r in report["rows"]),

@@ -2,12 +2,15 @@
 
 from zoo.convert.blocks import in_float32, in_float64, is_functional
 from zoo.convert.gan_to_vae import gan_to_vae
+from zoo.convert.recipes import DiscriminatorWarmUp, SleepWakeJoint
 from zoo.convert.report import Report
 from zoo.convert.rules import fold_batch_norm
 from zoo.convert.vae_to_gan import vae_to_gan
 
 __all__ = [
+    "DiscriminatorWarmUp",
     "Report",
+    "SleepWakeJoint",
     "fold_batch_norm",
     "gan_to_vae",
     "in_float32",

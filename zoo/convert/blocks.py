@@ -347,9 +347,10 @@ def _flat(model: keras.Model, role: str) -> Any:
         arguments = (inputs,) if _is_graph(model) else structure
         outputs = _call(model, *arguments)
     except Exception as error:  # whatever the user's code raises on symbolic tensors
+        reason = str(error).strip().partition("\n")[0]
         msg = (
             f"The {role} is a {type(model).__name__}, whose call cannot be read as Keras layers "
-            f"and keras.ops ({error}). Write it with these, or convert by mode='distill'."
+            f"and keras.ops ({reason}). Write it with these, or convert by mode='distill'."
         )
         raise ValueError(msg) from error
     return _flat(keras.Model(inputs, outputs, name=model.name), role)

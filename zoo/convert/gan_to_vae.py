@@ -18,7 +18,15 @@ from zoo.convert import rules, trunks
 from zoo.convert.align import align
 from zoo.convert.blocks import Network, build, read
 from zoo.convert.distillation import distill
-from zoo.convert.plan import Plan, check_exact, check_shapes, commit_all, plan_into, plan_new
+from zoo.convert.plan import (
+    Plan,
+    check_exact,
+    check_family,
+    check_shapes,
+    commit_all,
+    plan_into,
+    plan_new,
+)
 from zoo.convert.report import Report, TensorRow, within
 from zoo.convert.sources import (
     Generator,
@@ -30,6 +38,7 @@ from zoo.convert.sources import (
 )
 from zoo.convert.verification import claim, measure, prior_latents
 from zoo.training.model import copy_network
+from zoo.vae.base import BaseVAE
 from zoo.vae.vae import VAE
 
 if TYPE_CHECKING:
@@ -39,7 +48,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from zoo.gan.base import BaseGAN
-    from zoo.vae.base import BaseVAE
 
 # Weights of a new VAE's terms: the ELBO alone, until a recipe moves them.
 TRANSFER = (1.0, 1.0, 0.0, 0.0)
@@ -93,6 +101,7 @@ def gan_to_vae(
 
     Raises:
         FileNotFoundError: If there is no such file.
+        TypeError: If `gan` is no model, or `vae` no VAE of the zoo.
         ValueError: If an option is none of the above; the generator cannot be read; what it
             computes is no decoder's function, does not fit the VAE's decoder, or could go to it in
             several ways; or if in exact mode the images turn out unequal.
@@ -180,6 +189,7 @@ def _check(
         msg = f"batch_norm={batch_norm!r} rewrites layers, which mode='distill' does not read."
         raise ValueError(msg)
     if vae is not None:
+        check_family(vae, BaseVAE)
         check_shapes("generator", (source.image_shape, source.latent_dim), vae, mode)
 
 
@@ -216,7 +226,15 @@ def _distilled(
     network = read(decoder, "decoder")
     arrays: dict[str, Any] = {f"{b.name}/{key}": a for b in network for key, a in b.arrays.items()}
     rows = trunks.rows_as_they_are(decoder, "REINITIALISED", rule="distilled from the images")
-    return Plan(network, rows, arrays)
+    return Plan(network, rows + _unused(source), arrays)
+
+
+def _unused(source: Generator) -> list[TensorRow]:
+    """Rows of a generator of which only the images count."""
+    if source.network is not None:
+        return trunks.rows_as_they_are(source.model, "UNUSED")
+    shapes = {weight.path: tuple(weight.shape) for weight in source.model.weights}
+    return [TensorRow("", path, "", shape, "UNUSED", shape) for path, shape in shapes.items()]
 
 
 def _encoder(

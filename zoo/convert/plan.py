@@ -149,6 +149,14 @@ def with_arrays(network: Network, arrays: dict[str, np.ndarray | None]) -> Netwo
     return network.replaced(*blocks)
 
 
+def check_family(model: Any, family: type) -> None:
+    """Raises TypeError if a model is not of the family, one of the zoo's base classes."""
+    if not isinstance(model, family):
+        kind = family.__name__.removeprefix("Base")
+        msg = f"{type(model).__name__} is no {kind} of the zoo: expected one that zoo.create makes."
+        raise TypeError(msg)
+
+
 def check_shapes(name: str, source: tuple[Any, int], model: Any, mode: str) -> None:
     """Raises ValueError if a given model cannot take the networks of `source`.
 
@@ -201,7 +209,7 @@ def commit_all(
         arrays: For each network (an attribute's name) what `commit` takes.
         copies: Networks that are to equal others afterwards, by name; absent ones are passed over.
     """
-    before = [np.array(variable) for variable in model.variables]
+    before = [np.asarray(variable).copy() for variable in model.variables]
     try:
         for role, values in arrays.items():
             commit(getattr(model, role), values)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # By family of the model that was converted to; the first is the default.
 RECIPES = {"vae": ("joint", "frozen", "plain"), "gan": ("warm-up", "plain")}
 
+WARM_UP = 500  # steps of the discriminator alone, at most; a tenth of a short run
+
 
 class SleepWakeJoint(keras.callbacks.Callback):
     """Trains an encoder for a decoder that came from a GAN, then both.
@@ -25,7 +27,8 @@ class SleepWakeJoint(keras.callbacks.Callback):
     draws has a known latent, so the encoder learns its inverse. Wake: the ELBO on real images, the
     rate's weight rising from 0 to 1 over the first fifth, the sleep term kept at `replay`; the
     decoder still fixed. Joint: the decoder too, at `decoder_rate` of the encoder's learning rate,
-    tied to the images it drew at first by λ ‖G(z) − G₀(z)‖².
+    tied to the images it drew at first by λ ‖G(z) − G₀(z)‖². Why the first phases are so short:
+    docs/conversion.md.
 
     Args:
         steps: Length of the recipe in training steps; what comes after goes on as its end.
@@ -40,11 +43,11 @@ class SleepWakeJoint(keras.callbacks.Callback):
         self,
         steps: int,
         *,
-        sleep: float = 0.15,
-        wake: float = 0.5,
+        sleep: float = 0.05,
+        wake: float = 0.05,
         replay: float = 0.1,
         anchor: float = 1.0,
-        decoder_rate: float = 0.1,
+        decoder_rate: float = 1.0,
     ) -> None:
         super().__init__()
         self.steps, self.sleep, self.wake = steps, sleep, wake
@@ -89,7 +92,7 @@ class DiscriminatorWarmUp(keras.callbacks.Callback):
         ramp: Training steps until the generator has its full rate.
     """
 
-    def __init__(self, rate: float, *, steps: int = 500, ramp: int = 500) -> None:
+    def __init__(self, rate: float, *, steps: int = WARM_UP, ramp: int = WARM_UP) -> None:
         super().__init__()
         self.rate, self.steps, self.ramp = rate, steps, ramp
 
@@ -122,7 +125,11 @@ def prepare(model: Any, recipe: str) -> Callable[[int], list[keras.callbacks.Cal
         return lambda _: []
     if recipe == "warm-up":
         rate = float(learning_rate(model.default_optimizer()).numpy())
-        return lambda _: [DiscriminatorWarmUp(rate)]
+        return lambda steps: [
+            DiscriminatorWarmUp(
+                rate, steps=min(WARM_UP, steps // 10), ramp=max(1, min(WARM_UP, steps // 10))
+            )
+        ]
     if model.transfer is None:
         msg = f"recipe={recipe!r} is for a VAE that `zoo convert` made; this one has no transfer."
         raise ValueError(msg)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 CHUNK = 256
+ROUNDING = 1e-4  # of pixels
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Generator:
         prior: Law of its latents, one of `zoo.layers.PRIORS`.
         weights: "ema" or "raw".
         image_range: Darkest and brightest value of its images.
+        latent_dim: Number of latent dimensions.
+        image_shape: (height, width, channels).
     """
 
     name: str
@@ -40,25 +43,17 @@ class Generator:
     prior: str
     weights: str
     image_range: tuple[float, float]
-
-    @property
-    def latent_dim(self) -> int:
-        """Number of latent dimensions."""
-        return int(self.model.input_shape[-1])
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels)."""
-        height, width, channels = self.model.output_shape[1:]
-        return height, width, channels
+    latent_dim: int
+    image_shape: tuple[int, int, int]
 
     def readable(self) -> Network:
         """Its network.
 
         Raises:
-            ValueError: If it cannot be read; the reason is named.
+            ValueError: If it cannot be read, or does not end as a generator does; the reason is
+                named.
         """
-        return self.network if self.network is not None else read(self.model, "generator")
+        return _read(self.model)[0] if self.network is None else self.network
 
     def carried(self, latents: np.ndarray) -> np.ndarray:
         """Latents of the generator's own prior, of latents from N(0, I)."""
@@ -111,7 +106,7 @@ def generator_of(gan: Any, weights: str = "auto", prior: str = "standard_normal"
     if isinstance(gan, BaseGAN):
         prior = gan.prior
         model = gan.generator if weights == "raw" else gan.sampling_generator
-    _check_generator(model)
+    latent_dim, image_shape = _shapes_of(model)
     found = Generator(
         name=getattr(gan, "model_name", gan.name),
         model=in_float32(model),
@@ -119,34 +114,61 @@ def generator_of(gan: Any, weights: str = "auto", prior: str = "standard_normal"
         prior=prior,
         weights="ema" if averaged and weights != "raw" else "raw",
         image_range=(0.0, 1.0),
+        latent_dim=latent_dim,
+        image_shape=image_shape,
     )
     try:
-        network = read(model, "generator")
+        network, image_range = _read(model)
     except ValueError:  # a black box: it can still be distilled
-        darkest = float(run(model, found.carried(normal_draws(64, found.latent_dim, 0))).min())
-        return replace(found, image_range=(-1.0 if darkest < 0.0 else 0.0, 1.0))
-    network = rules.merge_rescalings(rules.unwrap_spectral_norm(network))
-    return replace(found, network=network, image_range=rules.output_range(network))
+        return replace(found, image_range=_range_of(found))
+    return replace(found, network=network, image_range=image_range)
 
 
-def _check_generator(model: Any) -> None:
+def _read(model: keras.Model) -> tuple[Network, tuple[float, float]]:
+    network = rules.merge_rescalings(rules.unwrap_spectral_norm(read(model, "generator")))
+    return network, rules.output_range(network)
+
+
+def _range_of(generator: Generator) -> tuple[float, float]:
+    """Darkest and brightest value that its images can have, by those of a few."""
+    drawn = run(generator.model, generator.carried(normal_draws(64, generator.latent_dim, 0)))
+    low, high = float(drawn.min()), float(drawn.max())
+    if not (low >= -1.0 - ROUNDING and high <= 1.0 + ROUNDING):
+        msg = f"The generator draws {low:.4g} to {high:.4g}; expected images in [0, 1] or [−1, 1]."
+        raise ValueError(msg)
+    return (-1.0 if low < -ROUNDING else 0.0), 1.0
+
+
+def _shapes_of(model: Any) -> tuple[int, tuple[int, int, int]]:
+    """(latent_dim, image_shape) of a generator; of a subclassed one, as it was built."""
     if not isinstance(model, keras.Model):
         msg = f"{type(model).__name__} is neither a GAN of the zoo nor a Keras generator."
         raise TypeError(msg)
-    shapes = (getattr(model, "input_shape", None), getattr(model, "output_shape", None))
-    if isinstance(shapes[0], (list, dict)):
+    inputs: Any = getattr(model, "input_shape", None)
+    outputs: Any = getattr(model, "output_shape", None)
+    arguments = [*(model._build_shapes_dict or {}).values()]
+    if inputs is None and arguments:
+        inputs = arguments[0] if len(arguments) == 1 else arguments
+    if inputs is None:
+        msg = f"The generator {model.name!r} has not been built: call it on latents [n, d] once."
+        raise ValueError(msg)
+    if isinstance(inputs, dict) or any(isinstance(part, (list, tuple)) for part in inputs):
         msg = (
-            f"The generator {model.name!r} takes {len(shapes[0])} inputs: it is conditional, and a "
+            f"The generator {model.name!r} takes {len(inputs)} inputs: it is conditional, and a "
             "VAE of the zoo is not. Fix a class with zoo.convert.rules.fix_label, or convert the "
             "network alone with zoo.convert.rules."
         )
-        raise ValueError(msg)  # noqa: TRY004  (a model is a model)
-    if [len(shape or ()) for shape in shapes] != [2, 4]:
+        raise ValueError(msg)
+    if outputs is None and len(inputs) == 2:
+        outputs = getattr(model(np.zeros((1, inputs[-1]), np.float32)), "shape", None)
+    if [len(shape or ()) for shape in (inputs, outputs)] != [2, 4]:
         msg = (
-            f"The generator {model.name!r} maps {shapes[0]} to {shapes[1]}; expected latents "
+            f"The generator {model.name!r} maps {inputs} to {outputs}; expected latents "
             "[n, d] to images [n, height, width, channels]."
         )
         raise ValueError(msg)
+    height, width, channels = outputs[1:]
+    return int(inputs[-1]), (int(height), int(width), int(channels))
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:

@@ -9,22 +9,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from keras import layers
 
 from zoo import registry
 from zoo.convert import rules, trunks
-from zoo.convert.align import align
-from zoo.convert.blocks import build, in_float32, read
-from zoo.convert.plan import check_exact, check_shapes, commit_all, plan_into, plan_new
+from zoo.convert.align import align, normal
+from zoo.convert.blocks import Block, build, in_float32, read
+from zoo.convert.plan import (
+    check_exact,
+    check_family,
+    check_shapes,
+    commit_all,
+    plan_into,
+    plan_new,
+)
 from zoo.convert.posterior import aggregate_moments
 from zoo.convert.report import Report, TensorRow, within
 from zoo.convert.sources import check_choice, decoded, normal_draws, run
 from zoo.convert.verification import claim, measure, prior_latents
+from zoo.gan.base import BaseGAN
+from zoo.vae.base import BaseVAE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from zoo.gan.base import BaseGAN
-    from zoo.vae.base import BaseVAE
+    import keras
+
+    from zoo.convert.blocks import Network
 
 MOMENT_LATENTS = 2048
 
@@ -65,20 +76,23 @@ def vae_to_gan(
         model: Name of a new GAN's model.
         dry_run: Only report: nothing is changed, and no new GAN returned.
         seed: Seed of the check's latents and of a new GAN's training noise.
-        **options: Further arguments of a new GAN, such as `ema=0.999`.
+        **options: Further arguments of a new GAN, such as `ema=0.999`; its `discriminator` too, if
+            that is not made from the encoder.
 
     Returns:
         The GAN, not compiled if it is new (`zoo.convert.recipes.DiscriminatorWarmUp` is how to
         begin), and the report. In a dry run without `gan`, None and the report.
 
     Raises:
+        TypeError: If `vae` is no VAE or `gan` no GAN of the zoo.
         ValueError: If an option is none of the above; images are needed and absent; a network
             cannot be read, does not fit, or could go to the GAN in several ways; or if in exact
             mode the images turn out unequal.
     """
     check_choice("discriminator_init", discriminator_init, ("encoder", "random"))
     check_choice("batch_norm", batch_norm, ("insert", "none"))
-    _check(vae, gan, images, mode, model, whiten_posterior=whiten_posterior)
+    made = {"generator"} | ({"discriminator"} if discriminator_init == "encoder" else set())
+    _check(vae, gan, images, mode, model, options, made, whiten_posterior=whiten_posterior)
     mean, factor = np.zeros(vae.latent_dim), np.eye(vae.latent_dim)
     original = network = rules.unwrap_spectral_norm(read(vae.decoder, "decoder"))
     if whiten_posterior:
@@ -91,7 +105,7 @@ def vae_to_gan(
             network = rules.insert_batch_norm(network, draws, use_bias=False)
         plan = plan_new(rules.images_from_logits(network), original)
     else:
-        network = rules.images_from_logits(network)
+        network = _ending_as(gan.generator, network)
         plan = plan_into(gan.generator, network, original, draws, mapping=mapping, mode=mode)
     generator = build(plan.network)
     latents = prior_latents(vae.latent_dim, seed)
@@ -106,7 +120,9 @@ def vae_to_gan(
         decoder_images(build(original, "float64"), np.float64),
         latents,
     )
-    discriminator, discriminator_rows, arrays = _discriminator(vae, gan, discriminator_init)
+    discriminator, discriminator_rows, arrays = _discriminator(
+        vae, gan, discriminator_init, model, options.pop("discriminator", None)
+    )
     report = Report(
         source=vae.model_name,
         target=model if gan is None else gan.model_name,
@@ -131,7 +147,7 @@ def vae_to_gan(
         return gan, report
     if gan is None:
         options = {"network": vae.network, "generator": generator, "seed": seed, **options}
-        options |= {} if discriminator is None else {"discriminator": discriminator}
+        options |= {"discriminator": discriminator}
         return registry.create(model, vae.image_shape, vae.latent_dim, **options), report
     commit_all(
         gan,
@@ -147,17 +163,52 @@ def _check(
     images: Any,
     mode: str,
     model: str,
+    options: Mapping[str, Any],
+    made: set[str],
     *,
     whiten_posterior: bool,
 ) -> None:
     check_choice("mode", mode, ("exact", "partial"))
-    if whiten_posterior and images is None:
-        msg = "whiten_posterior=True takes the posterior of images: give images=…, or turn it off."
-        raise ValueError(msg)
+    check_family(vae, BaseVAE)
+    if whiten_posterior:
+        _check_images(images, vae.image_shape)
     if gan is None:
         check_choice("model", model, registry.list_models("gan"))
+        if own := made & options.keys():
+            msg = f"{', '.join(sorted(own))}: made from the VAE. Give a GAN of your own as gan=…."
+            raise ValueError(msg)
     else:
+        check_family(gan, BaseGAN)
+        if options:
+            msg = f"{', '.join(options)}: options are for a new GAN; the given one has its own."
+            raise ValueError(msg)
         check_shapes("decoder", (vae.image_shape, vae.latent_dim), gan, mode)
+
+
+def _check_images(images: Any, shape: tuple[int, ...]) -> None:
+    if images is None:
+        msg = "whiten_posterior=True takes the posterior of images: give images=…, or turn it off."
+        raise ValueError(msg)
+    images = np.asarray(images)
+    fits = images.ndim == 4 and images.shape[1:] == tuple(shape) and len(images) > 1
+    if not fits or images.dtype.kind != "f":
+        msg = (
+            f"images are {images.dtype} of shape {images.shape}: expected float32 in [0, 1], "
+            f"[n, {', '.join(map(str, shape))}] with n ≥ 2, as the VAE was trained on."
+        )
+        raise ValueError(msg)
+
+
+def _ending_as(generator: Any, network: Network) -> Network:
+    """A decoder with the output activation of a given generator: sigmoid, or tanh and rescaling."""
+    target = normal(read(generator, "generator"))
+    if target[target.outputs[0].block].activation != "sigmoid":
+        return rules.images_from_logits(network)
+    (last,) = network.outputs
+    sigmoid = Block(
+        "sigmoid", layers.Activation, {"activation": "sigmoid"}, shape=network[last.block].shape
+    )
+    return network.inserted(sigmoid, after=last.block)
 
 
 def _inserted(rows: list[TensorRow]) -> str:
@@ -166,9 +217,9 @@ def _inserted(rows: list[TensorRow]) -> str:
 
 
 def _discriminator(
-    vae: BaseVAE, gan: BaseGAN | None, init: str
+    vae: BaseVAE, gan: BaseGAN | None, init: str, model: str, own: keras.Model | None
 ) -> tuple[Any, list[TensorRow], dict[str, np.ndarray | None]]:
-    """(a new GAN's discriminator or None, its rows and the encoder's, what a given one takes)."""
+    """(a new GAN's discriminator, its rows and the encoder's, what a given one takes)."""
     discriminator: Any = None
     arrays: dict[str, np.ndarray | None] = {}
     if init == "encoder":
@@ -182,7 +233,13 @@ def _discriminator(
         found = align(trunk, target, mode="partial", original=encoder)
         rows, arrays = found.rows, found.arrays
     else:
-        rows = trunks.rows_as_they_are(vae.encoder, "UNUSED")
-        if gan is not None:
-            rows = [*trunks.rows_as_they_are(gan.discriminator, "KEPT"), *rows]
+        if gan is None:
+            shapes = (vae.image_shape, vae.latent_dim)
+            discriminator = (
+                own or registry.create(model, *shapes, network=vae.network).discriminator
+            )
+            rows = trunks.rows_as_they_are(discriminator, "REINITIALISED")
+        else:
+            rows = trunks.rows_as_they_are(gan.discriminator, "KEPT")
+        rows += trunks.rows_as_they_are(vae.encoder, "UNUSED")
     return discriminator, within(rows, target="discriminator", source="encoder"), arrays

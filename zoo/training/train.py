@@ -247,7 +247,8 @@ class _Recorder(keras.callbacks.Callback):
     def begin(self, config: dict[str, Any]) -> None:
         """Writes what is there before training, which tells of an unwritable folder or full disk.
 
-        The first checkpoint is of step 0: whenever training is killed, it can be resumed.
+        The first checkpoint is of step 0: whenever training is killed, it can be resumed, with
+        these settings. (A converted model is there before, without them.)
         """
         self.saved_step = self.model.steps_done
         self.chief = strategies.is_chief(self.model.distribute_strategy)
@@ -264,7 +265,7 @@ class _Recorder(keras.callbacks.Callback):
         checkpoints.check_space(self.model, self.out, self.keep + 2)  # the best and a new one
         remove_scratch(self.out)
         write_json(self.out / "config.json", config)
-        if not (self.out / checkpoints.LATEST).exists():
+        if self.saved_step == 0 or not (self.out / checkpoints.LATEST).exists():
             checkpoints.save(self.model, self.out, keep=self.keep)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002

@@ -176,8 +176,9 @@ class BaseVAE(ZooModel):
         function = self.batch_statistic()
         if training and statistic is None and function is not None:
             statistic = self._over_batch(function(images, logits))
-        distortion = self.reconstruction_loss(images, logits, statistic)
-        rate = self.regularizer(mean, log_variance, latents)
+        (gated,) = self._gated("distortion", logits)
+        distortion = self.reconstruction_loss(images, gated, statistic)
+        rate = self.regularizer(*self._gated("rate", mean, log_variance, latents))
         return {"loss": distortion + rate, "distortion": distortion, "rate": rate}
 
     def _pass(self, images: Any, noise: Any, *, training: bool) -> tuple[Any, Any, Any, Any]:
@@ -245,6 +246,18 @@ class BaseVAE(ZooModel):
             "anchor": tf.cond(by_name["anchor"] > 0.0, anchor, zeros),
         }
 
+    def _gated(self, name: str, *tensors: Any) -> tuple[Any, ...]:
+        """Tensors through which a term of weight 0 sends no gradient, not even NaN."""
+        if self.transfer is None:
+            return tensors
+        weight = tf.sign(self.term_weights.value[TERMS.index(name)])
+
+        @tf.custom_gradient
+        def gate(tensor: Any) -> tuple[Any, Callable[[Any], Any]]:
+            return tf.identity(tensor), lambda g: tf.math.multiply_no_nan(g, weight)
+
+        return tuple(gate(tensor) for tensor in tensors)
+
     def _weighted(self, terms: dict[str, Any]) -> Any:
         weights = zip(TERMS, tf.unstack(self.term_weights.value), strict=True)
         # A term of weight 0 may be infinite, while an encoder is far from any posterior.
@@ -252,12 +265,13 @@ class BaseVAE(ZooModel):
 
     def _update(self, gradients: Any) -> None:
         """Applies gradients of all optimizers, which carry the loss scale of the first."""
-        for name in self.optimizer_names:
+        # Before any update, which may change the scale.
+        scales = {name: getattr(self, name).scale_loss(1.0) for name in self.optimizer_names}
+        for name, scale in scales.items():
             n = len(self.variables_of(name))
             own, gradients = gradients[:n], gradients[n:]
             if name != "optimizer":
-                ratio = getattr(self, name).scale_loss(1.0) / self.optimizer.scale_loss(1.0)
-                own = [ratio * gradient for gradient in own]
+                own = [scale / scales["optimizer"] * gradient for gradient in own]
             if own:
                 self.update(name, own)
 

@@ -64,7 +64,8 @@ class VAE(BaseVAE):
         )
 
     def remember(self, statistic: Any) -> None:
-        """Moves the running σ²."""
+        """Moves the running σ², but not by a batch that overflowed, whose update is skipped."""
+        statistic = tf.where(tf.math.is_finite(statistic), statistic, self.decoder_variance.value)
         variance = tf.maximum(statistic, MIN_VARIANCE)
         self.decoder_variance.assign(MOMENTUM * self.decoder_variance + (1.0 - MOMENTUM) * variance)
 
