@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,12 @@ VAE_METRICS = (
     "mixture_frechet_distance", "precision", "recall", "density", "coverage",
 )  # fmt: skip
 GAN_METRICS = ("frechet_distance", "precision", "recall", "density", "coverage")
+# Arms whose samples are shown, of the first seed.
+PICTURED = {
+    "source_gan": "the GAN that was converted",
+    "vae_joint": "the VAE made of it, after the joint recipe",
+    "vae_scratch": "a VAE from scratch",
+}
 SHARE = 0.2  # of the scratch arm's budget, for the early ELBO
 
 Runs = dict[str, list[dict[str, Any]]]
@@ -47,6 +54,8 @@ def publish(out: Path, arms: list[str]) -> None:
         "",
         "![ELBO against steps](../benchmarks/results/conversion_elbo.png)",
         "![Fréchet distance against steps](../benchmarks/results/conversion_vae_frechet.png)",
+        "",
+        *pictures(out, runs),
         "",
         "### VAE → GAN",
         "",
@@ -93,6 +102,19 @@ def table(runs: Runs, family: str, names: tuple[str, ...], scratch: str) -> list
         label = arm.removeprefix(f"{family}_").replace("_", " ")
         rows.append([label, *cells, steps_text(reached), seconds, diverged])
     return ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def pictures(out: Path, runs: Runs) -> list[str]:
+    """Copies sample grids, nothing selected, and shows them."""
+    lines = []
+    for arm, caption in PICTURED.items():
+        if arm in runs:
+            samples = out / f"seed_{runs[arm][0]['seed']}" / arm / "samples"
+            name = f"conversion_{arm}_samples.png"
+            shutil.copy(sorted(samples.glob("*.png"))[-1], RESULTS / name)
+            lines.append(f"![Prior samples: {caption}](../benchmarks/results/{name})")
+    shown = "; ".join(caption for arm, caption in PICTURED.items() if arm in runs)
+    return [*lines, "", f"*64 prior samples each, nothing selected: {shown}.*"]
 
 
 def aims(runs: Runs) -> list[str]:

@@ -13,7 +13,7 @@ import zoo
 from zoo import data, evaluation, metrics
 
 
-def _linear_gaussian() -> tuple[keras.Model, scipy.stats.rv_continuous]:
+def _linear_gaussian(noise: float = 0.01) -> tuple[keras.Model, scipy.stats.rv_continuous]:
     """A VAE with linear networks, the exact posterior, and its exact p(x) = N(b, A Aᵀ + σ² I).
 
     The logits move so little that the sigmoid is linear to 1e-5.
@@ -23,7 +23,6 @@ def _linear_gaussian() -> tuple[keras.Model, scipy.stats.rv_continuous]:
     middle = np.full(4, 0.3)
     slope = scipy.special.expit(middle) * (1 - scipy.special.expit(middle))
     a = (loadings * slope).T  # [pixels, latents]
-    noise = 0.01
     precision = np.eye(2) + a.T @ a / noise**2
     covariance = np.linalg.inv(precision)
     # A diagonal posterior needs orthogonal loadings: rotate the latents until it is one.
@@ -99,3 +98,14 @@ def test_a_vae_beats_probabilistic_pca() -> None:
     vae.fit(data.load("fashion_mnist_sample", batch_size=64, training=True), epochs=15, verbose=2)
     found = evaluation.likelihood_metrics(vae, test, importance_samples=20, seed=0)
     assert found["iwae_bound"] > pca.score(test.reshape(len(test), -1))
+
+
+def test_gilbo_is_the_mutual_information_where_the_posterior_is_exact() -> None:
+    """I(x; z) = ½ log det(I + AᵀA / σ²), and Var(z | x) is what a posterior mean leaves."""
+    vae, _ = _linear_gaussian(noise=0.0005)
+    _, log_variance = vae.encode(np.full((1, 2, 2, 1), 0.5, np.float32))
+    left = np.exp(np.asarray(log_variance, np.float64)[0])
+    bound, explained = evaluation.dream_metrics(vae, 20_000, seed=1)
+    assert -0.5 * np.log(left).sum() > 0.5
+    assert bound == pytest.approx(-0.5 * np.log(left).sum(), abs=0.03)
+    np.testing.assert_allclose(explained, 1.0 - left, atol=0.01)

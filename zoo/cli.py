@@ -201,10 +201,8 @@ def train(
     ] = None,
 ) -> None:
     """Trains a model into a run folder. Ctrl-C saves; --resume continues."""
-    out, model, resume = _run_to_train(model, out, resume=resume)
+    out, model, resume = _run_to_train(model, out, recipe, resume=resume)
     config = _config_to_resume(out, model, resume=resume)
-    if recipe is not None and not resume:
-        raise ValueError("--recipe is for a run that `zoo convert` made.")
     if precision not in PRECISIONS:
         raise ValueError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}.")
     import keras
@@ -598,9 +596,13 @@ def _pair(text: str, option: str) -> tuple[str, str]:
     return name, value
 
 
-def _run_to_train(model: str, out: Path | None, *, resume: bool) -> tuple[Path, str, bool]:
+def _run_to_train(
+    model: str, out: Path | None, recipe: str | None, *, resume: bool
+) -> tuple[Path, str, bool]:
     """(run folder, model, whether to resume), where a run folder may stand for the model."""
     if not (Path(model) / "config.json").exists():
+        if recipe is not None and not resume:
+            raise ValueError("--recipe is for a run that `zoo convert` made.")
         return out or Path("runs") / model, model, resume
     if out is not None and out.resolve() != Path(model).resolve():
         raise ValueError(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from zoo import data, metrics
+from zoo import data, losses, metrics
 
 if TYPE_CHECKING:
     from zoo.training.model import ZooModel
@@ -68,6 +68,9 @@ def evaluate(
     if model.family == "vae":
         results |= likelihood_metrics(model, images, importance_samples, seed)
         protocol["importance_samples"] = importance_samples
+        bound, explained = dream_metrics(model, samples, seed)
+        results |= {"gilbo": bound, "latent_r2": float(np.mean(explained))}
+        protocol["latent_r2_each"] = [round(float(value), 4) for value in explained]
     return {**protocol, "metrics": results}
 
 
@@ -118,3 +121,35 @@ def likelihood_metrics(
         dims = int(np.prod(model.image_shape))
         results["bits_per_dim"] = float(metrics.bits_per_dim(bound, dims))
     return results
+
+
+def dream_metrics(model: BaseVAE, samples: int, seed: int) -> tuple[float, np.ndarray]:
+    """How much of a latent the encoder finds in the image that the decoder draws of it.
+
+    Args:
+        model: A VAE.
+        samples: Latents to draw from the prior; each image gets the likelihood's noise.
+        seed: Seed of both.
+
+    Returns:
+        E[log q(z | x) − log p(z)] in nats, a lower bound on the mutual information of latents and
+        images (GILBO; arXiv 1802.04874), and R² of each latent's posterior mean,
+        float64 [latent_dim].
+    """
+
+    @tf.function(reduce_retracing=True)
+    def measure(latents: Any, noise: Any) -> tuple[Any, Any]:
+        mean, log_variance = model.encode(model.decode(latents) + model.pixel_deviation() * noise)
+        zeros = tf.zeros_like(latents)
+        posterior = losses.normal_log_density(latents, mean, log_variance)
+        return posterior - losses.normal_log_density(latents, zeros, zeros), mean
+
+    drawn = model.sample_latents(samples, seed)
+    rng = np.random.default_rng(seed)
+    parts = [
+        measure(part, rng.standard_normal((len(part), *model.image_shape), np.float32))
+        for part in (drawn[i : i + BATCH] for i in range(0, samples, BATCH))
+    ]
+    bounds, means = (np.concatenate(part).astype(np.float64) for part in zip(*parts, strict=True))
+    residual = np.mean(np.square(drawn - means), axis=0)
+    return float(np.mean(bounds)), 1.0 - residual / np.var(drawn.astype(np.float64), axis=0)

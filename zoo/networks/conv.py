@@ -94,13 +94,13 @@ def _expand(
     latents: keras.KerasTensor, image_shape: Sequence[int], width: int, *, batch_norm: bool
 ) -> keras.KerasTensor:
     stages = _stages(image_shape)
-    height, width = (size >> stages for size in image_shape[:2])
+    rows, columns = (size >> stages for size in image_shape[:2])
     init = _normal() if batch_norm else "he_normal"
     channels = _channels(stages - 1, width)
     x = layers.Dense(
-        height * width * channels, use_bias=not batch_norm, kernel_initializer=init, name="project"
+        rows * columns * channels, use_bias=not batch_norm, kernel_initializer=init, name="project"
     )(latents)
-    x = layers.Reshape((height, width, channels), name="reshape")(x)
+    x = layers.Reshape((rows, columns, channels), name="reshape")(x)
     for i in reversed(range(stages)):
         if batch_norm:
             x = _batch_norm(f"batch_norm_{i}")(x)
