@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 from keras import layers
 
-from zoo.convert.align import Alignment, align, commit, normal, variables
-from zoo.convert.blocks import Network, build, read
+from zoo.convert.align import Alignment, align, normal
+from zoo.convert.blocks import Network
+from zoo.convert.building import build
+from zoo.convert.reading import read
+from zoo.convert.writing import commit, variables
 
 X = np.random.default_rng(1).normal(size=(64, 5)).astype(np.float32)
 

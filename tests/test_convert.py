@@ -21,9 +21,9 @@ from tests.cases import assert_same_state
 from tests.equivalence import structured_images
 from zoo import convert
 from zoo.convert import distillation, plan, rules, sources
-from zoo.convert.align import variables
 from zoo.convert.posterior import aggregate_moments
 from zoo.convert.report import Report
+from zoo.convert.writing import variables
 from zoo.layers import prior_layer
 from zoo.networks import conv
 

@@ -21,7 +21,9 @@ from export.onnx_files import _convert
 from export.spec import Endpoint
 from zoo import convert
 from zoo.convert import rules
-from zoo.convert.blocks import Network, build, evaluate, in_float32, read
+from zoo.convert.blocks import Network
+from zoo.convert.building import build, evaluate, in_float32
+from zoo.convert.reading import read
 
 # Relative root mean square: what float32 rounds off, as measured over the rules.
 FLOAT32 = 5e-6

@@ -13,8 +13,9 @@ import pytest
 from keras import layers
 from rich.console import Console
 
-from zoo.convert.align import align, commit, variables
-from zoo.convert.blocks import build, read
+from zoo.convert.align import align
+from zoo.convert.building import build
+from zoo.convert.reading import read
 from zoo.convert.report import STATUSES, Equality, Report, TensorRow, within
 from zoo.convert.verification import (
     claim,
@@ -23,6 +24,7 @@ from zoo.convert.verification import (
     prior_latents,
     tolerance_for,
 )
+from zoo.convert.writing import commit, variables
 from zoo.files import write_json
 
 LATENTS = prior_latents(6, seed=0)

@@ -16,7 +16,7 @@ import keras
 from zoo import networks
 from zoo.convert import rules, trunks
 from zoo.convert.align import align
-from zoo.convert.blocks import Network, build, read
+from zoo.convert.building import build
 from zoo.convert.distillation import distill
 from zoo.convert.plan import (
     Plan,
@@ -27,6 +27,7 @@ from zoo.convert.plan import (
     plan_into,
     plan_new,
 )
+from zoo.convert.reading import read
 from zoo.convert.report import Report, TensorRow, within
 from zoo.convert.sources import (
     Generator,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from zoo.convert.blocks import Network
     from zoo.gan.base import BaseGAN
 
 # Weights of a new VAE's terms: the ELBO alone, until a recipe moves them.

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.convert import rules
-from zoo.convert.align import align, commit
-from zoo.convert.blocks import read
+from zoo.convert.align import align, rows_of
 from zoo.convert.forms import towards
-from zoo.convert.report import TensorRow
+from zoo.convert.reading import read
 from zoo.convert.verification import first_diverging_block
+from zoo.convert.writing import commit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import keras
 
     from zoo.convert.blocks import Network
-    from zoo.convert.report import Report
+    from zoo.convert.report import Report, TensorRow
 
 
 @dataclass(frozen=True)
@@ -109,32 +109,6 @@ def plan_into(
         carry=carry,
         notes=network.notes,
     )
-
-
-def rows_of(network: Network, original: Network) -> list[TensorRow]:
-    """A row for each tensor of a network that rules made of `original`, and each unused one."""
-    shapes = {
-        f"{block.name}/{key}": array.shape
-        for block in original
-        for key, array in block.arrays.items()
-    }
-    rows: list[TensorRow] = []
-    used: set[str] = set()
-    for block in network:
-        for key, array in block.arrays.items():
-            origin = block.origins[key]
-            used.update(origin.sources)
-            row = TensorRow(
-                target=f"{block.name}/{key}",
-                source=" · ".join(origin.sources),
-                rule=" + ".join(origin.rules) or "copy",
-                shape=array.shape,
-                status="TRANSFORMED" if origin.rules else "COPIED",
-                source_shape=shapes.get(origin.sources[0]) if origin.sources else None,
-            )
-            rows.append(row)
-    unused = [(path, shape) for path, shape in shapes.items() if path not in used]
-    return rows + [TensorRow("", path, "", shape, "UNUSED", shape) for path, shape in unused]
 
 
 def with_arrays(network: Network, arrays: dict[str, np.ndarray | None]) -> Network:

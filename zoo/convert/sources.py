@@ -11,12 +11,15 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.convert import rules
-from zoo.convert.blocks import Network, build, in_float32, read
+from zoo.convert.building import build, in_float32
+from zoo.convert.reading import read
 from zoo.gan.base import BaseGAN
 from zoo.layers import PRIORS, prior_layer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from zoo.convert.blocks import Network
 
 CHUNK = 256
 ROUNDING = 1e-4  # of pixels

@@ -9,9 +9,11 @@ import keras
 from keras import layers
 
 from zoo.convert import rules
-from zoo.convert.align import variables
-from zoo.convert.blocks import Network, Ref, build, read
+from zoo.convert.blocks import Network, Ref
+from zoo.convert.building import build
+from zoo.convert.reading import read
 from zoo.convert.report import TensorRow
+from zoo.convert.writing import variables
 
 # The posterior's log-variance, so that neither a sharp nor a flat one runs away while the decoder
 # is fixed.

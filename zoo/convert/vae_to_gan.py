@@ -14,7 +14,8 @@ from keras import layers
 from zoo import registry
 from zoo.convert import rules, trunks
 from zoo.convert.align import align, normal
-from zoo.convert.blocks import Block, build, in_float32, read
+from zoo.convert.blocks import Block
+from zoo.convert.building import build, in_float32
 from zoo.convert.plan import (
     check_exact,
     check_family,
@@ -24,6 +25,7 @@ from zoo.convert.plan import (
     plan_new,
 )
 from zoo.convert.posterior import aggregate_moments
+from zoo.convert.reading import read
 from zoo.convert.report import Report, TensorRow, within
 from zoo.convert.sources import check_choice, decoded, normal_draws, run
 from zoo.convert.verification import claim, measure, prior_latents

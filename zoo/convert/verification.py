@@ -8,7 +8,7 @@ import numpy as np
 from keras import tree
 
 from zoo.convert.align import normal
-from zoo.convert.blocks import build
+from zoo.convert.building import build
 from zoo.convert.report import EQUIVALENCES, Equality
 
 if TYPE_CHECKING:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from keras import layers
 
-from zoo.convert.blocks import Block, build, evaluated, read
+from zoo.convert.blocks import Block
+from zoo.convert.building import build, evaluated
+from zoo.convert.reading import read
 from zoo.convert.rules.linear import (
     ACTIVATIONS,
     after_affine,
@@ -147,7 +149,7 @@ def moments(
     Returns:
         By block: mean and population variance over examples and positions.
     """
-    return _moments(network, dict.fromkeys(names, -1), latents)
+    return channel_moments(network, dict.fromkeys(names, -1), latents)
 
 
 def recalibrate_batch_norm(network: Network, latents: np.ndarray | Sequence[np.ndarray]) -> Network:
@@ -161,7 +163,7 @@ def recalibrate_batch_norm(network: Network, latents: np.ndarray | Sequence[np.n
         if network.is_shared(norm.name):
             network = network.noted(f"{norm.name}: statistics kept: the layer is shared.")
             continue
-        found = _moments(network, {parent: norm.config["axis"]}, latents)
+        found = channel_moments(network, {parent: norm.config["axis"]}, latents)
         mean, variance = found[parent]
         arrays = {**norm.arrays, "moving_mean": mean, "moving_variance": variance}
         network = network.replaced(norm.with_arrays(arrays, RECALIBRATE))
@@ -272,7 +274,7 @@ def _bias_to_absorb(
     return block, bias[0]
 
 
-def _moments(
+def channel_moments(
     network: Network,
     axes: Mapping[str, int],
     latents: np.ndarray | Sequence[np.ndarray],

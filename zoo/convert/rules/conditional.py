@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from keras import layers
 
-from zoo.convert.blocks import Network, Ref, evaluate
+from zoo.convert.blocks import Network, Ref
+from zoo.convert.building import evaluate
 from zoo.convert.rules.latent import first_denses, joins_vectors, label_input
 
 if TYPE_CHECKING:

@@ -1,0 +1,164 @@
+"""From a network of blocks to a Keras model, and what the network computes."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from keras import layers, tree
+
+from zoo.convert.blocks import Block, Network, Ref, map_refs
+from zoo.convert.reading import named_weights, read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+def build(network: Network, dtype: str = "float32") -> keras.Model:
+    """Builds a Keras model of new layers with the network's weights.
+
+    Args:
+        network: The network.
+        dtype: Of weights and computation: float64 shows what float32 would give without rounding.
+
+    Returns:
+        A functional model, its weights rounded once from the network's arrays.
+
+    Raises:
+        ValueError: If a layer cannot be made again from its configuration.
+    """
+    tensors: dict[Ref, Any] = {}
+    made: dict[str, Any] = {}
+    inputs = []
+    for block in network:
+        if block.layer is layers.InputLayer:
+            kind = block.config.get("dtype", "float32")
+            kind = dtype if "float" in str(kind) else kind
+            tensor = keras.Input(block.shape, name=block.name, dtype=kind)
+            inputs.append(tensor)
+            tensors[Ref(block.name)] = tensor
+            continue
+        operation = made[block.shares] if block.shares else _make(block, dtype)
+        made[block.name] = operation
+        args, kwargs = map_refs(tensors.__getitem__, (block.args, dict(block.kwargs)))
+        found = tree.flatten(operation(*args, **kwargs))
+        tensors |= {Ref(block.name, index): tensor for index, tensor in enumerate(found)}
+        _set_weights(operation, block)
+    outputs = [tensors[ref] for ref in network.outputs]
+    return keras.Model(
+        inputs if len(inputs) > 1 else inputs[0],
+        outputs if len(outputs) > 1 else outputs[0],
+        name=network.name,
+    )
+
+
+def _make(block: Block, dtype: str) -> Any:
+    if not isinstance(block.layer, type):  # an operation of keras.ops
+        operation = copy.copy(block.layer)
+        operation.name = block.name
+        operation._inbound_nodes, operation._outbound_nodes = [], []
+        return operation
+    config = {**_with_dtype(block.config, dtype), "name": block.name, "dtype": dtype}
+    make: Any = block.layer
+    try:
+        return make.from_config(config)
+    except Exception as error:  # whatever the user's layer raises
+        msg = f"The layer {block.name!r} ({block.kind}) cannot be made again: {error}"
+        raise ValueError(msg) from error
+
+
+def _with_dtype(config: Any, dtype: str) -> Any:
+    """A config whose layers within, as wrappers have them, compute in `dtype`."""
+    if not isinstance(config, dict):
+        return config
+    found = {key: _with_dtype(value, dtype) for key, value in config.items()}
+    inner = found.get("config")
+    if "class_name" in found and isinstance(inner, dict) and "dtype" in inner:
+        found["config"] = {**inner, "dtype": dtype}
+    return found
+
+
+def _set_weights(operation: Any, block: Block) -> None:
+    if block.shares or not block.arrays:
+        return
+    weights = named_weights(operation)
+    if set(weights) != set(block.arrays):
+        msg = f"{block.name!r} has weights {list(weights)}, but arrays {list(block.arrays)}."
+        raise ValueError(msg)
+    for name, weight in weights.items():
+        if tuple(weight.shape) != block.arrays[name].shape:
+            msg = (
+                f"{block.name}/{name} has shape {tuple(weight.shape)}, but its array "
+                f"{block.arrays[name].shape}."
+            )
+            raise ValueError(msg)
+        weight.assign(block.arrays[name])
+
+
+def is_functional(model: keras.Model) -> bool:
+    """Whether the model is functional, or sequential and built."""
+    built = isinstance(model, keras.Sequential) and model.built
+    return built or type(model).__name__ == "Functional"
+
+
+def in_float64(model: keras.Model) -> keras.Model:
+    """A copy that computes in float64: what the float32 model would give without rounding.
+
+    The model itself where there can be none: its call cannot be read, or a layer of the user's own
+    takes float32 only. Its noise is then measured as 0, and the strictest tolerance holds.
+    """
+    return _in_precision(model, "float64")
+
+
+def in_float32(model: keras.Model) -> keras.Model:
+    """The model, or if it computes in mixed precision, a copy with its weights in float32.
+
+    A model whose call cannot be read stays as it is.
+    """
+    if all(layer.compute_dtype == "float32" for layer in model._flatten_layers()):
+        return model
+    return _in_precision(model, "float32")
+
+
+def _in_precision(model: keras.Model, dtype: str) -> keras.Model:
+    try:
+        return build(read(model), dtype)
+    except (TypeError, ValueError):
+        return model
+
+
+def evaluate(
+    network: Network, inputs: np.ndarray | Sequence[np.ndarray], *names: str
+) -> list[np.ndarray]:
+    """Outputs of blocks in float64.
+
+    Args:
+        network: The network.
+        inputs: One array, or one for each of `network.inputs`.
+        names: The blocks; without any, those that the network returns.
+
+    Returns:
+        One array a block.
+    """
+    part = network.upto(*names) if names else network
+    return [value for (value,) in zip(*evaluated(part, inputs), strict=True)]
+
+
+def evaluated(
+    network: Network, inputs: np.ndarray | Sequence[np.ndarray], chunk: int | None = None
+) -> Iterator[list[np.ndarray]]:
+    """The network's outputs in float64, of `chunk` examples at a time."""
+    arrays = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
+    if len(arrays) != len(network.inputs):
+        wanted = [block.name for block in network.inputs]
+        msg = f"{len(arrays)} arrays for the inputs {wanted}: give one for each."
+        raise ValueError(msg)
+    arrays = [x.astype(np.float64) if x.dtype.kind == "f" else x for x in arrays]
+    model = build(network, "float64")
+    size = chunk or max(1, len(arrays[0]))
+    for start in range(0, len(arrays[0]), size):
+        part = [x[start : start + size] for x in arrays]
+        found = model(part if len(part) > 1 else part[0], training=False)
+        yield [np.asarray(value) for value in tree.flatten(found)]
