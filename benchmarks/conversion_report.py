@@ -226,8 +226,8 @@ def final(curve: list[dict[str, float]], metric: str) -> float:
 
 
 def at(curve: list[dict[str, float]], metric: str, step: float) -> float:
-    """The value at the last point not after `step`."""
-    return [point for point in curve if point["step"] <= step][-1][metric]
+    """The value at a step, between points linearly."""
+    return float(np.interp(step, [p["step"] for p in curve], [p[metric] for p in curve]))
 
 
 def steps_to(curve: list[dict[str, float]], metric: str, value: float) -> float | None:

@@ -82,15 +82,14 @@ VAE_ENDPOINTS = ("generate", "encode", "decode", "reconstruct")
 
 CASES = [
     Case("vae", variables=14, endpoints=VAE_ENDPOINTS),
-    Case("vae", variables=16, endpoints=VAE_ENDPOINTS, options={"network": "mlp"}),
-    Case("vae", variables=14, endpoints=VAE_ENDPOINTS, options={"likelihood": "bernoulli"}),
-    Case("dcgan", variables=12, endpoints=("generate",)),
-    Case("dcgan", variables=19, endpoints=("generate",), options={"ema": 0.9, "n_critic": 2}),
-    Case("wgan_gp", variables=12, endpoints=("generate",), options={"n_critic": 2}),
     Case(
         "vae",
         variables=23,
         endpoints=VAE_ENDPOINTS,
         options={"network": "mlp", "transfer": (1.0, 1.0, 0.1, 5.0)},
     ),
+    Case("vae", variables=14, endpoints=VAE_ENDPOINTS, options={"likelihood": "bernoulli"}),
+    Case("dcgan", variables=12, endpoints=("generate",)),
+    Case("dcgan", variables=19, endpoints=("generate",), options={"ema": 0.9, "n_critic": 2}),
+    Case("wgan_gp", variables=12, endpoints=("generate",), options={"n_critic": 2}),
 ]

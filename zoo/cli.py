@@ -600,7 +600,7 @@ def _run_to_train(
     model: str, out: Path | None, recipe: str | None, *, resume: bool
 ) -> tuple[Path, str, bool]:
     """(run folder, model, whether to resume), where a run folder may stand for the model."""
-    if not (Path(model) / "config.json").exists():
+    if model in registry.list_models() or not (Path(model) / "config.json").exists():
         if recipe is not None and not resume:
             raise ValueError("--recipe is for a run that `zoo convert` made.")
         return out or Path("runs") / model, model, resume

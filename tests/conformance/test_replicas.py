@@ -30,13 +30,20 @@ def _strategy(replicas: int) -> tf.distribute.Strategy:
     )
 
 
-@GUARDED
-def test_same_weights_and_logs(case: Case, guarded: bool) -> None:
+@pytest.mark.parametrize(
+    ("guarded", "replicas"),
+    [
+        pytest.param(False, (2, 3), id="plain"),
+        pytest.param(True, (2,), id="clipped-and-scaled"),
+        pytest.param(True, (3,), id="clipped-and-scaled-3", marks=pytest.mark.slow),
+    ],
+)
+def test_same_weights_and_logs(case: Case, guarded: bool, replicas: tuple[int, ...]) -> None:
     """Weights, slots, logs, evaluation and predictions under 2 and 3 replicas."""
     one = train(case, guarded=guarded)
     assert_moved(case, one)
-    for replicas in (2, 3):
-        assert_equivalent(train(case, _strategy(replicas), guarded=guarded), one)
+    for n in replicas:
+        assert_equivalent(train(case, _strategy(n), guarded=guarded), one)
 
 
 @pytest.mark.parametrize("case", [CASES[2], CASES[4]], ids=lambda case: case.id)

@@ -2,7 +2,7 @@
 
 A recipe is a function of the training step: it moves the weights of a model's loss terms and the
 learning rates, and nothing else. So a run resumes within it, and another recipe is another
-callback of a few lines.
+callback of a few lines. With several steps an execution, it moves once an execution.
 """
 
 from __future__ import annotations
