@@ -413,3 +413,20 @@ def test_a_batch_that_cannot_be_filled(batch_size: int) -> None:
         data.training_stream(_numbered(10), batch_size=batch_size)
     with pytest.raises(ValueError, match="has no labels"):
         data.load(_numbered(10), batch_size=2, labels=True)
+
+
+def test_two_processes_may_prepare_a_data_set_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slower one finds the folder there when it wants to rename its own."""
+
+    class Slower:
+        name = "digits"
+        data_path = tmp_path / "digits"
+
+        def download_and_prepare(self, download_config: object) -> None:
+            self.data_path.mkdir()
+            raise FileExistsError(self.data_path)
+
+    monkeypatch.setattr(tfds_source, "_builder", lambda name: f"{name}, read anew")
+    assert tfds_source._prepared("digits", Slower()) == "digits, read anew"

@@ -10,8 +10,11 @@ import pytest
 
 import zoo
 from zoo.cli import main
+from zoo.convert.rules import RULES
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONVERSION = (ROOT / "docs" / "conversion.md").read_text(encoding="utf-8")
 
 
 def test_the_walk_in_python(
@@ -46,7 +49,7 @@ def test_the_commands_exist() -> None:
     """Every `zoo` line's options are known to the command."""
     lines = [
         line.partition("#")[0].split()[1:]
-        for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+        for block in re.findall(r"```sh\n(.*?)```", README + CONVERSION, re.DOTALL)
         for line in block.splitlines()
         if line.startswith("zoo ")
     ]
@@ -61,11 +64,19 @@ def test_the_models_table_is_complete() -> None:
     assert set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)) == set(zoo.list_models())
 
 
+def test_the_rules_table_is_complete() -> None:
+    rows = re.findall(
+        r"^\| (.+) \| (.+) \|$", CONVERSION.partition("<!-- rules -->")[2], re.MULTILINE
+    )
+    told = dict(rows[2 : 2 + len(RULES)])
+    assert set(told) == {rule.name for rule in RULES.values()}
+    assert all(told[rule.name].startswith(rule.summary) for rule in RULES.values())
+
+
 def test_linked_files_exist() -> None:
-    root = Path(__file__).parent.parent
     links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
     assert links
     for link in links:
-        assert (root / link).exists(), link
+        assert (ROOT / link).exists(), link
     for path in re.findall(r"`((?:tests|benchmarks|zoo|export)/[\w/.]+\.py)`", README):
-        assert (root / path).exists() or path == "zoo/gan/lsgan.py", path
+        assert (ROOT / path).exists() or path == "zoo/gan/lsgan.py", path

@@ -28,7 +28,7 @@ def read(name: str, split: str, shape: folder.Shape | None) -> tuple[np.ndarray,
         msg = f"The images of {name} differ in size. Say which to resize to (--image-size)."
         raise ValueError(msg)
     source = (height, width, channels)
-    _prepare(builder)
+    builder = _prepared(name, builder)
     known = list(builder.info.splits)
     if split.partition("[")[0] not in known:
         msg = f"{name} has no split {split!r}; it has {known}."
@@ -86,10 +86,10 @@ def _feature_shape(builder: Any) -> tuple[int | None, int | None, int]:
     return height, width, 1 if channels == 1 else 3
 
 
-def _prepare(builder: Any) -> None:
+def _prepared(name: str, builder: Any) -> Any:
     """Prepares a data set that is not on disk yet: TFDS does so in a temporary folder."""
     if builder.data_path.exists():
-        return
+        return builder
     import tensorflow_datasets as tfds  # noqa: PLC0415
 
     config = None
@@ -100,6 +100,8 @@ def _prepare(builder: Any) -> None:
     try:
         builder.download_and_prepare(download_config=config)
     except (OSError, tfds.download.DownloadError) as error:
+        if builder.data_path.exists():  # another process has been faster
+            return _builder(name)
         debian = " or install Debian's package dataset-fashion-mnist"
         hint = debian if builder.name == "fashion_mnist" else ""
         msg = (
@@ -108,3 +110,4 @@ def _prepare(builder: Any) -> None:
             f"prepared data set there, or use {SAMPLE}, which needs none."
         )
         raise ConnectionError(msg) from error
+    return builder
