@@ -181,6 +181,9 @@ ARMS: dict[str, Callable[[Path, int, int], tuple[Any, list[Any]]]] = {
     "gan_whitened": partial(converted_gan, whiten=True),
     "gan_whitened_no_warm_up": partial(converted_gan, whiten=True, warm_up=False),
     "gan_whitened_generator": partial(converted_gan, whiten=True, discriminator=False),
+    "gan_whitened_generator_no_warm_up": partial(
+        converted_gan, whiten=True, discriminator=False, warm_up=False
+    ),
 }
 
 

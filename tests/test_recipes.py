@@ -384,8 +384,8 @@ def test_the_warm_up_of_a_run(steps: int) -> None:
     gan = _gan()
     learning_rate(gan.generator_optimizer).assign(0.0)  # as in a run that is resumed
     (found,) = recipes.prepare(gan, "warm-up")(steps)
-    assert found.steps <= min(steps / 10, 500)
-    assert 1 <= found.ramp <= 500
+    assert found.steps <= min(steps / 10, recipes.WARM_UP)
+    assert 1 <= found.ramp <= recipes.WARM_UP
     assert found.rate == pytest.approx(2e-4)
     assert recipes.prepare(gan, "plain")(steps) == []
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # By family of the model that was converted to; the first is the default.
 RECIPES = {"vae": ("joint", "frozen", "plain"), "gan": ("warm-up", "plain")}
 
-WARM_UP = 500  # steps of the discriminator alone, at most; a tenth of a short run
+WARM_UP = 100  # steps of the discriminator alone, at most; a tenth of a short run
 
 
 class SleepWakeJoint(keras.callbacks.Callback):
