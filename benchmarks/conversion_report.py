@@ -31,6 +31,15 @@ PICTURED = {
     "vae_joint": "the VAE made of it, after the joint recipe",
     "vae_scratch": "a VAE from scratch",
 }
+# Rows of the README's table.
+SUMMARY = {
+    "source_gan": "the GAN",
+    "vae_frozen": "VAE with its generator, fixed",
+    "vae_joint": "VAE with its generator, joint recipe",
+    "vae_scratch": "VAE from scratch",
+    "gan_whitened_generator_no_warm_up": "GAN with that VAE's decoder and posterior",
+    "gan_scratch": "GAN from scratch",
+}
 SHARE = 0.2  # of the scratch arm's budget, for the early ELBO
 
 Runs = dict[str, list[dict[str, Any]]]
@@ -70,6 +79,9 @@ def publish(out: Path, arms: list[str]) -> None:
         provenance(runs),
     ]
     write_section(START, END, lines, DOCUMENT)
+    write_section(
+        "<!-- conversion summary -->", "<!-- end of conversion summary -->", summary(runs)
+    )
 
 
 def collect(out: Path, arms: list[str]) -> Runs:
@@ -117,10 +129,28 @@ def pictures(out: Path, runs: Runs) -> list[str]:
     return [*lines, "", f"*64 prior samples each, nothing selected: {shown}.*"]
 
 
+def summary(runs: Runs) -> list[str]:
+    """The arms that matter most, and what they were measured with."""
+    names = ("elbo", "mse", "frechet_distance", "precision", "coverage")
+    header = ["", "steps", *[name.replace("_", " ") for name in names]]
+    rows = [header, ["---"] * len(header)]
+    for arm, label in SUMMARY.items():
+        found = [run for run in runs.get(arm, []) if not run["diverged"]]
+        if found:
+            metrics = [[r["metrics"][n] for r in found if n in r["metrics"]] for n in names]
+            rows.append([label, f"{found[0]['steps']:,}", *[spread(each) for each in metrics]])
+    seeds = sorted({run["seed"] for arm in runs.values() for run in arm})
+    protocol = (
+        "`python benchmarks/conversion.py` on the full Fashion-MNIST, networks at half width; mean "
+        f"± deviation over {len(seeds)} seeds; 5,000 samples against as many test images."
+    )
+    return [*["| " + " | ".join(row) + " |" for row in rows], "", protocol]
+
+
 def aims(runs: Runs) -> list[str]:
     """What was aimed at, beside what was found: means over seeds of ratios within a seed."""
     joint = paired(runs, "vae_joint", "vae_scratch")
-    gan = paired(runs, "gan_whitened_generator", "gan_scratch")
+    gan = paired(runs, "gan_whitened_generator_no_warm_up", "gan_scratch")
     if not joint or not gan:
         return ["Not all arms have been run."]
     distance = ratio(joint, "frechet_distance")
@@ -149,12 +179,12 @@ def aims(runs: Runs) -> list[str]:
             yes(all(s is not None and s <= 0.5 for s in half)),
         ),
         (
-            "whitened generator: scratch's final Fréchet distance in ≤ 0.7 × the steps",
+            "whitened, no warm-up: scratch's final Fréchet distance in ≤ 0.7 × the steps",
             ", ".join("never" if s is None else f"{s:.2f} ×" for s in shares),
             yes(all(s is not None and s <= 0.7 for s in shares)),
         ),
         (
-            "whitened generator: coverage no worse than scratch's",
+            "whitened, no warm-up: coverage no worse than scratch's",
             f"{spread(coverage)} more",
             yes(min(coverage) >= 0),
         ),

@@ -53,13 +53,14 @@ def test_several_steps_per_execution(case: Case) -> None:
     assert_equivalent(train(case, _strategy(2), guarded=True, steps_per_execution=3), one)
 
 
-def test_all_replicas_skip_an_overflow(case: Case, images: np.ndarray) -> None:
+@pytest.mark.parametrize("replicas", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_all_replicas_skip_an_overflow(case: Case, replicas: int, images: np.ndarray) -> None:
     """An image that overflows one replica's gradients skips the update of all, and no other."""
     images[3] = np.inf  # in the first batch, in the first replica's share
     found = []
-    for replicas in (1, 2, 3):
+    for n in (1, replicas):
         keras.utils.set_random_seed(0)
-        with _strategy(replicas).scope():
+        with _strategy(n).scope():
             model = case.create_without_batch_norm(guarded=True)
         model.fit(images, batch_size=24, epochs=1, shuffle=False, verbose=0)
         optimizers = [getattr(model, name) for name in model.optimizer_names]
@@ -70,8 +71,7 @@ def test_all_replicas_skip_an_overflow(case: Case, images: np.ndarray) -> None:
         for optimizer in optimizers[-1:] if model.family == "gan" else optimizers:
             assert optimizer.inner_optimizer.iterations.numpy() == updates - 1
             assert optimizer.dynamic_scale.numpy() == 2.0**99
-    for many in found[1:]:
-        assert_equivalent(many, found[0])
+    assert_equivalent(found[1], found[0])
 
 
 @GUARDED
