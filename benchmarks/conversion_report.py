@@ -224,6 +224,8 @@ def draw_curves(runs: Runs, family: str, metric: str, label: str, path: Path) ->
     axes.set_ylabel(label)
     if metric == "elbo":
         axes.set_ylim(bottom=-200)  # the first steps of some arms are far below
+    else:
+        axes.set_yscale("log")
     axes.legend(fontsize="small")
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
