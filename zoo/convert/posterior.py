@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.mixture import GaussianMixture
 
 if TYPE_CHECKING:
+    from sklearn.mixture import GaussianMixture
+
     from zoo.vae.base import BaseVAE
 
 BATCH = 500
@@ -54,6 +55,8 @@ def fit_mixture(
     Returns:
         The scikit-learn mixture, for `draw`.
     """
+    from sklearn.mixture import GaussianMixture  # noqa: PLC0415  (exports import this package too)
+
     means, variances = posteriors(vae, images)
     noise = np.random.default_rng(seed).normal(size=means.shape)
     mixture = GaussianMixture(components, random_state=seed, reg_covar=1e-4)
