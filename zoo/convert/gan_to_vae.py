@@ -35,9 +35,8 @@ from zoo.convert.sources import (
     decoded,
     generator_of,
     images_in_float64,
-    normal_draws,
 )
-from zoo.convert.verification import claim, measure, prior_latents
+from zoo.convert.verification import claim, measure, normal_draws, prior_latents
 from zoo.training.model import copy_network
 from zoo.vae.base import BaseVAE
 from zoo.vae.vae import VAE

@@ -13,6 +13,7 @@ import tensorflow as tf
 from zoo.convert import rules
 from zoo.convert.building import build, in_float32
 from zoo.convert.reading import read
+from zoo.convert.verification import normal_draws
 from zoo.gan.base import BaseGAN
 from zoo.layers import PRIORS, prior_layer
 
@@ -179,11 +180,6 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
         msg = f"{name}={value!r}: expected one of {', '.join(map(repr, choices))}."
         raise ValueError(msg)
-
-
-def normal_draws(n: int, dim: int, seed: int) -> np.ndarray:
-    """float32 [n, dim] from N(0, I)."""
-    return np.random.default_rng(seed).standard_normal((n, dim), np.float32)
 
 
 def run(model: Any, inputs: np.ndarray) -> np.ndarray:

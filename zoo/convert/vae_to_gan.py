@@ -27,8 +27,8 @@ from zoo.convert.plan import (
 from zoo.convert.posterior import aggregate_moments
 from zoo.convert.reading import read
 from zoo.convert.report import Report, TensorRow, within
-from zoo.convert.sources import check_choice, decoded, normal_draws, run
-from zoo.convert.verification import claim, measure, prior_latents
+from zoo.convert.sources import check_choice, decoded, run
+from zoo.convert.verification import claim, measure, normal_draws, prior_latents
 from zoo.gan.base import BaseGAN
 from zoo.vae.base import BaseVAE
 

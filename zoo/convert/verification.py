@@ -34,12 +34,17 @@ def prior_latents(model: Any, seed: int) -> np.ndarray:
     """
     if isinstance(model, int):
         dim = model
-        drawn = np.random.default_rng(seed).standard_normal((LATENTS, dim), np.float32)
+        drawn = normal_draws(LATENTS, dim, seed)
     else:
         dim = model.latent_dim
         drawn = np.asarray(model.sample_latents(LATENTS, seed))
     extremes = [np.full((1, dim), value, np.float32) for value in EXTREMES]
     return np.concatenate([drawn, *extremes])
+
+
+def normal_draws(n: int, dim: int, seed: int) -> np.ndarray:
+    """float32 [n, dim] from N(0, I)."""
+    return np.random.default_rng(seed).standard_normal((n, dim), np.float32)
 
 
 def tolerance_for(noise_floor: float) -> float:
