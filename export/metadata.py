@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.spec import networks_of
+from export.spec import dtype_of, networks_of
 from zoo.files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -29,13 +29,14 @@ def describe(model: Any, functions: Sequence[Endpoint]) -> dict[str, Any]:
         "model": model.model_name,
         "prior": model.prior,
         "latent_dim": model.latent_dim,
+        **({"num_classes": model.num_classes} if model.num_classes else {}),
         "image_shape": list(model.image_shape),
         "image_range": [0.0, 1.0],
         "weights_sha256": weights_sha256(functions),
         "endpoints": {
             e.name: {
                 kind: {
-                    name: {"shape": ["batch", *shape], "dtype": "float32"}
+                    name: {"shape": ["batch", *shape], "dtype": dtype_of(name).name}
                     for name, shape in t.items()
                 }
                 for kind, t in (("inputs", e.inputs), ("outputs", e.outputs))

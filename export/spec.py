@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -12,6 +13,8 @@ from zoo.convert import in_float32
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+INTEGERS = ("label", "codes")  # the tensors that are int32
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -19,7 +22,8 @@ class Endpoint:
 
     Attributes:
         name: Its name as a signature and file.
-        inputs: Name and shape of each input but for the batch axis; all are float32.
+        inputs: Name and shape of each input but for the batch axis; all are float32 but the
+            `INTEGERS`, which are int32.
         outputs: Likewise.
         function: Maps input tensors, by position, to a dict of output tensors.
         networks: The Keras networks it uses.
@@ -34,14 +38,37 @@ class Endpoint:
     def signature(self) -> list[tf.TensorSpec]:
         """TensorSpecs of the inputs, named, with a dynamic batch axis."""
         return [
-            tf.TensorSpec([None, *shape], tf.float32, name=name)
+            tf.TensorSpec([None, *shape], dtype_of(name), name=name)
             for name, shape in self.inputs.items()
         ]
+
+
+def dtype_of(name: str) -> tf.DType:
+    """Type of a named tensor of an endpoint."""
+    return tf.int32 if name in INTEGERS else tf.float32
 
 
 def networks_of(functions: Sequence[Endpoint]) -> list[Any]:
     """The Keras networks that functions use, each once, in order of first use."""
     return list({id(network): network for e in functions for network in e.networks}.values())
+
+
+class _WithNetworks:
+    """A model whose methods compute with other networks in place of its own."""
+
+    def __init__(self, model: Any, networks: dict[str, Any]) -> None:
+        self._model = model
+        self._networks = networks
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._networks:
+            return self._networks[name]
+        found = getattr(type(self._model), name, None)
+        if isinstance(found, property) and found.fget is not None:
+            return found.fget(self)
+        if callable(found):
+            return MethodType(found, self)
+        return getattr(self._model, name)
 
 
 def endpoints(
@@ -50,9 +77,10 @@ def endpoints(
     """The functions of a model of the zoo.
 
     `generate` (latent → image); for VAEs also `encode` (image → mean, log_variance), `decode`
-    (latent → image) and `reconstruct` (image → reconstruction, of the posterior mean). Nothing
-    here is random: the caller draws latents. All compute in float32, with the same weights, where
-    the model was trained in mixed precision.
+    (latent → image) and `reconstruct` (image → reconstruction, of the posterior mean); a GAN that
+    has an encoder, `encode`. A conditional model's take `label` too. Nothing here is random: the
+    caller draws latents. All compute in float32, with the same weights, where the model was
+    trained in mixed precision.
 
     Args:
         model: The model.
@@ -64,54 +92,28 @@ def endpoints(
     Raises:
         ValueError: If it is no model of the zoo.
     """
-    family = getattr(model, "family", None)
-    if family not in ("vae", "gan"):
+    if getattr(model, "family", None) not in ("vae", "gan"):
         msg = f"{type(model).__name__} is not a model of the zoo; expected a VAE or GAN of it."
         raise ValueError(msg)
-
-    def prepared(network: Any) -> Any:
-        return rewrite(in_float32(network))
-
-    latent: dict[str, tuple[int, ...]] = {"latent": (model.latent_dim,)}
-    image: dict[str, tuple[int, ...]] = {"image": model.image_shape}
-    if family == "gan":
-        generator = prepared(model.sampling_generator)
-        return [
-            Endpoint(
-                "generate",
-                latent,
-                image,
-                lambda z: {"image": generator(z, training=False)},
-                (generator,),
-            )
-        ]
-    return _vae(prepared(model.encoder), prepared(model.decoder), latent, image)
-
-
-def _vae(encoder: Any, decoder: Any, latent: Any, image: Any) -> list[Endpoint]:
-    def encode(x: Any) -> tuple[Any, Any]:
-        mean, log_variance = encoder(x, training=False)
-        return mean, log_variance
-
-    def decode(z: Any) -> Any:
-        return tf.sigmoid(decoder(z, training=False))
-
-    statistics = dict.fromkeys(("mean", "log_variance"), latent["latent"])
+    networks = {name: rewrite(in_float32(getattr(model, name))) for name in model.served_networks}
+    served = _WithNetworks(model, networks)
+    label: dict[str, tuple[int, ...]] = {"label": ()} if model.num_classes else {}
     return [
-        Endpoint("generate", latent, image, lambda z: {"image": decode(z)}, (decoder,)),
         Endpoint(
-            "encode",
-            image,
-            statistics,
-            lambda x: dict(zip(statistics, encode(x), strict=True)),
-            (encoder,),
-        ),
-        Endpoint("decode", latent, image, lambda z: {"image": decode(z)}, (decoder,)),
-        Endpoint(
-            "reconstruct",
-            image,
-            {"reconstruction": image["image"]},
-            lambda x: {"reconstruction": decode(encode(x)[0])},
-            (encoder, decoder),
-        ),
+            name,
+            {**inputs, **label},
+            outputs,
+            _named(getattr(served, method), list(outputs)),
+            tuple(networks[used] for used in uses),
+        )
+        for name, (method, inputs, outputs, uses) in model.endpoints().items()
     ]
+
+
+def _named(method: Callable[..., Any], names: list[str]) -> Callable[..., dict[str, Any]]:
+    def function(*inputs: Any) -> dict[str, Any]:
+        found = method(*inputs)
+        tensors = found if isinstance(found, (list, tuple)) else [found]
+        return dict(zip(names, tensors, strict=True))
+
+    return function

@@ -132,10 +132,11 @@ def _changed_files(folder: Path, wanted: dict[str, str]) -> list[str]:
 
 def _inputs(model: Any, seed: int) -> dict[str, np.ndarray]:
     latents = prior_latents(model, seed)
-    images = model.generate_from(latents)
+    labels = np.arange(len(latents), dtype=np.int32) % max(model.num_classes, 1)
+    images = model.generate_from(latents, labels if model.num_classes else None)
     rng = np.random.default_rng(seed)
     images[0], images[1], images[2] = 0.0, 1.0, rng.random(images.shape[1:])
-    return {"latent": latents, "image": images}
+    return {"latent": latents, "image": images, "label": labels}
 
 
 def _served(functions: list[Endpoint], format_name: str) -> list[Endpoint]:

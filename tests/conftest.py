@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -22,7 +23,20 @@ tf.config.set_logical_device_configuration(
 )
 
 
-@pytest.fixture(params=CASES, ids=lambda case: case.id)
+def _params(*, all_fast: bool) -> list[Any]:
+    """Every Case; those that are not core are slow, unless all are to be fast."""
+    return [
+        pytest.param(c, id=c.id, marks=[] if c.core or all_fast else pytest.mark.slow)
+        for c in CASES
+    ]
+
+
+@pytest.fixture(params=_params(all_fast=True))
+def each(request: pytest.FixtureRequest) -> Case:
+    return request.param
+
+
+@pytest.fixture(params=_params(all_fast=False))
 def case(request: pytest.FixtureRequest) -> Case:
     return request.param
 

@@ -11,11 +11,11 @@ import tensorflow as tf
 from tests.cases import IMAGE_SHAPE, Case
 
 
-def structured_images() -> np.ndarray:
-    """60 grey images with structure: float32 in [0, 1]."""
+def structured_images(shape: tuple[int, int, int] = IMAGE_SHAPE) -> np.ndarray:
+    """60 images with structure: float32 in [0, 1]."""
     rng = np.random.default_rng(0)
-    coarse = rng.random((60, 2, 2, IMAGE_SHAPE[2]))
-    zoom = (1, IMAGE_SHAPE[0] // 2, IMAGE_SHAPE[1] // 2, 1)
+    coarse = rng.random((60, 2, 2, shape[2]))
+    zoom = (1, shape[0] // 2, shape[1] // 2, 1)
     return np.kron(coarse, np.ones(zoom)).astype(np.float32)
 
 
@@ -27,17 +27,18 @@ def train(
     Then evaluates on batches that they do not share evenly, and predicts. Returns all weights,
     optimizer slots, logs and predictions by name.
     """
-    images = structured_images()
+    images = structured_images(case.image_shape)
     keras.utils.set_random_seed(0)
     with (strategy or tf.distribute.get_strategy()).scope():
         model = case.create_with_sgd(**options)
-    return {**fit(model, images), **outcome(model)}
+    return {**fit(case, model, images), **outcome(model)}
 
 
-def fit(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
-    history = model.fit(images, batch_size=24, epochs=2, shuffle=False, verbose=0).history
-    results = model.evaluate(images[:50], batch_size=25, verbose=0, return_dict=True)
-    inputs = images if model.family == "vae" else model.sample_latents(60, seed=0)
+def fit(case: Case, model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
+    data = case.data(images)
+    history = model.fit(*data, batch_size=24, epochs=2, shuffle=False, verbose=0).history
+    results = model.evaluate(*case.data(images[:50]), batch_size=25, verbose=0, return_dict=True)
+    inputs = case.inputs(model, images)
     return {
         **{f"history/{name}": np.ravel(values) for name, values in history.items()},
         **{f"test/{name}": np.asarray(value) for name, value in results.items()},

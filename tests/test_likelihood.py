@@ -41,7 +41,7 @@ def _linear_gaussian(noise: float = 0.01) -> tuple[keras.Model, scipy.stats.rv_c
     decoder = keras.Sequential([keras.Input((2,)), dense, keras.layers.Reshape((2, 2, 1))])
     dense.set_weights([loadings, middle])
     vae = zoo.create("vae", (2, 2, 1), 2, encoder=encoder, decoder=decoder)
-    vae.decoder_variance.assign(noise**2)
+    vae.pixels.variance.assign(noise**2)
     exact = scipy.stats.multivariate_normal(
         scipy.special.expit(middle), a @ a.T + noise**2 * np.eye(4)
     )

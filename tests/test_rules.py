@@ -885,6 +885,23 @@ def test_spectral_norm_is_in_the_kernel_already(steps: int) -> None:
     build(network, "float64")
 
 
+@pytest.mark.parametrize("steps", [0, 3])
+def test_spectral_norm_divides_the_stored_kernel(steps: int) -> None:
+    dense = zoo.layers.SpectralDense(18, activation="relu", name="dense")
+    conv = zoo.layers.SpectralConv2D(2, 3, padding="same", use_bias=False, name="conv")
+    inputs = keras.Input((3, 3, 2))
+    outputs = conv(layers.Reshape((3, 3, 2))(dense(layers.Flatten()(conv(inputs)))))
+    model = shake(keras.Model(inputs, outputs))
+    for _ in range(steps):
+        model(draws(model), training=True)
+    network = read(model)
+    found = rules.unwrap_spectral_norm(network)
+    assert kinds(found) == ["InputLayer", "Conv2D", "Flatten", "Dense", "Reshape", "Conv2D"]
+    assert found["dense"].origins["kernel"].rules == ("unwrap spectral norm",)
+    assert found["dense"].origins["bias"].rules == ()
+    assert_equal(found, model)
+
+
 # Width
 
 

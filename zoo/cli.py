@@ -84,7 +84,9 @@ def train(
         ),
     ] = None,
     latent_dim: Annotated[int, typer.Option(min=1, help="Latent dimensions.")] = 64,
-    network: Annotated[str, typer.Option(help="Architecture: conv or mlp.")] = "conv",
+    network: Annotated[
+        str, typer.Option(help="Architecture: conv, mlp or resnet (style: for stylegan2).")
+    ] = "conv",
     image_size: Annotated[
         int | None, typer.Option(min=1, help="Resize to this many pixels a side.")
     ] = None,
@@ -235,11 +237,9 @@ def train(
             trained, recipe, begin = _resumed(out, config, recipe, compile_options)
         else:
             keras.utils.set_random_seed(seed)
-            options = {"network": network, "seed": seed, **_parse_options(option or [])}
-            trained, begin = (
-                registry.create(model, shape, latent_dim, dtype=precision, **options),
-                None,
-            )
+            begin = None
+            options = {"network": network, "seed": seed, **_model_options(model, option, data)}
+            trained = registry.create(model, shape, latent_dim, dtype=precision, **options)
             trained.compile(**compile_options)
     chief, before = strategies.is_chief(devices), trained.steps_done
     images = settings["batch_size"] or trained.default_batch_size
@@ -316,12 +316,15 @@ def sample(
     run: Run,
     out: Out = Path("samples.png"),
     n: Annotated[int, typer.Option(min=1, help="Number of images.")] = 64,
+    label: Annotated[
+        int | None, typer.Option(help="Of a conditional model: the class. Default: all of them.")
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """Draws images from a model: a PNG grid, or an .npy of float32 [n, h, w, c]."""
     from zoo.runs import load_run
 
-    _write_images(out, load_run(run).generate(n, seed=seed))
+    _write_images(out, load_run(run).generate(n, seed=seed, labels=label))
 
 
 @app.command(cls=TensorFlowCommand)
@@ -341,7 +344,10 @@ def interpolate(
     model = load_run(run)
     latents = model.sample_latents(2 * rows, seed)
     path = slerp(latents[:rows], latents[rows:], np.linspace(0.0, 1.0, steps))
-    _write_images(out, model.generate_from(path.reshape(-1, model.latent_dim)), columns=steps)
+    # Of a conditional model, one class a row.
+    labels = np.repeat(model.sample_labels(rows, seed), steps) if model.num_classes else None
+    latents = path.reshape(-1, model.latent_dim)
+    _write_images(out, model.generate_from(latents, labels), columns=steps)
 
 
 @app.command(cls=TensorFlowCommand)
@@ -540,6 +546,54 @@ def verify(
 
 
 @app.command(cls=TensorFlowCommand)
+def bench(
+    rows: Annotated[
+        list[str] | None, typer.Argument(help="Rows to do. Default: one for each model.")
+    ] = None,
+    data: Annotated[str, typer.Option(help="As of `zoo train`.")] = "fashion_mnist",
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Passes over the training images, of every row.")
+    ] = 10,
+    seeds: Annotated[str, typer.Option(help="Such as 0,1: all rows with 0, then with 1.")] = "0",
+    out: Out = Path("runs/bench"),
+    extractor: Annotated[
+        str | None, typer.Option(help="Feature extractor. Default: the one made for the data.")
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            help="Train nothing: write what --out has as a table between the markers <!-- bench "
+            "--> and <!-- /bench --> of this file."
+        ),
+    ] = None,
+) -> None:
+    """Trains and measures one row a model; goes on where it was stopped.
+
+    Several processes may share an --out: each row is done by one of them.
+    """
+    if table is not None:
+        from zoo.bench_table import write_table
+
+        write_table(out, table)
+        console.print(f"Table: {table}")
+        return
+    from zoo.bench import bench as run_bench
+
+    try:
+        numbers = [int(seed) for seed in seeds.split(",")]
+    except ValueError as error:
+        raise ValueError(f"--seeds {seeds}: expected numbers, such as 0,1.") from error
+
+    def say(line: str) -> None:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+    options: dict[str, Any] = {"epochs": epochs, "seeds": numbers, "extractor": extractor}
+    if not run_bench(rows or (), data, out, **options, say=say):
+        say("Stopped; the same command goes on.")
+        raise typer.Exit(130)
+
+
+@app.command(cls=TensorFlowCommand)
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
     out: Out = Path("report.html"),
@@ -586,6 +640,16 @@ def _parse_options(pairs: Sequence[str]) -> dict[str, Any]:
             options[name] = json.loads(text)
         except json.JSONDecodeError:
             options[name] = text
+    return options
+
+
+def _model_options(model: str, pairs: Sequence[str] | None, data: str) -> dict[str, Any]:
+    """The options given, and the number of classes for a model that needs one."""
+    options = _parse_options(pairs or [])
+    if registry.is_conditional(model) and "num_classes" not in options:
+        from zoo.data import number_of_classes
+
+        options["num_classes"] = number_of_classes(data)
     return options
 
 

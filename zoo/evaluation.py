@@ -50,12 +50,19 @@ def evaluate(
     Raises:
         ValueError: If the data do not fit the model or the extractor.
     """
-    images = data.to_array(source, split=split, image_shape=model.image_shape)
+    images, labels = data.to_array(source, split=split, image_shape=model.image_shape), None
+    if model.num_classes:
+        _, labels = data.to_array(source, split=split, image_shape=model.image_shape, labels=True)
+        labels = model.checked_labels(labels, len(images))
     samples = samples or len(images)
     extractor = extractor or EXTRACTORS.get(data.source_name(source), "inception_v3")
     features = metrics.load_extractor(extractor)
     fake = model.generate(samples, seed=seed)
     results = metrics.generation_metrics(features(images), features(fake))
+    if model.num_classes and features.classify is not None:
+        asked = model.sample_labels(samples, seed)
+        found = np.argmax(features.predict(fake), axis=1)
+        results["class_accuracy"] = float(np.mean(found == asked))
     protocol = {
         "model": model.model_name,
         "data": data.source_name(source),
@@ -66,8 +73,9 @@ def evaluate(
         "seed": seed,
     }
     if model.family == "vae":
-        results |= likelihood_metrics(model, images, importance_samples, seed)
+        results |= likelihood_metrics(model, images, importance_samples, seed, labels)
         protocol["importance_samples"] = importance_samples
+    if model.family == "vae" and model.gaussian_posterior:
         bound, explained = dream_metrics(model, samples, seed)
         results |= {"gilbo": bound, "latent_r2": float(np.mean(explained))}
         protocol["latent_r2_each"] = [round(float(value), 4) for value in explained]
@@ -75,7 +83,11 @@ def evaluate(
 
 
 def likelihood_metrics(
-    model: BaseVAE, images: np.ndarray, importance_samples: int, seed: int
+    model: BaseVAE,
+    images: np.ndarray,
+    importance_samples: int,
+    seed: int,
+    labels: np.ndarray | None = None,
 ) -> dict[str, float]:
     """ELBO, its parts, the importance-weighted bound, MSE and active units.
 
@@ -84,6 +96,7 @@ def likelihood_metrics(
         images: float32 [n, height, width, channels] in [0, 1].
         importance_samples: k of the bound.
         seed: Seed of ε.
+        labels: Of a conditional model, int32 [n].
 
     Returns:
         `elbo`, `rate`, `distortion` and `iwae_bound` in nats per image; `bits_per_dim` of the
@@ -91,35 +104,36 @@ def likelihood_metrics(
     """
 
     @tf.function(reduce_retracing=True)
-    def measure(batch: Any, start: Any) -> dict[str, Any]:
+    def measure(start: Any, batch: Any, *labels: Any) -> dict[str, Any]:
         shape = [importance_samples, tf.shape(batch)[0], model.latent_dim]
         noise = tf.random.stateless_normal(shape, tf.stack([tf.cast(seed, tf.int64), start]))
-        mean, log_variance = model.encode(batch)
-        return {
-            "log_weights": tf.transpose(model.log_weights(batch, noise)),
-            "rate": model.regularizer(mean, log_variance, mean),
-            "squared_error": tf.reduce_mean(tf.square(batch - model.decode(mean)), axis=[1, 2, 3]),
-            "means": mean,
-        }
+        found = {"log_weights": tf.transpose(model.log_weights(batch, noise, *labels))}
+        error = tf.square(batch - model.reconstruct(batch, *labels))
+        found["squared_error"] = tf.reduce_mean(error, axis=[1, 2, 3])
+        if model.gaussian_posterior:
+            mean, log_variance = model.encode(batch, *labels)
+            latents = mean + tf.exp(0.5 * log_variance) * noise[0]
+            found["rate"] = model.rate(mean, log_variance, latents)
+            found["means"] = mean
+        return found
 
-    starts = range(0, len(images), BATCH)
-    parts = [measure(tf.constant(images[i : i + BATCH]), tf.constant(i, tf.int64)) for i in starts]
+    given = (images,) if labels is None else (images, labels)
+    parts = [
+        measure(tf.constant(i, tf.int64), *(tf.constant(x[i : i + BATCH]) for x in given))
+        for i in range(0, len(images), BATCH)
+    ]
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     log_weights = found["log_weights"].T.astype(np.float64)
     elbo = float(np.mean(log_weights))
-    rate = float(np.mean(found["rate"]))
     bound = float(np.mean(metrics.iwae_bound(log_weights)))
-    results = {
-        "elbo": elbo,
-        "rate": rate,
-        "distortion": -elbo - rate,
-        "iwae_bound": bound,
-        "mse": float(np.mean(found["squared_error"])),
-        "active_units": float(metrics.active_units(found["means"])),
-    }
-    if getattr(model, "likelihood", None) != "bernoulli":
+    results = {"elbo": elbo, "iwae_bound": bound, "mse": float(np.mean(found["squared_error"]))}
+    if model.gaussian_posterior:
+        results["rate"] = float(np.mean(found["rate"]))
+        results["distortion"] = -elbo - results["rate"]
+        results["active_units"] = float(metrics.active_units(found["means"]))
+    if model.pixels.levels is not None:
         dims = int(np.prod(model.image_shape))
-        results["bits_per_dim"] = float(metrics.bits_per_dim(bound, dims))
+        results["bits_per_dim"] = float(metrics.bits_per_dim(bound, dims, model.pixels.levels))
     return results
 
 
@@ -138,18 +152,20 @@ def dream_metrics(model: BaseVAE, samples: int, seed: int) -> tuple[float, np.nd
     """
 
     @tf.function(reduce_retracing=True)
-    def measure(latents: Any, noise: Any) -> tuple[Any, Any]:
-        mean, log_variance = model.encode(model.decode(latents) + model.pixel_deviation() * noise)
-        zeros = tf.zeros_like(latents)
+    def measure(latents: Any, noise: Any, *labels: Any) -> tuple[Any, Any]:
+        images = model.decode(latents, *labels) + model.pixels.pixel_deviation() * noise
+        mean, log_variance = model.encode(images, *labels)
         posterior = losses.normal_log_density(latents, mean, log_variance)
-        return posterior - losses.normal_log_density(latents, zeros, zeros), mean
+        return posterior - model.log_prior(latents), mean
 
     drawn = model.sample_latents(samples, seed)
+    labels = (model.sample_labels(samples, seed),) if model.num_classes else ()
     rng = np.random.default_rng(seed)
-    parts = [
-        measure(part, rng.standard_normal((len(part), *model.image_shape), np.float32))
-        for part in (drawn[i : i + BATCH] for i in range(0, samples, BATCH))
-    ]
+    parts = []
+    for i in range(0, samples, BATCH):
+        part, *classes = (x[i : i + BATCH] for x in (drawn, *labels))
+        noise = rng.standard_normal((len(part), *model.image_shape), np.float32)
+        parts.append(measure(part, noise, *classes))
     bounds, means = (np.concatenate(part).astype(np.float64) for part in zip(*parts, strict=True))
     residual = np.mean(np.square(drawn - means), axis=0)
     return float(np.mean(bounds)), 1.0 - residual / np.var(drawn.astype(np.float64), axis=0)

@@ -1,7 +1,8 @@
-"""Layers that carry N(0, I) to other priors, so that a network of another prior takes N(0, I).
+"""Layers that Keras lacks: of other priors, of classes, and with spectral normalisation.
 
-They have no weights, keep shapes, compute in float32 and float64, and export to ONNX: TensorFlow's
-`erfinv` and `ndtri` do not, so the inverse error function is a polynomial.
+Layers that carry N(0, I) to other priors, so that a network of another prior takes N(0, I), have no
+weights, keep shapes, compute in float32 and float64, and export to ONNX: TensorFlow's `erfinv` and
+`ndtri` do not, so the inverse error function is a polynomial.
 """
 
 from __future__ import annotations
@@ -113,3 +114,117 @@ def _erfinv(x: Any) -> Any:
     for coefficient in COEFFICIENTS[:0:-1]:
         last, total = total, 2.0 * t * total - last + coefficient
     return x * (t * total - last + COEFFICIENTS[0])
+
+
+@keras.saving.register_keras_serializable("zoo")
+class ConditionalBatchNormalization(layers.Layer):
+    """BatchNorm with a gain and a bias for each class, as in the generators of arXiv 1802.05637.
+
+    y = γ_label (x − E x) / √(Var x + ε) + β_label, with γ = 1 and β = 0 at first. Statistics are
+    those of the global batch, of all classes together.
+
+    Args:
+        num_classes: Number of classes.
+        **kwargs: Of any Keras layer.
+    """
+
+    def __init__(self, num_classes: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.normalize = layers.BatchNormalization(
+            momentum=0.9, epsilon=1e-5, center=False, scale=False, synchronized=True,
+            dtype=self.dtype_policy, name="normalize",
+        )  # fmt: skip
+
+    def build(self, inputs_shape: Any, labels_shape: Any) -> None:  # noqa: ARG002  (Keras passes it)
+        """Creates γ and β, each [num_classes, channels]."""
+        shape = (self.num_classes, inputs_shape[-1])
+        self.normalize.build(inputs_shape)
+        self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones")
+        self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros")
+
+    def call(self, inputs: Any, labels: Any, training: bool | None = None) -> Any:  # noqa: FBT001
+        """Normalises [batch, ..., channels], and scales and shifts by int32 labels [batch]."""
+        # A lookup's gradient is sparse, and sparse ones cannot be added up over parts of a batch.
+        rows = ops.one_hot(labels, self.num_classes, dtype=self.compute_dtype)
+        shape = (-1, *[1] * (len(inputs.shape) - 2), inputs.shape[-1])
+        gamma, beta = (ops.reshape(rows @ table, shape) for table in (self.gamma, self.beta))
+        return gamma * self.normalize(inputs, training=training) + beta
+
+    def compute_output_shape(self, inputs_shape: Any, labels_shape: Any) -> Any:  # noqa: ARG002
+        """Shapes stay."""
+        return inputs_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {**super().get_config(), "num_classes": self.num_classes}
+
+
+class SpectralLayer(layers.Layer):
+    """A linear layer that computes with W / σ(W) (arXiv 1802.05957, eq. 8 and algorithm 1).
+
+    σ(W) = vᵀ W u is the kernel's spectral norm, W being [fan_in, out]: v follows from u, and every
+    call in training moves u by one power iteration. Unlike with Keras's `SpectralNormalization`,
+    W stays as it is, and the gradient goes through σ too (eq. 9): u and v alone are constants.
+    σ is computed in float32 under mixed precision.
+    """
+
+    kernel: Any
+
+    def add_weight(self, *args: Any, **kwargs: Any) -> Any:
+        """Keeps the kernel from being cast before σ is known."""
+        return super().add_weight(*args, **{**kwargs, "autocast": kwargs.get("name") == "bias"})
+
+    def build(self, input_shape: Any) -> None:
+        """Creates the kernel and u, a random unit vector [out]."""
+        super().build(input_shape)
+        self.u = self.add_weight(
+            name="u", shape=(self.kernel.shape[-1],), trainable=False,
+            initializer=lambda shape, dtype: _unit(keras.random.normal(shape, dtype=dtype)),
+        )  # fmt: skip
+
+    # Dense and Conv2D save kernel and bias by name, and nothing else.
+
+    def save_own_variables(self, store: Any) -> None:
+        """Saves u too."""
+        layers.Layer.save_own_variables(self, store)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads what `save_own_variables` saves."""
+        layers.Layer.load_own_variables(self, store)
+
+    def normalized_kernel(self, *, training: bool | None) -> Any:
+        """W / σ(W), of the kernel's shape; in training, moves u first."""
+        kernel = ops.convert_to_tensor(self.kernel)
+        matrix = ops.reshape(kernel, (-1, kernel.shape[-1]))
+        fixed, u = ops.stop_gradient(matrix), ops.convert_to_tensor(self.u)
+        v = _unit(ops.matmul(fixed, u))
+        if training:
+            u = _unit(ops.matmul(v, fixed))
+            self.u.assign(u)
+        sigma = ops.sum(v * ops.matmul(matrix, u))
+        return ops.cast(kernel / sigma, self.compute_dtype)
+
+
+@keras.saving.register_keras_serializable("zoo")
+class SpectralDense(SpectralLayer, layers.Dense):
+    """A Dense layer with a spectrally normalised kernel; see `SpectralLayer`."""
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:  # noqa: FBT001
+        """Like `Dense`."""
+        x = ops.matmul(inputs, self.normalized_kernel(training=training))
+        return self.activation(x if self.bias is None else x + self.bias)
+
+
+@keras.saving.register_keras_serializable("zoo")
+class SpectralConv2D(SpectralLayer, layers.Conv2D):
+    """A Conv2D layer (channels last) with a spectrally normalised kernel; see `SpectralLayer`."""
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:  # noqa: FBT001
+        """Like `Conv2D`."""
+        x = self.convolution_op(inputs, self.normalized_kernel(training=training))
+        return self.activation(x if self.bias is None else x + self.bias)
+
+
+def _unit(vector: Any) -> Any:
+    return vector / ops.maximum(ops.norm(vector), 1e-12)

@@ -124,6 +124,14 @@ def create(name: str, image_shape: Sequence[int], latent_dim: int, **options: An
     return _classes[name](image_shape=tuple(image_shape), latent_dim=latent_dim, **options)
 
 
+def is_conditional(name: str) -> bool:
+    """Whether the named model needs `num_classes`; imports it. False for an unknown one."""
+    for family, known, _ in _model_files():
+        if known == name:
+            import_module(f"zoo.{family}.{name}")
+    return bool(getattr(_classes.get(name), "conditional", False))
+
+
 def import_models() -> None:
     """Imports every model, so that `keras.models.load_model` knows their classes."""
     for family, name, _ in _model_files():
@@ -137,7 +145,7 @@ def _model_files() -> list[tuple[str, str, Path]]:
         (family, module.name, root / family / f"{module.name}.py")
         for family in FAMILIES
         for module in pkgutil.iter_modules([str(root / family)])
-        if module.name != "base"
+        if module.name != "base" and not module.name.startswith("_")
     ]
 
 

@@ -42,8 +42,8 @@ def test_unknown_name_suggests_the_nearest() -> None:
         zoo.create("wgan_pg", IMAGE_SHAPE, LATENT_DIM)
 
 
-def test_variables(case: Case) -> None:
-    assert len(case.create().variables) == case.variables
+def test_variables(each: Case) -> None:
+    assert len(each.create().variables) == each.variables
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import zoo
 from tests.cases import CASES, IMAGE_SHAPE, LATENT_DIM, Case
-from tests.equivalence import assert_equivalent, assert_moved, fit, outcome, train
+from tests.equivalence import (
+    assert_equivalent,
+    assert_moved,
+    fit,
+    outcome,
+    structured_images,
+    train,
+)
 from zoo.launch import launch
 from zoo.training import strategy
 
-GUARDED = pytest.mark.parametrize("guarded", [False, True], ids=["plain", "clipped-and-scaled"])
+CORE = [case for case in CASES if case.core]
 
 
 @functools.cache
@@ -46,6 +54,21 @@ def test_same_weights_and_logs(case: Case, guarded: bool, replicas: tuple[int, .
         assert_equivalent(train(case, _strategy(n), guarded=guarded), one)
 
 
+def test_two_replicas(each: Case) -> None:
+    """Weights, slots and logs of a short training."""
+    found = []
+    for replicas in (1, 2):
+        keras.utils.set_random_seed(0)
+        with _strategy(replicas).scope():
+            model = each.create_with_sgd()
+        data = each.data(structured_images(each.image_shape))
+        history = model.fit(*data, batch_size=20, shuffle=False, verbose=0).history
+        logs = {f"history/{name}": np.ravel(values) for name, values in history.items()}
+        found.append({**logs, **outcome(model)})
+    assert_moved(each, found[0])
+    assert_equivalent(found[1], found[0])
+
+
 @pytest.mark.parametrize("case", [CASES[2], CASES[4]], ids=lambda case: case.id)
 def test_several_steps_per_execution(case: Case) -> None:
     """In training, evaluation (of which the last execution has fewer steps) and prediction."""
@@ -62,7 +85,7 @@ def test_all_replicas_skip_an_overflow(case: Case, replicas: int, images: np.nda
         keras.utils.set_random_seed(0)
         with _strategy(n).scope():
             model = case.create_without_batch_norm(guarded=True)
-        model.fit(images, batch_size=24, epochs=1, shuffle=False, verbose=0)
+        model.fit(*case.data(images), batch_size=24, epochs=1, shuffle=False, verbose=0)
         optimizers = [getattr(model, name) for name in model.optimizer_names]
         variables = [*model.trainable_variables, *(v for o in optimizers for v in o.variables)]
         found.append({f"weight/{i} {v.name}": np.asarray(v) for i, v in enumerate(variables)})
@@ -74,15 +97,23 @@ def test_all_replicas_skip_an_overflow(case: Case, replicas: int, images: np.nda
     assert_equivalent(found[1], found[0])
 
 
-@GUARDED
-def test_two_workers(guarded: bool, tmp_path: Path) -> None:
-    """Two processes over gRPC train every case: both end with what one device ends with."""
-    assert launch(2, [sys.executable, "-m", "tests.worker", str(tmp_path), str(guarded)]) == 0
+@pytest.mark.parametrize(
+    ("cases", "guarded"),
+    [
+        pytest.param("core", False, id="plain"),
+        pytest.param("all", False, id="all", marks=pytest.mark.slow),
+        pytest.param("all", True, id="clipped-and-scaled", marks=pytest.mark.slow),
+    ],
+)
+def test_two_workers(cases: str, guarded: bool, tmp_path: Path) -> None:
+    """Two processes over gRPC train the cases: both end with what one device ends with."""
+    worker = ["-m", "tests.worker", str(tmp_path), str(guarded), cases]
+    assert launch(2, [sys.executable, *worker]) == 0
     workers = [dict(np.load(tmp_path / f"{i}.npz")) for i in range(2)]
     rows = np.concatenate([worker["noise"] for worker in workers])
     assert len({tuple(row) for row in rows}) == 8
     np.testing.assert_array_equal(rows, CASES[0].create().noise("latent", tf.constant(8), [5]))
-    for case in CASES:
+    for case in CORE if cases == "core" else CASES:
         one = train(case, guarded=guarded)
         for worker in workers:
             prefix = f"{case.id}|"
@@ -98,7 +129,7 @@ def test_accumulation_equals_the_large_batch(case: Case, replicas: int, images: 
         keras.utils.set_random_seed(0)
         with _strategy(replicas if accumulate > 1 else 1).scope():
             model = case.create_without_batch_norm(accumulate=accumulate, guarded=replicas > 1)
-        found.append({**fit(model, images), **outcome(model)})
+        found.append({**fit(case, model, images), **outcome(model)})
     assert_equivalent(found[1], found[0])
 
 
@@ -108,8 +139,10 @@ def test_uneven_batches(case: Case, images: np.ndarray) -> None:
     for replicas in (1, 2):
         keras.utils.set_random_seed(0)
         with _strategy(replicas).scope():
-            model = case.create_with_sgd(**({"n_critic": 1} if case.name != "vae" else {}))
-        model.fit(images[:10], batch_size=7, epochs=2, shuffle=False, verbose=0)
+            model = case.create_with_sgd(
+                **({"n_critic": 1} if case.name in zoo.list_models("gan") else {})
+            )
+        model.fit(*case.data(images[:10]), batch_size=7, epochs=2, shuffle=False, verbose=0)
         found.append(outcome(model))
     assert_equivalent(found[1], found[0])
 

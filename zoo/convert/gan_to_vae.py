@@ -22,6 +22,7 @@ from zoo.convert.plan import (
     Plan,
     check_exact,
     check_family,
+    check_plain,
     check_shapes,
     commit_all,
     plan_into,
@@ -191,6 +192,7 @@ def _check(
         raise ValueError(msg)
     if vae is not None:
         check_family(vae, BaseVAE)
+        check_plain(vae)
         check_shapes("generator", (source.image_shape, source.latent_dim), vae, mode)
 
 

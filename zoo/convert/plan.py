@@ -131,6 +131,28 @@ def check_family(model: Any, family: type) -> None:
         raise TypeError(msg)
 
 
+def check_plain(model: Any) -> None:
+    """Raises ValueError if a model's images are another function of N(0, I) than its network's.
+
+    A conversion carries networks over: a decoder from N(0, I) to logits whose sigmoid is the image,
+    or a generator.
+    """
+    reasons = {
+        "it is conditional: fix a class of its network with zoo.convert.rules.fix_label": (
+            model.num_classes
+        ),
+        f"its prior is {model.prior}": model.prior != "standard_normal",
+        "its images are no plain function of one decoder": not model.plain,
+        "its mean image is not the sigmoid of the logits": (
+            getattr(model, "likelihood", None) == "continuous_bernoulli"
+        ),
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            msg = f"This {model.model_name} cannot be converted: {reason}."
+            raise ValueError(msg)
+
+
 def check_shapes(name: str, source: tuple[Any, int], model: Any, mode: str) -> None:
     """Raises ValueError if a given model cannot take the networks of `source`.
 

@@ -124,7 +124,7 @@ def prepare(model: Any, recipe: str) -> Callable[[int], list[keras.callbacks.Cal
     if recipe == "plain":
         return lambda _: []
     if recipe == "warm-up":
-        rate = float(learning_rate(model.default_optimizer()).numpy())
+        rate = float(learning_rate(model.default_optimizer("optimizer")).numpy())
         return lambda steps: [
             DiscriminatorWarmUp(
                 rate, steps=min(WARM_UP, steps // 10), ramp=max(1, min(WARM_UP, steps // 10))

@@ -19,6 +19,7 @@ from zoo.convert.building import build, in_float32
 from zoo.convert.plan import (
     check_exact,
     check_family,
+    check_plain,
     check_shapes,
     commit_all,
     plan_into,
@@ -172,6 +173,7 @@ def _check(
 ) -> None:
     check_choice("mode", mode, ("exact", "partial"))
     check_family(vae, BaseVAE)
+    check_plain(vae)
     if whiten_posterior:
         _check_images(images, vae.image_shape)
     if gan is None:
@@ -181,6 +183,7 @@ def _check(
             raise ValueError(msg)
     else:
         check_family(gan, BaseGAN)
+        check_plain(gan)
         if options:
             msg = f"{', '.join(options)}: options are for a new GAN; the given one has its own."
             raise ValueError(msg)

@@ -6,13 +6,21 @@ so every epoch after the first costs no reading.
 """
 
 from zoo.data.pipeline import load, to_array, training_stream
-from zoo.data.sources import DEFAULT_SOURCE, Images, image_shape, read, source_name
+from zoo.data.sources import (
+    DEFAULT_SOURCE,
+    Images,
+    image_shape,
+    number_of_classes,
+    read,
+    source_name,
+)
 
 __all__ = [
     "DEFAULT_SOURCE",
     "Images",
     "image_shape",
     "load",
+    "number_of_classes",
     "read",
     "source_name",
     "to_array",

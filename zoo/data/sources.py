@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.data import folder, tfds_source
+from zoo.data import folder, sprites, tfds_source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,8 @@ def read(source: Any, *, split: str = "train", image_shape: Sequence[int] | None
     """Reads a split into memory.
 
     Args:
-        source: A TFDS name; a folder (with `train/` and `test/` folders, or else split 90 : 10 by
+        source: A TFDS name; `"sprites"`, drawn by `zoo.data.sprites`;
+            a folder (with `train/` and `test/` folders, or else split 90 : 10 by
             a hash of the file names; the folders within are classes); an `.npz` file with
             `x_train`, `x_test` and perhaps `y_train`, `y_test`, or with `images` and perhaps
             `labels`; an array [n, height, width] or [n, height, width, channels], uint8 or float
@@ -63,6 +64,8 @@ def read(source: Any, *, split: str = "train", image_shape: Sequence[int] | None
         images = _read_npz(Path(source).expanduser(), split)
     elif _is_folder(source):
         images = Images(*folder.read(Path(source).expanduser(), split, shape))
+    elif isinstance(source, str) and source == sprites.NAME:
+        images = Images(*sprites.read(split))
     elif isinstance(source, str):
         images = Images(*tfds_source.read(source, split, shape))
     else:
@@ -81,6 +84,19 @@ def read(source: Any, *, split: str = "train", image_shape: Sequence[int] | None
     return Images(pixels, images.labels)
 
 
+def number_of_classes(source: Any) -> int:
+    """Classes of a labelled source: one more than the largest label of its training split.
+
+    Raises:
+        ValueError: If it has no labels; and as `read`.
+    """
+    labels = read(source, split="train").labels
+    if labels is None:
+        msg = f"{source_name(source)} has no labels, which a conditional model needs."
+        raise ValueError(msg)
+    return int(labels.max()) + 1
+
+
 def image_shape(source: Any, size: int | None = None) -> tuple[int, int, int]:
     """(height, width, channels) of a source's images, read from as little of it as will do.
 
@@ -93,7 +109,7 @@ def image_shape(source: Any, size: int | None = None) -> tuple[int, int, int]:
     """
     if _is_folder(source):
         shape = folder.shape(Path(source).expanduser())
-    elif isinstance(source, str) and not _is_npz(source):
+    elif isinstance(source, str) and not _is_npz(source) and source != sprites.NAME:
         shape = tfds_source.shape(source)
     else:
         shape = read(source, split="train").pixels.shape[1:]

@@ -1,22 +1,26 @@
 """The one training step of the GAN family.
 
-A variant overrides `generator_loss`, `discriminator_loss` and, if it has one, `gradient_penalty`;
-all return one value per example.
+A variant overrides `generator_loss`, `discriminator_loss` and, if it has them, `gradient_penalty`,
+`generator_penalty` and `auxiliary_loss`; all return one value per example. What a discriminator is
+shown is for `judge` to say.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from zoo.training.model import ZooModel, check_network, copy_network
+from zoo.augmentation import diff_augment, parse_policy
+from zoo.training.model import ZooModel, check_network, copy_network, with_labels
 from zoo.training.replicas import global_count
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import keras
+
+PLAYERS = ("discriminator", "generator")
 
 
 class BaseGAN(ZooModel):
@@ -27,12 +31,19 @@ class BaseGAN(ZooModel):
         latent_dim: Number of latent dimensions.
         network: Architecture of the networks not given: one of `zoo.networks.list_networks()`.
         generator: `keras.Model` from latents [batch, latent_dim] to images in [0, 1].
-        discriminator: `keras.Model` from images in [0, 1] to logits [batch, 1].
+        discriminator: `keras.Model` from images in [0, 1] to logits [batch, 1]. With `num_classes`,
+            both take int32 labels [batch] as a second input.
+        normalization: Of a built-in discriminator: `"batch"`, `"none"` or `"spectral"`.
         n_critic: Discriminator updates per generator update. A training batch is split into
             `n_critic` minibatches, one an update, as the algorithm of WGAN draws them: to give
             each update 64 images at n_critic=5, train with batches of 320.
         ema: Decay of an exponential moving average of the generator, used for sampling; None
             samples from the generator itself.
+        diff_augment: What is done alike to real and generated images before the discriminator sees
+            them: some of "color,translation,cutout" (arXiv 2006.10738); None for nothing.
+        ttur: Learning rate of the discriminator in multiples of the generator's, where `compile` is
+            given no optimizers (two time-scale update rule, arXiv 1706.08500).
+        num_classes: Classes of a conditional model. Fake images get the labels of the real ones.
         seed: Seed of the training noise.
         **kwargs: `name` and `dtype`.
 
@@ -48,7 +59,6 @@ class BaseGAN(ZooModel):
         "fake_logit",
     )
     optimizer_names = ("generator_optimizer", "discriminator_optimizer")
-    normalization: ClassVar[str] = "batch"  # of the built-in discriminators
 
     def __init__(
         self,
@@ -58,34 +68,71 @@ class BaseGAN(ZooModel):
         network: str = "conv",
         generator: keras.Model | None = None,
         discriminator: keras.Model | None = None,
+        normalization: str = "batch",
         n_critic: int = 1,
         ema: float | None = None,
+        diff_augment: str | None = None,
+        ttur: float = 1.0,
+        num_classes: int = 0,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(image_shape=image_shape, latent_dim=latent_dim, seed=seed, **kwargs)
+        super().__init__(
+            image_shape=image_shape,
+            latent_dim=latent_dim,
+            num_classes=num_classes,
+            seed=seed,
+            **kwargs,
+        )
         if n_critic < 1:
             msg = f"n_critic={n_critic}: expected at least 1."
             raise ValueError(msg)
         if ema is not None and not 0.0 < ema < 1.0:
             msg = f"ema={ema}: expected a decay between 0 and 1, such as 0.999, or None."
             raise ValueError(msg)
+        if ttur <= 0.0:
+            msg = f"ttur={ttur}: expected more than 0, such as 4."
+            raise ValueError(msg)
         self.network = network
+        self.normalization = normalization
         self.n_critic = n_critic
         self.ema = ema
+        self.diff_augment = diff_augment
+        self.augmentations = parse_policy(diff_augment)
+        self.ttur = float(ttur)
         self.keep_own(generator=generator, discriminator=discriminator)
-        self.generator = generator or self.build_network(
-            "generator", self.image_shape, self.latent_dim
-        )
-        self.discriminator = discriminator or self.build_network(
-            "discriminator", self.image_shape, normalization=self.normalization
-        )
-        check_network(self.generator, "generator", (self.latent_dim,), [self.image_shape])
-        check_network(self.discriminator, "discriminator", self.image_shape, [(1,)])
+        self.generator = generator or self.new_generator()
+        self.discriminator = discriminator or self.new_discriminator()
+        self.check_networks()
         self.ema_generator = (
-            None if ema is None else copy_network(self.generator, (self.latent_dim,))
+            None
+            if ema is None
+            else copy_network(self.generator, (self.latent_dim,), labels=bool(self.num_classes))
         )
         self.built = True
+
+    # Networks
+
+    def new_generator(self) -> keras.Model:
+        """A generator of the architecture."""
+        options = {"num_classes": self.num_classes} if self.num_classes else {}
+        return self.build_network("generator", self.image_shape, self.latent_dim, **options)
+
+    def new_discriminator(self, **options: Any) -> keras.Model:
+        """A discriminator of the architecture."""
+        if self.num_classes:
+            options = {"num_classes": self.num_classes, **options}
+        return self.build_network(
+            "discriminator", self.image_shape, normalization=self.normalization, **options
+        )
+
+    def check_networks(self) -> None:
+        """Raises ValueError if a network is not what the model needs."""
+        labels = bool(self.num_classes)
+        check_network(
+            self.generator, "generator", (self.latent_dim,), [self.image_shape], labels=labels
+        )
+        check_network(self.discriminator, "discriminator", self.image_shape, [(1,)], labels=labels)
 
     # Hooks
 
@@ -97,15 +144,68 @@ class BaseGAN(ZooModel):
         """What the discriminator minimises, [batch], of logits [batch, 1]."""
         raise NotImplementedError
 
-    def gradient_penalty(self, real: Any, fake: Any, mix: Any) -> Any:  # noqa: ARG002
+    def gradient_penalty(
+        self,
+        critic: Callable[[Any], Any],  # noqa: ARG002
+        real: Any,  # noqa: ARG002
+        fake: Any,  # noqa: ARG002
+        batch: dict[str, Any],  # noqa: ARG002
+        *,
+        training: bool,  # noqa: ARG002
+    ) -> Any:
         """Added to the discriminator's loss: [batch], or None for no penalty.
 
         Args:
+            critic: The discriminator's logits [batch, 1] of images, in inference mode, with the
+                labels and augmentation of `batch`.
             real: Images, float32 [batch, height, width, channels].
             fake: Generated images, like `real`.
-            mix: Noise from U(0, 1), float32 [batch, 1, 1, 1].
+            batch: The images, labels and noise.
+            training: False in an evaluation.
         """
         return None
+
+    def generator_penalty(self, batch: dict[str, Any]) -> Any:  # noqa: ARG002
+        """Added to the generator's loss: [batch], or None for no penalty."""
+        return None
+
+    def auxiliary_loss(
+        self,
+        heads: list[Any],  # noqa: ARG002
+        batch: dict[str, Any],  # noqa: ARG002
+        *,
+        real: bool,  # noqa: ARG002
+    ) -> Any:
+        """Added to the discriminator's loss and, of fake images, to the generator's: [batch].
+
+        Args:
+            heads: The discriminator's outputs beside the logit.
+            batch: The images, labels and noise.
+            real: Whether the outputs are of real images.
+
+        Returns:
+            The loss, or None for none.
+        """
+        return None
+
+    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
+        """The noise of a batch by name, each [batch, ...]; `draw` is as `ZooModel.drawing` says."""
+        noise = {"latents": draw("latent", [self.latent_dim])}
+        for name in ("real", "fake") if self.augmentations else ():
+            noise[f"augment_{name}"] = draw(f"augment_{name}", [7], uniform=True)
+        return noise
+
+    def completed(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:  # noqa: ARG002
+        """The batch with what networks other than the two players add to it, under the tape."""
+        return batch
+
+    def judge(self, images: Any, batch: dict[str, Any], *, real: bool, training: bool) -> list[Any]:
+        """The discriminator's outputs: the logit [batch, 1], then those of further heads."""
+        if self.augmentations:
+            noise = batch["augment_real" if real else "augment_fake"]
+            images = diff_augment(images, noise, self.augmentations)
+        outputs = self.discriminator(with_labels(images, batch.get("labels")), training=training)
+        return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
 
     # Steps
 
@@ -115,39 +215,33 @@ class BaseGAN(ZooModel):
         With n_critic = 1 both players' gradients come from one fake batch and one pass, and both
         move at once; else the generator answers to the updated discriminator.
         """
-        images = self.images_of(data)
-        latents = self.noise("latent", tf.shape(images)[0], [self.latent_dim])
-        mix = self.noise("mix", tf.shape(images)[0], [1, 1, 1], uniform=True)
-        if self.n_critic == 1:
-            logs = self._update_both(images, latents, mix)
-        else:
-            logs = self._update_in_turn(images, latents, mix)
+        batch = self.batch_of(data)
+        batch |= self.draws(self.drawing(batch["images"]))
+        logs = self._update_both(batch) if self.n_critic == 1 else self._update_in_turn(batch)
         self._update_ema()
         self.step.assign_add(1)
         return self.log(logs)
 
-    def _update_both(self, images: Any, latents: Any, mix: Any) -> dict[str, Any]:
-        count = global_count(images)
+    def _update_both(self, batch: dict[str, Any]) -> dict[str, Any]:
+        count = global_count(batch["images"])
 
-        def compute(images: Any, latents: Any, mix: Any) -> tuple[Any, Any]:
+        def compute(batch: dict[str, Any]) -> tuple[Any, Any]:
             with tf.GradientTape(persistent=True) as tape:
-                fake = self.generator(latents, training=True)
-                losses, logs = self._discriminate(images, fake, mix, training=True)
-                logs["generator_loss"] = self.generator_loss(logs["real_logit"], logs["fake_logit"])
-                d_loss = self.share("discriminator_optimizer", losses, count)
-                g_loss = self.share("generator_optimizer", logs["generator_loss"], count)
+                logs = self._play(batch, PLAYERS, training=True)
+                d_loss = self.share("discriminator_optimizer", logs["discriminator_total"], count)
+                g_loss = self.share("generator_optimizer", logs["generator_total"], count)
             of_discriminator = self.gradients(tape, d_loss, "discriminator_optimizer")
             return [*of_discriminator, *self.gradients(tape, g_loss, "generator_optimizer")], logs
 
-        gradients, logs = self.accumulated(compute, images, latents, mix)
+        gradients, logs = self.accumulated(compute, batch)
         n = len(self.variables_of("discriminator_optimizer"))
         self.update("discriminator_optimizer", gradients[:n])
         self.update("generator_optimizer", gradients[n:])
         return logs
 
-    def _update_in_turn(self, images: Any, latents: Any, mix: Any) -> dict[str, Any]:
+    def _update_in_turn(self, batch: dict[str, Any]) -> dict[str, Any]:
         tf.debugging.assert_greater_equal(
-            tf.shape(images)[0],
+            tf.shape(batch["images"])[0],
             self.n_critic,
             f"A replica's batch has fewer images than n_critic={self.n_critic} updates need. Use "
             "larger batches, or drop the remainder of the data.",
@@ -155,63 +249,84 @@ class BaseGAN(ZooModel):
         # Every n-th example, and not the n-th block: then the minibatches of N replicas together
         # are those of one device (where n_critic divides a replica's batch).
         for i in range(self.n_critic):
-            minibatch = [x[i :: self.n_critic] for x in (images, latents, mix)]
-            logs = self._update_discriminator(*minibatch)
-        logs |= self._update_generator(logs["real_logit"])
-        return logs
+            minibatch = {name: x[i :: self.n_critic] for name, x in batch.items()}
+            logs = self._update_one("discriminator", minibatch)
+        # The last minibatch again, with other noise: the players have not met on it.
+        minibatch |= self.draws(
+            lambda name, *args, **kwargs: self.drawing(minibatch["images"])(
+                f"generator_{name}", *args, **kwargs
+            )
+        )
+        found = self._update_one("generator", minibatch)
+        return logs | {n: x for n, x in found.items() if n.startswith("generator")}
 
-    def _update_discriminator(self, images: Any, latents: Any, mix: Any) -> dict[str, Any]:
-        count = global_count(images)
+    def _update_one(self, player: str, batch: dict[str, Any]) -> dict[str, Any]:
+        count, optimizer = global_count(batch["images"]), f"{player}_optimizer"
 
-        def compute(images: Any, latents: Any, mix: Any) -> tuple[Any, Any]:
+        def compute(batch: dict[str, Any]) -> tuple[Any, Any]:
             with tf.GradientTape() as tape:
-                fake = self.generator(latents, training=True)
-                losses, logs = self._discriminate(images, fake, mix, training=True)
-                loss = self.share("discriminator_optimizer", losses, count)
-            return self.gradients(tape, loss, "discriminator_optimizer"), logs
+                logs = self._play(batch, (player,), training=True)
+                loss = self.share(optimizer, logs[f"{player}_total"], count)
+            return self.gradients(tape, loss, optimizer), logs
 
-        gradients, logs = self.accumulated(compute, images, latents, mix)
-        self.update("discriminator_optimizer", gradients)
-        return logs
-
-    def _update_generator(self, real_logits: Any) -> dict[str, Any]:
-        """One update; a relativistic loss compares with the last minibatch's real logits."""
-        latents = self.noise("generator", tf.shape(real_logits)[0], [self.latent_dim])
-        count = global_count(real_logits)
-
-        def compute(real_logits: Any, latents: Any) -> tuple[Any, Any]:
-            with tf.GradientTape() as tape:
-                fake = self.generator(latents, training=True)
-                values = self.generator_loss(real_logits, self.discriminator(fake, training=True))
-                loss = self.share("generator_optimizer", values, count)
-            return self.gradients(tape, loss, "generator_optimizer"), {"generator_loss": values}
-
-        gradients, logs = self.accumulated(compute, real_logits, latents)
-        self.update("generator_optimizer", gradients)
+        gradients, logs = self.accumulated(compute, batch)
+        self.update(optimizer, gradients)
         return logs
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Both losses without updates, with noise that depends on `seed` and the position."""
-        images = self.images_of(data)
-        batch, seen = tf.shape(images)[0], self.examples_seen
-        latents = self.noise("test", batch, [self.latent_dim], counter=seen)
-        mix = self.noise("test_mix", batch, [1, 1, 1], counter=seen, uniform=True)
-        _, logs = self._discriminate(images, self(latents), mix, training=False)
-        logs["generator_loss"] = self.generator_loss(logs["real_logit"], logs["fake_logit"])
-        return self.log(logs)
+        batch = self.batch_of(data)
+        batch |= self.draws(self.drawing(batch["images"], test=True))
+        return self.log(self._play(batch, ("discriminator",), training=False))
 
-    def _discriminate(
-        self, images: Any, fake: Any, mix: Any, *, training: bool
-    ) -> tuple[Any, dict[str, Any]]:
-        """The discriminator's loss [batch], penalty included, and its parts for the log."""
-        real_logits = self.discriminator(images, training=training)
-        fake_logits = self.discriminator(fake, training=training)
-        loss = self.discriminator_loss(real_logits, fake_logits)
-        logs = {"real_logit": real_logits, "fake_logit": fake_logits, "discriminator_loss": loss}
-        penalty = self.gradient_penalty(images, fake, mix)
-        if penalty is None:
-            return loss, logs
-        return loss + penalty, {**logs, "gradient_penalty": penalty}
+    def _play(
+        self, batch: dict[str, Any], penalized: Sequence[str], *, training: bool
+    ) -> dict[str, Any]:
+        """What each player minimises, and its parts, each [batch] but for the logits [batch, 1].
+
+        Args:
+            batch: The images, labels and noise.
+            penalized: Players whose penalty to compute.
+            training: Whether layers run in training mode; else the fakes are those that the model
+                samples.
+
+        Returns:
+            `generator_total` and `discriminator_total`, penalties and auxiliary losses included;
+            `generator_loss` and `discriminator_loss` without; the logits, and the extras by name.
+        """
+        generator = self.generator if training else self.sampling_generator
+        latents, labels = batch["latents"], batch.get("labels")
+        fake = generator(with_labels(latents, labels), training=training)
+        batch = self.completed(batch, training=training)
+        real_logit, *real_heads = self.judge(batch["images"], batch, real=True, training=training)
+        fake_logit, *fake_heads = self.judge(fake, batch, real=False, training=training)
+        logs = {
+            "real_logit": real_logit,
+            "fake_logit": fake_logit,
+            "generator_loss": self.generator_loss(real_logit, fake_logit),
+            "discriminator_loss": self.discriminator_loss(real_logit, fake_logit),
+        }
+        totals = {player: logs[f"{player}_loss"] for player in PLAYERS}
+
+        def add(name: str, value: Any, *players: str) -> None:
+            if value is not None:
+                logs[name] = value
+                totals.update({player: totals[player] + value for player in players})
+
+        add("fake_auxiliary", self.auxiliary_loss(fake_heads, batch, real=False), *PLAYERS)
+        add("real_auxiliary", self.auxiliary_loss(real_heads, batch, real=True), "discriminator")
+
+        def critic(images: Any) -> Any:
+            return self.judge(images, batch, real=True, training=False)[0]
+
+        if "discriminator" in penalized:
+            penalty = self.gradient_penalty(
+                critic, batch["images"], fake, batch, training=training
+            )
+            add("gradient_penalty", penalty, "discriminator")
+        if "generator" in penalized:
+            add("generator_penalty", self.generator_penalty(batch), "generator")
+        return logs | {f"{player}_total": value for player, value in totals.items()}
 
     def _update_ema(self) -> None:
         if self.ema_generator is None:
@@ -223,20 +338,6 @@ class BaseGAN(ZooModel):
         for average, weight in pairs:
             # BatchNorm's moving statistics are averages already.
             average.assign(decay * average + (1.0 - decay) * weight if weight.trainable else weight)
-
-    def compile(
-        self, generator_optimizer: Any = None, discriminator_optimizer: Any = None, **kwargs: Any
-    ) -> None:
-        """Sets the optimizers, by default the paper's.
-
-        Args:
-            generator_optimizer: A Keras optimizer.
-            discriminator_optimizer: Another.
-            **kwargs: `accumulate` (parts a batch is computed in), `clip_norm` (of each whole
-                gradient), `jit_compile`, and further ones of `keras.Model.compile`.
-        """
-        optimizers = (generator_optimizer, discriminator_optimizer)
-        self._compile(dict(zip(self.optimizer_names, optimizers, strict=True)), **kwargs)
 
     def variables_of(self, optimizer_name: str) -> list[Any]:
         """Trainable variables of the generator or of the discriminator."""
@@ -254,15 +355,29 @@ class BaseGAN(ZooModel):
         """The averaged generator where there is one, else the generator."""
         return self.ema_generator or self.generator
 
-    def images_from_latents(self, latents: Any) -> Any:
+    def images_from_latents(self, latents: Any, labels: Any = None) -> Any:
         """Images, float32 tensor [batch, height, width, channels] in [0, 1], of latents."""
-        return self.sampling_generator(latents, training=False)
+        return self.sampling_generator(with_labels(latents, labels), training=False)
 
-    def call(self, latents: Any, training: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002
-        """Generates, so that `predict(latents)` does."""
-        return self.images_from_latents(latents)
+    def call(self, inputs: Any, training: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002
+        """Generates, so that `predict(latents)` does, or `predict([latents, labels])`."""
+        images = self.images_from_latents
+        return images(*inputs) if self.num_classes else images(inputs)
+
+    # Deployment
+
+    @property
+    def served_networks(self) -> tuple[str, ...]:
+        """Networks that inference takes, by attribute."""
+        return ("generator" if self.ema_generator is None else "ema_generator",)
+
+    def endpoints(self) -> dict[str, tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]]:
+        """What is exported: name → (method, shapes of inputs, of outputs, networks used)."""
+        shapes = {"latent": (self.latent_dim,)}, {"image": self.image_shape}
+        return {"generate": ("images_from_latents", *shapes, self.served_networks)}
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; networks of the user's own are stored whole."""
-        options = {"network": self.network, "n_critic": self.n_critic, "ema": self.ema}
+        names = ("network", "normalization", "n_critic", "ema", "diff_augment", "ttur")
+        options = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **options, **self.own_networks()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from zoo.metrics.disentanglement import dci, mutual_information_gap, sap
 from zoo.metrics.distances import frechet_distance, kernel_distance
 from zoo.metrics.features import (
     FeatureExtractor,
@@ -25,6 +26,7 @@ __all__ = [
     "FeatureExtractor",
     "active_units",
     "bits_per_dim",
+    "dci",
     "density_coverage",
     "frechet_distance",
     "generation_metrics",
@@ -32,8 +34,10 @@ __all__ = [
     "kernel_distance",
     "list_extractors",
     "load_extractor",
+    "mutual_information_gap",
     "precision_recall",
     "register_extractor",
+    "sap",
 ]
 
 

@@ -5,6 +5,10 @@
 - `generator(image_shape, latent_dim)`: latents to images in [0, 1].
 - `discriminator(image_shape, normalization=...)`: images in [0, 1] to logits [batch, 1].
 
+With `num_classes=K` a network takes [its input, label], labels being int32 [batch] from 0 to K − 1.
+A discriminator takes [image, latent] with `latent_dim=d`, and with `heads=(k, ...)` has further
+outputs float32 [batch, k] behind its logit.
+
 Output layers are float32 whatever the precision of the rest, so that losses are.
 """
 
@@ -22,12 +26,19 @@ if TYPE_CHECKING:
 
     import keras
 
+GAN_ONLY = ("style",)  # architectures without an encoder and a decoder
+OTHER = ("pixelcnn",)  # modules that are no architecture
 ROLES = ("encoder", "decoder", "generator", "discriminator")
 
 
 def list_networks() -> list[str]:
-    """Names of the architectures."""
-    return sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
+    """Names of the architectures that have all four networks."""
+    return [name for name in _modules() if name not in GAN_ONLY]
+
+
+def _modules() -> list[str]:
+    found = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
+    return [name for name in found if not name.startswith("_") and name not in OTHER]
 
 
 def build(
@@ -36,7 +47,7 @@ def build(
     """Builds one network.
 
     Args:
-        architecture: One of `list_networks()`.
+        architecture: One of `list_networks()`, or of `GAN_ONLY`.
         role: `"encoder"`, `"decoder"`, `"generator"` or `"discriminator"`.
         *args: The role's positional arguments.
         dtype: Precision of all but the output layers; None is Keras's own setting.
@@ -46,15 +57,21 @@ def build(
         A functional `keras.Model`.
 
     Raises:
-        ValueError: If the architecture is unknown or cannot make the image size.
+        ValueError: If the architecture is unknown, has no such role or cannot make the image size.
     """
-    if architecture not in list_networks():
-        near = difflib.get_close_matches(architecture, list_networks()) or list_networks()
+    if architecture not in _modules():
+        near = difflib.get_close_matches(architecture, _modules()) or _modules()
         msg = f"Unknown network {architecture!r}. Did you mean {' or '.join(near)}?"
         raise ValueError(msg)
-    make = getattr(import_module(f"zoo.networks.{architecture}"), role)
+    module = import_module(f"zoo.networks.{architecture}")
+    if role not in ROLES or not hasattr(module, role):
+        msg = (
+            f"The {architecture} network has no {role!r}: of {', '.join(ROLES)}, it has "
+            f"{', '.join(each for each in ROLES if hasattr(module, each))}."
+        )
+        raise ValueError(msg)
     with _precision(dtype):
-        return make(*args, **options)
+        return getattr(module, role)(*args, **options)
 
 
 @contextmanager

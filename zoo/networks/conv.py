@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import keras
 from keras import layers
 
+from zoo.networks import _heads
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -20,115 +22,125 @@ WIDTH = 64
 MAX_WIDTH = 512
 
 
-def encoder(image_shape: Sequence[int], latent_dim: int, width: int = WIDTH) -> keras.Model:
-    """Images to (mean, log-variance), each [batch, latent_dim]."""
-    images = keras.Input(image_shape, name="image")
-    x = images
-    for i in range(_stages(image_shape)):
+def encoder(
+    image_shape: Sequence[int], latent_dim: int, width: int = WIDTH, *, num_classes: int = 0
+) -> keras.Model:
+    """Images to (mean, log-variance), each [batch, latent_dim].
+
+    With `num_classes`, images and labels int32 [batch]: one-hot planes join the channels
+    (Sohn et al. 2015).
+    """
+    inputs, x = _heads.image_inputs(image_shape, num_classes)
+    for i in range(_heads.halvings(image_shape, "conv")):
         x = layers.Conv2D(
             _channels(i, width), 4, strides=2, padding="same", activation="relu", name=f"conv_{i}"
         )(x)
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(256, activation="relu", name="hidden")(x)
-    mean = layers.Dense(latent_dim, dtype="float32", name="mean")(x)
-    log_variance = layers.Dense(latent_dim, dtype="float32", name="log_variance")(x)
-    return keras.Model(images, [mean, log_variance], name="encoder")
+    return _heads.model(inputs, _heads.posterior(x, latent_dim), "encoder")
 
 
-def decoder(image_shape: Sequence[int], latent_dim: int, width: int = WIDTH) -> keras.Model:
-    """Latents to image logits: the generator without BatchNorm and tanh."""
-    latents = keras.Input((latent_dim,), name="latent")
-    return keras.Model(
-        latents, _expand(latents, image_shape, width, batch_norm=False), name="decoder"
-    )
+def decoder(
+    image_shape: Sequence[int], latent_dim: int, width: int = WIDTH, *, num_classes: int = 0
+) -> keras.Model:
+    """Latents to image logits: the generator without BatchNorm and tanh.
+
+    With `num_classes`, latents and labels int32 [batch]: one-hot rows join the latents.
+    """
+    inputs, latents = _heads.latent_inputs(latent_dim, num_classes)
+    return _heads.model(inputs, [_expand(latents, image_shape, width)], "decoder")
 
 
-def generator(image_shape: Sequence[int], latent_dim: int, width: int = WIDTH) -> keras.Model:
-    """Latents to images in [0, 1]: BatchNorm and ReLU in all but the output layer, then tanh."""
-    latents = keras.Input((latent_dim,), name="latent")
-    x = _expand(latents, image_shape, width, batch_norm=True)
-    x = layers.Activation("tanh", dtype="float32", name="tanh")(x)
-    images = layers.Rescaling(0.5, 0.5, dtype="float32", name="to_unit_range")(x)
-    return keras.Model(latents, images, name="generator")
+def generator(
+    image_shape: Sequence[int], latent_dim: int, width: int = WIDTH, *, num_classes: int = 0
+) -> keras.Model:
+    """Latents to images in [0, 1]: BatchNorm and ReLU in all but the output layer, then tanh.
+
+    With `num_classes`, latents and labels int32 [batch]: BatchNorm has a gain and a bias for each
+    class (arXiv 1802.05637).
+    """
+    inputs, norm = _heads.generator_inputs(latent_dim, num_classes)
+    images = _heads.unit_range(_expand(inputs[0], image_shape, width, norm))
+    return _heads.model(inputs, [images], "generator")
 
 
 def discriminator(
-    image_shape: Sequence[int], normalization: str = "batch", width: int = WIDTH
+    image_shape: Sequence[int],
+    normalization: str = "batch",
+    width: int = WIDTH,
+    *,
+    num_classes: int = 0,
+    latent_dim: int = 0,
+    heads: Sequence[int] = (),
 ) -> keras.Model:
     """Images to logits [batch, 1].
 
     Args:
         image_shape: (height, width, channels).
-        normalization: `"batch"` (in all but the input layer, as in the paper) or `"none"`
-            (a gradient penalty is per example, which BatchNorm would break).
+        normalization: `"batch"` (in all but the input layer, as in the paper), `"none"` (a gradient
+            penalty is per example, which BatchNorm would break), or `"spectral"` (of every kernel;
+            arXiv 1802.05957).
         width: Channels beside the image.
+        num_classes: > 0: takes [image, label] and projects (arXiv 1802.05637).
+        latent_dim: > 0: takes [image, latent] (arXiv 1605.09782).
+        heads: Units of further outputs [batch, units] beside the logit.
 
     Returns:
         A functional model.
 
     Raises:
-        ValueError: If `normalization` is neither.
+        ValueError: If `normalization` is another, the image size is impossible, or both a label and
+            a latent are to be taken.
     """
-    if normalization not in ("batch", "none"):
-        msg = f"normalization={normalization!r}: expected 'batch' or 'none'."
-        raise ValueError(msg)
+    _, conv = _heads.linear_layers(normalization)
     images = keras.Input(image_shape, name="image")
-    # 0.02 relies on BatchNorm to restore the scale; without it, signals need He's.
-    init = _normal() if normalization == "batch" else "he_normal"
+    # 0.02 relies on normalisation to restore the scale; without it, signals need He's.
+    init = "he_normal" if normalization == "none" else _normal()
     x = layers.Rescaling(2.0, -1.0, name="to_signed_range")(images)
-    for i in range(_stages(image_shape)):
+    for i in range(_heads.halvings(image_shape, "conv")):
         batch_norm = normalization == "batch" and i > 0
-        x = layers.Conv2D(
+        x = conv(
             _channels(i, width), 4, strides=2, padding="same", use_bias=not batch_norm,
             kernel_initializer=init, name=f"conv_{i}",
         )(x)  # fmt: skip
         if batch_norm:
-            x = _batch_norm(f"batch_norm_{i}")(x)
-        x = layers.LeakyReLU(0.2, name=f"leaky_relu_{i}")(x)
+            x = _heads.batch_norm(f"batch_norm_{i}")(x)
+        x = _heads.leaky_relu(f"leaky_relu_{i}")(x)
     x = layers.Flatten(name="flatten")(x)
-    logits = layers.Dense(1, kernel_initializer=_normal(), dtype="float32", name="logit")(x)
-    return keras.Model(images, logits, name="discriminator")
+    return _heads.discriminator(
+        images, x, _heads.leaky_relu, normalization=normalization, num_classes=num_classes,
+        latent_dim=latent_dim, heads=heads, initializer=_normal(),
+    )  # fmt: skip
 
 
 def _expand(
-    latents: keras.KerasTensor, image_shape: Sequence[int], width: int, *, batch_norm: bool
+    latents: keras.KerasTensor,
+    image_shape: Sequence[int],
+    width: int,
+    norm: _heads.Norm | None = None,
 ) -> keras.KerasTensor:
-    stages = _stages(image_shape)
+    """Image logits of latents; `norm` makes the normalisation of a name, if there is to be any."""
+    stages = _heads.halvings(image_shape, "conv")
     rows, columns = (size >> stages for size in image_shape[:2])
-    init = _normal() if batch_norm else "he_normal"
+    init = _normal() if norm else "he_normal"
     channels = _channels(stages - 1, width)
     x = layers.Dense(
-        rows * columns * channels, use_bias=not batch_norm, kernel_initializer=init, name="project"
+        rows * columns * channels, use_bias=not norm, kernel_initializer=init, name="project"
     )(latents)
     x = layers.Reshape((rows, columns, channels), name="reshape")(x)
     for i in reversed(range(stages)):
-        if batch_norm:
-            x = _batch_norm(f"batch_norm_{i}")(x)
+        if norm:
+            x = norm(f"batch_norm_{i}")(x)
         x = layers.ReLU(name=f"relu_{i}")(x)
         last = i == 0
         x = layers.Conv2DTranspose(
             image_shape[2] if last else _channels(i - 1, width), 4, strides=2, padding="same",
-            use_bias=last or not batch_norm,
+            use_bias=last or not norm,
             kernel_initializer=_normal() if last else init,
             dtype="float32" if last else None,
             name="logits" if last else f"conv_transpose_{i}",
         )(x)  # fmt: skip
     return x
-
-
-def _stages(image_shape: Sequence[int]) -> int:
-    """Number of halvings that leave the smaller side at 4 to 7 pixels."""
-    height, width, _ = image_shape
-    stages = (min(height, width) // 4).bit_length() - 1
-    if stages < 1 or height % (1 << stages) or width % (1 << stages):
-        step = 1 << max(stages, 1)
-        near = [max(8, (size + step // 2) // step * step) for size in (height, width)]
-        msg = (
-            f"The conv network cannot make {height} × {width} images: both sides must be at least "
-            f"8 and divisible by {step}. Resize to {near[0]} × {near[1]}, or use network='mlp'."
-        )
-        raise ValueError(msg)
-    return stages
 
 
 def _channels(stage: int, width: int) -> int:
@@ -138,7 +150,3 @@ def _channels(stage: int, width: int) -> int:
 def _normal() -> keras.initializers.Initializer:
     """N(0, 0.02²), the paper's initialisation."""
     return keras.initializers.RandomNormal(stddev=0.02)
-
-
-def _batch_norm(name: str) -> layers.Layer:
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=True, name=name)

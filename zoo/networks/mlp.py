@@ -8,64 +8,81 @@ from typing import TYPE_CHECKING
 import keras
 from keras import layers
 
+from zoo.networks import _heads
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WIDTH = 512
 
 
-def encoder(image_shape: Sequence[int], latent_dim: int) -> keras.Model:
-    """Images to (mean, log-variance), each [batch, latent_dim]."""
-    images = keras.Input(image_shape, name="image")
-    x = layers.Flatten(name="flatten")(images)
+def encoder(image_shape: Sequence[int], latent_dim: int, *, num_classes: int = 0) -> keras.Model:
+    """Images to (mean, log-variance), each [batch, latent_dim].
+
+    With `num_classes`, images and labels int32 [batch]: one-hot rows join the pixels
+    (Sohn et al. 2015).
+    """
+    inputs = [keras.Input(image_shape, name="image")]
+    x = layers.Flatten(name="flatten")(inputs[0])
+    if num_classes:
+        inputs.append(_heads.label_input())
+        rows = _heads.one_hot(inputs[1], num_classes)
+        x = layers.Concatenate(name="image_and_label")([x, rows])
     for i in range(2):
         x = layers.Dense(WIDTH, activation="relu", name=f"hidden_{i}")(x)
-    mean = layers.Dense(latent_dim, dtype="float32", name="mean")(x)
-    log_variance = layers.Dense(latent_dim, dtype="float32", name="log_variance")(x)
-    return keras.Model(images, [mean, log_variance], name="encoder")
+    return _heads.model(inputs, _heads.posterior(x, latent_dim), "encoder")
 
 
-def decoder(image_shape: Sequence[int], latent_dim: int) -> keras.Model:
-    """Latents to image logits."""
-    latents = keras.Input((latent_dim,), name="latent")
-    return keras.Model(latents, _expand(latents, image_shape), name="decoder")
+def decoder(image_shape: Sequence[int], latent_dim: int, *, num_classes: int = 0) -> keras.Model:
+    """Latents to image logits; with `num_classes`, one-hot labels join the latents."""
+    inputs, latents = _heads.latent_inputs(latent_dim, num_classes)
+    return _heads.model(inputs, [_expand(latents, image_shape)], "decoder")
 
 
-def generator(image_shape: Sequence[int], latent_dim: int) -> keras.Model:
-    """Latents to images in [0, 1], through tanh as in arXiv 1511.06434."""
-    latents = keras.Input((latent_dim,), name="latent")
-    x = _expand(latents, image_shape)
-    x = layers.Activation("tanh", dtype="float32", name="tanh")(x)
-    images = layers.Rescaling(0.5, 0.5, dtype="float32", name="to_unit_range")(x)
-    return keras.Model(latents, images, name="generator")
+def generator(image_shape: Sequence[int], latent_dim: int, *, num_classes: int = 0) -> keras.Model:
+    """Latents to images in [0, 1]; with `num_classes`, one-hot labels join the latents."""
+    inputs, latents = _heads.latent_inputs(latent_dim, num_classes)
+    images = _heads.unit_range(_expand(latents, image_shape))
+    return _heads.model(inputs, [images], "generator")
 
 
-def discriminator(image_shape: Sequence[int], normalization: str = "none") -> keras.Model:
+def discriminator(
+    image_shape: Sequence[int],
+    normalization: str = "none",
+    *,
+    num_classes: int = 0,
+    latent_dim: int = 0,
+    heads: Sequence[int] = (),
+) -> keras.Model:
     """Images to logits [batch, 1].
 
     Args:
         image_shape: (height, width, channels).
-        normalization: `"batch"` (in the second hidden layer) or `"none"`.
+        normalization: `"batch"` (in the second hidden layer), `"none"`, or `"spectral"` (of every
+            kernel; arXiv 1802.05957).
+        num_classes: > 0: takes [image, label] and projects (arXiv 1802.05637).
+        latent_dim: > 0: takes [image, latent] (arXiv 1605.09782).
+        heads: Units of further outputs [batch, units] beside the logit.
 
     Returns:
         A functional model.
 
     Raises:
-        ValueError: If `normalization` is neither.
+        ValueError: If `normalization` is another, or both a label and a latent are to be taken.
     """
-    if normalization not in ("batch", "none"):
-        msg = f"normalization={normalization!r}: expected 'batch' or 'none'."
-        raise ValueError(msg)
+    dense, _ = _heads.linear_layers(normalization)
     images = keras.Input(image_shape, name="image")
     x = layers.Rescaling(2.0, -1.0, name="to_signed_range")(images)
     x = layers.Flatten(name="flatten")(x)
     for i in range(2):
-        x = layers.Dense(WIDTH, name=f"hidden_{i}")(x)
+        x = dense(WIDTH, name=f"hidden_{i}")(x)
         if normalization == "batch" and i == 1:
             x = layers.BatchNormalization(momentum=0.9, synchronized=True, name="batch_norm")(x)
-        x = layers.LeakyReLU(0.2, name=f"leaky_relu_{i}")(x)
-    logits = layers.Dense(1, dtype="float32", name="logit")(x)
-    return keras.Model(images, logits, name="discriminator")
+        x = _heads.leaky_relu(f"leaky_relu_{i}")(x)
+    return _heads.discriminator(
+        images, x, _heads.leaky_relu, normalization=normalization, num_classes=num_classes,
+        latent_dim=latent_dim, heads=heads,
+    )  # fmt: skip
 
 
 def _expand(latents: keras.KerasTensor, image_shape: Sequence[int]) -> keras.KerasTensor:

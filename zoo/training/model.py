@@ -32,13 +32,16 @@ class ZooModel(keras.Model):
     Args:
         image_shape: (height, width, channels) of float32 images in [0, 1].
         latent_dim: Number of latent dimensions, at least 1.
+        num_classes: Classes of a conditional model, which takes a label with every image and
+            latent; 0: not conditional, and labels in the data are ignored.
         seed: Seed of the training noise. Initial weights follow `keras.utils.set_random_seed`.
         **kwargs: `name` and `dtype`, as of any Keras model. The policies "mixed_bfloat16" and
             "mixed_float16" hold for the networks built here; weights, output layers, losses and
             penalties are float32 under each.
 
     Raises:
-        ValueError: If `image_shape` is not three positive integers or `latent_dim` < 1.
+        ValueError: If `image_shape` is not three positive integers, `latent_dim` < 1, there is one
+            class, or a model that needs classes is given none.
     """
 
     family: ClassVar[str]
@@ -51,9 +54,18 @@ class ZooModel(keras.Model):
     default_batch_size: ClassVar[int] = 128
     minibatches = 1  # minibatches a training batch is split into
     prior = "standard_normal"
+    conditional: ClassVar[bool] = False  # whether it needs `num_classes`
+    # Whether images are what one network (a decoder: the sigmoid of what it) makes of latents.
+    plain: ClassVar[bool] = True
 
     def __init__(
-        self, *, image_shape: Sequence[int], latent_dim: int, seed: int = 0, **kwargs: Any
+        self,
+        *,
+        image_shape: Sequence[int],
+        latent_dim: int,
+        num_classes: int = 0,
+        seed: int = 0,
+        **kwargs: Any,
     ) -> None:
         # Inputs stay float32: the networks cast them where they compute in less.
         super().__init__(autocast=False, **kwargs)
@@ -64,30 +76,40 @@ class ZooModel(keras.Model):
         if latent_dim < 1:
             msg = f"latent_dim={latent_dim}: expected at least 1."
             raise ValueError(msg)
+        if num_classes < 0 or num_classes == 1:
+            msg = f"num_classes={num_classes}: expected at least 2, or 0 for no labels."
+            raise ValueError(msg)
+        if self.conditional and not num_classes:
+            msg = f"{self.model_name} is conditional: expected num_classes, at least 2."
+            raise ValueError(msg)
         self.latent_dim = int(latent_dim)
+        self.num_classes = int(num_classes)
         self.seed = int(seed)
         self.step = self.add_weight(
             shape=(), dtype="int64", initializer="zeros", trainable=False, name="step"
         )
         self.running_means = RunningMeans(self.log_names)
         self.accumulate = 1
-        self._generate = tf.function(
-            self.images_from_latents,
-            input_signature=[tf.TensorSpec([None, self.latent_dim], tf.float32, name="latent")],
-        )
+        signature = [tf.TensorSpec([None, self.latent_dim], tf.float32, name="latent")]
+        if self.num_classes:
+            signature.append(tf.TensorSpec([None], tf.int32, name="label"))
+        self._generate = tf.function(self.images_from_latents, input_signature=signature)
 
     # What a subclass provides
 
-    def images_from_latents(self, latents: Any) -> Any:
-        """Images [batch, height, width, channels] in [0, 1] of latents [batch, latent_dim]."""
+    def images_from_latents(self, latents: Any, labels: Any = None) -> Any:
+        """Images [batch, height, width, channels] in [0, 1] of latents [batch, latent_dim].
+
+        A conditional model takes int32 `labels` [batch] too.
+        """
         raise NotImplementedError
 
     def variables_of(self, optimizer_name: str) -> list[Any]:
         """Trainable variables that the named optimizer updates."""
         raise NotImplementedError
 
-    def default_optimizer(self) -> keras.optimizers.Optimizer:
-        """The paper's optimizer, a new one at each call."""
+    def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:
+        """The paper's optimizer for one of `optimizer_names`, a new one at each call."""
         raise NotImplementedError
 
     # Sampling
@@ -109,43 +131,93 @@ class ZooModel(keras.Model):
         draw = tf.random.stateless_normal([n, self.latent_dim], _seed(seed, "generate"))
         return draw.numpy()
 
-    def generate(self, n: int, seed: int | None = None) -> np.ndarray:
+    def generate(self, n: int, seed: int | None = None, labels: Any = None) -> np.ndarray:
         """Draws images from the model.
 
         Args:
             n: Number of images.
             seed: The same seed gives the same images; None draws anew each time.
+            labels: Of a conditional model: a class for all, or one an image, int [n]; None draws
+                classes that are equally likely.
 
         Returns:
             float32 [n, height, width, channels] in [0, 1].
-        """
-        return self.generate_from(self.sample_latents(n, seed))
 
-    def generate_from(self, latents: np.ndarray) -> np.ndarray:
+        Raises:
+            ValueError: If `n` < 1, a label is no class, or the model takes no labels.
+        """
+        seed = secrets.randbits(31) if seed is None else seed
+        latents = self.sample_latents(n, seed)
+        if self.num_classes and labels is None:
+            labels = self.sample_labels(n, seed)
+        return self.generate_from(latents, labels)
+
+    def sample_labels(self, n: int, seed: int) -> np.ndarray:
+        """Labels of equally likely classes, int32 [n]."""
+        seeds = _seed(seed, "labels")
+        return tf.random.stateless_uniform([n], seeds, 0, self.num_classes, tf.int32).numpy()
+
+    def generate_from(self, latents: np.ndarray, labels: Any = None) -> np.ndarray:
         """Images of given latents.
 
         Args:
             latents: float32 [n, latent_dim].
+            labels: Of a conditional model: a class for all, or one a latent, int [n].
 
         Returns:
             float32 [n, height, width, channels] in [0, 1].
+
+        Raises:
+            ValueError: If the latents have another shape, a label is no class or missing, or the
+                model takes no labels.
         """
         latents = np.asarray(latents, np.float32)
         if latents.ndim != 2 or latents.shape[1] != self.latent_dim:
             msg = f"latents of shape {latents.shape}: expected [n, {self.latent_dim}]."
             raise ValueError(msg)
+        inputs = [latents]
+        if self.num_classes or labels is not None:
+            inputs.append(self.checked_labels(labels, len(latents)))
         chunks = range(0, len(latents), GENERATE_BATCH)
-        return np.concatenate([self._generate(latents[i : i + GENERATE_BATCH]) for i in chunks])
+        return np.concatenate(
+            [self._generate(*(x[i : i + GENERATE_BATCH] for x in inputs)) for i in chunks]
+        )
+
+    def checked_labels(self, labels: Any, n: int) -> np.ndarray:
+        """One label for each of `n` images, int32 [n], of one for all or one each.
+
+        Raises:
+            ValueError: If one is no class, their number is another, they are missing, or the model
+                takes none.
+        """
+        if not self.num_classes:
+            msg = f"labels={labels}: {self.model_name} was created without num_classes."
+            raise ValueError(msg)
+        if labels is None:
+            msg = f"{self.model_name} has {self.num_classes} classes: expected labels, int [n]."
+            raise ValueError(msg)
+        found = np.asarray(labels)
+        wrong = found[(found < 0) | (found >= self.num_classes) | (found != np.floor(found))]
+        if wrong.size:
+            msg = f"label {wrong.flat[0]}: expected a class from 0 to {self.num_classes - 1}."
+            raise ValueError(msg)
+        if found.ndim > 1 or found.size not in (1, n):
+            msg = f"labels of shape {found.shape}: expected one for all, or [{n}]."
+            raise ValueError(msg)
+        return np.broadcast_to(found.reshape(-1), n).astype(np.int32)
 
     # Training
 
-    def images_of(self, data: Any) -> Any:
-        """The images of what `fit` hands to a step: x of x, (x,) or (x, y).
+    def batch_of(self, data: Any) -> dict[str, Any]:
+        """What `fit` hands to a step: `images`, and of a conditional model int32 `labels` [batch].
+
+        Data are x, (x,) or (x, y); who is not conditional ignores y.
 
         Raises:
-            ValueError: If they are not floating point, or of another shape than `image_shape`.
+            ValueError: If images are not floating point, or of another shape than `image_shape`; or
+                labels are needed and absent, or not integers.
         """
-        images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
         if not images.dtype.is_floating:
             msg = f"Images are {images.dtype.name}; expected float32 in [0, 1]. Divide by 255."
             raise ValueError(msg)
@@ -155,7 +227,39 @@ class ZooModel(keras.Model):
                 f"image_shape={self.image_shape}."
             )
             raise ValueError(msg)
-        return images
+        if not self.num_classes:
+            return {"images": images}
+        if labels is None or not labels.dtype.is_integer:
+            found = "none" if labels is None else labels.dtype.name
+            msg = (
+                f"{self.model_name} has num_classes={self.num_classes}: expected integer labels "
+                f"with the images, got {found}. Pass fit(images, labels), or a data set of pairs."
+            )
+            raise ValueError(msg)
+        labels = tf.cast(tf.reshape(labels, [-1]), tf.int32)
+        tf.debugging.assert_less(
+            tf.reduce_max(tf.where(labels < 0, self.num_classes, labels)),
+            self.num_classes,
+            f"A label is no class from 0 to {self.num_classes - 1}.",
+        )
+        return {"images": images, "labels": labels}
+
+    def drawing(self, images: Any, *, test: bool = False) -> Callable[..., Any]:
+        """What draws noise for a batch: `draw(name, shape, uniform=False)`, as `noise`.
+
+        Args:
+            images: This replica's images [batch, ...].
+            test: Draw for evaluation: by the position in the data, and not the training step.
+        """
+
+        def draw(name: str, shape: Sequence[int] = (), *, uniform: bool = False) -> Any:
+            size = tf.shape(images)[0]
+            if not test:
+                return self.noise(name, size, shape, uniform=uniform)
+            counter = self.examples_seen
+            return self.noise(f"test_{name}", size, shape, counter=counter, uniform=uniform)
+
+        return draw
 
     def noise(
         self,
@@ -195,21 +299,21 @@ class ZooModel(keras.Model):
         optimizers = [getattr(self, name) for name in self.optimizer_names]
         return [*self.variables, *(v for optimizer in optimizers for v in optimizer.variables)]
 
-    def accumulated(self, compute: Callable[..., Any], *tensors: Any) -> tuple[Any, Any]:
+    def accumulated(self, compute: Callable[[Any], Any], batch: dict[str, Any]) -> tuple[Any, Any]:
         """Gradients and logs of a batch, computed in `accumulate` parts, one after the other.
 
         Args:
-            compute: Maps parts of `tensors` to (gradients, logs): a list of gradients of sums over
+            compute: Maps a part of `batch` to (gradients, logs): a list of gradients of sums over
                 examples, and a dict of values [part, ...].
-            *tensors: This replica's batch, each [batch, ...].
+            batch: This replica's images and noise by name, each [batch, ...].
 
         Returns:
             The sum of the gradients over the parts, and the logs of the batch.
         """
         if self.accumulate == 1:
-            return compute(*tensors)
+            return compute(batch)
         tf.debugging.assert_greater_equal(
-            tf.shape(tensors[0])[0],
+            tf.shape(batch["images"])[0],
             self.accumulate,
             f"An update's batch on a replica has fewer images than accumulate={self.accumulate} "
             "parts need. Use larger batches, or drop the remainder of the data.",
@@ -219,8 +323,8 @@ class ZooModel(keras.Model):
         for i in range(self.accumulate):
             # The next part waits for the last one's gradients, whose activations are then freed.
             with tf.control_dependencies([] if total is None else total):
-                parts = [tf.identity(tensor[i :: self.accumulate]) for tensor in tensors]
-                gradients, values = compute(*parts)
+                part = {name: tf.identity(x[i :: self.accumulate]) for name, x in batch.items()}
+                gradients, values = compute(part)
                 total = (
                     gradients
                     if total is None
@@ -280,10 +384,9 @@ class ZooModel(keras.Model):
 
     # Compiling
 
-    def _compile(
+    def compile(
         self,
-        optimizers: dict[str, Any],
-        *,
+        *optimizers: Any,
         accumulate: int = 1,
         clip_norm: float | None = None,
         jit_compile: bool = False,
@@ -292,18 +395,28 @@ class ZooModel(keras.Model):
         """Sets the optimizers, by default the paper's.
 
         Args:
-            optimizers: A Keras optimizer or None for each of `optimizer_names`.
+            *optimizers: A Keras optimizer or None for each of `optimizer_names`, in their order;
+                or as keyword arguments.
             accumulate: Parts that an update's batch is computed in, one after the other. The
                 gradients are those of the whole batch (only BatchNorm sees the parts).
             clip_norm: Largest norm of each optimizer's whole gradient; None leaves it be.
             jit_compile: Compile the step with XLA, whose random numbers are others: the run is as
                 repeatable, but not the same.
-            **kwargs: Of `keras.Model.compile`.
+            **kwargs: Optimizers by name, and what else `keras.Model.compile` takes.
 
         Raises:
-            ValueError: If `accumulate` < 1, `clip_norm` ≤ 0, or replicas are to be compiled with
-                XLA.
+            ValueError: If there is no such optimizer, `accumulate` < 1, `clip_norm` ≤ 0, or
+                replicas are to be compiled with XLA.
         """
+        unknown = [n for n in kwargs if n.endswith("optimizer") and n not in self.optimizer_names]
+        if unknown or len(optimizers) > len(self.optimizer_names):
+            msg = (
+                f"{unknown[0] if unknown else len(optimizers)}: this {self.model_name} has "
+                f"{', '.join(self.optimizer_names)}."
+            )
+            raise ValueError(msg)
+        given = dict(zip(self.optimizer_names, optimizers, strict=False))
+        given |= {name: kwargs.pop(name) for name in self.optimizer_names if name in kwargs}
         if accumulate < 1:
             msg = f"accumulate={accumulate}: expected at least 1."
             raise ValueError(msg)
@@ -319,7 +432,7 @@ class ZooModel(keras.Model):
             raise ValueError(msg)
         self.accumulate = accumulate
         for name in self.optimizer_names:
-            optimizer = keras.optimizers.get(optimizers.get(name) or self.default_optimizer())
+            optimizer = keras.optimizers.get(given.get(name) or self.default_optimizer(name))
             if clip_norm is not None:
                 getattr(optimizer, "inner_optimizer", optimizer).global_clipnorm = clip_norm
             setattr(self, name, self._prepared(optimizer))
@@ -454,6 +567,7 @@ class ZooModel(keras.Model):
             **{key: config[key] for key in ("name", "dtype") if key in config},
             "image_shape": list(self.image_shape),
             "latent_dim": self.latent_dim,
+            **({"num_classes": self.num_classes} if self.num_classes else {}),
             "seed": self.seed,
         }
 
@@ -485,22 +599,28 @@ def slerp(first: np.ndarray, second: np.ndarray, fractions: np.ndarray) -> np.nd
     return (rest * first[:, None] + weight * second[:, None]).astype(np.float32)
 
 
-def copy_network(network: keras.Model, inputs: Sequence[int]) -> keras.Model:
+def copy_network(network: keras.Model, inputs: Sequence[int], *, labels: bool = False) -> Any:
     """A copy with equal weights that does not train.
 
     Args:
         network: The model.
         inputs: Shape of one input example.
+        labels: Whether it takes labels too.
     """
     copy = type(network).from_config(network.get_config())
-    copy(tf.zeros([1, *inputs]))  # builds a subclassed network
+    copy(_zeros(1, inputs, labels))  # builds a subclassed network
     copy.set_weights(network.get_weights())
     copy.trainable = False
     return copy
 
 
 def check_network(
-    network: Any, role: str, inputs: Sequence[int], outputs: Sequence[Sequence[int]]
+    network: Any,
+    role: str,
+    inputs: Sequence[int],
+    outputs: Sequence[Sequence[int]],
+    *,
+    labels: bool = False,
 ) -> None:
     """Checks a network's shapes by running it on two zero examples.
 
@@ -509,11 +629,12 @@ def check_network(
         role: Its name in the error.
         inputs: Shape of one input example.
         outputs: Shapes of one example of each output.
+        labels: Whether it takes int32 labels [batch] too.
 
     Raises:
         ValueError: If an output is missing or of another shape.
     """
-    found = network(tf.zeros([2, *inputs]))
+    found = network(_zeros(2, inputs, labels))
     found = list(found) if isinstance(found, (list, tuple)) else [found]
     shapes = [tuple(tensor.shape[1:]) for tensor in found]
     if shapes != [tuple(shape) for shape in outputs]:
@@ -521,6 +642,15 @@ def check_network(
             f"The {role} maps {tuple(inputs)} to {shapes}; expected {[tuple(s) for s in outputs]}."
         )
         raise ValueError(msg)
+
+
+def with_labels(x: Any, labels: Any) -> Any:
+    """The input of a network: x, and labels where it takes them."""
+    return x if labels is None else [x, labels]
+
+
+def _zeros(n: int, inputs: Sequence[int], labels: bool) -> Any:  # noqa: FBT001
+    return with_labels(tf.zeros([n, *inputs]), tf.zeros([n], tf.int32) if labels else None)
 
 
 def _seed(seed: int, name: str) -> Any:

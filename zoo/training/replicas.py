@@ -34,6 +34,33 @@ def global_mean(values: Any) -> Any:
     return all_reduce_sum(tf.reduce_sum(values)) / global_count(values)
 
 
+def on_global_batch(function: Callable[..., Any], *tensors: Any) -> Any:
+    """This replica's rows of what a function makes of the whole batch, of all replicas.
+
+    For losses in which examples meet: an aggregate posterior, a permutation. Gradients flow to all
+    replicas, each of which computes the whole.
+
+    Args:
+        function: Maps tensors [global batch, ...] to one tensor [global batch, ...], or several.
+        *tensors: This replica's shares, each [batch, ...].
+
+    Returns:
+        As `function`, [batch, ...].
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return function(*tensors)
+    batch = tf.shape(tensors[0])[0]
+    start, total = _place(context, batch)
+
+    def whole(tensor: Any) -> Any:
+        around = [[start, total - start - batch], *[[0, 0]] * (len(tensor.shape) - 1)]
+        return all_reduce_sum(tf.pad(tensor, around))
+
+    found = function(*(whole(tensor) for tensor in tensors))
+    return tf.nest.map_structure(lambda x: x[start : start + batch], found)
+
+
 def draw_for_replica(draw: Callable[[Any], Any], batch: Any) -> Any:
     """Rows of one global draw that belong to this replica.
 
@@ -48,9 +75,14 @@ def draw_for_replica(draw: Callable[[Any], Any], batch: Any) -> Any:
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return draw(batch)
+    start, total = _place(context, batch)
+    return draw(total)[start : start + batch]
+
+
+def _place(context: Any, batch: Any) -> tuple[Any, Any]:
+    """(first row of this replica, rows of all) in the global batch."""
     replica = tf.cast(context.replica_id_in_sync_group, tf.int32)
     counts = all_reduce_sum(
         tf.one_hot(replica, context.num_replicas_in_sync, dtype=tf.int32) * batch
     )
-    start = tf.reduce_sum(counts[:replica])
-    return draw(tf.reduce_sum(counts))[start : start + batch]
+    return tf.reduce_sum(counts[:replica]), tf.reduce_sum(counts)

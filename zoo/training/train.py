@@ -111,6 +111,7 @@ def train(
     out = Path(out)
     batch_size = batch_size or model.default_batch_size
     images = data.read(source, split="train", image_shape=model.image_shape)
+    _check_labels(model, source, images)
     _check_batch_size(model, batch_size, len(images.pixels))
     _check_metric(model, best, validation)
     taken = batch_size * model.minibatches
@@ -140,7 +141,11 @@ def train(
     recorder.set_model(model)
     recorder.begin({**describe(model), **settings})
     evaluated = validation and data.load(
-        source, split=validation, batch_size=batch_size, image_shape=model.image_shape
+        source,
+        split=validation,
+        batch_size=batch_size,
+        image_shape=model.image_shape,
+        labels=bool(model.num_classes),
     )
     with _stop_on_signal(model) as stopped, _lost_workers(recorder):
         while model.steps_done < epochs * steps_per_epoch and not stopped:
@@ -163,7 +168,12 @@ def train(
 def _stream(model: ZooModel, images: Images, batch_size: int, seed: int) -> Any:
     """Batches from the model's step on, of which a worker looks up only its own share."""
     stream = functools.partial(
-        data.training_stream, images, batch_size=batch_size, seed=seed, start_step=model.steps_done
+        data.training_stream,
+        images,
+        batch_size=batch_size,
+        labels=bool(model.num_classes),
+        seed=seed,
+        start_step=model.steps_done,
     )
     strategy = model.distribute_strategy
     if not strategies.is_multi_worker(strategy):
@@ -175,6 +185,18 @@ def _stream(model: ZooModel, images: Images, batch_size: int, seed: int) -> Any:
         return stream(share=(context.input_pipeline_id * local, local, replicas))[0]
 
     return strategy.distribute_datasets_from_function(of_worker)
+
+
+def _check_labels(model: ZooModel, source: Any, images: Images) -> None:
+    if not model.num_classes:
+        return
+    if images.labels is None:
+        msg = (
+            f"{data.source_name(source)} has no labels, which {model.model_name} with "
+            f"num_classes={model.num_classes} needs: use labelled data, or another model."
+        )
+        raise ValueError(msg)
+    model.checked_labels(images.labels, len(images.labels))
 
 
 def _check_batch_size(model: ZooModel, batch_size: int, there: int) -> None:
@@ -259,9 +281,15 @@ class _Recorder(keras.callbacks.Callback):
             whole = read_json(self.out / "history.json")
             self.history = [entry for entry in whole if entry["step"] <= self.saved_step]
         if self.model.family == "vae":
-            self.images = data.to_array(
-                self.source, split="test", limit=RECONSTRUCTED, image_shape=self.model.image_shape
+            found = data.to_array(
+                self.source,
+                split="test",
+                limit=RECONSTRUCTED,
+                image_shape=self.model.image_shape,
+                labels=bool(self.model.num_classes),
             )
+            # (images,), and of a conditional model the labels too
+            self.pictured = found if isinstance(found, tuple) else (found,)
         checkpoints.check_space(self.model, self.out, self.keep + 2)  # the best and a new one
         remove_scratch(self.out)
         write_json(self.out / "config.json", config)
@@ -338,8 +366,8 @@ class _Recorder(keras.callbacks.Callback):
         """Writes TensorBoard's events and the pictures."""
         pictures = {"samples": (self.model.generate(PICTURED, seed=0), 8)}
         if self.model.family == "vae":
-            again = np.asarray(self.model.reconstruct(self.images))
-            pictures["reconstructions"] = (pairs(self.images, again), 8)
+            again = np.asarray(self.model.reconstruct(*self.pictured))
+            pictures["reconstructions"] = (pairs(self.pictured[0], again), 8)
         for key, (images, columns) in pictures.items():
             save_grid(self.out / key / f"epoch_{epoch:04d}.png", images, columns)
         writer = tf.summary.create_file_writer(str(self.out / "logs"))

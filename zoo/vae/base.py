@@ -1,23 +1,25 @@
 """The one training step of the VAE family.
 
-A variant overrides `reconstruction_loss` or `regularizer`; both return one value per example, in
-nats, and the loss is their sum: the negative evidence lower bound of arXiv 1312.6114, eq. 3, as
-distortion + rate.
+The loss is distortion + Σ weight · term: the negative evidence lower bound of arXiv 1312.6114,
+eq. 3, where the only term is the rate, with weight 1. A variant overrides `regularizer` (and
+`weights`), or what the bound is made of: `forward`, `rate`, `log_prior`, `terms`. All give one
+value per example, in nats.
 
-A VAE with `transfer` trains a decoder that was brought from a GAN: on a weighted sum of these two
-and of two terms of its own, `sleep` and `anchor`, with an optimizer for the decoder. The weights
-and rates are variables, for a callback to move (`zoo.convert.recipes`).
+A VAE with `transfer` trains a decoder that was brought from a GAN: on a weighted sum of distortion
+and regularisation and of two terms of its own, `sleep` and `anchor`, with an optimizer for the
+decoder. The weights and rates are variables, for a callback to move (`zoo.convert.recipes`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 import tensorflow as tf
 
 from zoo import losses
-from zoo.training.model import ZooModel, check_network, copy_network
+from zoo.likelihoods import LIKELIHOODS
+from zoo.training.model import ZooModel, check_network, copy_network, with_labels
 from zoo.training.replicas import global_count, global_mean
 
 if TYPE_CHECKING:
@@ -35,20 +37,33 @@ class BaseVAE(ZooModel):
         network: Architecture of the networks not given: one of `zoo.networks.list_networks()`.
         encoder: `keras.Model` from images to (mean, log-variance), each [batch, latent_dim].
         decoder: `keras.Model` from latents to image *logits*: the mean image is their sigmoid.
+            With `num_classes`, both take int32 labels [batch] as a second input.
+        likelihood: p(x | z), one of `zoo.likelihoods.LIKELIHOODS`.
+        warm_up: Training steps over which the weight of the regularisation rises from 0 to 1
+            (arXiv 1602.02282, section 2.2); 0 for none.
+        cycle: Steps after which `warm_up` begins anew (cyclical annealing, arXiv 1903.10145); 0 for
+            never.
+        free_bits: Nats of a latent dimension's rate that cost nothing in training, by the mean over
+            the batch (arXiv 1606.04934, section C.8). Batches computed in parts see the parts.
         transfer: Initial weights of the `TERMS` for a decoder that was trained before; the model
             then keeps a frozen copy of the decoder it begins with, and `compile` takes a
-            `decoder_optimizer` too. None trains on the ELBO alone.
+            `decoder_optimizer` too. None trains on the loss alone.
+        num_classes: Classes of a conditional model.
         seed: Seed of the training noise.
         **kwargs: `name` and `dtype`.
 
     Raises:
-        ValueError: If a network has the wrong shapes, the decoder ends in a squashing function, or
-            `transfer` is not a weight, at least 0, for each term.
+        ValueError: If a network has the wrong shapes, the decoder ends in a squashing function, an
+            option is out of range, or options contradict each other.
     """
 
     family = "vae"
     log_names: tuple[str, ...] = ("loss", "distortion", "rate")
     optimizer_names: tuple[str, ...] = ("optimizer",)
+    # Whether the parts of the loss may be weighed by `transfer`: not where the step is another.
+    transferable: ClassVar[bool] = True
+    # Whether `encode` gives the moments of a Gaussian posterior over what `decode` takes.
+    gaussian_posterior: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -58,29 +73,39 @@ class BaseVAE(ZooModel):
         network: str = "conv",
         encoder: keras.Model | None = None,
         decoder: keras.Model | None = None,
+        likelihood: str = "gaussian",
+        warm_up: int = 0,
+        cycle: int = 0,
+        free_bits: float = 0.0,
         transfer: Sequence[float] | None = None,
+        num_classes: int = 0,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
         if transfer is not None:
+            self._check_transfer(transfer, num_classes)
             self.log_names = (*self.log_names, "sleep", "anchor")
             self.optimizer_names = ("optimizer", "decoder_optimizer")
-            if len(transfer) != len(TERMS) or min(transfer) < 0:
-                msg = f"transfer={transfer}: expected a weight, at least 0, for each of {TERMS}."
-                raise ValueError(msg)
-        super().__init__(image_shape=image_shape, latent_dim=latent_dim, seed=seed, **kwargs)
+        super().__init__(
+            image_shape=image_shape,
+            latent_dim=latent_dim,
+            num_classes=num_classes,
+            seed=seed,
+            **kwargs,
+        )
+        self._check_options(likelihood, warm_up, cycle, free_bits)
         self.network = network
+        self.likelihood = likelihood
+        self.warm_up, self.cycle, self.free_bits = int(warm_up), int(cycle), float(free_bits)
+        self.pixels = LIKELIHOODS[likelihood](self.add_weight)
         self.keep_own(encoder=encoder, decoder=decoder)
-        shapes = (self.image_shape, self.latent_dim)
-        self.encoder = encoder or self.build_network("encoder", *shapes)
-        self.decoder = decoder or self.build_network("decoder", *shapes)
-        latent = (self.latent_dim,)
-        check_network(self.encoder, "encoder", self.image_shape, [latent, latent])
-        check_network(self.decoder, "decoder", latent, [self.image_shape])
-        _check_logits(self.decoder)
+        options = {"num_classes": self.num_classes} if self.num_classes else {}
+        self.encoder = encoder or self.build_network("encoder", *self.encoder_shapes(), **options)
+        self.decoder = decoder or self.build_network("decoder", *self.decoder_shapes(), **options)
+        self.check_networks()
         self.transfer = None if transfer is None else [float(weight) for weight in transfer]
         if transfer is not None:
-            self.first_decoder = copy_network(self.decoder, latent)
+            self.first_decoder = copy_network(self.decoder, (self.latent_dim,))
             self.term_weights = self.add_weight(
                 shape=(len(TERMS),), trainable=False, name="term_weights",
                 initializer=lambda shape, dtype=None: tf.constant(transfer, dtype),  # noqa: ARG005
@@ -89,152 +114,189 @@ class BaseVAE(ZooModel):
 
     # Hooks
 
-    def reconstruction_loss(self, images: Any, logits: Any, statistic: Any = None) -> Any:
-        """Distortion −log p(x | z), [batch] in nats, of the decoder's `logits`.
+    def regularizer(
+        self,
+        mean: Any,
+        log_variance: Any,
+        latents: Any,
+        batch: dict[str, Any],  # noqa: ARG002
+    ) -> dict[str, Any]:
+        """What the loss has beside the distortion: terms [batch] in nats, by name.
+
+        Those of `weights` are summed with these; others are only logged, if `log_names` has them.
 
         Args:
-            images: x, float32 [batch, height, width, channels] in [0, 1].
-            logits: Like `images`.
-            statistic: In training, what `batch_statistic` found on the whole batch.
+            mean: μ(x), float32 [batch, latent_dim].
+            log_variance: log σ²(x), like `mean`.
+            latents: z, like `mean`.
+            batch: The images, labels and noise.
         """
-        raise NotImplementedError
+        return {"rate": self.rate(mean, log_variance, latents)}
 
-    def batch_statistic(self) -> Callable[[Any, Any], Any] | None:
-        """A function of images and logits to [batch], if the likelihood takes its mean.
+    @property
+    def weights_of_terms(self) -> dict[str, float]:
+        """Weight of each term of `regularizer` in the loss."""
+        return {"rate": 1.0}
 
-        The mean is over the whole training batch, of all replicas and parts, and constant in the
-        gradient.
-        """
-        return None
+    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
+        """The noise of a batch by name, each [batch, ...]; `draw` is as `ZooModel.drawing` says."""
+        noise = {"posterior": draw("posterior", [self.latent_dim])}
+        if self.transfer is not None:
+            noise["dream"] = draw("dream", [self.latent_dim])
+            noise["dream_pixels"] = draw("dream_pixels", self.image_shape)
+        return noise
 
-    def remember(self, statistic: Any) -> None:
-        """Keeps the statistic of a training batch for evaluation."""
-
-    def pixel_deviation(self) -> Any:
-        """Standard deviation of a pixel given its mean image, scalar; 0 where there is no density.
-
-        It is the noise that a dreamt image gets in the sleep term.
-        """
-        return 0.0
-
-    def regularizer(self, mean: Any, log_variance: Any, latents: Any) -> Any:  # noqa: ARG002
+    def rate(self, mean: Any, log_variance: Any, latents: Any) -> Any:  # noqa: ARG002
         """Rate KL(q(z | x) ‖ p(z)), [batch] in nats (arXiv 1312.6114, eq. 10)."""
         return losses.kl_standard_normal(mean, log_variance)
+
+    def log_prior(self, latents: Any) -> Any:
+        """Log p(z), float32 [...] in nats, of latents [..., latent_dim]."""
+        zeros = tf.zeros_like(latents)
+        return losses.normal_log_density(latents, zeros, zeros)
+
+    def encoder_shapes(self) -> tuple[Any, int]:
+        """Image shape and latent dimensions of a new encoder."""
+        return self.image_shape, self.latent_dim
+
+    def decoder_shapes(self) -> tuple[Any, int]:
+        """Image shape and latent dimensions of a new decoder."""
+        return self.image_shape, self.latent_dim
+
+    def check_networks(self) -> None:
+        """Raises ValueError if a network is not what the model needs."""
+        latent, labels = (self.latent_dim,), bool(self.num_classes)
+        check_network(self.encoder, "encoder", self.image_shape, [latent, latent], labels=labels)
+        check_network(self.decoder, "decoder", latent, [self.image_shape], labels=labels)
+        _check_logits(self.decoder)
 
     # Steps
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """One gradient step on the negative ELBO, or on the weighted terms of a transfer."""
-        images = self.images_of(data)
-        batch = tf.shape(images)[0]
-        noise = self.noise("posterior", batch, [self.latent_dim])
-        dream = self._dream(batch, counter=None)
-        count = global_count(images)
-        statistic = self._statistic_of_parts(images, noise)
+        """One gradient step on the loss, or on the weighted terms of a transfer."""
+        batch = self.batch_of(data)
+        batch |= self.draws(self.drawing(batch["images"]))
+        count = global_count(batch["images"])
+        statistic = self._statistic_of_parts(batch)
 
-        def compute(images: Any, noise: Any, *dream: Any) -> tuple[Any, Any]:
+        def compute(batch: dict[str, Any]) -> tuple[Any, Any]:
             with tf.GradientTape() as tape:
-                terms = self.elbo_terms(images, noise, training=True, statistic=statistic)
+                terms = self.terms(batch, training=True, statistic=statistic)
                 objective = terms["loss"]
-                if dream:
-                    terms |= self._transfer_terms(*dream, weights=self.term_weights.value)
+                if self.transfer is not None:
+                    terms |= self._transfer_terms(batch, weights=self.term_weights.value)
                     objective = self._weighted(terms)
                 loss = self.share("optimizer", objective, count)
             return self.gradients(tape, loss, *self.optimizer_names), terms
 
-        gradients, terms = self.accumulated(compute, images, noise, *dream)
+        gradients, terms = self.accumulated(compute, batch)
         self._update(gradients)
         self.step.assign_add(1)
         return self.log(terms)
 
     def test_step(self, data: Any) -> dict[str, Any]:
-        """The negative ELBO, with noise that depends on `seed` and the position in the data."""
-        images = self.images_of(data)
-        batch, seen = tf.shape(images)[0], self.examples_seen
-        noise = self.noise("test", batch, [self.latent_dim], counter=seen)
-        terms = self.elbo_terms(images, noise, training=False)
-        dream = self._dream(batch, counter=seen)
-        if dream:
-            terms |= self._transfer_terms(*dream, weights=tf.ones([len(TERMS)]))
+        """The loss, with noise that depends on `seed` and the position in the data.
+
+        Here the regularisation has its full weight, whatever the warm-up, and no bits are free.
+        """
+        batch = self.batch_of(data)
+        batch |= self.draws(self.drawing(batch["images"], test=True))
+        terms = self.terms(batch, training=False)
+        if self.transfer is not None:
+            terms |= self._transfer_terms(batch, weights=tf.ones([len(TERMS)]))
         return self.log(terms)
 
-    def elbo_terms(
-        self, images: Any, noise: Any, *, training: bool, statistic: Any = None
+    def terms(
+        self, batch: dict[str, Any], *, training: bool, statistic: Any = None
     ) -> dict[str, Any]:
-        """Negative ELBO and its parts at z = μ + σ ⊙ ε (arXiv 1312.6114, eq. 7).
+        """The loss and its parts (arXiv 1312.6114, eq. 7).
 
         Args:
-            images: x, float32 [batch, height, width, channels] in [0, 1].
-            noise: ε, float32 [batch, latent_dim].
-            training: Whether layers run in training mode.
-            statistic: That of the whole training batch, where `images` are a part of it.
+            batch: The images x, labels and noise.
+            training: Whether layers run in training mode, and annealing and free bits count.
+            statistic: That of the whole training batch, where `batch` is a part of it.
 
         Returns:
-            `loss`, `distortion` and `rate`, each [batch] in nats.
+            `loss`, `distortion`, `regularization` and the terms of `regularizer`, each [batch] in
+            nats.
         """
-        mean, log_variance, latents, logits = self._pass(images, noise, training=training)
-        function = self.batch_statistic()
+        images = batch["images"]
+        mean, log_variance, latents, logits = self.forward(batch, training=training)
+        function = self.pixels.batch_statistic()
         if training and statistic is None and function is not None:
             statistic = self._over_batch(function(images, logits))
         (gated,) = self._gated("distortion", logits)
-        distortion = self.reconstruction_loss(images, gated, statistic)
-        rate = self.regularizer(*self._gated("rate", mean, log_variance, latents))
-        return {"loss": distortion + rate, "distortion": distortion, "rate": rate}
+        distortion = self.pixels.nll(images, gated, statistic)
+        mean, log_variance, latents = self._gated("rate", mean, log_variance, latents)
+        found = self.regularizer(mean, log_variance, latents, batch)
+        total = sum(weight * found[name] for name, weight in self.weights_of_terms.items())
+        if training and self.free_bits:
+            total += self.weights_of_terms["rate"] * self._free(mean, log_variance)
+        if training and self.warm_up:
+            total *= self.annealing()
+        return {
+            "loss": distortion + total, "distortion": distortion, "regularization": total, **found
+        }  # fmt: skip
 
-    def _pass(self, images: Any, noise: Any, *, training: bool) -> tuple[Any, Any, Any, Any]:
-        """Posterior mean and log-variance, latents, and the decoder's logits."""
-        mean, log_variance = self.encoder(images, training=training)
-        latents = mean + tf.exp(0.5 * log_variance) * noise
-        return mean, log_variance, latents, self.decoder(latents, training=training)
+    def forward(self, batch: dict[str, Any], *, training: bool) -> tuple[Any, Any, Any, Any]:
+        """Posterior mean and log-variance, latents z = μ + σ ⊙ ε (eq. 7), the decoder's logits."""
+        labels = batch.get("labels")
+        mean, log_variance = self.encoder(with_labels(batch["images"], labels), training=training)
+        latents = mean + tf.exp(0.5 * log_variance) * batch["posterior"]
+        return mean, log_variance, latents, self.logits(latents, labels, training=training)
 
-    def _statistic_of_parts(self, images: Any, noise: Any) -> Any:
+    def annealing(self) -> Any:
+        """Weight of the regularisation at this step: 1, or less while warming up; scalar."""
+        step = self.step.value % self.cycle if self.cycle else self.step.value
+        return tf.minimum(tf.cast(step, tf.float32) / max(self.warm_up, 1), 1.0)
+
+    def _free(self, mean: Any, log_variance: Any) -> Any:
+        """What the rate lacks, [batch]: Σ_j λ − KL_j over dimensions with mean KL_j < λ."""
+        zeros = tf.zeros_like(mean)[..., None]
+        each = losses.kl_normals(mean[..., None], log_variance[..., None], zeros, zeros)
+        below = global_mean(tf.stop_gradient(each)) < self.free_bits
+        return tf.reduce_sum(tf.where(below, self.free_bits - each, 0.0), axis=1)
+
+    def _statistic_of_parts(self, batch: dict[str, Any]) -> Any:
         """The statistic, before any gradient, of a batch that is computed in parts."""
-        function = self.batch_statistic()
+        function = self.pixels.batch_statistic()
         if function is None or self.accumulate == 1:
             return None  # one pass gives both
 
-        def compute(images: Any, noise: Any) -> tuple[Any, Any]:
-            *_, logits = self._pass(images, noise, training=True)
-            values = function(images, logits)
+        def compute(batch: dict[str, Any]) -> tuple[Any, Any]:
+            *_, logits = self.forward(batch, training=True)
+            values = function(batch["images"], logits)
             return [tf.reduce_sum(values)], {"statistic": values}
 
-        _, found = self.accumulated(compute, images, noise)
+        _, found = self.accumulated(compute, batch)
         return self._over_batch(found["statistic"])
 
     def _over_batch(self, values: Any) -> Any:
         statistic = global_mean(tf.stop_gradient(values))
-        self.remember(statistic)
+        self.pixels.remember(statistic)
         return statistic
 
     # Training a decoder that was brought from a GAN
 
-    def _dream(self, batch: Any, counter: Any) -> tuple[Any, ...]:
-        """Prior latents, and noise for the pixels of their images; nothing without a transfer."""
-        if self.transfer is None:
-            return ()
-        name = "dream" if counter is None else "test_dream"
-        return (
-            self.noise(name, batch, [self.latent_dim], counter=counter),
-            self.noise(f"{name}_pixels", batch, self.image_shape, counter=counter),
-        )
-
-    def _transfer_terms(self, latents: Any, pixels: Any, *, weights: Any) -> dict[str, Any]:
+    def _transfer_terms(self, batch: dict[str, Any], *, weights: Any) -> dict[str, Any]:
         """The terms on dreamt latents, each [batch]; 0, uncomputed, where its weight is 0.
 
         `sleep` is −log q(z | G(z) + σ ξ) in nats, of the encoder alone (the sleep phase of
         wake-sleep, Hinton et al. 1995); `anchor` is ‖G(z) − G₀(z)‖², of the decoder alone, with G₀
         the decoder as it came. Networks run in inference mode: nothing here may update BatchNorm.
         """
+        latents = batch["dream"]
 
         def sleep() -> Any:
             dreamt = tf.stop_gradient(self.decode(latents))
+            deviation = self.pixels.pixel_deviation()
             mean, log_variance = self.encoder(
-                dreamt + self.pixel_deviation() * pixels, training=False
+                dreamt + deviation * batch["dream_pixels"], training=False
             )
             return -losses.normal_log_density(latents, mean, log_variance)
 
         def anchor() -> Any:
-            first = tf.sigmoid(self.first_decoder(latents, training=False))
+            first = self.pixels.mean(self.first_decoder(latents, training=False))
             return losses.sum_per_example(tf.square(self.decode(latents) - first))
 
         def zeros() -> Any:
@@ -259,7 +321,8 @@ class BaseVAE(ZooModel):
         return tuple(gate(tensor) for tensor in tensors)
 
     def _weighted(self, terms: dict[str, Any]) -> Any:
-        weights = zip(TERMS, tf.unstack(self.term_weights.value), strict=True)
+        names = ("distortion", "regularization", *TERMS[2:])
+        weights = zip(names, tf.unstack(self.term_weights.value), strict=True)
         # A term of weight 0 may be infinite, while an encoder is far from any posterior.
         return sum(tf.math.multiply_no_nan(terms[name], weight) for name, weight in weights)
 
@@ -275,30 +338,9 @@ class BaseVAE(ZooModel):
             if own:
                 self.update(name, own)
 
-    def compile(self, optimizer: Any = None, decoder_optimizer: Any = None, **kwargs: Any) -> None:
-        """Sets the optimizers, by default `default_optimizer`.
-
-        Args:
-            optimizer: A Keras optimizer.
-            decoder_optimizer: With `transfer`, the decoder's own; by default as the other, at a
-                tenth of its learning rate.
-            **kwargs: `accumulate` (parts a batch is computed in), `clip_norm` (of each whole
-                gradient), `jit_compile`, and further ones of `keras.Model.compile`.
-        """
-        optimizers = {"optimizer": optimizer}
-        if self.transfer is not None:
-            if decoder_optimizer is None:
-                decoder_optimizer = self.default_optimizer()
-                decoder_optimizer.learning_rate.assign(0.1 * decoder_optimizer.learning_rate)
-            optimizers["decoder_optimizer"] = decoder_optimizer
-        elif decoder_optimizer is not None:
-            msg = "decoder_optimizer is for models with transfer; this one has none."
-            raise ValueError(msg)
-        self._compile(optimizers, **kwargs)
-
-    def default_optimizer(self) -> keras.optimizers.Optimizer:
-        """Adam at 1e-3."""
-        return keras.optimizers.Adam(1e-3)
+    def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:
+        """Adam at 1e-3; at a tenth of it for a decoder that was brought from a GAN."""
+        return keras.optimizers.Adam(1e-4 if name == "decoder_optimizer" else 1e-3)
 
     def variables_of(self, optimizer_name: str) -> list[Any]:
         """All trainable variables; with `transfer`, the decoder's are the other optimizer's."""
@@ -309,53 +351,101 @@ class BaseVAE(ZooModel):
 
     # Inference
 
-    def encode(self, images: Any) -> tuple[Any, Any]:
-        """Posterior (mean, log-variance), float32 tensors [batch, latent_dim], of images."""
-        mean, log_variance = self.encoder(images, training=False)
+    def encode(self, images: Any, labels: Any = None) -> tuple[Any, Any]:
+        """Posterior (mean, log-variance), float32 tensors [batch, latent_dim], of images.
+
+        Here and below, int32 `labels` [batch] are for a conditional model.
+        """
+        mean, log_variance = self.encoder(with_labels(images, labels), training=False)
         return mean, log_variance
 
-    def decode(self, latents: Any) -> Any:
+    def logits(self, latents: Any, labels: Any = None, *, training: bool = False) -> Any:
+        """The decoder's logits of latents, [batch, height, width, channels]."""
+        return self.decoder(with_labels(latents, labels), training=training)
+
+    def decode(self, latents: Any, labels: Any = None) -> Any:
         """Mean images, float32 tensor [batch, height, width, channels] in [0, 1], of latents."""
-        return tf.sigmoid(self.decoder(latents, training=False))
+        return self.pixels.mean(self.logits(latents, labels))
 
-    def images_from_latents(self, latents: Any) -> Any:
+    def images_from_latents(self, latents: Any, labels: Any = None) -> Any:
         """Mean images of latents: the same as `decode`."""
-        return self.decode(latents)
+        return self.decode(latents, labels)
 
-    def reconstruct(self, images: Any) -> Any:
+    def reconstruct(self, images: Any, labels: Any = None) -> Any:
         """Mean image of the posterior mean, float32 tensor like `images`."""
-        return self.decode(self.encode(images)[0])
+        return self.decode(self.encode(images, labels)[0], labels)
 
-    def call(self, images: Any, training: bool = False) -> Any:  # noqa: FBT001, FBT002
-        """Reconstructs, so that `predict(images)` does."""
-        mean, _ = self.encoder(images, training=training)
-        return tf.sigmoid(self.decoder(mean, training=training))
+    def call(self, inputs: Any, training: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002
+        """Reconstructs, so that `predict(images)` does, or `predict([images, labels])`."""
+        return self.reconstruct(*inputs) if self.num_classes else self.reconstruct(inputs)
 
-    def log_weights(self, images: Any, noise: Any) -> Any:
+    # Deployment
+
+    @property
+    def served_networks(self) -> tuple[str, ...]:
+        """Networks that inference takes, by attribute."""
+        return ("encoder", "decoder")
+
+    def endpoints(self) -> dict[str, tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]]:
+        """What is exported: name → (method, shapes of inputs, of outputs, networks used)."""
+        latent, image = (self.latent_dim,), self.image_shape
+        moments = {"mean": latent, "log_variance": latent}
+        both = ("encoder", "decoder")
+        again = {"reconstruction": image}
+        return {
+            "generate": ("images_from_latents", {"latent": latent}, {"image": image}, ("decoder",)),
+            "encode": ("encode", {"image": image}, moments, ("encoder",)),
+            "decode": ("decode", {"latent": latent}, {"image": image}, ("decoder",)),
+            "reconstruct": ("reconstruct", {"image": image}, again, both),
+        }
+
+    def log_weights(self, images: Any, noise: Any, labels: Any = None) -> Any:
         """Importance weights log p(x, z) − log q(z | x) of arXiv 1509.00519, eq. 7.
 
         Args:
             images: x, float32 [batch, height, width, channels].
             noise: ε ~ N(0, I), float32 [k, batch, latent_dim].
+            labels: Of a conditional model, int32 [batch].
 
         Returns:
             float32 [k, batch], nats. Their mean over k estimates the ELBO, their log-mean-exp the
             k-sample bound on log p(x).
         """
-        mean, log_variance = self.encoder(images, training=False)
+        mean, log_variance = self.encode(images, labels)
         latents = mean + tf.exp(0.5 * log_variance) * noise
-        zeros = tf.zeros_like(mean)
-        log_prior = losses.normal_log_density(latents, zeros, zeros)
         log_posterior = losses.normal_log_density(latents, mean, log_variance)
         log_likelihood = tf.map_fn(
-            lambda z: -self.reconstruction_loss(images, self.decoder(z, training=False)),
-            latents,
+            lambda z: -self.pixels.nll(images, self.logits(z, labels), None), latents
         )
-        return log_likelihood + log_prior - log_posterior
+        return log_likelihood + self.log_prior(latents) - log_posterior
+
+    def _check_transfer(self, transfer: Sequence[float], num_classes: int) -> None:
+        if len(transfer) != len(TERMS) or min(transfer) < 0:
+            msg = f"transfer={transfer}: expected a weight, at least 0, for each of {TERMS}."
+            raise ValueError(msg)
+        if num_classes or not self.transferable:
+            reason = "conditional" if num_classes else "trained in a step of its own"
+            msg = f"transfer={transfer}: this {self.model_name} is {reason}, and has no transfer."
+            raise ValueError(msg)
+
+    def _check_options(self, likelihood: str, warm_up: int, cycle: int, free_bits: float) -> None:
+        if likelihood not in LIKELIHOODS:
+            msg = f"likelihood={likelihood!r}: expected one of {tuple(LIKELIHOODS)}."
+            raise ValueError(msg)
+        if min(warm_up, cycle, free_bits) < 0:
+            msg = f"warm_up={warm_up}, cycle={cycle}, free_bits={free_bits}: expected at least 0."
+            raise ValueError(msg)
+        if cycle and not 0 < warm_up <= cycle:
+            msg = f"cycle={cycle} repeats a warm_up of {warm_up} steps: expected 1 to {cycle}."
+            raise ValueError(msg)
+        if free_bits and "rate" not in self.weights_of_terms:
+            msg = f"free_bits={free_bits}: {self.model_name} has no rate in its loss to be free of."
+            raise ValueError(msg)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; networks of the user's own are stored whole."""
-        options = {"network": self.network, "transfer": self.transfer}
+        names = ("network", "likelihood", "warm_up", "cycle", "free_bits", "transfer")
+        options = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **options, **self.own_networks()}
 
 

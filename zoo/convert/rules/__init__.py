@@ -139,7 +139,8 @@ RULES: dict[str, Rule] = {
         Rule(
             spectral.UNWRAP,
             unwrap_spectral_norm,
-            "the stored kernel, which is normalised already (arXiv 1802.05957)",
+            "the stored kernel, which is normalised already (arXiv 1802.05957); of the zoo's own "
+            "layers, W / σ(W)",
         ),
         Rule(
             width.WIDEN,

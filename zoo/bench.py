@@ -1,0 +1,301 @@
+"""The benchmark: one row a model, trained for the same number of images and measured alike.
+
+A row and a seed are a run folder, `OUT/ROW/seed_N`, as `zoo train` makes, with in it besides:
+
+    timing.json    images and seconds of each epoch
+    metrics.json   as of `zoo evaluate`, and under `bench` the settings, throughput and machine
+    failed.json    why there is no metrics.json; remove it to try again
+    lock           held by the process that is at it
+
+GANs have 64 latents. VAEs have 16: with as many as 64 they are likelier, but the optimal σ lets
+each carry so many nats that few of them lie where the prior draws. Networks have half their width,
+so that a row takes minutes on a CPU.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fcntl
+import gc
+import os
+import platform
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from zoo import data, registry
+from zoo.evaluation import evaluate
+from zoo.files import read_json, write_json
+from zoo.runs import load_run, read_config
+from zoo.training import checkpoints
+from zoo.training.train import train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+LATENTS = {"vae": 16, "gan": 64}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "vae": {"network": "conv-32"},
+    "gan": {"network": "conv-32", "ema": 0.999},
+}
+CRITIC_BATCH = 16  # with n_critic > 1, lest a generator has a few hundred updates in all
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model and how it is trained.
+
+    Attributes:
+        model: One of `zoo.list_models()`.
+        options: The model's options besides those of its family, `OPTIONS`.
+        latent_dim: Number of latents; None takes the family's, `LATENTS`.
+        batch_size: Images per update; None takes the model's own, or where there are several
+            updates of the critic a step `CRITIC_BATCH`.
+        note: What tells it from its model's defaults, for the table.
+    """
+
+    model: str
+    options: dict[str, Any] = field(default_factory=dict)
+    latent_dim: int | None = None
+    batch_size: int | None = None
+    note: str = ""
+
+
+# Every model has a row of its own name; these are what its defaults are not.
+ROWS: dict[str, Row] = {
+    # With its defaults it would be DCGAN again.
+    "gan": Row("gan", {"regularizer": "r1"}, note="non-saturating, R1"),
+}
+
+
+def list_rows() -> dict[str, Row]:
+    """Rows by name: one for each registered model, then the others of `ROWS`."""
+    return {name: Row(name) for name in registry.list_models()} | ROWS
+
+
+def bench(
+    names: Sequence[str],
+    source: Any,
+    out: str | Path,
+    *,
+    epochs: int,
+    seeds: Sequence[int] = (0,),
+    extractor: str | None = None,
+    say: Callable[[str], None] = print,
+) -> bool:
+    """Trains and measures rows, each once: what is finished, failed or begun elsewhere is not.
+
+    A row that fails is noted in its folder, and the others go on. Called again it goes on where it
+    was stopped; several processes may work through the same rows at once.
+
+    Args:
+        names: Of `list_rows()`; empty for all.
+        source: Labelled data as `zoo.data.read` takes them, with a test split.
+        out: Folder of the run folders.
+        epochs: Passes over the training images, the same for every row whatever its batches.
+        seeds: Of weights, order and noise; all rows have the first before any has the second.
+        extractor: As for `zoo.evaluation.evaluate`, which generates as many images as there are
+            test images.
+        say: Takes lines on the progress.
+
+    Returns:
+        Whether it came to the end: False if Ctrl-C (SIGINT) or SIGTERM stopped it.
+
+    Raises:
+        ValueError: If there is no such row, or a folder holds a run with other settings.
+    """
+    rows = list_rows()
+    for name in names:
+        if name not in rows:
+            near = difflib.get_close_matches(name, rows) or list(rows)
+            msg = f"Unknown row {name!r}. Did you mean {' or '.join(near)}?"
+            raise ValueError(msg)
+    common = {
+        "data": data.source_name(source),
+        "image_shape": list(data.image_shape(source)),
+        "epochs": epochs,
+        "extractor": extractor,
+    }
+    runs = [
+        (
+            Path(out) / name / f"seed_{seed}",
+            {**_settings(name, rows[name], source), **common, "seed": seed},
+        )
+        for seed in seeds
+        for name in names or rows
+    ]
+    for folder, settings in runs:
+        _check_begun(folder, settings)
+    return all(_run_once(folder, source, settings, say) for folder, settings in runs)
+
+
+def _settings(name: str, row: Row, source: Any) -> dict[str, Any]:
+    """The row in full, as JSON has it."""
+    family = next(m.family for m in registry.describe_models() if m.name == row.model)
+    options = {**OPTIONS[family], **row.options}
+    if registry.is_conditional(row.model) and "num_classes" not in options:
+        options["num_classes"] = data.number_of_classes(source)
+    latent_dim = row.latent_dim or LATENTS[family]
+    return {
+        "row": name,
+        "family": family,
+        "model": row.model,
+        "latent_dim": latent_dim,
+        "options": options,
+        "batch_size": row.batch_size,
+    }
+
+
+def _check_begun(folder: Path, settings: dict[str, Any]) -> None:
+    if not (folder / "config.json").exists():
+        return
+    begun = read_config(folder).get("bench", {})
+    for name, value in settings.items():
+        if begun.get(name) != value:
+            msg = (
+                f"{folder} was begun with {name}={begun.get(name)!r}, and not {value!r}. "
+                "Choose another --out, or remove it."
+            )
+            raise ValueError(msg)
+
+
+def _run_once(
+    folder: Path, source: Any, settings: dict[str, Any], say: Callable[[str], None]
+) -> bool:
+    """Finishes a run, unless it is finished, failed or another process's; False if stopped."""
+    label = f"{settings['row']}, seed {settings['seed']}"
+    with _locked(folder) as mine:
+        if not mine:
+            say(f"{label}: another process is at it.")
+        elif (folder / "metrics.json").exists():
+            say(f"{label}: done before.")
+        elif (folder / "failed.json").exists():
+            say(f"{label}: failed before; remove {folder / 'failed.json'} to try again.")
+        else:
+            try:
+                if not _run(folder, source, settings, lambda text: say(f"{label}: {text}")):
+                    return False
+            except OSError:  # a full disk is no fault of the row
+                raise
+            except Exception as error:  # noqa: BLE001  (whatever it is, the other rows go on)
+                failure = {"error": f"{type(error).__name__}: {error}", "bench": settings}
+                write_json(folder / "failed.json", failure)
+                say(f"{label}: {failure['error']}")
+    return True
+
+
+def _run(folder: Path, source: Any, settings: dict[str, Any], say: Callable[[str], None]) -> bool:
+    """Trains, from where it was left, and measures; False if stopped."""
+    keras.utils.clear_session()
+    gc.collect()  # the last row's graphs
+    model = load_run(folder) if (folder / checkpoints.LATEST).exists() else _new_model(settings)
+    batch_size = settings["batch_size"] or (CRITIC_BATCH if model.minibatches > 1 else None)
+    finished = train(
+        model,
+        source,
+        folder,
+        epochs=settings["epochs"],
+        batch_size=batch_size,
+        seed=settings["seed"],
+        keep=1,
+        callbacks=[_Clock(folder, batch_size or model.default_batch_size, say)],
+        facts={"bench": settings},
+        verbose=0,
+    )
+    if not finished:
+        return False
+    results = evaluate(model, source, extractor=settings["extractor"], seed=settings["seed"])
+    results["bench"] = {
+        **settings,
+        "parameters": model.count_params(),
+        "images_per_second": median(_rates(folder)),
+        "machine": machine(),
+    }
+    write_json(folder / "metrics.json", results)
+    say(f"Fréchet distance {results['metrics']['frechet_distance']:.4g}")
+    return True
+
+
+def _new_model(settings: dict[str, Any]) -> Any:
+    keras.utils.set_random_seed(settings["seed"])
+    model = registry.create(
+        settings["model"],
+        settings["image_shape"],
+        settings["latent_dim"],
+        seed=settings["seed"],
+        **settings["options"],
+    )
+    model.compile()
+    return model
+
+
+def _rates(folder: Path) -> list[float]:
+    epochs = read_json(folder / "timing.json")
+    return [epoch["images"] / epoch["seconds"] for epoch in epochs]
+
+
+class _Clock(keras.callbacks.Callback):
+    """Times each epoch, from the end of its first batch on: that may have been compiled first."""
+
+    def __init__(self, folder: Path, batch_size: int, say: Callable[[str], None]) -> None:
+        super().__init__()
+        self.place = folder / "timing.json"
+        self.batch_size = batch_size
+        self.say = say
+        self.times: list[float] = []  # of the first and the last batch's end
+        self.batches = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        self.times, self.batches = [], 0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+        self.times = [*self.times[:1], time.perf_counter()]
+        self.batches += 1
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        if self.batches < 2:
+            return
+        images = (self.batches - 1) * self.batch_size * self.model.minibatches
+        seconds = self.times[1] - self.times[0]
+        before = read_json(self.place) if self.place.exists() else []
+        write_json(self.place, [*before, {"images": images, "seconds": seconds}])
+        self.say(f"epoch {epoch + 1}, {images / seconds:.0f} images/s")
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were taken on: processor, its cores that this process may use, GPUs."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    gpus = tf.config.list_physical_devices("GPU")
+    return {
+        "processor": names[0] if names else platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "gpus": [tf.config.experimental.get_device_details(gpu)["device_name"] for gpu in gpus],
+        "tensorflow": tf.__version__,
+    }
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Whether this process has the folder to itself; the file says which has it.
+
+    The system frees the lock when a process ends, in whatever way, so that none is ever stale.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield True

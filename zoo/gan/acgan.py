@@ -1,0 +1,54 @@
+"""AC-GAN: the discriminator also classifies real and fake images (arXiv 1610.09585)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import tensorflow as tf
+
+from zoo.gan.gan import GAN
+from zoo.registry import register_model
+from zoo.training.model import check_network
+
+if TYPE_CHECKING:
+    import keras
+
+
+@register_model("acgan")
+class ACGAN(GAN):
+    """GAN with an auxiliary classifier (arXiv 1610.09585, eq. 2 and 3).
+
+    The generator takes the label; the discriminator does not, but names it: its second output are
+    logits of the classes. Both players minimise the class's cross-entropy −log P(C = c | X), the
+    discriminator that of real and of fake images, the generator that of its own. As in BaseGAN,
+    fakes get the labels of the batch's real images. Logs add both cross-entropies in nats,
+    `real_auxiliary` and `fake_auxiliary`. Defaults and arguments are those of `GAN`.
+
+    A `discriminator` of your own maps images in [0, 1] to logits [batch, 1] and logits of the classes
+    [batch, num_classes].
+
+    Raises:
+        ValueError: If `num_classes` is missing.
+    """
+
+    conditional: ClassVar[bool] = True
+    log_names = (*GAN.log_names, "real_auxiliary", "fake_auxiliary")
+
+    def new_discriminator(self, **options: Any) -> keras.Model:
+        """A discriminator without labels, and with a head for the classes."""
+        return super().new_discriminator(num_classes=0, heads=(self.num_classes,), **options)
+
+    def check_networks(self) -> None:
+        """Raises ValueError if a network is not what the model needs."""
+        latent, classes = (self.latent_dim,), (self.num_classes,)
+        check_network(self.generator, "generator", latent, [self.image_shape], labels=True)
+        check_network(self.discriminator, "discriminator", self.image_shape, [(1,), classes])
+
+    def judge(self, images: Any, batch: dict[str, Any], *, real: bool, training: bool) -> list[Any]:
+        """The logit [batch, 1] and the logits of the classes [batch, num_classes]."""
+        unlabelled = {name: x for name, x in batch.items() if name != "labels"}
+        return super().judge(images, unlabelled, real=real, training=training)
+
+    def auxiliary_loss(self, heads: list[Any], batch: dict[str, Any], *, real: bool) -> Any:  # noqa: ARG002  (the hook's signature)
+        """−log P(C = c | X), [batch] in nats."""
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(batch["labels"], heads[0])

@@ -1,0 +1,166 @@
+"""What a VAE's decoder says of pixels, p(x | z): one class a likelihood.
+
+Each takes the decoder's logits, makes the mean image in [0, 1] of them, and gives −log p(x | z) in
+nats. What else it has to learn (a scale), it keeps in a weight of the model.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import tensorflow as tf
+
+from zoo import losses
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Running estimate of σ² for evaluation: remembers about ten batches.
+MOMENTUM = 0.9
+# A decoder that is exact on a batch (all-black images, say) has σ² = 0 and no density.
+MIN_VARIANCE = 1e-6
+# Half a grey level of 256: the narrowest that a learned scale may become.
+MIN_LOG_SCALE = math.log(0.5 / 255.0)
+
+
+class Likelihood:
+    """p(x | z) around the sigmoid of the decoder's logits, without anything to learn."""
+
+    # Grey levels that a unit of the density spans, for bits per dimension; None: no density.
+    levels: ClassVar[int | None] = 256
+
+    def __init__(self, add_weight: Callable[..., Any]) -> None:
+        """Makes its weights, if it has any, by the model's `add_weight`."""
+
+    def mean(self, logits: Any) -> Any:
+        """Mean image of logits [batch, height, width, channels], like them, in [0, 1]."""
+        return tf.sigmoid(logits)
+
+    def nll(self, images: Any, logits: Any, statistic: Any) -> Any:
+        """−log p(x | z), [batch] in nats.
+
+        Args:
+            images: x, float32 [batch, height, width, channels] in [0, 1].
+            logits: Like `images`.
+            statistic: In training, what `batch_statistic` found on the whole batch.
+        """
+        raise NotImplementedError
+
+    def batch_statistic(self) -> Callable[[Any, Any], Any] | None:
+        """A function of images and logits to [batch], if the likelihood takes its mean.
+
+        The mean is over the whole training batch, of all replicas and parts, and constant in the
+        gradient.
+        """
+        return None
+
+    def remember(self, statistic: Any) -> None:
+        """Keeps the statistic of a training batch for evaluation."""
+
+    def pixel_deviation(self) -> Any:
+        """Standard deviation of a pixel given its mean image, scalar; 0 where there is none."""
+        return 0.0
+
+
+class Bernoulli(Likelihood):
+    """Independent binary pixels; for grey ones the customary stand-in, which is no density."""
+
+    levels = None
+
+    def nll(self, images: Any, logits: Any, statistic: Any) -> Any:  # noqa: ARG002
+        """Cross-entropy, [batch] in nats."""
+        return losses.bernoulli_nll(images, logits)
+
+
+class ContinuousBernoulli(Likelihood):
+    """Cross-entropy made a density on [0, 1] (arXiv 1907.06845)."""
+
+    def mean(self, logits: Any) -> Any:
+        """The distribution's mean (eq. 8), which is not the sigmoid."""
+        return losses.continuous_bernoulli_mean(logits)
+
+    def nll(self, images: Any, logits: Any, statistic: Any) -> Any:  # noqa: ARG002
+        """−log p(x | z) with the normaliser C(λ) (eq. 3), [batch] in nats."""
+        return losses.continuous_bernoulli_nll(images, logits)
+
+
+class OptimalGaussian(Likelihood):
+    """N(x; μ(z), σ²I) with the σ² that maximises a batch's likelihood (arXiv 2006.13202, § 3.1).
+
+    In evaluation σ² is its running mean.
+    """
+
+    def __init__(self, add_weight: Callable[..., Any]) -> None:
+        self.variance = add_weight(
+            shape=(), initializer="ones", trainable=False, name="decoder_variance"
+        )
+
+    def nll(self, images: Any, logits: Any, statistic: Any) -> Any:
+        """−log p(x | z), [batch] in nats.
+
+        σ² is held constant in the gradient. At the optimum σ*² = MSE the derivative with respect
+        to σ² vanishes, so this is the gradient of D/2 log MSE (2006.13202, eq. 5).
+        """
+        variance = self.variance.value if statistic is None else statistic
+        return losses.gaussian_nll(images, self.mean(logits), tf.maximum(variance, MIN_VARIANCE))
+
+    def batch_statistic(self) -> Callable[[Any, Any], Any] | None:
+        """The mean squared error of an image, whose mean is σ*² (2006.13202, section 3.1)."""
+        return lambda images, logits: tf.reduce_mean(
+            tf.square(images - self.mean(logits)), axis=[1, 2, 3]
+        )
+
+    def remember(self, statistic: Any) -> None:
+        """Moves the running σ², but not by a batch that overflowed, whose update is skipped."""
+        statistic = tf.where(tf.math.is_finite(statistic), statistic, self.variance.value)
+        statistic = tf.maximum(statistic, MIN_VARIANCE)
+        self.variance.assign(MOMENTUM * self.variance + (1.0 - MOMENTUM) * statistic)
+
+    def pixel_deviation(self) -> Any:
+        """The running σ."""
+        return tf.sqrt(self.variance.value)
+
+
+class LearnedGaussian(Likelihood):
+    """N(x; μ(z), σ²I) with a σ that is trained as a weight (arXiv 2006.13202, section 3)."""
+
+    def __init__(self, add_weight: Callable[..., Any]) -> None:
+        self.log_scale = add_weight(shape=(), initializer="zeros", name="log_scale")
+
+    def nll(self, images: Any, logits: Any, statistic: Any) -> Any:  # noqa: ARG002
+        """−log p(x | z), [batch] in nats."""
+        return losses.gaussian_nll(images, self.mean(logits), tf.exp(2.0 * self._bounded()))
+
+    def pixel_deviation(self) -> Any:
+        """The learned σ."""
+        return tf.exp(self._bounded())
+
+    def _bounded(self) -> Any:
+        return tf.maximum(tf.cast(self.log_scale.value, tf.float32), MIN_LOG_SCALE)
+
+
+class DiscretizedLogistic(LearnedGaussian):
+    """A mass on each of 256 grey levels, of a logistic with one learned scale (arXiv 1606.04934).
+
+    Likelihoods are of discrete pixels: they compare with each other, not with a density's.
+    """
+
+    levels = 1
+
+    def nll(self, images: Any, logits: Any, statistic: Any) -> Any:  # noqa: ARG002
+        """−log P(x | z), [batch] in nats."""
+        return losses.discretized_logistic_nll(images, self.mean(logits), self._bounded())
+
+    def pixel_deviation(self) -> Any:
+        """Standard deviation of the logistic, s π / √3."""
+        return tf.exp(self._bounded()) * (math.pi / math.sqrt(3.0))
+
+
+LIKELIHOODS: dict[str, type[Likelihood]] = {
+    "gaussian": OptimalGaussian,
+    "gaussian_learned": LearnedGaussian,
+    "bernoulli": Bernoulli,
+    "continuous_bernoulli": ContinuousBernoulli,
+    "discretized_logistic": DiscretizedLogistic,
+}

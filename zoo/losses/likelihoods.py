@@ -1,0 +1,124 @@
+"""Negative log-likelihoods of images given a decoder's output: [batch], in nats."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import tensorflow as tf
+
+from zoo.losses.per_example import full_precision, sum_per_example
+
+LOG_2_PI = math.log(2.0 * math.pi)
+# Below this |logit| the continuous Bernoulli's closed forms are 0/0 or nearly: series stand in,
+# whose first omitted terms are below float32's resolution.
+SERIES_BELOW = 0.3
+HALF_LEVEL = 0.5 / 255.0
+# Wider or narrower scales would overflow float32; those of images are e^-7 to e^0.
+MAX_LOG_SCALE = 20.0
+
+
+def gaussian_nll(images: Any, mean: Any, variance: Any) -> Any:
+    """−log N(x; μ, σ²I) with one σ² for all pixels (arXiv 1312.6114, appendix C.2).
+
+    Args:
+        images: x, float32 [batch, height, width, channels].
+        mean: μ, like `images`.
+        variance: σ², scalar.
+
+    Returns:
+        float32 [batch], nats.
+    """
+    images, mean, variance = map(full_precision, (images, mean, variance))
+    dims = tf.cast(tf.reduce_prod(tf.shape(images)[1:]), images.dtype)
+    squared_error = sum_per_example(tf.square(images - mean))
+    return 0.5 * (dims * (LOG_2_PI + tf.math.log(variance)) + squared_error / variance)
+
+
+def bernoulli_nll(images: Any, logits: Any) -> Any:
+    """Cross-entropy −Σ x log p + (1 − x) log(1 − p), p = sigmoid(logits) (arXiv 1312.6114, C.1).
+
+    A likelihood for binary pixels. For grey ones it is the customary stand-in, not a density:
+    its values do not compare with those of a Gaussian.
+
+    Args:
+        images: x, float32 [batch, height, width, channels] in [0, 1].
+        logits: Like `images`.
+
+    Returns:
+        float32 [batch], nats.
+    """
+    images, logits = map(full_precision, (images, logits))
+    return sum_per_example(tf.nn.sigmoid_cross_entropy_with_logits(labels=images, logits=logits))
+
+
+def continuous_bernoulli_nll(images: Any, logits: Any) -> Any:
+    """Cross-entropy minus Σ log C(λ), λ = sigmoid(logits): a density (arXiv 1907.06845, eq. 3–4).
+
+    Its C(λ) = 2 artanh(1 − 2λ) / (1 − 2λ), 2 at λ = ½, is l / tanh(l / 2) in the logit l.
+
+    Args:
+        images: x, float32 [batch, height, width, channels] in [0, 1].
+        logits: Like `images`.
+
+    Returns:
+        float32 [batch], nats; a density on [0, 1], so it may be negative.
+    """
+    logits = full_precision(logits)
+    near, far, square = _near_and_far(logits)
+    series = math.log(2.0) + square * (1 / 12 + square * (-7 / 1440 + square * (31 / 90720)))
+    exact = tf.math.log(far / tf.tanh(0.5 * far))
+    return bernoulli_nll(images, logits) - sum_per_example(tf.where(near, series, exact))
+
+
+def continuous_bernoulli_mean(logits: Any) -> Any:
+    """Mean λ / (2λ − 1) + 1 / (2 artanh(1 − 2λ)), ½ at λ = ½ (arXiv 1907.06845, eq. 8).
+
+    It is ½ + ½ / tanh(l / 2) − 1 / l in the logit l of λ.
+
+    Args:
+        logits: float32, of any shape.
+
+    Returns:
+        Like `logits`, in [0, 1].
+    """
+    logits = full_precision(logits)
+    near, far, square = _near_and_far(logits)
+    series = 0.5 + logits * (1 / 12 + square * (-1 / 720 + square * (1 / 30240)))
+    return tf.where(near, series, 0.5 + 0.5 / tf.tanh(0.5 * far) - 1.0 / far)
+
+
+def discretized_logistic_nll(images: Any, mean: Any, log_scale: Any) -> Any:
+    """−log P(x) for the mass of a logistic on each of 256 grey levels (arXiv 1701.05517, eq. 2).
+
+    P(x) = F(x + ½) − F(x − ½) in grey levels, F(x) = sigmoid((x − μ) / s); the levels 0 and 255
+    take the tails. One component, as in arXiv 1606.04934, section 5.1.
+
+    Args:
+        images: x, float32 [batch, height, width, channels], k / 255 with k = 0, …, 255.
+        mean: μ, like `images`, on their scale: 0 is black and 1 white.
+        log_scale: log s on that scale too; scalar or broadcastable to `images`. Kept within ±20.
+
+    Returns:
+        float32 [batch], nats of a discrete distribution: at least 0.
+    """
+    images, mean, log_scale = map(full_precision, (images, mean, log_scale))
+    inverse_scale = tf.exp(-tf.clip_by_value(log_scale, -MAX_LOG_SCALE, MAX_LOG_SCALE))
+    above = tf.nn.softplus((mean - images - HALF_LEVEL) * inverse_scale)  # −log F(x + ½)
+    below = tf.nn.softplus((images - mean - HALF_LEVEL) * inverse_scale)  # −log(1 − F(x − ½))
+    # F(a) − F(b) = F(a) (1 − F(b)) (1 − e^(b − a)): no difference of nearly equal numbers.
+    width = -tf.math.log(-tf.math.expm1(-2.0 * HALF_LEVEL * inverse_scale))
+    white = images > 1.0 - HALF_LEVEL
+    inner = tf.where(white, below, above + below + width)
+    return sum_per_example(tf.where(images < HALF_LEVEL, above, inner))
+
+
+def _near_and_far(logits: Any) -> tuple[Any, Any, Any]:
+    """Where a series holds, logits safe for the closed form, and squares safe for the series.
+
+    Both branches of `tf.where` get finite arguments: a NaN in the unused one would reach the
+    gradient as 0 × NaN.
+    """
+    near = tf.abs(logits) < SERIES_BELOW
+    far = tf.where(near, tf.ones_like(logits), logits)
+    return near, far, tf.square(tf.where(near, logits, tf.zeros_like(logits)))

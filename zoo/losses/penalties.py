@@ -1,0 +1,91 @@
+"""Penalties on gradients, per example and without their weight.
+
+Each is differentiable once more, for a tape outside with the weights of the network. The network
+must not mix the examples of a batch (as BatchNorm does): the gradient is of the sum of its outputs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from zoo.losses.per_example import full_precision, sum_per_example
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# A ReLU network may be flat at a point, where √ has no derivative: this keeps it finite.
+EPSILON = 1e-12
+
+
+def gradient_norm_penalty(critic: Callable[[Any], Any], real: Any, fake: Any, mix: Any) -> Any:
+    """(‖∇f(x̂)‖₂ − 1)² at x̂ = ε x + (1 − ε) G(z) (arXiv 1704.00028, eq. 3 and algorithm 1).
+
+    Args:
+        critic: f, maps images [batch, height, width, channels] to logits [batch, 1].
+        real: x, float32 [batch, height, width, channels].
+        fake: G(z), like `real`.
+        mix: ε ~ U(0, 1), one an example, float32 [batch, 1, 1, 1].
+
+    Returns:
+        float32 [batch], without the factor λ.
+    """
+    real, fake, mix = map(full_precision, (real, fake, mix))
+    return unit_gradient_penalty(critic, mix * real + (1.0 - mix) * fake)
+
+
+def unit_gradient_penalty(critic: Callable[[Any], Any], images: Any) -> Any:
+    """(‖∇f(x)‖₂ − 1)², at noisy images in DRAGAN (arXiv 1705.07215).
+
+    Args:
+        critic: f, maps images [batch, height, width, channels] to logits [batch, 1].
+        images: x, float32 [batch, height, width, channels].
+
+    Returns:
+        float32 [batch], without the factor λ.
+    """
+    return tf.square(tf.sqrt(squared_gradient_norm(critic, images) + EPSILON) - 1.0)
+
+
+def squared_gradient_norm(critic: Callable[[Any], Any], images: Any) -> Any:
+    """‖∇f(x)‖²: R₁ at real images, R₂ at fake ones (arXiv 1801.04406, eq. 9 and 10).
+
+    Args:
+        critic: f, maps images [batch, height, width, channels] to logits [batch, 1].
+        images: x, float32 [batch, height, width, channels].
+
+    Returns:
+        float32 [batch], without the factor γ / 2.
+    """
+    return sum_per_example(tf.square(_gradient(critic, full_precision(images))))
+
+
+def path_lengths(synthesize: Callable[[Any], Any], styles: Any, noise: Any) -> Any:
+    """‖Jᵀ y‖₂ with J = ∂g(w) / ∂w, y ~ N(0, I) / √(height · width) (arXiv 1912.04958, § 3.2).
+
+    Args:
+        synthesize: g, maps styles to images [batch, height, width, channels].
+        styles: w, float32 [batch, style_dim] or, one a layer, [batch, layers, style_dim]; for
+            these the result is the root mean square over the layers, as in the authors' code.
+        noise: N(0, I), float32, like the images; divided by √(height · width) here.
+
+    Returns:
+        float32 [batch]. The penalty is (its difference from a running mean a)².
+    """
+    styles, noise = full_precision(styles), full_precision(noise)
+    pixels = tf.cast(tf.shape(noise)[1] * tf.shape(noise)[2], noise.dtype)
+    noise *= tf.math.rsqrt(pixels)
+    gradient = _gradient(lambda w: full_precision(synthesize(w)) * noise, styles)
+    squared_norm = tf.reduce_sum(tf.square(gradient), axis=-1)
+    if styles.shape.rank == 3:
+        squared_norm = tf.reduce_mean(squared_norm, axis=1)
+    return tf.sqrt(squared_norm + EPSILON)
+
+
+def _gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
+    """Gradient of the sum of a function's values, like `inputs`."""
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        values = function(inputs)
+    return tape.gradient(values, inputs)

@@ -1,0 +1,161 @@
+"""Gated PixelCNN: a prior over grids of codes (arXiv 1606.05328), and sampling from it.
+
+p(codes) = Π p(code_i | codes before i), in raster order. The vertical stack sees the rows above,
+the horizontal one the row to the left and the vertical stack, so that nothing before a position is
+out of sight (section 2.2). Departure from the paper: kernels are not masked. The input is shifted
+by one, down for one stack and right for the other, and kernels reach up and left by padding.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+REACH = 2  # columns to either side and rows above that one layer sees
+
+
+def prior(
+    grid_shape: Sequence[int],
+    num_codes: int,
+    width: int = 64,
+    layers: int = 4,
+    num_classes: int = 0,
+) -> keras.Model:
+    """Codes int32 [batch, height, width] to float32 logits [batch, height, width, num_codes].
+
+    The logits at a position depend on the codes before it alone, in raster order: on the 2 L + 1
+    before it in its row, and on the 2 L + 1 rows above from 2 L columns left to 2 L right, for L
+    layers. Four see all of a grid of up to 9 × 9.
+
+    Args:
+        grid_shape: (height, width) of the grid.
+        num_codes: K, at least 2.
+        width: Channels p of both stacks.
+        layers: L, at least 1.
+        num_classes: Classes of a conditional prior, which takes [codes, label], with label
+            int32 [batch]; 0: not conditional.
+
+    Returns:
+        A functional model.
+
+    Raises:
+        ValueError: If a size is out of its range.
+    """
+    if len(grid_shape) != 2 or min(grid_shape) < 1:
+        msg = f"grid_shape={tuple(grid_shape)}: expected (height, width), both at least 1."
+        raise ValueError(msg)
+    if num_codes < 2 or min(width, layers) < 1 or num_classes < 0:
+        msg = (
+            f"num_codes={num_codes}, width={width}, layers={layers}, num_classes={num_classes}: "
+            "expected at least 2, 1, 1 and 0."
+        )
+        raise ValueError(msg)
+    codes = keras.Input(grid_shape, dtype="int32", name="codes")
+    label = keras.Input((), dtype="int32", name="label") if num_classes else None
+    normal = keras.initializers.RandomNormal(stddev=1.0)
+    x = keras.layers.Embedding(num_codes, width, normal, name="embedding")(codes)
+    vertical, horizontal = _shifted(x, 1, 0, "down"), _shifted(x, 0, 1, "right")
+    for i in range(layers):
+        # Figure 2: vertical to horizontal before the gate, and a residual for the horizontal.
+        above = _conv(vertical, 2 * width, REACH, REACH, REACH, f"vertical_{i}")
+        left = _conv(horizontal, 2 * width, 0, REACH, 0, f"horizontal_{i}")
+        left = left + keras.layers.Dense(2 * width, name=f"vertical_to_horizontal_{i}")(above)
+        if label is not None:  # eq. 4, with h the one-hot label
+            above = above + _of_class(label, num_classes, 2 * width, f"vertical_class_{i}")
+            left = left + _of_class(label, num_classes, 2 * width, f"horizontal_class_{i}")
+        vertical = _gate(above)
+        horizontal = horizontal + keras.layers.Dense(width, name=f"residual_{i}")(_gate(left))
+    x = keras.ops.relu(horizontal)
+    x = keras.layers.Dense(width, activation="relu", name="hidden")(x)
+    logits = keras.layers.Dense(num_codes, dtype="float32", name="logits")(x)
+    return keras.Model(codes if label is None else [codes, label], logits, name="prior")
+
+
+def sample(prior: keras.Model, uniforms: Any, label: Any = None) -> Any:
+    """Draws grids of codes, position by position, by the inverse of the distribution function.
+
+    Args:
+        prior: What `prior` made.
+        uniforms: Draws from U(0, 1), float32 [batch, height · width], one a position.
+        label: Of a conditional prior: int32 [batch].
+
+    Returns:
+        int32 [batch, height, width]: a function of the arguments alone.
+
+    Raises:
+        ValueError: If there is another number of uniforms.
+    """
+    *grid, _ = prior.output_shape[1:]
+    positions = math.prod(grid)
+    if uniforms.shape[1:] != (positions,):
+        msg = f"uniforms of shape {tuple(uniforms.shape)}: expected [batch, {positions}]."
+        raise ValueError(msg)
+
+    def draw(i: Any, codes: Any) -> tuple[Any, Any]:
+        logits = _logits(prior, tf.reshape(codes, [-1, *grid]), label)
+        logits = tf.reshape(logits, [-1, positions, logits.shape[-1]])
+        cumulative = tf.cumsum(tf.nn.softmax(tf.gather(logits, i, axis=1)), axis=1)
+        cumulative /= cumulative[:, -1:]  # 1 at the end, which no uniform reaches
+        below = cumulative <= tf.gather(uniforms, i, axis=1)[:, None]
+        code = tf.reduce_sum(tf.cast(below, tf.int32), axis=1)
+        return i + 1, tf.where(tf.range(positions) == i, code[:, None], codes)
+
+    codes = tf.zeros_like(uniforms, tf.int32)
+    _, codes = tf.while_loop(lambda i, _: i < positions, draw, [0, codes])
+    return tf.reshape(codes, [-1, *grid])
+
+
+def log_probability(prior: keras.Model, codes: Any, label: Any = None) -> Any:
+    """Log p(codes), or log p(codes | label), the sum over positions.
+
+    Args:
+        prior: What `prior` made.
+        codes: int32 [batch, height, width].
+        label: Of a conditional prior: int32 [batch].
+
+    Returns:
+        float32 [batch], nats.
+    """
+    logits = _logits(prior, codes, label)
+    nll = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=codes, logits=logits)
+    return -tf.reduce_sum(nll, axis=[1, 2])
+
+
+def _logits(prior: keras.Model, codes: Any, label: Any) -> Any:
+    if label is None:
+        return prior(codes)
+    return prior([tf.convert_to_tensor(codes), tf.convert_to_tensor(label)])
+
+
+def _shifted(x: keras.KerasTensor, down: int, right: int, name: str) -> keras.KerasTensor:
+    """Zeros come in above and on the left, the last rows and columns go."""
+    x = keras.layers.ZeroPadding2D(((down, 0), (right, 0)), name=f"{name}_pad")(x)
+    return keras.layers.Cropping2D(((0, down), (0, right)), name=f"{name}_crop")(x)
+
+
+def _conv(
+    x: keras.KerasTensor, channels: int, above: int, left: int, right: int, name: str
+) -> keras.KerasTensor:
+    """Convolution over a position and so many rows above, and columns left and right of it."""
+    x = keras.layers.ZeroPadding2D(((above, 0), (left, right)), name=f"{name}_pad")(x)
+    return keras.layers.Conv2D(channels, (above + 1, left + 1 + right), name=name)(x)
+
+
+def _of_class(
+    label: keras.KerasTensor, num_classes: int, channels: int, name: str
+) -> keras.KerasTensor:
+    """A vector for each class, at all positions: [batch, 1, 1, channels]."""
+    x = keras.layers.Embedding(num_classes, channels, name=name)(label)
+    return keras.layers.Reshape((1, 1, channels), name=f"{name}_map")(x)
+
+
+def _gate(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Tanh(a) ⊙ σ(b), a and b the halves of the channels (eq. 2)."""
+    a, b = keras.ops.split(x, 2, axis=-1)
+    return keras.ops.tanh(a) * keras.ops.sigmoid(b)

@@ -1,0 +1,200 @@
+"""Residual networks of SNGAN (arXiv 1802.05957, appendix B, tables 3 and 4).
+
+The image side is halved until it is 4 to 7 pixels, as in `zoo.networks.conv`; channels grow from
+`width` beside the image to 4 `width`. A generator of 28 × 28 images has about 1 M weights.
+Initialisation is the authors' code's: Glorot, with variances doubled before a ReLU's branch.
+Departures from the paper: as many blocks as the size needs, fewer channels, one block without
+pooling at the discriminator's end, and BatchNorm statistics over the global batch. The encoder is
+the discriminator's trunk and has no normalisation: an image's posterior must not depend on the
+other images, and the few blocks train without. It keeps where features are, unlike sum pooling.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+from keras import layers
+
+from zoo.networks import _heads
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+WIDTH = 64
+
+
+def encoder(
+    image_shape: Sequence[int], latent_dim: int, width: int = WIDTH, *, num_classes: int = 0
+) -> keras.Model:
+    """Images to (mean, log-variance), each [batch, latent_dim].
+
+    With `num_classes`, images and labels int32 [batch]: one-hot planes join the channels
+    (Sohn et al. 2015).
+    """
+    inputs, x = _heads.image_inputs(image_shape, num_classes)
+    x = _trunk(x, image_shape, width, layers.Conv2D)
+    x = layers.Flatten(name="flatten")(x)
+    return _heads.model(inputs, _heads.posterior(x, latent_dim), "encoder")
+
+
+def decoder(
+    image_shape: Sequence[int], latent_dim: int, width: int = WIDTH, *, num_classes: int = 0
+) -> keras.Model:
+    """Latents to image logits: the generator without BatchNorm and tanh.
+
+    With `num_classes`, latents and labels int32 [batch]: one-hot rows join the latents.
+    """
+    inputs, latents = _heads.latent_inputs(latent_dim, num_classes)
+    return _heads.model(inputs, [_expand(latents, image_shape, width)], "decoder")
+
+
+def generator(
+    image_shape: Sequence[int], latent_dim: int, width: int = WIDTH, *, num_classes: int = 0
+) -> keras.Model:
+    """Latents to images in [0, 1].
+
+    With `num_classes`, latents and labels int32 [batch]: BatchNorm has a gain and a bias for each
+    class (arXiv 1802.05637).
+    """
+    inputs, norm = _heads.generator_inputs(latent_dim, num_classes)
+    images = _heads.unit_range(_expand(inputs[0], image_shape, width, norm))
+    return _heads.model(inputs, [images], "generator")
+
+
+def discriminator(
+    image_shape: Sequence[int],
+    normalization: str = "spectral",
+    width: int = WIDTH,
+    *,
+    num_classes: int = 0,
+    latent_dim: int = 0,
+    heads: Sequence[int] = (),
+) -> keras.Model:
+    """Images to logits [batch, 1].
+
+    Its layer `features` has the last features φ(x), float32 [batch, channels], summed over pixels.
+
+    Args:
+        image_shape: (height, width, channels).
+        normalization: `"spectral"` (of every kernel), `"batch"` (in all but the first block) or
+            `"none"`.
+        width: Channels beside the image.
+        num_classes: > 0: takes [image, label] and projects (arXiv 1802.05637).
+        latent_dim: > 0: takes [image, latent] (arXiv 1605.09782).
+        heads: Units of further outputs [batch, units] beside the logit.
+
+    Returns:
+        A functional model.
+
+    Raises:
+        ValueError: If `normalization` is another, the image size is impossible, or both a label and
+            a latent are to be taken.
+    """
+    _, conv = _heads.linear_layers(normalization)
+    norm = _heads.batch_norm if normalization == "batch" else None
+    images = keras.Input(image_shape, name="image")
+    x = layers.Rescaling(2.0, -1.0, name="to_signed_range")(images)
+    x = _trunk(x, image_shape, width, conv, norm)
+    pixels = x.shape[1] * x.shape[2]
+    x = layers.GlobalAveragePooling2D(dtype="float32", name="pixel_mean")(x)
+    x = layers.Rescaling(pixels, dtype="float32", name="features")(x)
+    return _heads.discriminator(
+        images, x, _relu, normalization=normalization, num_classes=num_classes,
+        latent_dim=latent_dim, heads=heads,
+    )  # fmt: skip
+
+
+def _expand(
+    latents: keras.KerasTensor,
+    image_shape: Sequence[int],
+    width: int,
+    norm: _heads.Norm | None = None,
+) -> keras.KerasTensor:
+    """Image logits of latents; `norm` makes the normalisation of a name, if there is to be any."""
+    stages = _heads.halvings(image_shape, "resnet")
+    rows, columns = (size >> stages for size in image_shape[:2])
+    channels = _channels(stages - 1, width)
+    x = layers.Dense(rows * columns * channels, name="project")(latents)
+    x = layers.Reshape((rows, columns, channels), name="reshape")(x)
+    for i in reversed(range(stages)):
+        x = _up_block(x, _channels(i, width), f"block_{i}", norm)
+    x = _activate(x, "output", norm)
+    return layers.Conv2D(image_shape[2], 3, padding="same", dtype="float32", name="logits")(x)
+
+
+def _up_block(
+    x: keras.KerasTensor, channels: int, name: str, norm: _heads.Norm | None
+) -> keras.KerasTensor:
+    """Doubles the side."""
+    shortcut = layers.UpSampling2D(2, name=f"{name}_shortcut_upsample")(x)
+    shortcut = layers.Conv2D(channels, 1, name=f"{name}_shortcut")(shortcut)
+    x = _activate(x, f"{name}_0", norm)
+    x = layers.UpSampling2D(2, name=f"{name}_upsample")(x)
+    x = _conv_3x3(layers.Conv2D, channels, f"{name}_conv_0")(x)
+    x = _activate(x, f"{name}_1", norm)
+    x = _conv_3x3(layers.Conv2D, channels, f"{name}_conv_1")(x)
+    return layers.Add(name=name)([x, shortcut])
+
+
+def _trunk(
+    x: keras.KerasTensor,
+    image_shape: Sequence[int],
+    width: int,
+    conv: type[layers.Layer],
+    norm: _heads.Norm | None = None,
+) -> keras.KerasTensor:
+    """Features of 4 to 7 pixels' side."""
+    stages = _heads.halvings(image_shape, "resnet")
+    for i in range(stages):
+        x = _down_block(x, _channels(i, width), f"block_{i}", conv, norm, first=i == 0)
+    x = _down_block(x, x.shape[-1], f"block_{stages}", conv, norm, pool=False)
+    return _activate(x, "output", norm)
+
+
+def _down_block(
+    x: keras.KerasTensor,
+    channels: int,
+    name: str,
+    conv: type[layers.Layer],
+    norm: _heads.Norm | None,
+    *,
+    first: bool = False,
+    pool: bool = True,
+) -> keras.KerasTensor:
+    """Halves the side, or without `pool` keeps side and channels; the `first` takes an image.
+
+    The shortcut is pooled before its convolution, which is the same and cheaper.
+    """
+    shortcut = x
+    if first:
+        norm = None
+    else:
+        x = _activate(x, f"{name}_0", norm)
+    x = _conv_3x3(conv, channels, f"{name}_conv_0")(x)
+    x = _activate(x, f"{name}_1", norm)
+    x = _conv_3x3(conv, channels, f"{name}_conv_1")(x)
+    if pool:
+        x = layers.AveragePooling2D(2, name=f"{name}_pool")(x)
+        shortcut = layers.AveragePooling2D(2, name=f"{name}_shortcut_pool")(shortcut)
+        shortcut = conv(channels, 1, name=f"{name}_shortcut")(shortcut)
+    return layers.Add(name=name)([x, shortcut])
+
+
+def _activate(x: keras.KerasTensor, name: str, norm: _heads.Norm | None) -> keras.KerasTensor:
+    if norm:
+        x = norm(f"{name}_batch_norm")(x)
+    return _relu(f"{name}_relu")(x)
+
+
+def _conv_3x3(conv: type[layers.Layer], channels: int, name: str) -> layers.Layer:
+    init = keras.initializers.VarianceScaling(2.0, "fan_avg", "uniform")
+    return conv(channels, 3, padding="same", kernel_initializer=init, name=name)
+
+
+def _relu(name: str) -> Any:
+    return layers.ReLU(name=name)
+
+
+def _channels(stage: int, width: int) -> int:
+    return min(width << stage, 4 * width)

@@ -1,0 +1,184 @@
+"""Vector quantization of features, with a codebook that follows averages (arXiv 1711.00937)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+# A code whose share of the positions falls below this part of 1 / K is dead.
+DEAD = 0.1
+
+
+@keras.saving.register_keras_serializable("zoo")
+class VectorQuantizer(layers.Layer):
+    """Replaces each feature vector by the nearest of K codes e (arXiv 1711.00937, eq. 1 and 2).
+
+    The codebook takes no gradient: `update` moves it by exponential averages (appendix A.1). It
+    computes in float32 whatever the precision of the features.
+
+    Attributes:
+        codebook: e, [num_codes, code_dim].
+        cluster_sizes: N, [num_codes]: the average number of positions a batch that take a code.
+        cluster_sums: m, [num_codes, code_dim]: the average sum of their features.
+
+    Args:
+        num_codes: K, at least 1.
+        code_dim: Dimension of a code and channels of the features, at least 1.
+        decay: γ of eq. 6 and 7, in [0, 1).
+        epsilon: Count added to each code, so that none is divided by 0.
+        **kwargs: `name` and `dtype`, as of any Keras layer.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        num_codes: int,
+        code_dim: int,
+        decay: float = 0.99,
+        epsilon: float = 1e-5,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        if min(num_codes, code_dim) < 1:
+            msg = f"num_codes={num_codes}, code_dim={code_dim}: expected at least 1 of each."
+            raise ValueError(msg)
+        if not 0.0 <= decay < 1.0:
+            msg = f"decay={decay}: expected at least 0 and less than 1."
+            raise ValueError(msg)
+        if epsilon <= 0.0:
+            msg = f"epsilon={epsilon}: expected more than 0, such as 1e-5."
+            raise ValueError(msg)
+        self.num_codes, self.code_dim = int(num_codes), int(code_dim)
+        self.decay, self.epsilon = float(decay), float(epsilon)
+        small = keras.initializers.RandomUniform(-1.0 / num_codes, 1.0 / num_codes)
+        self.codebook = self._average("codebook", (self.num_codes, self.code_dim), small)
+        # From 0 the first update is a step of k-means, and revives all codes it left unused.
+        self.cluster_sizes = self._average("cluster_sizes", (self.num_codes,), "zeros")
+        self.cluster_sums = self._average("cluster_sums", self.codebook.shape, "zeros")
+        self.built = True
+
+    def _average(self, name: str, shape: tuple[int, ...], initializer: Any) -> Any:
+        return self.add_weight(
+            name=name, shape=shape, initializer=initializer,
+            dtype="float32", autocast=False, trainable=False,
+        )  # fmt: skip
+
+    def call(self, features: Any) -> tuple[Any, Any]:
+        """The nearest codes, by squared Euclidean distance; of equally near ones the first.
+
+        Args:
+            features: z_e(x), [batch, height, width, code_dim].
+
+        Returns:
+            The codes' vectors, float32 like `features`, whose gradient passes to the features as it
+            is (straight-through, section 3.2); and the codes, int32 [batch, height, width].
+
+        Raises:
+            ValueError: If the features have another number of channels.
+        """
+        if features.shape[-1] != self.code_dim:
+            msg = f"features of shape {tuple(features.shape)}: expected {self.code_dim} channels."
+            raise ValueError(msg)
+        features = tf.cast(features, tf.float32)
+        flat = tf.reshape(features, [-1, self.code_dim])
+        # ‖z − e‖² = ‖z‖² − 2 z·e + ‖e‖², whose first term is the same for all codes.
+        codebook = tf.convert_to_tensor(self.codebook)
+        products = tf.matmul(flat, codebook, transpose_b=True)
+        distances = tf.reduce_sum(tf.square(codebook), axis=1) - 2.0 * products
+        codes = tf.argmin(distances, axis=1, output_type=tf.int32)
+        codes = tf.reshape(codes, tf.shape(features)[:-1])
+        # In this order the value is the code's to the last bit, as of `embed`.
+        quantized = self.embed(codes) + (features - tf.stop_gradient(features))
+        return quantized, codes
+
+    def embed(self, codes: Any) -> Any:
+        """Vectors of codes: int [...] to float32 [..., code_dim], without a gradient."""
+        return tf.stop_gradient(tf.gather(self.codebook, codes))
+
+    def statistics(self, features: Any, codes: Any) -> tuple[Any, Any]:
+        """What `update` needs of a batch; those of several batches or replicas add up.
+
+        Args:
+            features: [batch, height, width, code_dim].
+            codes: Those of the features, int32 [batch, height, width].
+
+        Returns:
+            For each code the number of positions that take it, float32 [num_codes], and the sum of
+            their features, float32 [num_codes, code_dim].
+        """
+        flat = tf.reshape(tf.cast(features, tf.float32), [-1, self.code_dim])
+        codes = tf.reshape(codes, [-1])
+        counts = tf.math.unsorted_segment_sum(tf.ones_like(flat[:, 0]), codes, self.num_codes)
+        return counts, tf.math.unsorted_segment_sum(flat, codes, self.num_codes)
+
+    def update(self, counts: Any, sums: Any, candidates: Any, draws: Any) -> None:
+        """Moves the codebook (eq. 6 to 8), and puts dead codes onto features.
+
+        The division of eq. 8 is by counts with Laplace smoothing: (N + ε) ΣN / (ΣN + K ε). A code
+        is dead where N < 0.1 ΣN / K, a tenth of even usage. It is set to a candidate (as in arXiv
+        2005.00341, section 3.1), and its N to ΣN / K: unused, it dies again after ln 0.1 / ln γ
+        updates, 230 at γ = 0.99.
+
+        All arguments are of the global batch, so that replicas do the same to their copies.
+
+        Args:
+            counts: As of `statistics`, [num_codes], not all 0.
+            sums: As of `statistics`, [num_codes, code_dim].
+            candidates: Features that dead codes may take, [m, code_dim].
+            draws: For each code, which of them: from U[0, 1), float32 [num_codes].
+        """
+        sizes = self.decay * self.cluster_sizes + (1.0 - self.decay) * counts
+        sums = self.decay * self.cluster_sums + (1.0 - self.decay) * sums
+        total = tf.reduce_sum(sizes)
+        smoothed = (sizes + self.epsilon) * total / (total + self.num_codes * self.epsilon)
+        codebook = sums / smoothed[:, None]
+
+        mean = total / self.num_codes
+        dead = sizes < DEAD * mean
+        number = tf.shape(candidates)[0]
+        chosen = tf.minimum(tf.cast(draws * tf.cast(number, tf.float32), tf.int32), number - 1)
+        reborn = tf.gather(tf.cast(candidates, tf.float32), chosen)
+        self.codebook.assign(tf.where(dead[:, None], reborn, codebook))
+        self.cluster_sizes.assign(tf.where(dead, mean, sizes))
+        self.cluster_sums.assign(tf.where(dead[:, None], mean * reborn, sums))
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {
+            **super().get_config(),
+            "num_codes": self.num_codes,
+            "code_dim": self.code_dim,
+            "decay": self.decay,
+            "epsilon": self.epsilon,
+        }
+
+
+def commitment_loss(features: Any, quantized: Any) -> Any:
+    """‖z_e(x) − sg[e]‖² (arXiv 1711.00937, eq. 3, third term, without β).
+
+    Args:
+        features: z_e(x), float32 [batch, height, width, code_dim].
+        quantized: e, like `features`.
+
+    Returns:
+        float32 [batch]: the sum over positions and channels, as likelihoods sum over pixels.
+    """
+    return tf.reduce_sum(tf.square(features - tf.stop_gradient(quantized)), axis=[1, 2, 3])
+
+
+def perplexity(counts: Any) -> Any:
+    """The exponential of the entropy of the usage of codes.
+
+    Args:
+        counts: Positions that take each code, float32 [num_codes].
+
+    Returns:
+        Scalar float32, from 1 (one code is used, or none) to num_codes (all are, evenly).
+    """
+    usage = tf.math.divide_no_nan(counts, tf.reduce_sum(counts))
+    return tf.exp(-tf.reduce_sum(tf.math.xlogy(usage, usage)))

@@ -1,0 +1,67 @@
+"""β-TCVAE: a weight on the total correlation of the latents (arXiv 1802.04942)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zoo import losses
+from zoo.registry import register_model
+from zoo.training.replicas import on_global_batch
+from zoo.vae.base import BaseVAE
+
+TERMS = ("mutual_information", "total_correlation", "dimension_wise_kl")
+
+
+@register_model("beta_tc_vae")
+class BetaTCVAE(BaseVAE):
+    """β-TCVAE (arXiv 1802.04942, eq. 4), with the weights α = γ = 1 of the paper's experiments.
+
+    The loss is distortion + I(x; z) + β TC(z) + Σ KL(q(z_j) ‖ p(z_j)): a VAE's at β = 1. The three
+    terms are estimated by minibatch-weighted sampling from single draws z, on the batch of all
+    replicas; in a batch computed in parts, on the parts. They depend on the size of the batch, and
+    single ones may be negative: compare them only between equal batches. Their sum, logged as
+    `rate`, is log q(z | x) − log p(z), without error.
+
+    Args:
+        beta: β, at least 0; default the paper's 6.
+        dataset_size: N, number of training images. It adds (β − 1)(latent_dim − 1) log N to the
+            loss, and constants to the terms, none of which a gradient sees.
+        **kwargs: Further arguments of `BaseVAE`, but `free_bits`.
+
+    Raises:
+        ValueError: If `beta` < 0 or `dataset_size` < 1.
+    """
+
+    log_names: tuple[str, ...] = ("loss", "distortion", "rate", *TERMS)
+
+    def __init__(self, *, beta: float = 6.0, dataset_size: int = 60_000, **kwargs: Any) -> None:
+        if beta < 0 or dataset_size < 1:
+            msg = f"beta={beta}, dataset_size={dataset_size}: expected at least 0, and at least 1."
+            raise ValueError(msg)
+        self.beta, self.dataset_size = float(beta), int(dataset_size)
+        super().__init__(**kwargs)
+
+    @property
+    def weights_of_terms(self) -> dict[str, float]:
+        """1, β and 1."""
+        return dict(zip(TERMS, (1.0, self.beta, 1.0), strict=True))
+
+    def regularizer(
+        self,
+        mean: Any,
+        log_variance: Any,
+        latents: Any,
+        batch: dict[str, Any],  # noqa: ARG002  (the hook's signature)
+    ) -> dict[str, Any]:
+        """The three terms, and their sum."""
+
+        def estimate(*globally: Any) -> Any:
+            return losses.total_correlation_terms(*globally, self.dataset_size)
+
+        terms = on_global_batch(estimate, latents, mean, log_variance)
+        return {**dict(zip(TERMS, terms, strict=True)), "rate": sum(terms)}
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        options = {"beta": self.beta, "dataset_size": self.dataset_size}
+        return {**super().get_config(), **options}
