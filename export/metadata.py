@@ -28,7 +28,7 @@ def describe(model: Any, functions: Sequence[Endpoint]) -> dict[str, Any]:
     return {
         "model": model.model_name,
         "prior": model.prior,
-        "latent_dim": model.latent_dim,
+        "latent_dim": model.noise_dim,
         **({"num_classes": model.num_classes} if model.num_classes else {}),
         "image_shape": list(model.image_shape),
         "image_range": [0.0, 1.0],

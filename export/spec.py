@@ -27,6 +27,7 @@ class Endpoint:
         outputs: Likewise.
         function: Maps input tensors, by position, to a dict of output tensors.
         networks: The Keras networks it uses.
+        piecewise_constant: Whether its outputs only jump, as those behind an argmin do.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Endpoint:
     outputs: dict[str, tuple[int, ...]]
     function: Callable[..., dict[str, Any]]
     networks: tuple[Any, ...]
+    piecewise_constant: bool = False
 
     def signature(self) -> list[tf.TensorSpec]:
         """TensorSpecs of the inputs, named, with a dynamic batch axis."""
@@ -77,10 +79,11 @@ def endpoints(
     """The functions of a model of the zoo.
 
     `generate` (latent → image); for VAEs also `encode` (image → mean, log_variance), `decode`
-    (latent → image) and `reconstruct` (image → reconstruction, of the posterior mean); a GAN that
-    has an encoder, `encode`. A conditional model's take `label` too. Nothing here is random: the
-    caller draws latents. All compute in float32, with the same weights, where the model was
-    trained in mixed precision.
+    (latent → image) and `reconstruct` (image → reconstruction, of the posterior mean), or where
+    latents are discrete, `encode` (image → codes) and `decode` (codes → image); a GAN that has an
+    encoder, `encode`. A conditional model's take `label` too. Nothing here is random: the caller
+    draws latents. All compute in float32, with the same weights, where the model was trained in
+    mixed precision.
 
     Args:
         model: The model.
@@ -105,6 +108,7 @@ def endpoints(
             outputs,
             _named(getattr(served, method), list(outputs)),
             tuple(networks[used] for used in uses),
+            name in model.piecewise_constant,
         )
         for name, (method, inputs, outputs, uses) in model.endpoints().items()
     ]

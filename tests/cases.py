@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 import zoo
+from zoo import networks
 
 IMAGE_SHAPE = (8, 8, 1)
 LATENT_DIM = 3
@@ -80,7 +81,9 @@ class Case:
 
     def create_without_batch_norm(self, **options: Any) -> Any:
         """With SGD, and networks that treat each example alone."""
-        options["network"] = "mlp"
+        own = (*networks.GAN_ONLY, *networks.GRID_ONLY)  # which have none
+        if not self.options.get("network", "").startswith(own):
+            options["network"] = "mlp"
         if self.name in zoo.list_models("gan"):
             options["normalization"] = "none"
         return self.create_with_sgd(**options)
@@ -116,12 +119,38 @@ CASES = [
     Case("beta_vae", 14, VAE_ENDPOINTS, {"capacity": 2.0, "capacity_steps": 4, "gamma": 3.0}),
     Case("beta_tc_vae", 14, VAE_ENDPOINTS),
     Case("factor_vae", 20, VAE_ENDPOINTS, {"discriminator_width": 32, "discriminator_layers": 2}),
-    Case("info_vae", 14, VAE_ENDPOINTS),
-    Case("wae_mmd", 14, VAE_ENDPOINTS),
+    Case("info_vae", 14, VAE_ENDPOINTS, {"lambda_mmd": 10.0}),
+    Case("wae_mmd", 14, VAE_ENDPOINTS, {"lambda_mmd": 10.0}),
     Case("lsgan", 17, GENERATE, {"network": "mlp"}),
-    Case("sngan", 41, GENERATE, {"n_critic": 2}),
-    Case("wgan", 12, GENERATE, {"n_critic": 2}),
+    Case("sngan", 14, GENERATE, {"network": "conv", "n_critic": 2}),
+    Case("wgan", 12, GENERATE, {"n_critic": 2, "clip_weights": 0.1}),
     Case("r3gan", 19, GENERATE, {"network": "mlp", "regularizer_every": 2}),
     Case("projection_gan", 16, GENERATE, {"num_classes": 3, "network": "conv", "n_critic": 1}),
     Case("acgan", 14, GENERATE, {"num_classes": 3}),
+    Case("infogan", 14, GENERATE, {"categorical": 2, "continuous": 0}),
+    Case("infogan", 14, GENERATE, {"categorical": 0, "continuous": 2, "n_critic": 2}),
+    Case("bigan", 31, ("generate", "encode", "reconstruct"), {"ema": 0.9}),
+    Case("iwae", 14, VAE_ENDPOINTS, {"samples": 3}),
+    Case("vamp_prior", 15, VAE_ENDPOINTS, {"components": 4}),
+    Case("cvae", 14, VAE_ENDPOINTS, {"num_classes": 3}),
+    Case("ladder_vae", 26, VAE_ENDPOINTS, {"layers": 3}),
+    Case(
+        "stylegan2",
+        93,
+        GENERATE,
+        {
+            "network": "style-8",
+            "regularizer_weight": 0.1,
+            "regularizer_every": 2,
+            "path_length_every": 2,
+        },
+    ),
+    Case(
+        "vq_vae",
+        46,
+        VAE_ENDPOINTS,
+        {"network": "grid-16", "num_codes": 3, "prior_width": 8, "prior_layers": 1},
+    ),
+    Case("vae_gan", 18, VAE_ENDPOINTS, {"normalization": "none"}),
+    Case("soft_intro_vae", 14, VAE_ENDPOINTS),
 ]

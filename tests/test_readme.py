@@ -79,4 +79,20 @@ def test_linked_files_exist() -> None:
     for link in links:
         assert (ROOT / link).exists(), link
     for path in re.findall(r"`((?:tests|benchmarks|zoo|export)/[\w/.]+\.py)`", README):
-        assert (ROOT / path).exists() or path == "zoo/gan/lsgan.py", path
+        assert (ROOT / path).exists(), path
+
+
+def test_the_recipe_for_a_model_is_a_model() -> None:
+    """The file that it shows is there as shown, and so is the line in tests/cases.py."""
+    recipe = README.partition("## Add a model")[2].partition("## Layout")[0]
+    (code,) = re.findall(r"```python\n(.*?)```", recipe, re.DOTALL)
+    assert code == (ROOT / "zoo" / "gan" / "lsgan.py").read_text(encoding="utf-8")
+    (line,) = re.findall(r"`(Case\(.*?\))`", recipe)
+    assert line in (ROOT / "tests" / "cases.py").read_text(encoding="utf-8")
+
+
+def test_a_combination_of_parts() -> None:
+    (code,) = re.findall(r"## Models\n.*?```python\n(.*?)```", README, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), names)  # noqa: S102
+    assert names["ankle_boots"].shape == (16, 28, 28, 1)

@@ -1,7 +1,8 @@
 """DiffAugment: differentiable augmentation of what a discriminator sees (arXiv 2006.10738).
 
-Strengths are the paper's: colour as in its section 3, translation up to 1/8 of the image with zeros
-beyond its edge, cutout of a square of half the side.
+Strengths are the authors' code's: colour as on [−1, 1], translation up to 1/8 of the image, cutout
+of a square of half the side. What comes in or is cut is black, 0 in [0, 1]; the 0 of their images
+in [−1, 1] is grey.
 """
 
 from __future__ import annotations

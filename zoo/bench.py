@@ -7,9 +7,10 @@ A row and a seed are a run folder, `OUT/ROW/seed_N`, as `zoo train` makes, with 
     failed.json    why there is no metrics.json; remove it to try again
     lock           held by the process that is at it
 
-GANs have 64 latents. VAEs have 16: with as many as 64 they are likelier, but the optimal σ lets
-each carry so many nats that few of them lie where the prior draws. Networks have half their width,
-so that a row takes minutes on a CPU.
+All rows have networks of one architecture, so that their figures compare losses and penalties, at
+half its width, so that a row takes minutes on a CPU. GANs have 64 latents. VAEs have 16: with as
+many as 64 they are likelier, but the optimal σ lets each carry so many nats that few of them lie
+where the prior draws.
 """
 
 from __future__ import annotations
@@ -145,6 +146,7 @@ def _settings(name: str, row: Row, source: Any) -> dict[str, Any]:
     return {
         "row": name,
         "family": family,
+        "note": row.note,
         "model": row.model,
         "latent_dim": latent_dim,
         "options": options,
@@ -157,7 +159,7 @@ def _check_begun(folder: Path, settings: dict[str, Any]) -> None:
         return
     begun = read_config(folder).get("bench", {})
     for name, value in settings.items():
-        if begun.get(name) != value:
+        if name != "note" and begun.get(name) != value:
             msg = (
                 f"{folder} was begun with {name}={begun.get(name)!r}, and not {value!r}. "
                 "Choose another --out, or remove it."
@@ -173,7 +175,7 @@ def _run_once(
     with _locked(folder) as mine:
         if not mine:
             say(f"{label}: another process is at it.")
-        elif (folder / "metrics.json").exists():
+        elif _is_measured(folder):
             say(f"{label}: done before.")
         elif (folder / "failed.json").exists():
             say(f"{label}: failed before; remove {folder / 'failed.json'} to try again.")
@@ -188,6 +190,12 @@ def _run_once(
                 write_json(folder / "failed.json", failure)
                 say(f"{label}: {failure['error']}")
     return True
+
+
+def _is_measured(folder: Path) -> bool:
+    """`zoo evaluate` writes metrics.json too, without throughput and settings."""
+    place = folder / "metrics.json"
+    return place.exists() and "bench" in read_json(place)
 
 
 def _run(folder: Path, source: Any, settings: dict[str, Any], say: Callable[[str], None]) -> bool:
@@ -214,7 +222,7 @@ def _run(folder: Path, source: Any, settings: dict[str, Any], say: Callable[[str
     results["bench"] = {
         **settings,
         "parameters": model.count_params(),
-        "images_per_second": median(_rates(folder)),
+        "images_per_second": _images_per_second(folder),
         "machine": machine(),
     }
     write_json(folder / "metrics.json", results)
@@ -235,13 +243,16 @@ def _new_model(settings: dict[str, Any]) -> Any:
     return model
 
 
-def _rates(folder: Path) -> list[float]:
+def _images_per_second(folder: Path) -> float | None:
+    """Median over the epochs; None where each was a single batch."""
+    if not (folder / "timing.json").exists():
+        return None
     epochs = read_json(folder / "timing.json")
-    return [epoch["images"] / epoch["seconds"] for epoch in epochs]
+    return median(epoch["images"] / epoch["seconds"] for epoch in epochs)
 
 
 class _Clock(keras.callbacks.Callback):
-    """Times each epoch, from the end of its first batch on: that may have been compiled first."""
+    """Times each epoch from the end of its first batch on, for which the step may be compiled."""
 
     def __init__(self, folder: Path, batch_size: int, say: Callable[[str], None]) -> None:
         super().__init__()
@@ -273,11 +284,12 @@ def machine() -> dict[str, Any]:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
+    may_use = getattr(os, "sched_getaffinity", None)  # not on macOS
     return {
         "processor": names[0] if names else platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "gpus": [tf.config.experimental.get_device_details(gpu)["device_name"] for gpu in gpus],
+        "cores": len(may_use(0)) if may_use else os.cpu_count(),
+        "gpus": [gpu.get("device_name", "GPU") for gpu in gpus],
         "tensorflow": tf.__version__,
     }
 

@@ -346,7 +346,7 @@ def interpolate(
     path = slerp(latents[:rows], latents[rows:], np.linspace(0.0, 1.0, steps))
     # Of a conditional model, one class a row.
     labels = np.repeat(model.sample_labels(rows, seed), steps) if model.num_classes else None
-    latents = path.reshape(-1, model.latent_dim)
+    latents = path.reshape(-1, model.noise_dim)
     _write_images(out, model.generate_from(latents, labels), columns=steps)
 
 

@@ -8,16 +8,19 @@ import numpy as np
 import tensorflow as tf
 
 from zoo import data, losses, metrics
+from zoo.data import sprites
 
 if TYPE_CHECKING:
     from zoo.training.model import ZooModel
     from zoo.vae.base import BaseVAE
 
 BATCH = 250
-# Extractors trained on a data set's own training split; other data take Inception.
+# Extractors trained on a data set's own training split; other data take Inception, and drawings
+# of known factors, which are there to be disentangled, none.
 EXTRACTORS = {
     "fashion_mnist": "fashion_mnist_classifier",
     "fashion_mnist_sample": "fashion_mnist_classifier",
+    sprites.NAME: None,
 }
 
 
@@ -27,6 +30,7 @@ def evaluate(
     *,
     split: str = "test",
     samples: int | None = None,
+    latents: np.ndarray | None = None,
     extractor: str | None = None,
     importance_samples: int = 50,
     seed: int = 0,
@@ -39,13 +43,16 @@ def evaluate(
         split: Split of the data.
         samples: Images to generate; default as many as the split has. Distances depend on the
             number, so compare only figures with the same.
+        latents: float32 [samples, latent_dim] to generate from, such as a sampler's; default draws
+            from the model's prior.
         extractor: One of `zoo.metrics.list_extractors()`; default: the one made for the data.
         importance_samples: k of the importance-weighted bound, for VAEs.
         seed: Seed of the samples and of the bound's noise.
 
     Returns:
         What was measured, by name, with the protocol (`data`, `split`, `extractor`, …) beside it.
-        Likelihoods are in nats per image.
+        Likelihoods are in nats per image. A VAE on `sprites` has disentanglement in place of
+        distances.
 
     Raises:
         ValueError: If the data do not fit the model or the extractor.
@@ -54,24 +61,22 @@ def evaluate(
     if model.num_classes:
         _, labels = data.to_array(source, split=split, image_shape=model.image_shape, labels=True)
         labels = model.checked_labels(labels, len(images))
+    name = data.source_name(source)
     samples = samples or len(images)
-    extractor = extractor or EXTRACTORS.get(data.source_name(source), "inception_v3")
-    features = metrics.load_extractor(extractor)
-    fake = model.generate(samples, seed=seed)
-    results = metrics.generation_metrics(features(images), features(fake))
-    if model.num_classes and features.classify is not None:
-        asked = model.sample_labels(samples, seed)
-        found = np.argmax(features.predict(fake), axis=1)
-        results["class_accuracy"] = float(np.mean(found == asked))
+    latents = model.sample_latents(samples, seed) if latents is None else latents
+    extractor = extractor or EXTRACTORS.get(name, "inception_v3")
     protocol = {
         "model": model.model_name,
-        "data": data.source_name(source),
+        "data": name,
         "split": split,
         "images": len(images),
-        "samples": samples,
+        "samples": len(latents),
         "extractor": extractor,
         "seed": seed,
     }
+    results: dict[str, Any] = {}
+    if extractor is not None:
+        results |= sample_metrics(model, images, latents, extractor, seed)
     if model.family == "vae":
         results |= likelihood_metrics(model, images, importance_samples, seed, labels)
         protocol["importance_samples"] = importance_samples
@@ -79,7 +84,61 @@ def evaluate(
         bound, explained = dream_metrics(model, samples, seed)
         results |= {"gilbo": bound, "latent_r2": float(np.mean(explained))}
         protocol["latent_r2_each"] = [round(float(value), 4) for value in explained]
+        if name == sprites.NAME and model.latent_dim > 1 and not model.num_classes:
+            results |= disentanglement_metrics(
+                model, images, sprites.factors()[sprites.rows(split)]
+            )
     return {**protocol, "metrics": results}
+
+
+def sample_metrics(
+    model: ZooModel, images: np.ndarray, latents: np.ndarray, extractor: str, seed: int
+) -> dict[str, float]:
+    """How close generated images come to real ones, and of a conditional model, to their class.
+
+    Args:
+        model: A model of the zoo.
+        images: Real images, float32 [n, height, width, channels] in [0, 1].
+        latents: What to generate from, float32 [samples, latent_dim].
+        extractor: One of `zoo.metrics.list_extractors()`.
+        seed: Seed of a conditional model's labels.
+
+    Returns:
+        Those of `zoo.metrics.generation_metrics`; and where the extractor knows the classes of a
+        conditional model, `class_accuracy`: the share of images that it puts into the asked one.
+    """
+    features = metrics.load_extractor(extractor)
+    labels = model.sample_labels(len(latents), seed) if model.num_classes else None
+    fake = model.generate_from(latents, labels)
+    results = metrics.generation_metrics(features(images), features(fake))
+    if labels is not None and features.classify is not None:
+        found = np.argmax(features.predict(fake), axis=1)
+        results["class_accuracy"] = float(np.mean(found == labels))
+    return results
+
+
+def disentanglement_metrics(
+    model: BaseVAE, images: np.ndarray, factors: np.ndarray
+) -> dict[str, float]:
+    """MIG, DCI and SAP of a VAE's posterior means.
+
+    Args:
+        model: A VAE with Gaussian posteriors.
+        images: float32 [n, height, width, channels] in [0, 1].
+        factors: Their true factors, int32 [n, k].
+
+    Returns:
+        `mig`, `dci_disentanglement`, `dci_completeness`, `dci_informativeness`, `sap`, as
+        `zoo.metrics` defines them.
+    """
+    parts = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
+    codes = np.concatenate([np.asarray(model.encode(part)[0]) for part in parts])
+    scores = metrics.dci(codes, factors)
+    return {
+        "mig": metrics.mutual_information_gap(codes, factors),
+        **{f"dci_{name}": value for name, value in scores.items()},
+        "sap": metrics.sap(codes, factors),
+    }
 
 
 def likelihood_metrics(

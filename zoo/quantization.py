@@ -124,7 +124,8 @@ class VectorQuantizer(layers.Layer):
         2005.00341, section 3.1), and its N to ΣN / K: unused, it dies again after ln 0.1 / ln γ
         updates, 230 at γ = 0.99.
 
-        All arguments are of the global batch, so that replicas do the same to their copies.
+        All arguments are of the global batch, so that replicas do the same to their copies. A batch
+        that overflowed moves nothing, as its update of the networks is skipped.
 
         Args:
             counts: As of `statistics`, [num_codes], not all 0.
@@ -143,9 +144,13 @@ class VectorQuantizer(layers.Layer):
         number = tf.shape(candidates)[0]
         chosen = tf.minimum(tf.cast(draws * tf.cast(number, tf.float32), tf.int32), number - 1)
         reborn = tf.gather(tf.cast(candidates, tf.float32), chosen)
-        self.codebook.assign(tf.where(dead[:, None], reborn, codebook))
-        self.cluster_sizes.assign(tf.where(dead, mean, sizes))
-        self.cluster_sums.assign(tf.where(dead[:, None], mean * reborn, sums))
+        sane = tf.reduce_all(tf.math.is_finite(sums))
+        for variable, value in (
+            (self.codebook, tf.where(dead[:, None], reborn, codebook)),
+            (self.cluster_sizes, tf.where(dead, mean, sizes)),
+            (self.cluster_sums, tf.where(dead[:, None], mean * reborn, sums)),
+        ):
+            variable.assign(tf.where(sane, value, variable))
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""

@@ -121,8 +121,9 @@ def test_generate(each: Case) -> None:
     np.testing.assert_allclose(model.generate(300, seed=3)[-2:], last, atol=1e-6)
     with pytest.raises(ValueError, match="n=0"):
         model.generate(0)
-    with pytest.raises(ValueError, match=r"shape \(2, 4\).*\[n, 3\]"):
-        model.generate_from(np.zeros((2, 4)))
+    dim = model.noise_dim
+    with pytest.raises(ValueError, match=rf"shape \(2, {dim + 1}\).*\[n, {dim}\]"):
+        model.generate_from(np.zeros((2, dim + 1)))
 
 
 def test_wrong_images_are_refused(case: Case, images: np.ndarray) -> None:

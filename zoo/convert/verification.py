@@ -26,19 +26,17 @@ def prior_latents(model: Any, seed: int) -> np.ndarray:
     """1,024 prior draws and the extremes 0 and ±4.
 
     Args:
-        model: A model with `latent_dim` and `sample_latents`, or the dimension of an N(0, I) prior.
+        model: A model with `sample_latents`, or the dimension of an N(0, I) prior.
         seed: Seed of the draws.
 
     Returns:
-        float32 [1027, latent_dim].
+        float32 [1027, dimension].
     """
     if isinstance(model, int):
-        dim = model
-        drawn = normal_draws(LATENTS, dim, seed)
+        drawn = normal_draws(LATENTS, model, seed)
     else:
-        dim = model.latent_dim
         drawn = np.asarray(model.sample_latents(LATENTS, seed))
-    extremes = [np.full((1, dim), value, np.float32) for value in EXTREMES]
+    extremes = [np.full_like(drawn[:1], value) for value in EXTREMES]
     return np.concatenate([drawn, *extremes])
 
 

@@ -24,8 +24,8 @@ class ACGAN(GAN):
     fakes get the labels of the batch's real images. Logs add both cross-entropies in nats,
     `real_auxiliary` and `fake_auxiliary`. Defaults and arguments are those of `GAN`.
 
-    A `discriminator` of your own maps images in [0, 1] to logits [batch, 1] and logits of the classes
-    [batch, num_classes].
+    A `discriminator` of your own maps images in [0, 1] to logits [batch, 1] and to logits of the
+    classes [batch, num_classes].
 
     Raises:
         ValueError: If `num_classes` is missing.

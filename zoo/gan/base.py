@@ -188,6 +188,10 @@ class BaseGAN(ZooModel):
         """
         return None
 
+    def auxiliary_logs(self, heads: list[Any], batch: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        """Values [batch] of the fakes' outputs by name, to be logged where `log_names` has them."""
+        return {}
+
     def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
         """The noise of a batch by name, each [batch, ...]; `draw` is as `ZooModel.drawing` says."""
         noise = {"latents": draw("latent", [self.latent_dim])}
@@ -198,6 +202,14 @@ class BaseGAN(ZooModel):
     def completed(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:  # noqa: ARG002
         """The batch with what networks other than the two players add to it, under the tape."""
         return batch
+
+    def track(self, batch: dict[str, Any], logs: dict[str, Any]) -> None:
+        """Moves averages of a variant's own, after a step's updates of both players.
+
+        Args:
+            batch: The images, labels and noise of the step.
+            logs: What the players minimised, and its parts, each [batch, ...].
+        """
 
     def judge(self, images: Any, batch: dict[str, Any], *, real: bool, training: bool) -> list[Any]:
         """The discriminator's outputs: the logit [batch, 1], then those of further heads."""
@@ -218,6 +230,7 @@ class BaseGAN(ZooModel):
         batch = self.batch_of(data)
         batch |= self.draws(self.drawing(batch["images"]))
         logs = self._update_both(batch) if self.n_critic == 1 else self._update_in_turn(batch)
+        self.track(batch, logs)
         self._update_ema()
         self.step.assign_add(1)
         return self.log(logs)
@@ -315,14 +328,13 @@ class BaseGAN(ZooModel):
 
         add("fake_auxiliary", self.auxiliary_loss(fake_heads, batch, real=False), *PLAYERS)
         add("real_auxiliary", self.auxiliary_loss(real_heads, batch, real=True), "discriminator")
+        logs |= self.auxiliary_logs(fake_heads, batch)
 
         def critic(images: Any) -> Any:
             return self.judge(images, batch, real=True, training=False)[0]
 
         if "discriminator" in penalized:
-            penalty = self.gradient_penalty(
-                critic, batch["images"], fake, batch, training=training
-            )
+            penalty = self.gradient_penalty(critic, batch["images"], fake, batch, training=training)
             add("gradient_penalty", penalty, "discriminator")
         if "generator" in penalized:
             add("generator_penalty", self.generator_penalty(batch), "generator")

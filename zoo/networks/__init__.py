@@ -9,12 +9,16 @@ With `num_classes=K` a network takes [its input, label], labels being int32 [bat
 A discriminator takes [image, latent] with `latent_dim=d`, and with `heads=(k, ...)` has further
 outputs float32 [batch, k] behind its logit.
 
+A number behind the name sets the width of an architecture that has one: `"conv-32"` is `conv` at
+half its own.
+
 Output layers are float32 whatever the precision of the rest, so that losses are.
 """
 
 from __future__ import annotations
 
 import difflib
+import inspect
 import pkgutil
 from contextlib import contextmanager
 from importlib import import_module
@@ -27,13 +31,14 @@ if TYPE_CHECKING:
     import keras
 
 GAN_ONLY = ("style",)  # architectures without an encoder and a decoder
+GRID_ONLY = ("grid",)  # whose encoder and decoder are of a grid of codes
 OTHER = ("pixelcnn",)  # modules that are no architecture
 ROLES = ("encoder", "decoder", "generator", "discriminator")
 
 
 def list_networks() -> list[str]:
     """Names of the architectures that have all four networks."""
-    return [name for name in _modules() if name not in GAN_ONLY]
+    return [name for name in _modules() if name not in (*GAN_ONLY, *GRID_ONLY)]
 
 
 def _modules() -> list[str]:
@@ -47,7 +52,7 @@ def build(
     """Builds one network.
 
     Args:
-        architecture: One of `list_networks()`, or of `GAN_ONLY`.
+        architecture: One of `list_networks()`, `GAN_ONLY` or `GRID_ONLY`; perhaps with a width.
         role: `"encoder"`, `"decoder"`, `"generator"` or `"discriminator"`.
         *args: The role's positional arguments.
         dtype: Precision of all but the output layers; None is Keras's own setting.
@@ -57,25 +62,36 @@ def build(
         A functional `keras.Model`.
 
     Raises:
-        ValueError: If the architecture is unknown, has no such role or cannot make the image size.
+        ValueError: If the architecture is unknown, has no such role or cannot make the image size;
+            or its width is no number of at least 1, or none that can be set.
     """
-    if architecture not in _modules():
-        near = difflib.get_close_matches(architecture, _modules()) or _modules()
+    name, dash, width = architecture.partition("-")
+    if name not in _modules():
+        near = difflib.get_close_matches(name, _modules()) or _modules()
         msg = f"Unknown network {architecture!r}. Did you mean {' or '.join(near)}?"
         raise ValueError(msg)
-    module = import_module(f"zoo.networks.{architecture}")
+    module = import_module(f"zoo.networks.{name}")
     if role not in ROLES or not hasattr(module, role):
         msg = (
-            f"The {architecture} network has no {role!r}: of {', '.join(ROLES)}, it has "
+            f"The {name} network has no {role!r}: of {', '.join(ROLES)}, it has "
             f"{', '.join(each for each in ROLES if hasattr(module, each))}."
         )
         raise ValueError(msg)
-    with _precision(dtype):
-        return getattr(module, role)(*args, **options)
+    function = getattr(module, role)
+    if dash:
+        if "width" not in inspect.signature(function).parameters:
+            msg = f"network={architecture!r}: {name} is of one width. Take {name!r}."
+            raise ValueError(msg)
+        if not width.isdecimal() or int(width) < 1:
+            msg = f"network={architecture!r}: expected a width of at least 1, such as {name}-32."
+            raise ValueError(msg)
+        options["width"] = int(width)
+    with precision(dtype):
+        return function(*args, **options)
 
 
 @contextmanager
-def _precision(dtype: keras.DTypePolicy | None) -> Iterator[None]:
+def precision(dtype: keras.DTypePolicy | None) -> Iterator[None]:
     """Layers made within take the policy where they name none."""
     import keras  # noqa: PLC0415  (`list_networks` must not import it)
 

@@ -102,7 +102,8 @@ def sample(prior: keras.Model, uniforms: Any, label: Any = None) -> Any:
         logits = tf.reshape(logits, [-1, positions, logits.shape[-1]])
         cumulative = tf.cumsum(tf.nn.softmax(tf.gather(logits, i, axis=1)), axis=1)
         cumulative /= cumulative[:, -1:]  # 1 at the end, which no uniform reaches
-        below = cumulative <= tf.gather(uniforms, i, axis=1)[:, None]
+        uniform = tf.cast(tf.gather(uniforms, i, axis=1), logits.dtype)  # float64 of a cast prior
+        below = cumulative <= uniform[:, None]
         code = tf.reduce_sum(tf.cast(below, tf.int32), axis=1)
         return i + 1, tf.where(tf.range(positions) == i, code[:, None], codes)
 

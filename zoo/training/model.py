@@ -57,6 +57,8 @@ class ZooModel(keras.Model):
     conditional: ClassVar[bool] = False  # whether it needs `num_classes`
     # Whether images are what one network (a decoder: the sigmoid of what it) makes of latents.
     plain: ClassVar[bool] = True
+    # Endpoints whose outputs only jump, as those behind an argmin do.
+    piecewise_constant: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -90,15 +92,20 @@ class ZooModel(keras.Model):
         )
         self.running_means = RunningMeans(self.log_names)
         self.accumulate = 1
-        signature = [tf.TensorSpec([None, self.latent_dim], tf.float32, name="latent")]
+        signature = [tf.TensorSpec([None, self.noise_dim], tf.float32, name="latent")]
         if self.num_classes:
             signature.append(tf.TensorSpec([None], tf.int32, name="label"))
         self._generate = tf.function(self.images_from_latents, input_signature=signature)
 
+    @property
+    def noise_dim(self) -> int:
+        """Dimensions of the latents that images are made of: `latent_dim`, if no other."""
+        return self.latent_dim
+
     # What a subclass provides
 
     def images_from_latents(self, latents: Any, labels: Any = None) -> Any:
-        """Images [batch, height, width, channels] in [0, 1] of latents [batch, latent_dim].
+        """Images [batch, height, width, channels] in [0, 1] of latents [batch, noise_dim].
 
         A conditional model takes int32 `labels` [batch] too.
         """
@@ -122,13 +129,13 @@ class ZooModel(keras.Model):
             seed: The same seed gives the same latents; None draws anew each time.
 
         Returns:
-            float32 [n, latent_dim].
+            float32 [n, noise_dim].
         """
         if n < 1:
             msg = f"n={n}: expected at least 1."
             raise ValueError(msg)
         seed = secrets.randbits(31) if seed is None else seed
-        draw = tf.random.stateless_normal([n, self.latent_dim], _seed(seed, "generate"))
+        draw = tf.random.stateless_normal([n, self.noise_dim], _seed(seed, "generate"))
         return draw.numpy()
 
     def generate(self, n: int, seed: int | None = None, labels: Any = None) -> np.ndarray:
@@ -161,7 +168,7 @@ class ZooModel(keras.Model):
         """Images of given latents.
 
         Args:
-            latents: float32 [n, latent_dim].
+            latents: float32 [n, noise_dim].
             labels: Of a conditional model: a class for all, or one a latent, int [n].
 
         Returns:
@@ -172,8 +179,8 @@ class ZooModel(keras.Model):
                 model takes no labels.
         """
         latents = np.asarray(latents, np.float32)
-        if latents.ndim != 2 or latents.shape[1] != self.latent_dim:
-            msg = f"latents of shape {latents.shape}: expected [n, {self.latent_dim}]."
+        if latents.ndim != 2 or latents.shape[1] != self.noise_dim:
+            msg = f"latents of shape {latents.shape}: expected [n, {self.noise_dim}]."
             raise ValueError(msg)
         inputs = [latents]
         if self.num_classes or labels is not None:
@@ -346,7 +353,9 @@ class ZooModel(keras.Model):
         variables = [v for name in optimizer_names for v in self.variables_of(name)]
         found = tape.gradient(loss, variables)
         return [
-            tf.zeros(v.shape) if g is None else g for g, v in zip(found, variables, strict=True)
+            # Dense: a lookup's gradient is sparse, and would not add up over parts.
+            tf.zeros(v.shape) if g is None else tf.convert_to_tensor(g)
+            for g, v in zip(found, variables, strict=True)
         ]
 
     def update(self, optimizer_name: str, gradients: Any) -> None:
@@ -646,7 +655,8 @@ def check_network(
 
 def with_labels(x: Any, labels: Any) -> Any:
     """The input of a network: x, and labels where it takes them."""
-    return x if labels is None else [x, labels]
+    # Keras takes no list in which arrays and tensors are mixed.
+    return x if labels is None else [tf.convert_to_tensor(x), tf.convert_to_tensor(labels)]
 
 
 def _zeros(n: int, inputs: Sequence[int], labels: bool) -> Any:  # noqa: FBT001

@@ -103,6 +103,7 @@ class BaseVAE(ZooModel):
         self.encoder = encoder or self.build_network("encoder", *self.encoder_shapes(), **options)
         self.decoder = decoder or self.build_network("decoder", *self.decoder_shapes(), **options)
         self.check_networks()
+        _check_logits(self.decoder)
         self.transfer = None if transfer is None else [float(weight) for weight in transfer]
         if transfer is not None:
             self.first_decoder = copy_network(self.decoder, (self.latent_dim,))
@@ -146,6 +147,17 @@ class BaseVAE(ZooModel):
             noise["dream_pixels"] = draw("dream_pixels", self.image_shape)
         return noise
 
+    def of_batch(self, terms: dict[str, Any], *, training: bool) -> dict[str, Any]:  # noqa: ARG002
+        """Further values to log, of a replica's whole batch, whatever the parts it came in.
+
+        In training, after the update: what moves without a gradient moves here.
+
+        Args:
+            terms: What `terms` gave, in the order of the parts.
+            training: Whether this is a training step.
+        """
+        return {}
+
     def rate(self, mean: Any, log_variance: Any, latents: Any) -> Any:  # noqa: ARG002
         """Rate KL(q(z | x) ‖ p(z)), [batch] in nats (arXiv 1312.6114, eq. 10)."""
         return losses.kl_standard_normal(mean, log_variance)
@@ -168,7 +180,6 @@ class BaseVAE(ZooModel):
         latent, labels = (self.latent_dim,), bool(self.num_classes)
         check_network(self.encoder, "encoder", self.image_shape, [latent, latent], labels=labels)
         check_network(self.decoder, "decoder", latent, [self.image_shape], labels=labels)
-        _check_logits(self.decoder)
 
     # Steps
 
@@ -191,6 +202,7 @@ class BaseVAE(ZooModel):
 
         gradients, terms = self.accumulated(compute, batch)
         self._update(gradients)
+        terms |= self.of_batch(terms, training=True)
         self.step.assign_add(1)
         return self.log(terms)
 
@@ -204,6 +216,7 @@ class BaseVAE(ZooModel):
         terms = self.terms(batch, training=False)
         if self.transfer is not None:
             terms |= self._transfer_terms(batch, weights=tf.ones([len(TERMS)]))
+        terms |= self.of_batch(terms, training=False)
         return self.log(terms)
 
     def terms(
@@ -220,7 +233,7 @@ class BaseVAE(ZooModel):
             `loss`, `distortion`, `regularization` and the terms of `regularizer`, each [batch] in
             nats.
         """
-        images = batch["images"]
+        images = self.targets(batch)
         mean, log_variance, latents, logits = self.forward(batch, training=training)
         function = self.pixels.batch_statistic()
         if training and statistic is None and function is not None:
@@ -245,6 +258,10 @@ class BaseVAE(ZooModel):
         latents = mean + tf.exp(0.5 * log_variance) * batch["posterior"]
         return mean, log_variance, latents, self.logits(latents, labels, training=training)
 
+    def targets(self, batch: dict[str, Any]) -> Any:
+        """The images that `forward`'s logits are of, one for each."""
+        return batch["images"]
+
     def annealing(self) -> Any:
         """Weight of the regularisation at this step: 1, or less while warming up; scalar."""
         step = self.step.value % self.cycle if self.cycle else self.step.value
@@ -265,7 +282,7 @@ class BaseVAE(ZooModel):
 
         def compute(batch: dict[str, Any]) -> tuple[Any, Any]:
             *_, logits = self.forward(batch, training=True)
-            values = function(batch["images"], logits)
+            values = function(self.targets(batch), logits)
             return [tf.reduce_sum(values)], {"statistic": values}
 
         _, found = self.accumulated(compute, batch)
@@ -354,8 +371,9 @@ class BaseVAE(ZooModel):
     def encode(self, images: Any, labels: Any = None) -> tuple[Any, Any]:
         """Posterior (mean, log-variance), float32 tensors [batch, latent_dim], of images.
 
-        Here and below, int32 `labels` [batch] are for a conditional model.
+        Here and below, int32 `labels` [batch] are for a conditional model, or one class for all.
         """
+        labels = self._labels_of(images, labels)
         mean, log_variance = self.encoder(with_labels(images, labels), training=False)
         return mean, log_variance
 
@@ -365,7 +383,7 @@ class BaseVAE(ZooModel):
 
     def decode(self, latents: Any, labels: Any = None) -> Any:
         """Mean images, float32 tensor [batch, height, width, channels] in [0, 1], of latents."""
-        return self.pixels.mean(self.logits(latents, labels))
+        return self.pixels.mean(self.logits(latents, self._labels_of(latents, labels)))
 
     def images_from_latents(self, latents: Any, labels: Any = None) -> Any:
         """Mean images of latents: the same as `decode`."""
@@ -377,7 +395,16 @@ class BaseVAE(ZooModel):
 
     def call(self, inputs: Any, training: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002
         """Reconstructs, so that `predict(images)` does, or `predict([images, labels])`."""
-        return self.reconstruct(*inputs) if self.num_classes else self.reconstruct(inputs)
+        both = isinstance(inputs, (list, tuple))
+        return self.reconstruct(*inputs) if both else self.reconstruct(inputs)
+
+    def _labels_of(self, x: Any, labels: Any) -> Any:
+        """Labels [batch] of a network's input, checked: within a graph only that there are any."""
+        if labels is None and not self.num_classes:
+            return None
+        if labels is None or tf.executing_eagerly():
+            return self.checked_labels(labels, x.shape[0])
+        return labels
 
     # Deployment
 

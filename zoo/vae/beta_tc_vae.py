@@ -55,8 +55,8 @@ class BetaTCVAE(BaseVAE):
     ) -> dict[str, Any]:
         """The three terms, and their sum."""
 
-        def estimate(*globally: Any) -> Any:
-            return losses.total_correlation_terms(*globally, self.dataset_size)
+        def estimate(latents: Any, mean: Any, log_variance: Any) -> Any:
+            return losses.total_correlation_terms(latents, mean, log_variance, self.dataset_size)
 
         terms = on_global_batch(estimate, latents, mean, log_variance)
         return {**dict(zip(TERMS, terms, strict=True)), "rate": sum(terms)}

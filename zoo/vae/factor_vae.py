@@ -78,7 +78,8 @@ class FactorVAE(BaseVAE):
                 dtype=self.dtype_policy,
             )  # fmt: skip
             x = layers.LeakyReLU(0.2, name=f"leaky_relu_{i}", dtype=self.dtype_policy)(dense(x))
-        logit = layers.Dense(1, name="logit", dtype="float32")(x)
+        # From 0: the encoder must not learn to please a discriminator that knows nothing yet.
+        logit = layers.Dense(1, kernel_initializer="zeros", name="logit", dtype="float32")(x)
         return keras.Model(latents, logit, name="discriminator")
 
     # The loss

@@ -59,8 +59,10 @@ class WAEMMD(BaseVAE):
     ) -> dict[str, Any]:
         """The rate, and each example's share of the MMD²."""
 
-        def discrepancy(*samples: Any) -> Any:
-            return losses.maximum_mean_discrepancy(*samples, losses.inverse_multiquadratic_kernel)
+        def discrepancy(latents: Any, prior_latents: Any) -> Any:
+            return losses.maximum_mean_discrepancy(
+                latents, prior_latents, losses.inverse_multiquadratic_kernel
+            )
 
         found = super().regularizer(mean, log_variance, latents, batch)
         return {**found, "mmd": on_global_batch(discrepancy, latents, batch["prior_latents"])}

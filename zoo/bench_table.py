@@ -1,0 +1,156 @@
+"""The benchmark's table, written from the run folders of `zoo.bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any
+
+from zoo.files import read_json, replacing
+from zoo.registry import FAMILIES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+START, END = "<!-- bench -->", "<!-- /bench -->"
+METRICS = {
+    "frechet_distance": "Fréchet distance",
+    "precision": "precision",
+    "recall": "recall",
+    "density": "density",
+    "coverage": "coverage",
+    "class_accuracy": "class accuracy",
+    "elbo": "ELBO",
+    "iwae_bound": "IWAE bound",
+}
+PROTOCOL = ("data", "split", "images", "samples", "extractor")
+REASON = 160  # characters of a failure's message
+
+
+def write_table(out: str | Path, document: str | Path) -> None:
+    """Puts the table between the markers `START` and `END` of a document.
+
+    Args:
+        out: The folder that `zoo.bench.bench` wrote.
+        document: A Markdown file.
+
+    Raises:
+        ValueError: If the document has not both markers, once each; or as `table`.
+    """
+    document = Path(document)
+    text = document.read_text(encoding="utf-8")
+    before, start, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not start or not end or START in rest or END in before + after:
+        msg = f"{document}: expected a line {START} and after it a line {END}, once each."
+        raise ValueError(msg)
+    lines = "\n".join(table(out))
+    with replacing(document) as temporary:
+        temporary.write_text(f"{before}{START}\n\n{lines}\n\n{END}{after}", encoding="utf-8")
+
+
+def table(out: str | Path) -> list[str]:
+    """Lines of Markdown: rows by family and Fréchet distance, and how they were made.
+
+    Args:
+        out: The folder that `zoo.bench.bench` wrote.
+
+    Raises:
+        ValueError: If nothing is finished, or rows were trained or measured differently.
+    """
+    measured = [found for found in _read(out, "metrics.json") if "bench" in found]
+    failed = _read(out, "failed.json")
+    if not measured:
+        msg = f"{out} has no finished row. Make some: zoo bench --out {out}"
+        raise ValueError(msg)
+    how = _how(measured)
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for found in (*measured, *failed):
+        rows.setdefault(found["bench"]["row"], []).append(found)
+    names = [name for name in METRICS if any(name in found["metrics"] for found in measured)]
+    titles = [METRICS[name] for name in names]
+    header = ["row", "family", *titles, "parameters", "images/s", "seeds"]
+    cells = [_cells(rows[row], names) for row in sorted(rows, key=lambda row: _order(rows[row]))]
+    lines = [f"| {' | '.join(each)} |" for each in (header, ["---"] * len(header), *cells)]
+    lines += ["", how]
+    for each in failed:
+        settings = each["bench"]
+        reason = shorten(each["error"], REASON, placeholder=" …")
+        lines += ["", f"{settings['row']}, seed {settings['seed']}, failed: {reason}"]
+    return lines
+
+
+def _read(out: str | Path, name: str) -> list[dict[str, Any]]:
+    return [read_json(path) for path in sorted(Path(out).glob(f"*/seed_*/{name}"))]
+
+
+def _order(found: Sequence[dict[str, Any]]) -> tuple[int, float]:
+    """Rows without a figure come last in their family."""
+    distances = _values(found, "metrics", "frechet_distance")
+    mean = sum(distances) / len(distances) if distances else float("inf")
+    return FAMILIES.index(found[0]["bench"]["family"]), mean
+
+
+def _cells(found: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]:
+    """A row's text, over its seeds; a failed one has no `metrics`."""
+    settings = found[0]["bench"]
+    values = {name: _values(found, "metrics", name) for name in names}
+    finished = [each for each in found if "metrics" in each]
+    metrics = [_number(values[name]) for name in names] if finished else ["failed"]
+    metrics += [""] * (len(names) - len(metrics))
+    parameters, speeds = (
+        _values(found, "bench", name) for name in ("parameters", "images_per_second")
+    )
+    return [
+        settings["row"] + (f" ({settings['note']})" if settings["note"] else ""),
+        settings["family"].upper(),
+        *metrics,
+        f"{parameters[0]:,}" if parameters else "",
+        f"{sum(speeds) / len(speeds):,.0f}" if speeds else "",
+        str(len(finished)),
+    ]
+
+
+def _values(found: Sequence[dict[str, Any]], part: str, name: str) -> list[Any]:
+    values = (each.get(part, {}).get(name) for each in found)
+    return [value for value in values if value is not None]
+
+
+def _number(values: Sequence[float]) -> str:
+    """Mean, of several values ± half their range."""
+    if not values:
+        return ""
+    mean = f"{sum(values) / len(values):.4g}"
+    return mean if len(values) == 1 else f"{mean} ± {(max(values) - min(values)) / 2:.2g}"
+
+
+def _how(measured: Sequence[dict[str, Any]]) -> str:
+    """Data, epochs, seeds, protocol, machines and command of rows that must agree on them."""
+    protocols = [
+        {"epochs": each["bench"]["epochs"], **{key: each[key] for key in PROTOCOL}}
+        for each in measured
+    ]
+    first = protocols[0]
+    for each, other in zip(measured, protocols, strict=True):
+        if other != first:
+            names = [found["bench"]["row"] for found in (measured[0], each)]
+            msg = f"{names[0]} was trained or measured with {first}, {names[1]} with {other}."
+            raise ValueError(msg)
+    seeds = ",".join(map(str, sorted({each["bench"]["seed"] for each in measured})))
+    machines = "; ".join(sorted({_describe(each["bench"]["machine"]) for each in measured}))
+    bounds = sorted({each["importance_samples"] for each in measured if "elbo" in each["metrics"]})
+    nats = "".join(f" ELBO and IWAE bound (k = {k}) in nats per image." for k in bounds)
+    spread = ", mean ± half the range" if "," in seeds else ""
+    return (
+        f"{first['epochs']} epochs on {first['data']}, seeds {seeds}{spread}. {first['samples']:,} "
+        f"samples against the {first['images']:,} images of the {first['split']} split; features: "
+        f"{first['extractor']}.{nats} {machines}. "
+        f"`zoo bench --data {first['data']} --epochs {first['epochs']} --seeds {seeds}`"
+    )
+
+
+def _describe(machine: dict[str, Any]) -> str:
+    cores = (
+        f"{machine['cores']} core{'s' if machine['cores'] > 1 else ''} of {machine['processor']}"
+    )
+    return f"{', '.join(machine['gpus']) or cores}, TensorFlow {machine['tensorflow']}"

@@ -1,0 +1,120 @@
+"""BiGAN, or ALI: a GAN that learns to encode, too (arXiv 1605.09782, arXiv 1606.00704)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from zoo.gan.gan import GAN
+from zoo.registry import register_model
+from zoo.training.model import check_network
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import keras
+
+
+@register_model("bigan")
+class BiGAN(GAN):
+    """Bidirectional GAN (arXiv 1605.09782), or adversarially learned inference (arXiv 1606.00704).
+
+    The discriminator tells pairs (x, E(x)) of real images from pairs (G(z), z) (1605.09782, eq. 3);
+    where it cannot, E inverts G (theorem 2). The encoder is ALI's, a Gaussian
+    E(x) = μ(x) + σ(x) ⊙ ε (1606.00704, section 2.1), and learns with the generator: its weights
+    are the generator's optimizer's. Both minimise the discriminator's loss with the labels swapped,
+    −log D(G(z), z) − log(1 − D(x, E(x))), the inverse objective of 1605.09782, section 3.4.
+
+    A `regularizer` is a penalty on the gradient of D(·, E(x)): of the images, the codes fixed.
+
+    Args:
+        encoder: `keras.Model` from images to (mean, log-variance), each [batch, latent_dim].
+        **kwargs: Arguments of `GAN`. A `discriminator` of your own maps [images, latents] to logits
+            [batch, 1].
+
+    Raises:
+        ValueError: If a network has the wrong shapes, or labels are asked for.
+    """
+
+    def __init__(self, *, encoder: keras.Model | None = None, **kwargs: Any) -> None:
+        if kwargs.get("num_classes"):
+            msg = (
+                f"num_classes={kwargs['num_classes']}: the discriminator of bigan takes a latent, "
+                "and no label. Leave it out, or take another GAN."
+            )
+            raise ValueError(msg)
+        super().__init__(**kwargs)
+        own = {role: kwargs.get(role) for role in ("generator", "discriminator")}
+        self.keep_own(**own, encoder=encoder)
+        self.encoder = encoder or self.build_network("encoder", self.image_shape, self.latent_dim)
+        moments = [(self.latent_dim,)] * 2
+        check_network(self.encoder, "encoder", self.image_shape, moments)
+
+    def new_discriminator(self, **options: Any) -> keras.Model:
+        """A discriminator of pairs of image and latent."""
+        return super().new_discriminator(latent_dim=self.latent_dim, **options)
+
+    def check_networks(self) -> None:
+        """Raises ValueError if a network is not what the model needs."""
+        check_network(self.generator, "generator", (self.latent_dim,), [self.image_shape])
+
+        def of_pairs(images: Any) -> Any:
+            return self.discriminator([images, tf.zeros([len(images), self.latent_dim])])
+
+        check_network(of_pairs, "discriminator", self.image_shape, [(1,)])
+
+    # Training
+
+    def variables_of(self, optimizer_name: str) -> list[Any]:
+        """Trainable variables of the discriminator, or of the generator and the encoder."""
+        encoder = self.encoder.trainable_variables
+        of_generator = optimizer_name == "generator_optimizer"
+        return [*super().variables_of(optimizer_name), *(encoder if of_generator else ())]
+
+    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
+        """The noise of `GAN`, and the posterior's ε."""
+        return {**super().draws(draw), "posterior": draw("posterior", [self.latent_dim])}
+
+    def completed(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
+        """The batch with the `codes` of the images, z = μ(x) + σ(x) ⊙ ε."""
+        mean, log_variance = self.encoder(batch["images"], training=training)
+        codes = mean + tf.exp(0.5 * log_variance) * batch["posterior"]
+        return {**batch, "codes": codes}
+
+    def judge(self, images: Any, batch: dict[str, Any], *, real: bool, training: bool) -> list[Any]:
+        """The logit [batch, 1] of the images beside their codes, or their latents."""
+        # Where another discriminator takes a label.
+        second = batch["codes" if real else "latents"]
+        return super().judge(images, {**batch, "labels": second}, real=real, training=training)
+
+    def generator_loss(self, real_logits: Any, fake_logits: Any) -> Any:
+        """The discriminator's loss with the labels swapped, [batch], of logits [batch, 1]."""
+        return self.discriminator_loss(fake_logits, real_logits)
+
+    # Inference
+
+    def encode(self, images: Any) -> tuple[Any, Any]:
+        """Posterior (mean, log-variance), float32 tensors [batch, latent_dim], of images."""
+        mean, log_variance = self.encoder(images, training=False)
+        return mean, log_variance
+
+    def reconstruct(self, images: Any) -> Any:
+        """Image of the posterior mean, float32 tensor like `images`."""
+        return self.images_from_latents(self.encode(images)[0])
+
+    @property
+    def served_networks(self) -> tuple[str, ...]:
+        """Networks that inference takes, by attribute."""
+        return (*super().served_networks, "encoder")
+
+    def endpoints(self) -> dict[str, tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]]:
+        """What is exported: name → (method, shapes of inputs, of outputs, networks used)."""
+        latent, image = (self.latent_dim,), self.image_shape
+        moments = {"mean": latent, "log_variance": latent}
+        generator, again = super().served_networks, {"reconstruction": image}
+        return {
+            "generate": ("images_from_latents", {"latent": latent}, {"image": image}, generator),
+            "encode": ("encode", {"image": image}, moments, ("encoder",)),
+            "reconstruct": ("reconstruct", {"image": image}, again, self.served_networks),
+        }

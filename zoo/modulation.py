@@ -1,0 +1,213 @@
+"""Layers of StyleGAN2 (arXiv 1912.04958): equalised, modulated, truncated.
+
+An equalised layer stores w ~ N(0, 1) and computes with w / √fan_in (arXiv 1710.10196, section 4.1):
+Adam's steps, which have one size for all weights, then are equally large in each layer. He's factor
+√2 is in the activation, as in the authors' code.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+EPSILON = 1e-8  # ε of eq. 3
+FILTER = (1.0, 3.0, 3.0, 1.0)  # of all resampling (arXiv 1912.04958, appendix B)
+
+
+@keras.saving.register_keras_serializable("zoo")
+def scaled_leaky_relu(x: Any) -> Any:
+    """√2 · leaky ReLU of slope 0.2, which keeps the scale of signals."""
+    return ops.leaky_relu(x, 0.2) * math.sqrt(2.0)
+
+
+@keras.saving.register_keras_serializable("zoo")
+class EqualizedDense(layers.Dense):
+    """A Dense layer with an equalised learning rate.
+
+    Args:
+        units: Outputs.
+        rate: Learning rate in multiples of other layers': weights start as N(0, 1 / rate²), and
+            these and biases count `rate` times.
+        **kwargs: Of `Dense`.
+    """
+
+    def __init__(self, units: int, rate: float = 1.0, **kwargs: Any) -> None:
+        kwargs.setdefault("kernel_initializer", _normal(1.0 / rate))
+        super().__init__(units, **kwargs)
+        self.rate = rate
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:  # noqa: ARG002, FBT001
+        """Maps [batch, fan_in] to [batch, units]."""
+        x = ops.matmul(inputs, self.kernel * (self.rate / _root_fan_in(self.kernel)))
+        return self.activation(x if self.bias is None else x + self.rate * self.bias)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {**super().get_config(), "rate": self.rate}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class EqualizedConv2D(layers.Conv2D):
+    """A Conv2D layer (channels last) with an equalised learning rate."""
+
+    def __init__(self, filters: int, kernel_size: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("kernel_initializer", _normal())
+        super().__init__(filters, kernel_size, **kwargs)
+
+    def call(self, inputs: Any) -> Any:
+        """Like `Conv2D`."""
+        x = self.convolution_op(inputs, self.kernel / _root_fan_in(self.kernel))
+        return self.activation(x if self.bias is None else x + self.bias)
+
+
+@keras.saving.register_keras_serializable("zoo")
+class ModulatedConv2D(layers.Conv2D):
+    """An equalised convolution whose weights each example scales (arXiv 1912.04958, eq. 1 to 3).
+
+    w'_ijk = s_i w_ijk for input channel i, output channel j and place k, and with demodulation
+    w''_ijk = w'_ijk / √(Σ_ik w'_ijk² + ε). Scaling the inputs by s and the outputs by the
+    root is the same, and takes one convolution for the whole batch.
+
+    Args:
+        filters: Output channels.
+        kernel_size: Side of the kernel; padding is "same" unless given.
+        demodulate: Whether to divide as above.
+        **kwargs: Of `Conv2D`.
+    """
+
+    def __init__(
+        self, filters: int, kernel_size: Any, *, demodulate: bool = True, **kwargs: Any
+    ) -> None:
+        kwargs = {"padding": "same", "kernel_initializer": _normal(), **kwargs}
+        super().__init__(filters, kernel_size, **kwargs)
+        self.demodulate = demodulate
+
+    def add_weight(self, *args: Any, **kwargs: Any) -> Any:
+        """Keeps the kernel from being cast before its squares are summed."""
+        return super().add_weight(*args, **{**kwargs, "autocast": kwargs.get("name") == "bias"})
+
+    def build(self, inputs_shape: Any, scales_shape: Any) -> None:  # noqa: ARG002  (Keras passes it)
+        """Creates the kernel and the bias."""
+        super().build(inputs_shape)
+
+    def call(self, inputs: Any, scales: Any) -> Any:
+        """Convolves [batch, height, width, channels] by weights scaled by s [batch, channels]."""
+        kernel = ops.convert_to_tensor(self.kernel) / _root_fan_in(self.kernel)
+        x = inputs * scales[:, None, None, :]
+        x = self.convolution_op(x, ops.cast(kernel, self.compute_dtype))
+        if self.demodulate:
+            squares = ops.square(ops.cast(scales, kernel.dtype))
+            power = ops.matmul(squares, ops.sum(ops.square(kernel), axis=(0, 1)))
+            x *= ops.cast(ops.rsqrt(power + EPSILON), self.compute_dtype)[:, None, None, :]
+        return self.activation(x if self.bias is None else x + self.bias)
+
+    def compute_output_shape(self, inputs_shape: Any, scales_shape: Any = None) -> Any:  # noqa: ARG002
+        """As of `Conv2D`."""
+        return super().compute_output_shape(inputs_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {**super().get_config(), "demodulate": self.demodulate}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class LearnedConstant(layers.Layer):
+    """The same trained image for each example (arXiv 1912.04958, figure 2).
+
+    Args:
+        target_shape: (height, width, channels).
+        **kwargs: Of any Keras layer.
+    """
+
+    def __init__(self, target_shape: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.target_shape = tuple(target_shape)
+
+    def build(self, input_shape: Any) -> None:  # noqa: ARG002  (Keras passes it)
+        """Creates the image, from N(0, 1)."""
+        self.image = self.add_weight(name="image", shape=self.target_shape, initializer=_normal())
+
+    def call(self, inputs: Any) -> Any:
+        """One image for each of `inputs` [batch, ...]: [batch, height, width, channels]."""
+        return ops.broadcast_to(self.image, (ops.shape(inputs)[0], *self.target_shape))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The image's, behind the batch axis."""
+        return (input_shape[0], *self.target_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {**super().get_config(), "target_shape": self.target_shape}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Truncation(layers.Layer):
+    """w̄ + ψ (w − w̄), the truncation trick in W (arXiv 1812.04948, appendix B); not in training.
+
+    w̄ and ψ are weights that do not train, 0 and 1 at first: they are saved and exported, and who
+    trains the network tracks w̄.
+    """
+
+    def build(self, input_shape: Any) -> None:
+        """Creates w̄ and ψ."""
+        self.average = self.add_weight(
+            name="average", shape=(input_shape[-1],), initializer="zeros", trainable=False
+        )
+        self.psi = self.add_weight(name="psi", shape=(), initializer="ones", trainable=False)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:  # noqa: FBT001
+        """Truncates styles [batch, style_dim]."""
+        return inputs if training else self.average + self.psi * (inputs - self.average)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Shapes stay."""
+        return input_shape
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Blur(layers.Layer):
+    """Filters each channel by `FILTER` ⊗ `FILTER` of sum 1 (arXiv 1912.04958, appendix B).
+
+    Args:
+        padding: Zeros at each edge; the filter takes 3 pixels of each axis.
+        strides: Pixels between outputs.
+        **kwargs: Of any Keras layer.
+    """
+
+    def __init__(self, padding: int, strides: int = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.padding = padding
+        self.strides = strides
+
+    def call(self, inputs: Any) -> Any:
+        """Maps [batch, height, width, channels] to fewer pixels."""
+        edge, channels = (self.padding, self.padding), inputs.shape[-1]
+        taps = np.outer(FILTER, FILTER) / sum(FILTER) ** 2
+        kernel = np.tile(taps[:, :, None, None], (1, 1, channels, 1))
+        return ops.depthwise_conv(
+            ops.pad(inputs, ((0, 0), edge, edge, (0, 0))),
+            ops.convert_to_tensor(kernel, self.compute_dtype),
+            strides=self.strides,
+        )
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """[batch, height, width, channels], smaller."""
+        batch, *sides, channels = input_shape
+        longer = 2 * self.padding - len(FILTER)
+        return (batch, *((side + longer) // self.strides + 1 for side in sides), channels)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {**super().get_config(), "padding": self.padding, "strides": self.strides}
+
+
+def _root_fan_in(kernel: Any) -> float:
+    return math.sqrt(math.prod(kernel.shape[:-1]))
+
+
+def _normal(stddev: float = 1.0) -> keras.initializers.Initializer:
+    return keras.initializers.RandomNormal(stddev=stddev)

@@ -1,0 +1,87 @@
+"""Encoder and decoder of VQ-VAE: images to a grid of feature vectors and back (arXiv 1711.00937).
+
+As section 4.1 says: two strided 4 × 4 convolutions and two residual blocks, and the reverse. The
+side is a quarter of the image's: 28 → 7, 32 → 8, 128 → 32. Departures from the paper: a width of
+64 and not 256, and, as in the authors' later code, a 1 × 1 convolution to the dimensions of a code
+and a 3 × 3 one from them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import keras
+from keras import layers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+WIDTH = 64
+BLOCKS = 2
+STRIDE = 4  # of both strided convolutions together
+
+
+def grid_shape(image_shape: Sequence[int]) -> tuple[int, int]:
+    """(height, width) of the grid of an image: a quarter of its sides.
+
+    Raises:
+        ValueError: If a side is less than 8, or not divisible by 4.
+    """
+    sides = image_shape[:2]
+    if min(sides) < 2 * STRIDE or any(side % STRIDE for side in sides):
+        near = [max(2 * STRIDE, (side + STRIDE // 2) // STRIDE * STRIDE) for side in sides]
+        msg = (
+            f"The grid network cannot make {sides[0]} × {sides[1]} images: both sides must be at "
+            f"least {2 * STRIDE} and divisible by {STRIDE}. Resize to {near[0]} × {near[1]}."
+        )
+        raise ValueError(msg)
+    return sides[0] // STRIDE, sides[1] // STRIDE
+
+
+def encoder(image_shape: Sequence[int], code_dim: int, width: int = WIDTH) -> keras.Model:
+    """Images to features float32 [batch, height / 4, width / 4, code_dim].
+
+    Raises:
+        ValueError: As of `grid_shape`.
+    """
+    grid_shape(image_shape)
+    images = x = keras.Input(image_shape, name="image")
+    for i in range(2):
+        x = layers.Conv2D(
+            width, 4, strides=2, padding="same", kernel_initializer="he_normal", name=f"conv_{i}",
+            activation="relu" if i == 0 else None,
+        )(x)  # fmt: skip
+    x = _residual_blocks(x, width)
+    return keras.Model(
+        images, layers.Conv2D(code_dim, 1, dtype="float32", name="features")(x), name="encoder"
+    )
+
+
+def decoder(image_shape: Sequence[int], code_dim: int, width: int = WIDTH) -> keras.Model:
+    """Features to image logits.
+
+    Raises:
+        ValueError: As of `grid_shape`.
+    """
+    features = keras.Input((*grid_shape(image_shape), code_dim), name="features")
+    x = layers.Conv2D(width, 3, padding="same", name="conv")(features)
+    x = _residual_blocks(x, width)
+    x = layers.Conv2DTranspose(
+        width, 4, strides=2, padding="same", kernel_initializer="he_normal", activation="relu",
+        name="conv_transpose",
+    )(x)  # fmt: skip
+    logits = layers.Conv2DTranspose(
+        image_shape[2], 4, strides=2, padding="same", dtype="float32", name="logits"
+    )(x)
+    return keras.Model(features, logits, name="decoder")
+
+
+def _residual_blocks(x: keras.KerasTensor, width: int) -> keras.KerasTensor:
+    """Blocks of ReLU, 3 × 3 convolution, ReLU, 1 × 1 convolution, and a last ReLU."""
+    for i in range(BLOCKS):
+        y = layers.ReLU(name=f"block_{i}_relu_0")(x)
+        y = layers.Conv2D(width, 3, padding="same", name=f"block_{i}_conv_0")(y)
+        y = layers.ReLU(name=f"block_{i}_relu_1")(y)
+        y = layers.Conv2D(width, 1, name=f"block_{i}_conv_1")(y)
+        x = layers.Add(name=f"block_{i}")([x, y])
+    return layers.ReLU(name="blocks_relu")(x)

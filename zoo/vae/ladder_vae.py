@@ -1,0 +1,186 @@
+"""Ladder VAE: layers of latents, inferred from the top down (arXiv 1602.02282)."""
+
+from __future__ import annotations
+
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from zoo import losses
+from zoo.registry import register_model
+from zoo.training.model import with_labels
+from zoo.vae.base import BaseVAE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+WIDTH = 256
+
+
+@register_model("ladder_vae")
+class LadderVAE(BaseVAE):
+    """VAE with stochastic layers z_1 … z_L, the top one first (arXiv 1602.02282).
+
+    The prior is p(z_l | z_<l) = N(μ_p, σ_p²), and N(0, I) at the top. The encoder sends (μ̂, σ̂²) to
+    every layer. There the posterior is N(μ_q, σ_q²), their precision-weighted mean with the prior:
+
+        σ_q² = 1 / (σ̂⁻² + σ_p⁻²),  μ_q = (μ̂ σ̂⁻² + μ_p σ_p⁻²) σ_q²
+
+    and (μ̂, σ̂²) itself at the top. The latents of this class are not z, but the noise that the
+    prior makes z of: u_l = (z_l − μ_p) / σ_p, which is N(0, I), so that sampling is as in any VAE.
+    The posterior of u_l, given x and u_<l, is N(Δμ, Δσ²), the residual of NVAE (arXiv 2007.03898,
+    section 3.2), with
+
+        Δσ² = σ_q² / σ_p² = s(r),  Δμ = (μ_q − μ_p) / σ_p = s(−r) (μ̂ − μ_p) / σ_p
+
+    of r = log σ̂² − log σ_p² and the sigmoid s. The rate is Σ_l KL(N(Δμ, Δσ²) ‖ N(0, I)), whose
+    parts are logged as `rate_1` to `rate_L`.
+
+    Unlike in the paper a layer, and the decoder, see all layers above and not only the next; and
+    all (μ̂, σ̂²) come from the encoder's last features. Lower layers tend to take over while the
+    upper ones die: the paper's remedy is a long `warm_up`; `free_bits` help too.
+
+    Args:
+        layers: L, from 1, which is a VAE, to `latent_dim`. The latent dimensions are those of all
+            layers together, shared out equally, the first layers having one more if need be.
+        latent_dim: Number of latent dimensions.
+        **kwargs: Further arguments of `BaseVAE`, but `transfer`.
+
+    Raises:
+        ValueError: If `layers` is out of range.
+    """
+
+    plain: ClassVar[bool] = False
+    transferable: ClassVar[bool] = False
+    # Each layer's is one, given those above; what `encode` gives is on the path of their means.
+    gaussian_posterior: ClassVar[bool] = False
+
+    def __init__(self, *, layers: int = 3, latent_dim: int, **kwargs: Any) -> None:
+        if not 1 <= layers <= max(latent_dim, 1):
+            msg = f"layers={layers}: expected 1 to latent_dim={latent_dim}, a dimension for each."
+            raise ValueError(msg)
+        self.log_names = (*self.log_names, *(f"rate_{i + 1}" for i in range(layers)))
+        super().__init__(latent_dim=latent_dim, **kwargs)
+        size, rest = divmod(self.latent_dim, layers)
+        self.sizes = [size + (i < rest) for i in range(layers)]
+        conditionals = [self._conditional(i) for i in range(1, layers)]
+        self.prior_network = _prior_network(self.sizes, conditionals)
+        self.posterior_network = _posterior_network(self.sizes, conditionals)
+
+    def _conditional(self, i: int) -> Callable[[Any], tuple[Any, Any]]:
+        """p(z_l | z_<l) of layer i: z_<l, [batch, dims], to (μ_p, log σ_p²), each [batch, size]."""
+        hidden = keras.layers.Dense(
+            WIDTH, activation="relu", name=f"hidden_{i}", dtype=self.dtype_policy
+        )
+        heads = [
+            keras.layers.Dense(self.sizes[i], name=f"{name}_{i}", dtype="float32")
+            for name in ("mean", "log_variance")
+        ]
+
+        def apply(above: Any) -> tuple[Any, Any]:
+            x = hidden(above)
+            return heads[0](x), heads[1](x)
+
+        return apply
+
+    # The bound
+
+    def forward(self, batch: dict[str, Any], *, training: bool) -> tuple[Any, Any, Any, Any]:
+        """Δμ and log Δσ² on the path that the noise takes, latents u, and the decoder's logits."""
+        labels = batch.get("labels")
+        sent = self.encoder(with_labels(batch["images"], labels), training=training)
+        mean, log_variance, latents = self._infer(sent, batch["posterior"], training=training)
+        return mean, log_variance, latents, self.logits(latents, labels, training=training)
+
+    def _infer(self, sent: Any, noise: Any, *, training: bool = False) -> tuple[Any, Any, Any]:
+        """Δμ, log Δσ² and u = Δμ + Δσ ε, of what the encoder sent and ε, [batch, latent_dim]."""
+        mean, log_variance = self.posterior_network([*sent, noise], training=training)
+        return mean, log_variance, mean + tf.exp(0.5 * log_variance) * noise
+
+    def regularizer(
+        self, mean: Any, log_variance: Any, latents: Any, batch: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The rate, and that of each layer."""
+        moments = zip(*(tf.split(x, self.sizes, axis=1) for x in (mean, log_variance)), strict=True)
+        each = {f"rate_{i + 1}": losses.kl_standard_normal(*x) for i, x in enumerate(moments)}
+        return {**super().regularizer(mean, log_variance, latents, batch), **each}
+
+    def log_weights(self, images: Any, noise: Any, labels: Any = None) -> Any:
+        """As in `BaseVAE`; each sample takes a path of its own through the layers."""
+        sent = self.encoder(with_labels(images, labels), training=False)
+
+        def log_weight(noise: Any) -> Any:
+            mean, log_variance, latents = self._infer(sent, noise)
+            log_posterior = losses.normal_log_density(latents, mean, log_variance)
+            nll = self.pixels.nll(images, self.logits(latents, labels), None)
+            return self.log_prior(latents) - nll - log_posterior
+
+        return tf.map_fn(log_weight, tf.convert_to_tensor(noise))
+
+    # Inference
+
+    def encode(self, images: Any, labels: Any = None) -> tuple[Any, Any]:
+        """(Δμ, log Δσ²) where each layer above takes its mean, as in `BaseVAE`."""
+        labels = self._labels_of(images, labels)
+        sent = self.encoder(with_labels(images, labels), training=False)
+        mean, log_variance, _ = self._infer(sent, tf.zeros_like(sent[0]))
+        return mean, log_variance
+
+    def logits(self, latents: Any, labels: Any = None, *, training: bool = False) -> Any:
+        """The decoder's logits of z, which the prior makes of latents u."""
+        z = self.prior_network(latents, training=training)
+        return self.decoder(with_labels(z, labels), training=training)
+
+    @property
+    def served_networks(self) -> tuple[str, ...]:
+        """Networks that inference takes, by attribute."""
+        return ("encoder", "posterior_network", "prior_network", "decoder")
+
+    def endpoints(self) -> dict[str, tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]]:
+        """As in `BaseVAE`, with the networks between the layers."""
+        uses = {"encode": self.served_networks[:2], "reconstruct": self.served_networks}
+        return {
+            name: (method, inputs, outputs, uses.get(name, self.served_networks[2:]))
+            for name, (method, inputs, outputs, _) in super().endpoints().items()
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {**super().get_config(), "layers": len(self.sizes)}
+
+
+def _prior_network(sizes: list[int], conditionals: list[Any]) -> keras.Model:
+    """Noise u, [batch, latent_dim], to z: z_l = μ_p(z_<l) + σ_p(z_<l) u_l."""
+    latents = keras.Input((sum(sizes),), name="latent")
+    z, *parts = _split(latents, sizes)
+    for conditional, part in zip(conditionals, parts, strict=True):
+        mean, log_variance = conditional(z)
+        z = ops.concatenate([z, mean + ops.exp(0.5 * log_variance) * part], axis=1)
+    return keras.Model(latents, z, name="prior")
+
+
+def _posterior_network(sizes: list[int], conditionals: list[Any]) -> keras.Model:
+    """μ̂, log σ̂² and noise ε to Δμ and log Δσ², where u = Δμ + Δσ ε; all [batch, latent_dim]."""
+    shape = (sum(sizes),)
+    inputs = [keras.Input(shape, name=name) for name in ("mean", "log_variance", "noise")]
+    (shift, log_scale, noise), *layers = zip(*(_split(x, sizes) for x in inputs), strict=True)
+    means, log_variances = [shift], [log_scale]
+    z = shift + ops.exp(0.5 * log_scale) * noise
+    for conditional, (shift, log_scale, noise) in zip(conditionals, layers, strict=True):
+        mean, log_variance = conditional(z)
+        ratio = log_scale - log_variance
+        deviation = ops.exp(0.5 * log_variance)
+        means.append(ops.sigmoid(-ratio) * (shift - mean) / deviation)
+        log_variances.append(-ops.softplus(-ratio))
+        u = means[-1] + ops.exp(0.5 * log_variances[-1]) * noise
+        z = ops.concatenate([z, mean + deviation * u], axis=1)
+    outputs = [ops.concatenate(parts, axis=1) for parts in (means, log_variances)]
+    return keras.Model(inputs, outputs, name="posterior")
+
+
+def _split(x: Any, sizes: list[int]) -> Iterator[Any]:
+    """x, [batch, latent_dim], by layers."""
+    return (x[:, start:end] for start, end in pairwise(accumulate(sizes, initial=0)))

@@ -1,0 +1,187 @@
+"""VAE/GAN: a VAE whose distortion is in a discriminator's features (arXiv 1512.09300)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import keras
+import tensorflow as tf
+
+from zoo import losses
+from zoo.registry import register_model
+from zoo.training.model import check_network, with_labels
+from zoo.training.replicas import global_count
+from zoo.vae.base import BaseVAE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# What algorithm 1 differentiates for each player.
+LOSSES = {
+    "encoder_optimizer": "loss",
+    "decoder_optimizer": "decoder_loss",
+    "discriminator_optimizer": "discriminator_loss",
+}
+FIXED = {"likelihood": "gaussian", "warm_up": 0, "free_bits": 0.0}
+
+
+@register_model("vae_gan")
+class VAEGAN(BaseVAE):
+    """VAE/GAN (arXiv 1512.09300, algorithm 1).
+
+    Three players with a loss each, of images x, reconstructions x̃ = Dec(Enc(x)) and samples x_p:
+
+    - Enc: L_prior + L_llike. L_prior is the rate, and L_llike = −log N(Dis_l(x); Dis_l(x̃), I), the
+      `distortion`, in nats of the discriminator's features of layer l, summed over them (eq. 7).
+    - Dec: γ L_llike − log Dis(x̃) − log Dis(x_p), the non-saturating form of the paper's −L_GAN.
+    - Dis: −L_GAN = −log Dis(x) − log(1 − Dis(x̃)) − log(1 − Dis(x_p)).
+
+    All move at once, by one pass. The features change as Dis learns: distortions of two models, or
+    epochs, do not compare. No loss is of pixels: for the ELBO of an evaluation there is a Gaussian
+    p(x | z) with the running mean of the σ² that is optimal for the reconstructions.
+
+    Args:
+        gamma: γ, at least 0, on the sum over features, which may be thousands. The authors' code
+            has 1e-5 for the 64 × 64 images of the paper.
+        discriminator: `keras.Model` from images (and labels, with `num_classes`) to logits
+            [batch, 1].
+        normalization: Of a built-in discriminator: `"batch"`, as in the paper, `"none"` or
+            `"spectral"`.
+        feature_layer: Name of the layer l of the discriminator, whose output is Dis_l; None takes
+            the last features, which the layer named "logit" takes. The paper has a convolution's.
+        **kwargs: Further arguments of `BaseVAE`, but `likelihood`, `warm_up`, `free_bits` and
+            `transfer`.
+
+    Raises:
+        ValueError: If an option is out of range or not to be had, or the discriminator has the
+            wrong shapes or no such layer.
+    """
+
+    log_names: tuple[str, ...] = (
+        "loss",
+        "distortion",
+        "rate",
+        "decoder_loss",
+        "discriminator_loss",
+    )
+    optimizer_names: tuple[str, ...] = tuple(LOSSES)
+    transferable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        gamma: float = 1e-3,
+        discriminator: keras.Model | None = None,
+        normalization: str = "batch",
+        feature_layer: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        for name, only in FIXED.items():
+            if kwargs.get(name, only) != only:
+                msg = f"{name}={kwargs[name]!r}: vae_gan has {only!r} alone. Leave it out."
+                raise ValueError(msg)
+        if gamma < 0:
+            msg = f"gamma={gamma}: expected at least 0, such as 1e-3."
+            raise ValueError(msg)
+        super().__init__(**kwargs)
+        self.gamma, self.normalization = float(gamma), normalization
+        own = {role: kwargs.get(role) for role in ("encoder", "decoder")}
+        self.keep_own(**own, discriminator=discriminator)
+        options = {"num_classes": self.num_classes} if self.num_classes else {}
+        self.discriminator = discriminator or self.build_network(
+            "discriminator", self.image_shape, normalization=normalization, **options
+        )
+        labels = bool(self.num_classes)
+        check_network(self.discriminator, "discriminator", self.image_shape, [(1,)], labels=labels)
+        self.feature_layer = feature_layer
+        self.judge = self._with_features()
+
+    def _with_features(self) -> keras.Model:
+        """The discriminator, its weights included, with the outputs Dis_l and the logits."""
+        names = [layer.name for layer in self.discriminator.layers]
+        name = self.feature_layer or "logit"
+        if name not in names or not hasattr(self.discriminator, "input"):
+            msg = (
+                f"feature_layer={self.feature_layer!r} needs a layer {name!r} of a functional "
+                f"discriminator; expected one of {names}."
+            )
+            raise ValueError(msg)
+        layer = self.discriminator.get_layer(name)
+        features = layer.output if self.feature_layer else layer.input
+        outputs = [features, self.discriminator.output]
+        return keras.Model(self.discriminator.input, outputs, name="judge")
+
+    # The losses
+
+    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
+        """As in `BaseVAE`, and latents of the samples x_p."""
+        return {**super().draws(draw), "prior": draw("prior", [self.latent_dim])}
+
+    def terms(
+        self,
+        batch: dict[str, Any],
+        *,
+        training: bool,
+        statistic: Any = None,  # noqa: ARG002  (no loss is of pixels)
+    ) -> dict[str, Any]:
+        """The three losses and their parts, each [batch]: `loss` is the encoder's, in nats.
+
+        Also `squared_error`, of a reconstruction's pixel, by which σ² is estimated.
+        """
+        images, labels = batch["images"], batch.get("labels")
+        mean, log_variance, latents, logits = self.forward(batch, training=training)
+        reconstruction = self.pixels.mean(logits)
+        sample = self.pixels.mean(self.logits(batch["prior"], labels, training=training))
+        (features, real), (features_again, again), (_, fake) = (
+            self.judge(with_labels(x, labels), training=training)
+            for x in (images, reconstruction, sample)
+        )
+        distortion = losses.gaussian_nll(features, features_again, 1.0)
+        rate = self.rate(mean, log_variance, latents)
+        fooled = losses.sum_per_example(tf.nn.softplus(-again) + tf.nn.softplus(-fake))
+        told = tf.nn.softplus(-real) + tf.nn.softplus(again) + tf.nn.softplus(fake)
+        return {
+            "loss": distortion + rate,
+            "distortion": distortion,
+            "rate": rate,
+            "decoder_loss": self.gamma * distortion + fooled,
+            "discriminator_loss": losses.sum_per_example(told),
+            "squared_error": tf.reduce_mean(tf.square(images - reconstruction), axis=[1, 2, 3]),
+        }
+
+    # The step
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One update of the three players: the base's step has one loss for all."""
+        batch = self.batch_of(data)
+        batch |= self.draws(self.drawing(batch["images"]))
+        count = global_count(batch["images"])
+
+        def compute(batch: dict[str, Any]) -> tuple[Any, Any]:
+            with tf.GradientTape(persistent=True) as tape:
+                terms = self.terms(batch, training=True)
+                shares = {name: self.share(name, terms[x], count) for name, x in LOSSES.items()}
+            found = [self.gradients(tape, share, name) for name, share in shares.items()]
+            return [gradient for own in found for gradient in own], terms
+
+        gradients, terms = self.accumulated(compute, batch)
+        for name in self.optimizer_names:
+            n = len(self.variables_of(name))
+            own, gradients = gradients[:n], gradients[n:]
+            self.update(name, own)
+        self._over_batch(terms["squared_error"])
+        self.step.assign_add(1)
+        return self.log(terms)
+
+    def variables_of(self, optimizer_name: str) -> list[Any]:
+        """Trainable variables of the encoder, the decoder or the discriminator."""
+        return getattr(self, optimizer_name.removesuffix("_optimizer")).trainable_variables
+
+    def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:  # noqa: ARG002
+        """RMSProp at 3e-4 (section 4)."""
+        return keras.optimizers.RMSprop(3e-4)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        names = ("gamma", "normalization", "feature_layer")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

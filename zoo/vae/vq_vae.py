@@ -1,0 +1,235 @@
+"""VQ-VAE: discrete codes on a grid, with a PixelCNN prior (arXiv 1711.00937)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import tensorflow as tf
+
+from zoo import networks
+from zoo.layers import LIMIT
+from zoo.networks import pixelcnn
+from zoo.networks.grid import grid_shape
+from zoo.quantization import VectorQuantizer, commitment_loss, perplexity
+from zoo.registry import register_model
+from zoo.training.model import check_network
+from zoo.training.replicas import all_reduce_sum, on_global_batch
+from zoo.vae.base import BaseVAE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@register_model("vq_vae")
+class VQVAE(BaseVAE):
+    """VQ-VAE (arXiv 1711.00937) with the codebook of its appendix A.1.
+
+    The loss is −log p(x | z_q(x)) − log p(codes) + β ‖z_e(x) − sg[e]‖². Its first and last terms
+    are eq. 3, whose second the codebook's exponential averages stand for; codes that no image
+    takes are put onto features of the batch. The posterior is deterministic, so that the first two
+    terms are the negative evidence lower bound in nats, the rate being −log p(codes).
+
+    The rate has a gradient for the prior alone, a gated PixelCNN. Departure from the paper: it is
+    trained at the same time, and not afterwards under a uniform one, whose rate would be the
+    constant positions · log K (section 3.2). Autoencoder and codebook are the paper's all the same.
+
+    Latents are uniforms in disguise, one N(0, 1) a position: Φ(ε) and the inverse distribution
+    function of the prior give the position's code. So images are a function of latents, but one
+    that only jumps, in as many steps through the PixelCNN as there are positions.
+
+    Args:
+        latent_dim: D, dimensions of a code's vector; the positions of the grid, and with them
+            `noise_dim`, follow from the image.
+        num_codes: K, at least 2; the paper's 512 is for larger images.
+        commitment: β, at least 0. Distortion is in nats here: a squared error counts 1 / (2σ²)
+            times, and the commitment less beside it as σ² falls. The paper finds no dependence from
+            0.1 to 2.0, for features can change their scale.
+        decay: γ of eq. 6 and 7, in [0, 1).
+        prior_width: Channels of the PixelCNN.
+        prior_layers: Layers of the PixelCNN; four see all of a grid of up to 9 × 9.
+        network: "grid", or with another width, such as "grid-256", the paper's.
+        encoder: `keras.Model` from images to features [batch, height / 4, width / 4, latent_dim].
+        decoder: `keras.Model` from such features to image logits.
+        **kwargs: Further arguments of `BaseVAE`, but `free_bits`, `transfer` and `num_classes`.
+
+    Raises:
+        ValueError: If an option is out of its range or not to be had, a side of the image is less
+            than 8 or not divisible by 4, or a network has the wrong shapes.
+    """
+
+    log_names: tuple[str, ...] = ("loss", "distortion", "rate", "commitment", "perplexity")
+    transferable: ClassVar[bool] = False
+    gaussian_posterior: ClassVar[bool] = False
+    plain: ClassVar[bool] = False
+    piecewise_constant: ClassVar[tuple[str, ...]] = ("generate", "encode", "reconstruct")
+
+    def __init__(
+        self,
+        *,
+        num_codes: int = 128,
+        commitment: float = 0.25,
+        decay: float = 0.99,
+        prior_width: int = 64,
+        prior_layers: int = 4,
+        network: str = "grid",
+        **kwargs: Any,
+    ) -> None:
+        for name in ("free_bits", "num_classes"):
+            if kwargs.get(name):
+                msg = f"{name}={kwargs[name]}: vq_vae has none. Leave it out."
+                raise ValueError(msg)
+        if commitment < 0:
+            msg = f"commitment={commitment}: expected at least 0, such as 0.25."
+            raise ValueError(msg)
+        self.commitment = float(commitment)
+        super().__init__(network=network, **kwargs)
+        self.num_codes, self.decay = int(num_codes), float(decay)
+        self.prior_width, self.prior_layers = int(prior_width), int(prior_layers)
+        self.quantizer = VectorQuantizer(
+            self.num_codes, self.latent_dim, self.decay, dtype="float32", name="quantizer"
+        )
+        with networks.precision(self.dtype_policy):
+            self.code_prior = pixelcnn.prior(
+                self.grid, self.num_codes, self.prior_width, self.prior_layers
+            )
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(height, width) of the grid of codes."""
+        return grid_shape(self.image_shape)
+
+    @property
+    def noise_dim(self) -> int:
+        """One for each position."""
+        return math.prod(self.grid)
+
+    def check_networks(self) -> None:
+        """Raises ValueError if a network is not what the model needs."""
+        features = (*self.grid, self.latent_dim)
+        check_network(self.encoder, "encoder", self.image_shape, [features])
+        check_network(self.decoder, "decoder", features, [self.image_shape])
+
+    # The loss
+
+    @property
+    def weights_of_terms(self) -> dict[str, float]:
+        """1 and β."""
+        return {"rate": 1.0, "commitment": self.commitment}
+
+    def forward(self, batch: dict[str, Any], *, training: bool) -> tuple[Any, Any, Any, Any]:
+        """z_e(x), its codes, z_q(x) with the straight-through gradient, the decoder's logits."""
+        features = self.encoder(batch["images"], training=training)
+        quantized, codes = self.quantizer(features)
+        return features, codes, quantized, self.logits(quantized, training=training)
+
+    def regularizer(
+        self, mean: Any, log_variance: Any, latents: Any, batch: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The rate and the commitment loss, [batch], and what the codebook follows."""
+        features, codes, quantized = mean, log_variance, latents
+        return {
+            "rate": -pixelcnn.log_probability(self.code_prior, codes),
+            "commitment": commitment_loss(features, quantized),
+            "features": features,
+            "codes": codes,
+            "candidates": batch["candidates"],
+        }
+
+    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
+        """For each code, each example's chance to lend it a feature if it is dead, and which."""
+        return {"candidates": draw("candidates", [self.num_codes, 2], uniform=True)}
+
+    def of_batch(self, terms: dict[str, Any], *, training: bool) -> dict[str, Any]:
+        """The perplexity of the codes of the batch; in training, moves the codebook."""
+        features, codes, draws = (terms.pop(name) for name in ("features", "codes", "candidates"))
+        statistics = [
+            *self.quantizer.statistics(features, codes),
+            self._candidates(features, draws),
+        ]
+        counts, sums, candidates = all_reduce_sum(statistics)
+        if training:
+            own = (tf.range(self.num_codes, dtype=tf.float32) + 0.5) / self.num_codes
+            self.quantizer.update(counts, sums, candidates, own)
+        return {"perplexity": perplexity(counts)}
+
+    def _candidates(self, features: Any, draws: Any) -> Any:
+        """This replica's part of the sum that has a random feature of the batch for each code.
+
+        Args:
+            features: [batch, height, width, latent_dim].
+            draws: From U(0, 1), [batch, num_codes, 2]. The largest of all replicas' first numbers
+                chooses the example, its second number the position.
+
+        Returns:
+            float32 [num_codes, latent_dim]; 0 where the example is another replica's.
+        """
+
+        def chosen(numbers: Any) -> Any:
+            rows = tf.one_hot(tf.argmax(numbers, axis=0), tf.shape(numbers)[0])
+            return tf.transpose(rows)
+
+        choice = on_global_batch(chosen, draws[..., 0])
+        flat = tf.reshape(features, [-1, self.noise_dim, self.latent_dim])
+        positions = tf.cast(draws[..., 1] * self.noise_dim, tf.int32)
+        found = tf.gather(flat, positions, batch_dims=1)
+        return tf.einsum("bk,bkd->kd", choice, found)
+
+    # Inference
+
+    def encode(self, images: Any, labels: Any = None) -> Any:  # noqa: ARG002  (it has no labels)
+        """Codes, int32 tensor [batch, height / 4, width / 4], of images."""
+        return self.quantizer(self.encoder(images, training=False))[1]
+
+    def decode(self, codes: Any, labels: Any = None) -> Any:
+        """Mean images, float32 tensor [batch, height, width, channels] in [0, 1], of codes."""
+        return self.pixels.mean(self.logits(self.quantizer.embed(codes), labels))
+
+    def reconstruct(self, images: Any, labels: Any = None) -> Any:
+        """Mean image of the codes, float32 tensor like `images`."""
+        return self.decode(self.encode(images), labels)
+
+    def codes_from_latents(self, latents: Any) -> Any:
+        """Codes of the prior, int32 tensor [batch, height / 4, width / 4], of N(0, I) latents."""
+        # Within ±5, where float32 uniforms stay below 1.
+        uniforms = 0.5 + 0.5 * tf.math.erf(
+            tf.clip_by_value(latents, -LIMIT, LIMIT) * math.sqrt(0.5)
+        )
+        return pixelcnn.sample(self.code_prior, uniforms)
+
+    def images_from_latents(self, latents: Any, labels: Any = None) -> Any:
+        """Mean images of the codes that the prior has for latents [batch, noise_dim]."""
+        return self.decode(self.codes_from_latents(latents), labels)
+
+    def log_weights(self, images: Any, noise: Any, labels: Any = None) -> Any:
+        """Log p(x, codes of x), float32 [k, batch] in nats: the posterior is certain.
+
+        Its mean is the ELBO, and so is the k-sample bound, for its k rows are the same.
+        """
+        codes = self.encode(images)
+        logits = self.logits(self.quantizer.embed(codes), labels)
+        joint = pixelcnn.log_probability(self.code_prior, codes)
+        joint -= self.pixels.nll(images, logits, None)
+        return tf.broadcast_to(joint, [tf.shape(noise)[0], tf.shape(images)[0]])
+
+    @property
+    def served_networks(self) -> tuple[str, ...]:
+        """Networks that inference takes, by attribute."""
+        return ("encoder", "quantizer", "decoder", "code_prior")
+
+    def endpoints(self) -> dict[str, tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]]:
+        """What is exported: name → (method, shapes of inputs, of outputs, networks used)."""
+        latent, image = {"latent": (self.noise_dim,)}, {"image": self.image_shape}
+        codes, again = {"codes": self.grid}, {"reconstruction": self.image_shape}
+        decoding = ("quantizer", "decoder")
+        return {
+            "generate": ("images_from_latents", latent, image, ("code_prior", *decoding)),
+            "encode": ("encode", image, codes, ("encoder", "quantizer")),
+            "decode": ("decode", codes, image, decoding),
+            "reconstruct": ("reconstruct", image, again, ("encoder", *decoding)),
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        names = ("num_codes", "commitment", "decay", "prior_width", "prior_layers")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
