@@ -404,24 +404,24 @@ def test_accumulation_of_halves(images: np.ndarray) -> None:
 
 @pytest.mark.parametrize("name", ["info_vae", "wae_mmd"])
 def test_the_aggregate_posterior_meets_the_prior(name: str, images: np.ndarray) -> None:
-    """From N(2, e⁻²) and narrower; without the term it stays there."""
-    spread = []
+    """From means around 2; without the term it goes where the decoder likes it."""
+    found = []
     for weight in (0.0, 100.0):
         keras.utils.set_random_seed(0)
         options = {"alpha": 1.0} if name == "info_vae" else {}
         model = _create(name, lambda_mmd=weight, **options)
         _shift(model, 2.0, -2.0)
         model.compile()  # to evaluate
-        first = model.evaluate(images, batch_size=60, verbose=0, return_dict=True)
-        _train(model, images, 100, keras.optimizers.Adam(1e-2))
-        last = model.evaluate(images, batch_size=60, verbose=0, return_dict=True)
+        first = model.evaluate(images, batch_size=60, verbose=0, return_dict=True)["mmd"]
+        _train(model, images, 60, keras.optimizers.Adam(1e-2))
+        last = model.evaluate(images, batch_size=60, verbose=0, return_dict=True)["mmd"]
         mean, log_variance = (np.asarray(x) for x in model.encode(images))
         variance = np.var(mean, axis=0) + np.exp(log_variance).mean(axis=0)
-        spread.append((np.abs(mean.mean(axis=0)).max(), np.abs(variance - 1.0).max()))
-    assert last["mmd"] < 0.1 * first["mmd"]
-    assert spread[0][0] > 1.0
-    assert spread[1][0] < 0.3
-    assert spread[1][1] < 0.4
+        found.append((last / first, np.abs(mean.mean(axis=0)).max(), np.abs(variance - 1).max()))
+    without, trained = found
+    assert trained[0] < 0.05 < 0.1 < without[0]
+    assert trained[1] < 0.4
+    assert trained[2] < 0.4 < 1.5 < without[2]
 
 
 @pytest.mark.parametrize(
