@@ -61,9 +61,9 @@ def test_training_learns(case: Case, images: np.ndarray) -> None:
         assert history["real_logit"][-1] - history["fake_logit"][-1] > 0.5
 
 
-def test_save_and_load_continue_alike(each: Case, tmp_path: Path) -> None:
+def test_save_and_load_continue_alike(case: Case, tmp_path: Path) -> None:
     """All optimizers, their slots, averages and the noise survive: training goes on the same."""
-    case, images = each, structured_images(each.image_shape)
+    images = structured_images(case.image_shape)
     model = case.create()
     model.compile()
     model.fit(*case.data(images), batch_size=20, epochs=2, shuffle=False, verbose=0)

@@ -54,18 +54,18 @@ def test_same_weights_and_logs(case: Case, guarded: bool, replicas: tuple[int, .
         assert_equivalent(train(case, _strategy(n), guarded=guarded), one)
 
 
-def test_two_replicas(each: Case) -> None:
+def test_two_replicas(case: Case) -> None:
     """Weights, slots and logs of a short training."""
     found = []
     for replicas in (1, 2):
         keras.utils.set_random_seed(0)
         with _strategy(replicas).scope():
-            model = each.create_with_sgd()
-        data = each.data(structured_images(each.image_shape))
+            model = case.create_with_sgd()
+        data = case.data(structured_images(case.image_shape))
         history = model.fit(*data, batch_size=20, shuffle=False, verbose=0).history
         logs = {f"history/{name}": np.ravel(values) for name, values in history.items()}
         found.append({**logs, **outcome(model)})
-    assert_moved(each, found[0])
+    assert_moved(case, found[0])
     assert_equivalent(found[1], found[0])
 
 
