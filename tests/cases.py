@@ -121,7 +121,7 @@ CASES = [
     Case("factor_vae", 20, VAE_ENDPOINTS, {"discriminator_width": 32, "discriminator_layers": 2}),
     Case("info_vae", 14, VAE_ENDPOINTS, {"lambda_mmd": 10.0}),
     Case("wae_mmd", 14, VAE_ENDPOINTS, {"lambda_mmd": 10.0}),
-    Case("lsgan", 17, GENERATE, {"network": "mlp"}),
+    Case("lsgan", 12, GENERATE),
     Case("sngan", 14, GENERATE, {"network": "conv", "n_critic": 2}),
     Case("wgan", 12, GENERATE, {"n_critic": 2, "clip_weights": 0.1}),
     Case("r3gan", 19, GENERATE, {"network": "mlp", "regularizer_every": 2}),

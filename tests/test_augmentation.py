@@ -127,9 +127,12 @@ def test_both_players_see_augmented_images() -> None:
     assert np.abs(batch["augment_real"] - batch["augment_fake"]).min() > 0
     seen = []
     discriminator = model.discriminator
-    model.discriminator = lambda images, training: (
-        seen.append(images) or discriminator(images, training=training)
-    )
+
+    def noted(images: tf.Tensor, training: bool) -> tf.Tensor:
+        seen.append(images)
+        return discriminator(images, training=training)
+
+    model.discriminator = noted
     for real in (True, False):
         model.judge(batch["images"], batch, real=real, training=True)
         noise = batch["augment_real" if real else "augment_fake"]

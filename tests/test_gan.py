@@ -111,7 +111,7 @@ def test_the_average_follows_its_definition(images: np.ndarray) -> None:
 # Losses and penalties combine
 
 
-def _one_step(**options: Any) -> tuple[dict[str, Any], list[np.ndarray], list[np.ndarray]]:
+def _one_step(**options: Any) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
     """Logs, and what each player's weights moved by."""
     keras.utils.set_random_seed(0)
     model = _gan("gan", normalization="none", diff_augment="translation", **options)
@@ -119,11 +119,11 @@ def _one_step(**options: Any) -> tuple[dict[str, Any], list[np.ndarray], list[np
     before = [player.get_weights() for player in players]
     logs = model.train_step(tf.constant(structured_images()[:8]))
     assert all(np.isfinite(value) for value in logs.values())
-    moved = [
+    generator, discriminator = (
         np.concatenate([np.ravel(a - b) for a, b in zip(player.get_weights(), old, strict=True)])
         for player, old in zip(players, before, strict=True)
-    ]
-    return logs, *moved
+    )
+    return logs, generator, discriminator
 
 
 @pytest.mark.parametrize("loss", losses.ADVERSARIAL)
@@ -133,10 +133,10 @@ def test_every_loss_with_every_penalty(loss: str) -> None:
     assert np.abs(generator).max() > 1e-7
     assert np.abs(discriminator).max() > 1e-7
     for regularizer in REGULARIZERS:
-        logs, *moved = _one_step(loss=loss, regularizer=regularizer)
+        logs, same, other = _one_step(loss=loss, regularizer=regularizer)
         assert logs["gradient_penalty"] > 0
-        np.testing.assert_array_equal(moved[0], generator, err_msg=regularizer)
-        assert np.abs(moved[1] - discriminator).max() > 1e-7, regularizer
+        np.testing.assert_array_equal(same, generator, err_msg=regularizer)
+        assert np.abs(other - discriminator).max() > 1e-7, regularizer
 
 
 def test_r3gan_is_its_equations_in_pytorch() -> None:

@@ -213,7 +213,7 @@ def test_the_class_asked_is_the_class_drawn(name: str) -> None:
     model = zoo.create(name, (4, 4, 1), 2, network="mlp", num_classes=3, n_critic=1)
     adams = [keras.optimizers.Adam(5e-4, 0.0, 0.9) for _ in range(2)]
     model.compile(*adams, steps_per_execution=10)
-    model.fit(images, labels, batch_size=96, epochs=15, verbose=0)
+    model.fit(images, labels, batch_size=96, epochs=10, verbose=0)
     for label, level in enumerate(levels):
         drawn = model.generate(100, seed=0, labels=label).mean(axis=(1, 2, 3))
         assert (np.abs(drawn - level) < 0.15).mean() > 0.9, (label, drawn.mean())
@@ -226,7 +226,7 @@ def test_acgan_losses_are_log_likelihoods_of_the_class() -> None:
     images, labels = structured_images()[:30], np.arange(30, dtype=np.int32) % 3
     latents = model.noise("latent", tf.constant(30), [LATENT_DIM])
     wanted = {}
-    pictures = {"real": images, "fake": model.generator([latents, labels])}
+    pictures = {"real": images, "fake": model.generator([latents, tf.constant(labels)])}
     for kind, pixels in pictures.items():
         logits = np.asarray(model.discriminator(pixels, training=True)[1], np.float64)
         probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -247,7 +247,7 @@ def test_acgan_players_share_the_class_loss() -> None:
     latents = model.noise("latent", tf.constant(12), [LATENT_DIM])
     g, d = model.generator, model.discriminator
     with tf.GradientTape(persistent=True) as tape:
-        fake_logit, fake_class = d(g([latents, labels]))
+        fake_logit, fake_class = d(g([latents, tf.constant(labels)]))
         real_logit, real_class = d(images)
         target = tf.one_hot(labels, 3)
         losses = [

@@ -38,7 +38,7 @@ def test_mixed_precision(case: Case, images: np.ndarray, precision: str, tmp_pat
         model = case.create(dtype=dtype)
         model.compile()
         histories[dtype] = model.fit(
-            images, batch_size=30, epochs=3, shuffle=False, verbose=0
+            *case.data(images), batch_size=30, epochs=3, shuffle=False, verbose=0
         ).history
     for name, wanted in histories["float32"].items():
         np.testing.assert_allclose(
@@ -57,7 +57,7 @@ def test_mixed_precision(case: Case, images: np.ndarray, precision: str, tmp_pat
     assert loaded.dtype_policy.name == precision
     assert_same_state(loaded, model)
     for m in (model, loaded):
-        m.fit(images, batch_size=30, shuffle=False, verbose=0)
+        m.fit(*case.data(images), batch_size=30, shuffle=False, verbose=0)
     assert_same_state(loaded, model)
 
 
@@ -70,7 +70,7 @@ def test_losses_and_penalties_are_float32(
     seen = {}
     log = model.log
     monkeypatch.setattr(model, "log", lambda values: seen.update(values) or log(values))
-    model.train_on_batch(images[:20])
+    model.train_on_batch(*case.data(images[:20]))
     assert seen
     assert {name: value.dtype for name, value in seen.items()} == dict.fromkeys(seen, tf.float32)
 
@@ -122,7 +122,7 @@ def _trained(case: Case, images: np.ndarray, **options: Any) -> Any:
     model = case.create()
     model.compile(**options)
     model.history_ = model.fit(
-        images, batch_size=10, epochs=2, shuffle=False, verbose=0
+        *case.data(images), batch_size=10, epochs=2, shuffle=False, verbose=0
     ).history  # six steps an epoch
     return model
 
@@ -163,7 +163,7 @@ def test_clipping_bounds_the_step(case: Case, images: np.ndarray) -> None:
         **{name: keras.optimizers.SGD(1.0) for name in model.optimizer_names}, clip_norm=1e-2
     )
     before = {name: _flat(model, name) for name in model.optimizer_names}
-    model.train_on_batch(images[:20])
+    model.train_on_batch(*case.data(images[:20]))
     for name in model.optimizer_names:
         distance = np.linalg.norm(_flat(model, name) - before[name])
         assert distance == pytest.approx(1e-2, rel=0.02)

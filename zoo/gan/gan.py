@@ -22,8 +22,8 @@ REGULARIZERS: dict[str, float] = {
     "r1_r2": 0.25,  # γ = 1, from the lower end of arXiv 2501.05441's 0.05 to 150, on [−1, 1]
     "dragan": 10.0,  # λ of arXiv 1705.07215
 }
-# Standard deviation of DRAGAN's perturbation of pixels in [0, 1]: half that of common images, as in
-# the authors' code.
+# Standard deviation of DRAGAN's normal perturbation of pixels in [0, 1]: half that of common
+# images, which is the largest that the authors' code, uniform noise, adds.
 PERTURBATION = 0.15
 
 
