@@ -798,7 +798,7 @@ VAE_ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     "init": ({"discriminator_init": "decoder"}, "discriminator_init='decoder': expected"),
     "norm": ({"batch_norm": "fold"}, "batch_norm='fold': expected one of 'insert', 'none'"),
     "mode": ({"mode": "distill"}, "mode='distill': expected one of 'exact', 'partial'"),
-    "model": ({"whiten_posterior": False, "model": "vae"}, "model='vae': expected one of .*'dcgan'"),
+    "model": ({"whiten_posterior": False, "model": "vae"}, "model='vae': expected one of.*'dcgan'"),
     "networks": (
         {"whiten_posterior": False, "generator": 1}, "generator: made from the VAE.*gan=",
     ),
