@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
-from fashion_mnist import processor
 
 import zoo
 from zoo import data, metrics
+from zoo.bench import processor
 from zoo.convert import gan_to_vae, vae_to_gan
 from zoo.convert.posterior import draw, fit_mixture
 from zoo.convert.recipes import DiscriminatorWarmUp, SleepWakeJoint

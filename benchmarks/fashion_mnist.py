@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 from sklearn.decomposition import PCA
 
 from zoo import data
+from zoo.bench import processor
 from zoo.files import read_json, write_json
 from zoo.report import metrics_rows
 
@@ -120,16 +120,6 @@ def zoo(*arguments: object) -> None:
     command = [sys.executable, "-m", "zoo", *map(str, arguments)]
     print("$ zoo", *map(str, arguments), flush=True)
     subprocess.run(command, check=True)
-
-
-def processor() -> str:
-    """The processor's name."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fashion_mnist import RESULTS, processor, write_section
+from fashion_mnist import RESULTS, write_section
 
+from zoo.bench import processor
 from zoo.files import read_json, write_json
 from zoo.launch import launch
 

@@ -33,7 +33,7 @@ import tensorflow as tf
 from zoo import data, registry
 from zoo.evaluation import evaluate
 from zoo.files import read_json, write_json
-from zoo.runs import load_run, read_config
+from zoo.runs import load_run, read_config, with_classes
 from zoo.training import checkpoints
 from zoo.training.train import train
 
@@ -125,11 +125,9 @@ def bench(
         "epochs": epochs,
         "extractor": extractor,
     }
+    settings_of = {name: _settings(name, rows[name], source) for name in names or rows}
     runs = [
-        (
-            Path(out) / name / f"seed_{seed}",
-            {**_settings(name, rows[name], source), **common, "seed": seed},
-        )
+        (Path(out) / name / f"seed_{seed}", {**settings_of[name], **common, "seed": seed})
         for seed in seeds
         for name in names or rows
     ]
@@ -141,9 +139,7 @@ def bench(
 def _settings(name: str, row: Row, source: Any) -> dict[str, Any]:
     """The row in full, as JSON has it."""
     family = next(m.family for m in registry.describe_models() if m.name == row.model)
-    options = {**OPTIONS[family], **row.options}
-    if registry.is_conditional(row.model) and "num_classes" not in options:
-        options["num_classes"] = data.number_of_classes(source)
+    options = with_classes(row.model, {**OPTIONS[family], **row.options}, source)
     latent_dim = row.latent_dim or LATENTS[family]
     return {
         "row": name,
@@ -283,17 +279,22 @@ class _Clock(keras.callbacks.Callback):
 
 def machine() -> dict[str, Any]:
     """What the figures were taken on: processor, its cores that this process may use, GPUs."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     gpus = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
     may_use = getattr(os, "sched_getaffinity", None)  # not on macOS
     return {
-        "processor": names[0] if names else platform.processor() or platform.machine(),
+        "processor": processor(),
         "cores": len(may_use(0)) if may_use else os.cpu_count(),
         "gpus": [gpu.get("device_name", "GPU") for gpu in gpus],
         "tensorflow": tf.__version__,
     }
+
+
+def processor() -> str:
+    """The processor's name."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 @contextmanager

@@ -645,12 +645,9 @@ def _parse_options(pairs: Sequence[str]) -> dict[str, Any]:
 
 def _model_options(model: str, pairs: Sequence[str] | None, data: str) -> dict[str, Any]:
     """The options given, and the number of classes for a model that needs one."""
-    options = _parse_options(pairs or [])
-    if registry.is_conditional(model) and "num_classes" not in options:
-        from zoo.data import number_of_classes
+    from zoo.runs import with_classes
 
-        options["num_classes"] = number_of_classes(data)
-    return options
+    return with_classes(model, _parse_options(pairs or []), data)
 
 
 def _pair(text: str, option: str) -> tuple[str, str]:

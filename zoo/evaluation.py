@@ -57,9 +57,10 @@ def evaluate(
     Raises:
         ValueError: If the data do not fit the model or the extractor.
     """
-    images, labels = data.to_array(source, split=split, image_shape=model.image_shape), None
-    if model.num_classes:
-        _, labels = data.to_array(source, split=split, image_shape=model.image_shape, labels=True)
+    conditional = bool(model.num_classes)
+    found = data.to_array(source, split=split, image_shape=model.image_shape, labels=conditional)
+    images, labels = found if conditional else (found, None)
+    if conditional:
         labels = model.checked_labels(labels, len(images))
     name = data.source_name(source)
     samples = samples or len(images)

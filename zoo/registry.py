@@ -113,10 +113,7 @@ def create(name: str, image_shape: Sequence[int], latent_dim: int, **options: An
         ValueError: If the name is unknown (the nearest names are suggested), the model has no
             such option, or an argument is out of its range.
     """
-    if name not in _classes:
-        for family, known, _ in _model_files():
-            if known == name:
-                import_module(f"zoo.{family}.{name}")
+    _import(name)
     if name not in _classes:
         near = difflib.get_close_matches(name, list_models()) or list_models()
         msg = f"Unknown model {name!r}. Did you mean {' or '.join(near)}?"
@@ -126,10 +123,17 @@ def create(name: str, image_shape: Sequence[int], latent_dim: int, **options: An
 
 def is_conditional(name: str) -> bool:
     """Whether the named model needs `num_classes`; imports it. False for an unknown one."""
+    _import(name)
+    return bool(getattr(_classes.get(name), "conditional", False))
+
+
+def _import(name: str) -> None:
+    """Imports the model of a name, if it is not known yet and one of the zoo."""
+    if name in _classes:
+        return
     for family, known, _ in _model_files():
         if known == name:
             import_module(f"zoo.{family}.{name}")
-    return bool(getattr(_classes.get(name), "conditional", False))
 
 
 def import_models() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from zoo import registry
+from zoo import data, registry
 from zoo.files import read_json, write_json
 from zoo.training import checkpoints
 from zoo.training.train import FORMAT, describe
@@ -15,7 +15,7 @@ from zoo.training.train import FORMAT, describe
 if TYPE_CHECKING:
     from zoo.training.model import ZooModel
 
-__all__ = ["load_run", "read_config", "run_folder", "save_run"]
+__all__ = ["load_run", "read_config", "run_folder", "save_run", "with_classes"]
 
 
 def load_run(path: str | Path) -> ZooModel:
@@ -99,3 +99,19 @@ def save_run(model: ZooModel, out: str | Path, config: dict[str, Any]) -> None:
         raise FileExistsError(msg)
     write_json(out / "config.json", {**config, **describe(model)})
     checkpoints.save(model, out)
+
+
+def with_classes(model: str, options: dict[str, Any], source: Any) -> dict[str, Any]:
+    """The options of a new model, with `num_classes` of the data where it needs and lacks them.
+
+    Args:
+        model: One of `zoo.list_models()`.
+        options: The options given.
+        source: Data as for `zoo.data.read`.
+
+    Raises:
+        ValueError: If the data have no labels.
+    """
+    if not registry.is_conditional(model) or "num_classes" in options:
+        return options
+    return {**options, "num_classes": data.number_of_classes(source)}

@@ -247,9 +247,7 @@ class BaseGAN(ZooModel):
             return [*of_discriminator, *self.gradients(tape, g_loss, "generator_optimizer")], logs
 
         gradients, logs = self.accumulated(compute, batch)
-        n = len(self.variables_of("discriminator_optimizer"))
-        self.update("discriminator_optimizer", gradients[:n])
-        self.update("generator_optimizer", gradients[n:])
+        self.update_each(gradients, "discriminator_optimizer", "generator_optimizer")
         return logs
 
     def _update_in_turn(self, batch: dict[str, Any]) -> dict[str, Any]:

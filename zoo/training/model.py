@@ -365,6 +365,13 @@ class ZooModel(keras.Model):
             all_reduce_sum(gradients), self.variables_of(optimizer_name)
         )
 
+    def update_each(self, gradients: list[Any], *optimizer_names: str) -> None:
+        """As `update`, of optimizers whose gradients follow each other in one list."""
+        for name in optimizer_names:
+            n = len(self.variables_of(name))
+            own, gradients = gradients[:n], gradients[n:]
+            self.update(name, own)
+
     @property
     def examples_seen(self) -> Any:
         """Examples logged since the metrics were last reset, scalar int64 tensor."""

@@ -2,8 +2,8 @@
 
 The loss is distortion + Σ weight · term: the negative evidence lower bound of arXiv 1312.6114,
 eq. 3, where the only term is the rate, with weight 1. A variant overrides `regularizer` (and
-`weights`), or what the bound is made of: `forward`, `rate`, `log_prior`, `terms`. All give one
-value per example, in nats.
+`weights_of_terms`), or what the bound is made of: `forward`, `rate`, `log_prior`, `terms`. All give
+one value per example, in nats.
 
 A VAE with `transfer` trains a decoder that was brought from a GAN: on a weighted sum of distortion
 and regularisation and of two terms of its own, `sleep` and `anchor`, with an optimizer for the
@@ -62,6 +62,8 @@ class BaseVAE(ZooModel):
     optimizer_names: tuple[str, ...] = ("optimizer",)
     # Whether the parts of the loss may be weighed by `transfer`: not where the step is another.
     transferable: ClassVar[bool] = True
+    # Options that are not to be had otherwise.
+    fixed: ClassVar[dict[str, Any]] = {}
     # Whether `encode` gives the moments of a Gaussian posterior over what `decode` takes.
     gaussian_posterior: ClassVar[bool] = True
 
@@ -100,8 +102,9 @@ class BaseVAE(ZooModel):
         self.pixels = LIKELIHOODS[likelihood](self.add_weight)
         self.keep_own(encoder=encoder, decoder=decoder)
         options = {"num_classes": self.num_classes} if self.num_classes else {}
-        self.encoder = encoder or self.build_network("encoder", *self.encoder_shapes(), **options)
-        self.decoder = decoder or self.build_network("decoder", *self.decoder_shapes(), **options)
+        shapes = (self.image_shape, self.latent_dim)
+        self.encoder = encoder or self.build_network("encoder", *shapes, **options)
+        self.decoder = decoder or self.build_network("decoder", *shapes, **options)
         self.check_networks()
         _check_logits(self.decoder)
         self.transfer = None if transfer is None else [float(weight) for weight in transfer]
@@ -124,7 +127,8 @@ class BaseVAE(ZooModel):
     ) -> dict[str, Any]:
         """What the loss has beside the distortion: terms [batch] in nats, by name.
 
-        Those of `weights` are summed with these; others are only logged, if `log_names` has them.
+        Those of `weights_of_terms` are summed with these; others are only logged, if `log_names`
+        has them.
 
         Args:
             mean: μ(x), float32 [batch, latent_dim].
@@ -166,14 +170,6 @@ class BaseVAE(ZooModel):
         """Log p(z), float32 [...] in nats, of latents [..., latent_dim]."""
         zeros = tf.zeros_like(latents)
         return losses.normal_log_density(latents, zeros, zeros)
-
-    def encoder_shapes(self) -> tuple[Any, int]:
-        """Image shape and latent dimensions of a new encoder."""
-        return self.image_shape, self.latent_dim
-
-    def decoder_shapes(self) -> tuple[Any, int]:
-        """Image shape and latent dimensions of a new decoder."""
-        return self.image_shape, self.latent_dim
 
     def check_networks(self) -> None:
         """Raises ValueError if a network is not what the model needs."""
@@ -456,6 +452,11 @@ class BaseVAE(ZooModel):
             raise ValueError(msg)
 
     def _check_options(self, likelihood: str, warm_up: int, cycle: int, free_bits: float) -> None:
+        given = {"likelihood": likelihood, "warm_up": warm_up, "free_bits": free_bits}
+        for name, only in self.fixed.items():
+            if given[name] != only:
+                msg = f"{name}={given[name]!r}: {self.model_name} has {only!r} alone. Leave it out."
+                raise ValueError(msg)
         if likelihood not in LIKELIHOODS:
             msg = f"likelihood={likelihood!r}: expected one of {tuple(LIKELIHOODS)}."
             raise ValueError(msg)

@@ -138,9 +138,7 @@ class FactorVAE(BaseVAE):
             return [*gradients, *own], terms
 
         gradients, terms = self.accumulated(compute, batch)
-        n = len(self.variables_of("optimizer"))
-        self.update("optimizer", gradients[:n])
-        self.update("discriminator_optimizer", gradients[n:])
+        self.update_each(gradients, *self.optimizer_names)
         self.step.assign_add(1)
         return self.log(terms)
 

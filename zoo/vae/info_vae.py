@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zoo import losses
 from zoo.registry import register_model
-from zoo.training.replicas import on_global_batch
-from zoo.vae.base import BaseVAE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from zoo.vae._mmd import MMDVAE
 
 
 @register_model("info_vae")
-class InfoVAE(BaseVAE):
+class InfoVAE(MMDVAE):
     """InfoVAE with the maximum mean discrepancy (arXiv 1706.02262, eq. 6).
 
     The loss is distortion + (1 − α) KL(q(z | x) ‖ p(z)) + (α + λ − 1) MMD²(q(z), p(z)), with a
@@ -32,8 +28,6 @@ class InfoVAE(BaseVAE):
         ValueError: If a term of the loss would have a negative weight.
     """
 
-    log_names: tuple[str, ...] = ("loss", "distortion", "rate", "mmd")
-
     def __init__(self, *, alpha: float = 0.0, lambda_mmd: float = 1000.0, **kwargs: Any) -> None:
         if alpha > 1 or alpha + lambda_mmd < 1:
             msg = (
@@ -49,20 +43,9 @@ class InfoVAE(BaseVAE):
         """1 − α and α + λ − 1."""
         return {"rate": 1.0 - self.alpha, "mmd": self.alpha + self.lambda_mmd - 1.0}
 
-    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
-        """As in `BaseVAE`, and draws of the prior."""
-        return {**super().draws(draw), "prior_latents": draw("prior", [self.latent_dim])}
-
-    def regularizer(
-        self, mean: Any, log_variance: Any, latents: Any, batch: dict[str, Any]
-    ) -> dict[str, Any]:
-        """The rate, and each example's share of the MMD²."""
-
-        def discrepancy(latents: Any, prior_latents: Any) -> Any:
-            return losses.maximum_mean_discrepancy(latents, prior_latents, losses.gaussian_kernel)
-
-        found = super().regularizer(mean, log_variance, latents, batch)
-        return {**found, "mmd": on_global_batch(discrepancy, latents, batch["prior_latents"])}
+    def kernel(self, x: Any, y: Any) -> Any:
+        """The Gaussian kernel of [n, latent_dim] and [m, latent_dim]: [n, m]."""
+        return losses.gaussian_kernel(x, y)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ALPHA = 2.0  # α of eq. 5
-FIXED = {"likelihood": "gaussian", "warm_up": 0, "free_bits": 0.0}
 
 
 @register_model("soft_intro_vae")
@@ -62,6 +61,7 @@ class SoftIntroVAE(BaseVAE):
     )
     optimizer_names: tuple[str, ...] = ("encoder_optimizer", "decoder_optimizer")
     transferable: ClassVar[bool] = False
+    fixed: ClassVar[dict[str, Any]] = {"likelihood": "gaussian", "warm_up": 0, "free_bits": 0.0}
 
     def __init__(
         self,
@@ -72,10 +72,6 @@ class SoftIntroVAE(BaseVAE):
         gamma_r: float = 1e-8,
         **kwargs: Any,
     ) -> None:
-        for name, only in FIXED.items():
-            if kwargs.get(name, only) != only:
-                msg = f"{name}={kwargs[name]!r}: soft_intro_vae has {only!r} alone. Leave it out."
-                raise ValueError(msg)
         if min(beta_rec, beta_kl, beta_neg, gamma_r) < 0:
             msg = (
                 f"beta_rec={beta_rec}, beta_kl={beta_kl}, beta_neg={beta_neg}, gamma_r={gamma_r}: "

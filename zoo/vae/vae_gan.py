@@ -22,7 +22,6 @@ LOSSES = {
     "decoder_optimizer": "decoder_loss",
     "discriminator_optimizer": "discriminator_loss",
 }
-FIXED = {"likelihood": "gaussian", "warm_up": 0, "free_bits": 0.0}
 
 
 @register_model("vae_gan")
@@ -66,6 +65,7 @@ class VAEGAN(BaseVAE):
     )
     optimizer_names: tuple[str, ...] = tuple(LOSSES)
     transferable: ClassVar[bool] = False
+    fixed: ClassVar[dict[str, Any]] = {"likelihood": "gaussian", "warm_up": 0, "free_bits": 0.0}
 
     def __init__(
         self,
@@ -76,10 +76,6 @@ class VAEGAN(BaseVAE):
         feature_layer: str | None = None,
         **kwargs: Any,
     ) -> None:
-        for name, only in FIXED.items():
-            if kwargs.get(name, only) != only:
-                msg = f"{name}={kwargs[name]!r}: vae_gan has {only!r} alone. Leave it out."
-                raise ValueError(msg)
         if gamma < 0:
             msg = f"gamma={gamma}: expected at least 0, such as 1e-3."
             raise ValueError(msg)
@@ -165,10 +161,7 @@ class VAEGAN(BaseVAE):
             return [gradient for own in found for gradient in own], terms
 
         gradients, terms = self.accumulated(compute, batch)
-        for name in self.optimizer_names:
-            n = len(self.variables_of(name))
-            own, gradients = gradients[:n], gradients[n:]
-            self.update(name, own)
+        self.update_each(gradients, *self.optimizer_names)
         self._over_batch(terms["squared_error"])
         self.step.assign_add(1)
         return self.log(terms)

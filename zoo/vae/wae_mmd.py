@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zoo import losses
 from zoo.registry import register_model
-from zoo.training.replicas import on_global_batch
-from zoo.vae.base import BaseVAE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from zoo.vae._mmd import MMDVAE
 
 
 @register_model("wae_mmd")
-class WAEMMD(BaseVAE):
+class WAEMMD(MMDVAE):
     """WAE-MMD (arXiv 1711.01558, algorithm 2), with the inverse multiquadratics kernel.
 
     The loss is distortion + λ MMD²(q(z), p(z)). The MMD² is an unbiased estimate, which may be
@@ -36,8 +32,6 @@ class WAEMMD(BaseVAE):
         ValueError: If `lambda_mmd` < 0.
     """
 
-    log_names: tuple[str, ...] = ("loss", "distortion", "rate", "mmd")
-
     def __init__(self, *, lambda_mmd: float = 500.0, **kwargs: Any) -> None:
         if lambda_mmd < 0:
             msg = f"lambda_mmd={lambda_mmd}: expected at least 0, such as 500."
@@ -50,22 +44,9 @@ class WAEMMD(BaseVAE):
         """λ on the MMD²; the rate has none."""
         return {"mmd": self.lambda_mmd}
 
-    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
-        """As in `BaseVAE`, and draws of the prior."""
-        return {**super().draws(draw), "prior_latents": draw("prior", [self.latent_dim])}
-
-    def regularizer(
-        self, mean: Any, log_variance: Any, latents: Any, batch: dict[str, Any]
-    ) -> dict[str, Any]:
-        """The rate, and each example's share of the MMD²."""
-
-        def discrepancy(latents: Any, prior_latents: Any) -> Any:
-            return losses.maximum_mean_discrepancy(
-                latents, prior_latents, losses.inverse_multiquadratic_kernel
-            )
-
-        found = super().regularizer(mean, log_variance, latents, batch)
-        return {**found, "mmd": on_global_batch(discrepancy, latents, batch["prior_latents"])}
+    def kernel(self, x: Any, y: Any) -> Any:
+        """The inverse multiquadratics kernel of [n, latent_dim] and [m, latent_dim]: [n, m]."""
+        return losses.inverse_multiquadratic_kernel(x, y)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""

@@ -1,0 +1,41 @@
+"""What VAEs share whose aggregate posterior is to meet the prior in maximum mean discrepancy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zoo import losses
+from zoo.training.replicas import on_global_batch
+from zoo.vae.base import BaseVAE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class MMDVAE(BaseVAE):
+    """A VAE with the term `mmd` beside the rate, between the latents and draws of the prior.
+
+    It is an unbiased estimate of MMD², over the batch of all replicas. Takes the arguments of
+    `BaseVAE`; a subclass has the kernel, and the weights of the terms.
+    """
+
+    log_names: tuple[str, ...] = ("loss", "distortion", "rate", "mmd")
+
+    def kernel(self, x: Any, y: Any) -> Any:
+        """Of latents [n, latent_dim] and [m, latent_dim], float32 [n, m]."""
+        raise NotImplementedError
+
+    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
+        """As in `BaseVAE`, and draws of the prior."""
+        return {**super().draws(draw), "prior_latents": draw("prior", [self.latent_dim])}
+
+    def regularizer(
+        self, mean: Any, log_variance: Any, latents: Any, batch: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The rate, and each example's share of the MMD²."""
+
+        def discrepancy(latents: Any, prior_latents: Any) -> Any:
+            return losses.maximum_mean_discrepancy(latents, prior_latents, self.kernel)
+
+        found = super().regularizer(mean, log_variance, latents, batch)
+        return {**found, "mmd": on_global_batch(discrepancy, latents, batch["prior_latents"])}
