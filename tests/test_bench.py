@@ -51,6 +51,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         return {"metrics": {"frechet_distance": float(model.generate(2, seed=seed).mean())}}
 
     monkeypatch.setattr(bench, "evaluate", evaluate)
+    monkeypatch.setattr(bench, "_distance_of_mixture", lambda *_: 0.0)
 
 
 def _bench(names: list[str], source: Path, out: Path, **options: Any) -> list[str]:
@@ -91,6 +92,8 @@ def test_rows_are_trained_and_measured(
     assert stop.value.code == 0
     vae, gan = (read_json(tmp_path / name / "seed_3" / "metrics.json") for name in ("vae", "acgan"))
     assert {"elbo", "iwae_bound", "frechet_distance"} <= set(vae["metrics"])
+    assert vae["metrics"]["frechet_distance_gmm"] != vae["metrics"]["frechet_distance"]
+    assert "frechet_distance_gmm" not in gan["metrics"]
     assert {"class_accuracy", "frechet_distance"} <= set(gan["metrics"])
     assert gan["bench"]["options"]["num_classes"] == 3
     for found in (vae, gan):
@@ -284,7 +287,8 @@ def measured(tmp_path: Path) -> Path:
         metrics = {"frechet_distance": distance, "coverage": 0.25, "gilbo": 1.0}
         _measured(out, "near", "gan", seed, metrics, note="hinge")
     _measured(out, "far", "gan", 0, {"frechet_distance": 40.125, "class_accuracy": 0.9})
-    _measured(out, "vae", "vae", 0, {"frechet_distance": 50.0, "elbo": -712.34, "iwae_bound": -700})
+    metrics = {"frechet_distance": 50.0, "frechet_distance_gmm": 35.0, "elbo": -712.34}
+    _measured(out, "vae", "vae", 0, {**metrics, "iwae_bound": -700})
     settings = {"row": "bad", "note": "", "family": "gan", "seed": 1}
     failure = {"error": "FloatingPointError: " + "A loss is no number. " * 20, "bench": settings}
     write_json(out / "bad" / "seed_1" / "failed.json", failure)
@@ -295,14 +299,14 @@ def test_the_table(measured: Path) -> None:
     """Means by hand: 25 ± 5 and 1,100 images/s over the seeds of `near`."""
     lines = bench_table.table(measured)
     assert lines[0] == (
-        "| row | family | Fréchet distance | coverage | class accuracy | ELBO | IWAE bound "
-        "| parameters | images/s | seeds |"
+        "| row | family | Fréchet distance | Fréchet distance, GMM | coverage | class accuracy "
+        "| ELBO | IWAE bound | parameters | images/s | seeds |"
     )
     assert lines[2:6] == [
-        "| vae | VAE | 50 |  |  | -712.3 | -700 | 1,234,567 | 1,000 | 1 |",
-        "| near (hinge) | GAN | 25 ± 5 | 0.25 ± 0 |  |  |  | 1,234,567 | 1,100 | 2 |",
-        "| far | GAN | 40.12 |  | 0.9 |  |  | 1,234,567 | 1,000 | 1 |",
-        "| bad | GAN | failed |  |  |  |  |  |  | 0 |",
+        "| vae | VAE | 50 | 35 |  |  | -712.3 | -700 | 1,234,567 | 1,000 | 1 |",
+        "| near (hinge) | GAN | 25 ± 5 |  | 0.25 ± 0 |  |  |  | 1,234,567 | 1,100 | 2 |",
+        "| far | GAN | 40.12 |  |  | 0.9 |  |  | 1,234,567 | 1,000 | 1 |",
+        "| bad | GAN | failed |  |  |  |  |  |  |  | 0 |",
     ]
     assert lines[7] == (
         "10 epochs on fashion_mnist, seeds 0,1, mean ± half the range. 10,000 samples against the "

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 START, END = "<!-- bench -->", "<!-- /bench -->"
 METRICS = {
     "frechet_distance": "Fréchet distance",
+    "frechet_distance_gmm": "Fréchet distance, GMM",
     "precision": "precision",
     "recall": "recall",
     "density": "density",

@@ -38,6 +38,13 @@ Data = Annotated[
     str | None,
     typer.Option(help="A TFDS name, a folder of images or an .npz. Default: the run's own data."),
 ]
+SamplerName = Annotated[
+    str,
+    typer.Option(
+        help="What draws the latents: prior; or, of a VAE, gmm or two_stage, fitted to the "
+        "posteriors of the run's training images and kept beside the run."
+    ),
+]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 FACTS = ("converted_from", "recipe")  # of a run that `zoo convert` made
@@ -319,12 +326,17 @@ def sample(
     label: Annotated[
         int | None, typer.Option(help="Of a conditional model: the class. Default: all of them.")
     ] = None,
+    sampler: SamplerName = "prior",
     seed: Seed = 0,
 ) -> None:
     """Draws images from a model: a PNG grid, or an .npy of float32 [n, h, w, c]."""
     from zoo.runs import load_run
+    from zoo.samplers import sampler_of_run
 
-    _write_images(out, load_run(run).generate(n, seed=seed, labels=label))
+    model = load_run(run)
+    latents = sampler_of_run(run, model, sampler).sample(n, seed)
+    labels = model.sample_labels(n, seed) if model.num_classes and label is None else label
+    _write_images(out, model.generate_from(latents, labels))
 
 
 @app.command(cls=TensorFlowCommand)
@@ -364,19 +376,34 @@ def evaluate(
     importance_samples: Annotated[
         int, typer.Option(min=1, help="k of the importance-weighted bound.")
     ] = 50,
+    sampler: SamplerName = "prior",
     seed: Seed = 0,
 ) -> None:
-    """Measures a model on the test split, into metrics.json of its run folder."""
+    """Measures a model on the test split, into metrics.json of its run folder.
+
+    With another sampler than the prior, into metrics_SAMPLER.json.
+    """
+    from zoo import data as zoo_data
     from zoo.evaluation import evaluate as evaluate_model
     from zoo.files import write_json
     from zoo.runs import load_run, read_config
+    from zoo.samplers import sampler_of_run
 
-    place = run / "metrics.json" if run.is_dir() else run.with_suffix(".metrics.json")
+    name = "metrics.json" if sampler == "prior" else f"metrics_{sampler}.json"
+    place = run / name if run.is_dir() else run.with_suffix(f".{name}")
+    model, source = load_run(run), data or read_config(run)["data"]
+    latents = None
+    if sampler != "prior":
+        test = zoo_data.read(source, split=split, image_shape=model.image_shape)
+        samples = samples or len(test.pixels)
+        latents = sampler_of_run(run, model, sampler).sample(samples, seed)
     results = evaluate_model(
-        load_run(run),
-        data or read_config(run)["data"],
+        model,
+        source,
         split=split,
         samples=samples,
+        latents=latents,
+        sampler=sampler,
         extractor=extractor,
         importance_samples=importance_samples,
         seed=seed,

@@ -31,6 +31,7 @@ def evaluate(
     split: str = "test",
     samples: int | None = None,
     latents: np.ndarray | None = None,
+    sampler: str = "prior",
     extractor: str | None = None,
     importance_samples: int = 50,
     seed: int = 0,
@@ -45,6 +46,7 @@ def evaluate(
             number, so compare only figures with the same.
         latents: float32 [samples, latent_dim] to generate from, such as a sampler's; default draws
             from the model's prior.
+        sampler: Name of what drew `latents`, for the protocol.
         extractor: One of `zoo.metrics.list_extractors()`; default: the one made for the data.
         importance_samples: k of the importance-weighted bound, for VAEs.
         seed: Seed of the samples and of the bound's noise.
@@ -72,6 +74,7 @@ def evaluate(
         "split": split,
         "images": len(images),
         "samples": len(latents),
+        "sampler": sampler,
         "extractor": extractor,
         "seed": seed,
     }

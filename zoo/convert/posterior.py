@@ -17,14 +17,18 @@ if TYPE_CHECKING:
 BATCH = 500
 
 
-def posteriors(vae: BaseVAE, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def posteriors(
+    vae: BaseVAE, images: np.ndarray, labels: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Posterior means and variances, float64 [n, latent_dim] each, of images.
 
     Args:
         vae: A VAE of the zoo.
         images: float32 [n, height, width, channels] in [0, 1].
+        labels: Of a conditional model, int32 [n].
     """
-    parts = [vae.encode(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
+    given = (images,) if labels is None else (images, labels)
+    parts = [vae.encode(*(x[i : i + BATCH] for x in given)) for i in range(0, len(images), BATCH)]
     means, log_variances = (np.concatenate(part) for part in zip(*parts, strict=True))
     return means.astype(np.float64), np.exp(log_variances.astype(np.float64))
 
@@ -42,13 +46,19 @@ def aggregate_moments(vae: BaseVAE, images: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def fit_mixture(
-    vae: BaseVAE, images: np.ndarray, *, components: int = 10, seed: int = 0
+    vae: BaseVAE,
+    images: np.ndarray,
+    labels: np.ndarray | None = None,
+    *,
+    components: int = 10,
+    seed: int = 0,
 ) -> GaussianMixture:
     """A Gaussian mixture fitted to draws from q(z), one an image (arXiv 1903.12436).
 
     Args:
         vae: A VAE of the zoo.
         images: float32 [n, height, width, channels] in [0, 1], n ≥ `components`.
+        labels: Of a conditional model, int32 [n].
         components: Gaussians, of full covariance.
         seed: Seed of the draws and of the fit.
 
@@ -57,7 +67,7 @@ def fit_mixture(
     """
     from sklearn.mixture import GaussianMixture  # noqa: PLC0415  (exports import this package too)
 
-    means, variances = posteriors(vae, images)
+    means, variances = posteriors(vae, images, labels)
     noise = np.random.default_rng(seed).normal(size=means.shape)
     mixture = GaussianMixture(components, random_state=seed, reg_covar=1e-4)
     return mixture.fit(means + np.sqrt(variances) * noise)

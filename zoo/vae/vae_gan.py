@@ -70,14 +70,14 @@ class VAEGAN(BaseVAE):
     def __init__(
         self,
         *,
-        gamma: float = 1e-3,
+        gamma: float = 1e-2,
         discriminator: keras.Model | None = None,
         normalization: str = "batch",
         feature_layer: str | None = None,
         **kwargs: Any,
     ) -> None:
         if gamma < 0:
-            msg = f"gamma={gamma}: expected at least 0, such as 1e-3."
+            msg = f"gamma={gamma}: expected at least 0, such as 1e-2."
             raise ValueError(msg)
         super().__init__(**kwargs)
         self.gamma, self.normalization = float(gamma), normalization
