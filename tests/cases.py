@@ -29,6 +29,7 @@ class Case:
     endpoints: tuple[str, ...]
     options: dict[str, Any] = field(default_factory=dict)
     core: bool = False
+    coupled: bool = False  # a loss between examples: not the sum of the parts' losses
     image_shape: tuple[int, int, int] = IMAGE_SHAPE
 
     @property
@@ -117,10 +118,10 @@ CASES = [
     Case("wgan_gp", 12, GENERATE, {"n_critic": 2}, core=True),
     Case("gan", 13, GENERATE, {"num_classes": 3, "regularizer": "r1", "diff_augment": "color"}),
     Case("beta_vae", 14, VAE_ENDPOINTS, {"capacity": 2.0, "capacity_steps": 4, "gamma": 3.0}),
-    Case("beta_tc_vae", 14, VAE_ENDPOINTS),
+    Case("beta_tc_vae", 14, VAE_ENDPOINTS, coupled=True),
     Case("factor_vae", 20, VAE_ENDPOINTS, {"discriminator_width": 32, "discriminator_layers": 2}),
-    Case("info_vae", 14, VAE_ENDPOINTS, {"lambda_mmd": 10.0}),
-    Case("wae_mmd", 14, VAE_ENDPOINTS, {"lambda_mmd": 10.0}),
+    Case("info_vae", 14, VAE_ENDPOINTS, {"lambda_mmd": 10.0}, coupled=True),
+    Case("wae_mmd", 14, VAE_ENDPOINTS, {"lambda_mmd": 10.0}, coupled=True),
     Case("lsgan", 12, GENERATE),
     Case("sngan", 14, GENERATE, {"network": "conv", "n_critic": 2}),
     Case("wgan", 12, GENERATE, {"n_critic": 2, "clip_weights": 0.1}),

@@ -46,7 +46,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "vae": {"network": "conv-32"},
     "gan": {"network": "conv-32", "ema": 0.999},
 }
-CRITIC_BATCH = 16  # with n_critic > 1, lest a generator has a few hundred updates in all
+# A GAN's images per update, lest a generator has a few hundred updates in all; the second with
+# n_critic > 1.
+GAN_BATCH, CRITIC_BATCH = 32, 16
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,8 @@ class Row:
         model: One of `zoo.list_models()`.
         options: The model's options besides those of its family, `OPTIONS`.
         latent_dim: Number of latents; None takes the family's, `LATENTS`.
-        batch_size: Images per update; None takes the model's own, or where there are several
-            updates of the critic a step `CRITIC_BATCH`.
+        batch_size: Images per update; None takes for a VAE the model's own, for a GAN `GAN_BATCH`
+            or, where there are several updates of the critic a step, `CRITIC_BATCH`.
         note: What tells it from its model's defaults, for the table.
     """
 
@@ -202,7 +204,7 @@ def _run(folder: Path, source: Any, settings: dict[str, Any], say: Callable[[str
     keras.utils.clear_session()
     gc.collect()  # the last row's graphs
     model = load_run(folder) if (folder / checkpoints.LATEST).exists() else _new_model(settings)
-    batch_size = settings["batch_size"] or (CRITIC_BATCH if model.minibatches > 1 else None)
+    batch_size = settings["batch_size"] or _batch_size(model)
     finished = train(
         model,
         source,
@@ -211,7 +213,7 @@ def _run(folder: Path, source: Any, settings: dict[str, Any], say: Callable[[str
         batch_size=batch_size,
         seed=settings["seed"],
         keep=1,
-        callbacks=[_Clock(folder, batch_size or model.default_batch_size, say)],
+        callbacks=[_Clock(folder, batch_size, say)],
         facts={"bench": settings},
         verbose=0,
     )
@@ -229,6 +231,12 @@ def _run(folder: Path, source: Any, settings: dict[str, Any], say: Callable[[str
     write_json(folder / "metrics.json", results)
     say(f"Fréchet distance {results['metrics']['frechet_distance']:.4g}")
     return True
+
+
+def _batch_size(model: Any) -> int:
+    if model.family == "vae":
+        return model.default_batch_size
+    return CRITIC_BATCH if model.minibatches > 1 else GAN_BATCH
 
 
 def _distance_of_mixture(model: Any, source: Any, protocol: dict[str, Any]) -> float:

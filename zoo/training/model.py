@@ -414,7 +414,8 @@ class ZooModel(keras.Model):
             *optimizers: A Keras optimizer or None for each of `optimizer_names`, in their order;
                 or as keyword arguments.
             accumulate: Parts that an update's batch is computed in, one after the other. The
-                gradients are those of the whole batch (only BatchNorm sees the parts).
+                gradients are those of the whole batch, but for what is between examples and sees
+                the parts: BatchNorm, and the losses of `beta_tc_vae`, `info_vae` and `wae_mmd`.
             clip_norm: Largest norm of each optimizer's whole gradient; None leaves it be.
             jit_compile: Compile the step with XLA, whose random numbers are others: the run is as
                 repeatable, but not the same.
