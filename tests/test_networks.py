@@ -152,8 +152,14 @@ def test_labels_join_the_latents_of_a_dense_generator() -> None:
 
 
 @pytest.mark.parametrize("name", ["conv", "resnet"])
-def test_a_generators_label_goes_through_batch_norm_alone(name: str) -> None:
+def test_a_generators_label_joins_the_latents_and_goes_through_batch_norm(name: str) -> None:
     model = _build(name, "generator", (8, 8, 1), 5, num_classes=CLASSES)
+    np.testing.assert_array_equal(
+        keras.Model(model.inputs, model.get_layer("latent_and_label").output)([_latents(), LABELS]),
+        np.concatenate([_latents(), np.eye(CLASSES, dtype=np.float32)[LABELS]], axis=1),
+    )
+    kernel = model.get_layer("project").kernel
+    kernel.assign(np.where(np.arange(5 + CLASSES) < 5, 1.0, 0.0)[:, None] * kernel)  # the one off
     norms = [x for x in model.layers if isinstance(x, ConditionalBatchNormalization)]
     assert not any(isinstance(layer, layers.BatchNormalization) for layer in model.layers)
     latents, zeros = _latents(), np.zeros(4, np.int32)

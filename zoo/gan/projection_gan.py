@@ -14,7 +14,8 @@ class ProjectionGAN(SNGAN):
 
     The discriminator's logit of image x and label y is ⟨V y, φ(x)⟩ + ψ(φ(x)) (eq. 4), φ(x) being
     its last features and V y the label's embedding. The generator's BatchNorm has a gain and a bias
-    for each class (section 4). Fakes get the labels of the batch's real images.
+    for each class (section 4); besides, unlike in the paper, the label joins the latents. Fakes get
+    the labels of the batch's real images.
 
     Raises:
         ValueError: If `num_classes` is missing.

@@ -95,18 +95,19 @@ def batch_norm(name: str) -> layers.Layer:
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=True, name=name)
 
 
-def generator_inputs(latent_dim: int, num_classes: int) -> tuple[list[keras.KerasTensor], Norm]:
-    """The inputs of a generator whose BatchNorm knows the label, and what makes that."""
-    latents = keras.Input((latent_dim,), name="latent")
+def generator_inputs(
+    latent_dim: int, num_classes: int
+) -> tuple[list[keras.KerasTensor], keras.KerasTensor, Norm]:
+    """As `latent_inputs`, and what makes the generator's BatchNorm, which knows the label too."""
+    inputs, joined = latent_inputs(latent_dim, num_classes)
     if not num_classes:
-        return [latents], batch_norm
-    label = label_input()
+        return inputs, joined, batch_norm
 
     def conditional(name: str) -> Callable[[Any], Any]:
         layer = ConditionalBatchNormalization(num_classes, name=name)
-        return lambda x: layer(x, label)
+        return lambda x: layer(x, inputs[1])
 
-    return [latents, label], conditional
+    return inputs, joined, conditional
 
 
 def leaky_relu(name: str) -> layers.Layer:

@@ -56,11 +56,12 @@ def generator(
 ) -> keras.Model:
     """Latents to images in [0, 1]: BatchNorm and ReLU in all but the output layer, then tanh.
 
-    With `num_classes`, latents and labels int32 [batch]: BatchNorm has a gain and a bias for each
-    class (arXiv 1802.05637).
+    With `num_classes`, latents and labels int32 [batch]: one-hot rows join the latents, and
+    BatchNorm has a gain and a bias for each class (arXiv 1802.05637). In so few layers these alone
+    change shades and no shapes.
     """
-    inputs, norm = _heads.generator_inputs(latent_dim, num_classes)
-    images = _heads.unit_range(_expand(inputs[0], image_shape, width, norm))
+    inputs, latents, norm = _heads.generator_inputs(latent_dim, num_classes)
+    images = _heads.unit_range(_expand(latents, image_shape, width, norm))
     return _heads.model(inputs, [images], "generator")
 
 

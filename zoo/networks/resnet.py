@@ -54,11 +54,11 @@ def generator(
 ) -> keras.Model:
     """Latents to images in [0, 1].
 
-    With `num_classes`, latents and labels int32 [batch]: BatchNorm has a gain and a bias for each
-    class (arXiv 1802.05637).
+    With `num_classes`, latents and labels int32 [batch]: one-hot rows join the latents, and
+    BatchNorm has a gain and a bias for each class (arXiv 1802.05637).
     """
-    inputs, norm = _heads.generator_inputs(latent_dim, num_classes)
-    images = _heads.unit_range(_expand(inputs[0], image_shape, width, norm))
+    inputs, latents, norm = _heads.generator_inputs(latent_dim, num_classes)
+    images = _heads.unit_range(_expand(latents, image_shape, width, norm))
     return _heads.model(inputs, [images], "generator")
 
 
