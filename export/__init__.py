@@ -6,14 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 from export.metadata import read_export
 from export.spec import Endpoint, endpoints
-from export.verification import Report, verify
+from export.verification import Report, read_report, verify
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["FORMATS", "Endpoint", "Report", "endpoints", "export_model", "read_export", "verify"]
+__all__ = [
+    "FORMATS",
+    "Endpoint",
+    "Report",
+    "endpoints",
+    "export_model",
+    "read_export",
+    "read_report",
+    "verify",
+]
 
-FORMATS = ("saved_model", "onnx")
+FORMATS = ("saved_model", "onnx", "web", "triton")
 
 
 def export_model(model: Any, path: str | Path, format: str = "saved_model", **options: Any) -> Path:  # noqa: A002
@@ -22,9 +31,11 @@ def export_model(model: Any, path: str | Path, format: str = "saved_model", **op
     Args:
         model: The model.
         path: A SavedModel's model folder (TF Serving's, with a folder for each version in it), or
-            a new folder for ONNX files.
-        format: `"saved_model"` or `"onnx"`.
-        **options: `run` (the run folder it comes from); `version` of a SavedModel; `opset` of ONNX.
+            a new folder for ONNX files, a web page or a model repository.
+        format: `"saved_model"`, `"onnx"`, `"web"` (a playground for browsers) or `"triton"` (a
+            model repository for NVIDIA's server).
+        **options: `run` (the run folder it comes from); `version` of a SavedModel; `opset`,
+            `precision` and `external_data` of ONNX.
 
     Returns:
         The folder written: the version's, or `path`.
@@ -41,5 +52,13 @@ def export_model(model: Any, path: str | Path, format: str = "saved_model", **op
         from export.onnx_files import export_onnx  # noqa: PLC0415  (tf2onnx is slow to import)
 
         return export_onnx(model, path, **options)
+    if format == "web":
+        from export.web import export_web  # noqa: PLC0415
+
+        return export_web(model, path, **options)
+    if format == "triton":
+        from export.triton import export_triton  # noqa: PLC0415
+
+        return export_triton(model, path, **options)
     msg = f"format={format!r}: expected one of {FORMATS}."
     raise ValueError(msg)

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.spec import dtype_of, networks_of
+from export.spec import networks_of
 from zoo.files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -36,8 +36,11 @@ def describe(model: Any, functions: Sequence[Endpoint]) -> dict[str, Any]:
         "endpoints": {
             e.name: {
                 kind: {
-                    name: {"shape": ["batch", *shape], "dtype": dtype_of(name).name}
-                    for name, shape in t.items()
+                    name: {
+                        "shape": ["batch" if size is None else size for size in spec.shape],
+                        "dtype": spec.dtype.name,
+                    }
+                    for name, spec in t.items()
                 }
                 for kind, t in (("inputs", e.inputs), ("outputs", e.outputs))
             }

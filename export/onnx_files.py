@@ -3,104 +3,115 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
-import tensorflow as tf
-import tf2onnx
 
 from export.metadata import describe, write_metadata
-from export.spec import Endpoint, endpoints
-from zoo.convert import fold_batch_norm, is_functional
+from export.preflight import preflight
+from export.simplify import simplify
+from export.spec import as_model, endpoints
+from zoo.convert import is_functional
+from zoo.convert.building import build
+from zoo.convert.reading import read
+from zoo.convert.rules import fold_norms, upsample_conv_to_conv_transpose
 from zoo.files import replacing
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import keras
+
 DEFAULT_OPSET = 18
-OPSETS = range(13, 19)  # tf2onnx 1.17 knows no later one
+PRECISIONS = ("float32", "float16", "int8")
+LARGE = 2**30  # bytes; a file of more than twice as many is no protocol buffer
 
 
 def export_onnx(
-    model: Any, path: str | Path, opset: int = DEFAULT_OPSET, run: str | Path | None = None
+    model: Any,
+    path: str | Path,
+    opset: int = DEFAULT_OPSET,
+    run: str | Path | None = None,
+    *,
+    precision: str = "float32",
+    external_data: bool = False,
+    functions: Sequence[str] | None = None,
 ) -> Path:
     """Writes a folder of ONNX files: `generate.onnx` and, for VAEs, `encode.onnx` and so on.
 
     Args:
-        model: A model of the zoo.
+        model: As for `endpoints`.
         path: The folder; must not exist.
         opset: ONNX operator set, 13 to 18.
         run: The run folder it comes from, for the metadata.
+        precision: `"float32"`; `"float16"`, of half the size; `"int8"`, of a quarter but for the
+            first layer and faster on CPUs with int8 instructions. Inputs and outputs stay float32.
+            The loss in quality is measured, and in the metadata (see `export.reduced`).
+        external_data: Put weights beside each file, into NAME.weights. Always where a file would
+            exceed 1 GiB, as readers take up to 2.
+        functions: Names of the functions to export, as for `endpoints`.
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: If the opset is out of range, or an operation has no ONNX form (it is named).
+        ValueError: If the opset or the precision is none of these, or an operation has no ONNX form
+            (it is named, with its layer and what helps).
         FileExistsError: If the folder exists.
+        OSError: If it cannot be written; then nothing is.
     """
     path = Path(path)
-    if opset not in OPSETS:
-        msg = f"opset={opset}: expected {OPSETS.start} to {OPSETS.stop - 1}."
+    if precision not in PRECISIONS:
+        msg = f"precision={precision!r}: expected one of {', '.join(PRECISIONS)}."
         raise ValueError(msg)
     if path.exists():
         msg = f"{path} exists. Choose another folder, or remove it."
         raise FileExistsError(msg)
-    functions = endpoints(
-        model, lambda network: fold_batch_norm(network) if is_functional(network) else network
-    )
-    entries = {"opset": opset, **describe(model, endpoints(model))}
-    with replacing(path) as folder:
-        folder.mkdir()
-        for endpoint in functions:
-            proto = _convert(endpoint, opset)
-            facts = {"endpoint": endpoint.name, **entries}
-            for key, value in facts.items():
-                text = value if isinstance(value, str) else json.dumps(value)
-                proto.metadata_props.add(key=key, value=text)
-            onnx.checker.check_model(proto, full_check=True)
-            onnx.save(proto, folder / f"{endpoint.name}.onnx")
-        write_metadata(folder, path, "onnx", run, entries)
+    model = as_model(model)
+    converted = preflight(endpoints(model, _rewritten, functions), opset)
+    protos = {name: simplify(proto) for name, proto in converted.items()}
+    plain = endpoints(model, functions=functions)
+    entries = {"opset": opset, "precision": precision, **describe(model, plain)}
+    if precision != "float32":
+        from export.reduced import reduced  # noqa: PLC0415  (its tools are slow to import)
+
+        protos, entries["quality"] = reduced(protos, precision, model, plain)
+    for name, proto in protos.items():
+        for key, value in {"endpoint": name, **entries}.items():
+            text = value if isinstance(value, str) else json.dumps(value)
+            proto.metadata_props.add(key=key, value=text)
+    try:
+        with replacing(path) as folder:
+            folder.mkdir()
+            for name, proto in protos.items():
+                _save(proto, folder / f"{name}.onnx", external=external_data)
+            write_metadata(folder, path, "onnx", run, entries)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror} (nothing was written)", str(path)) from error
     return path
 
 
-def _convert(endpoint: Endpoint, opset: int) -> onnx.ModelProto:
-    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what fails is raised below
-    function = tf.function(endpoint.function, input_signature=endpoint.signature())
-    proto, _ = tf2onnx.convert.from_function(
-        function, input_signature=endpoint.signature(), opset=opset
-    )
-    # tf2onnx goes on after an operation it does not know, and leaves it in the graph.
-    unknown = sorted({node.op_type for node in proto.graph.node if not _is_standard(node, opset)})
-    if unknown:
-        msg = (
-            f"{endpoint.name} uses {', '.join(unknown)}, which ONNX opset {opset} has not. Replace "
-            "the layer that needs it, or export a SavedModel."
+def _rewritten(network: keras.Model) -> keras.Model:
+    """The network as it is exported: fewer layers, the same function."""
+    if not is_functional(network):
+        return network
+    found = fold_norms(read(network, "model"))
+    for block in found:
+        if block.kind == "Conv2D" and tuple(block.config["kernel_size"]) == (1, 1):
+            # The same here, and then merged with upsampling too.
+            found = found.replaced(block.with_config(padding="same"))
+    return build(upsample_conv_to_conv_transpose(found))
+
+
+def _save(proto: onnx.ModelProto, file: Path, *, external: bool) -> None:
+    if external or proto.ByteSize() > LARGE:
+        onnx.save(
+            proto,
+            file,
+            save_as_external_data=True,
+            location=f"{file.stem}.weights",
         )
-        raise ValueError(msg)
-    # TensorFlow orders the outputs of a dict by name.
-    _rename(proto.graph, [*endpoint.inputs], sorted(endpoint.outputs))
-    proto.graph.name = endpoint.name
-    proto.graph.doc_string = ""
-    proto.producer_name = "vaegan-zoo"
-    return proto
-
-
-def _is_standard(node: onnx.NodeProto, opset: int) -> bool:
-    if node.domain not in ("", "ai.onnx"):
-        return False
-    return onnx.defs.has(node.op_type, max_inclusive_version=opset)
-
-
-def _rename(graph: onnx.GraphProto, inputs: list[str], outputs: list[str]) -> None:
-    """Gives the endpoint's names to inputs and outputs, and `batch` to their first axis."""
-    names: dict[str, str] = {}
-    for values, wanted in ((graph.input, inputs), (graph.output, outputs)):
-        for value, name in zip(values, wanted, strict=True):
-            names[value.name] = name
-            value.name = name
-            value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    for node in graph.node:
-        for tensors in (node.input, node.output):
-            for i, tensor in enumerate(tensors):
-                tensors[i] = names.get(tensor, tensor)
-    del graph.value_info[:]  # shape inference restores it, with `batch`
+    else:
+        onnx.save(proto, file)
+    onnx.checker.check_model(file, full_check=True)

@@ -2,35 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from export.metadata import describe, write_metadata
-from export.spec import endpoints, networks_of
+from export.spec import Endpoint, as_model, endpoints, names_of, networks_of, tensor
+from export.warmup import write_warmup
 from zoo.files import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def export_saved_model(
-    model: Any, path: str | Path, version: int | None = None, run: str | Path | None = None
+    model: Any,
+    path: str | Path,
+    version: int | None = None,
+    run: str | Path | None = None,
+    *,
+    functions: Sequence[str] | None = None,
+    warmup: bool | None = None,
 ) -> Path:
     """Writes a version of a SavedModel.
 
-    Signatures: one for each endpoint, and `serving_default`, which is `generate`. Weights are
-    stored once; no optimizer, no random state.
+    Signatures: one for each endpoint; `serving_default`, which is `generate`; `generate_uint8` and
+    `generate_png` (latent → image in bytes, → image_bytes, which TF Serving's REST interface has in
+    base64). Weights and the generator's graph are stored once; no optimizer, no random state.
 
     Args:
-        model: A model of the zoo.
+        model: A model of the zoo, or a Keras generator as `endpoints` takes.
         path: The model folder.
         version: Version number; default the next free one.
         run: The run folder it comes from, for the metadata.
+        functions: Names of those wanted besides `generate`; None takes all but `discriminate`.
+        warmup: Whether to write requests for TF Serving's warm-up, which needs the extra `serving`;
+            None if that is installed.
 
     Returns:
         The version folder.
 
     Raises:
-        ValueError: If it is no model of the zoo, or `version` < 1.
+        ValueError: If it is no such model, it has no such function, or `version` < 1.
+        ImportError: If the warm-up is asked for and tensorflow-serving-api is not there.
         FileExistsError: If the version exists: what is served under a number never changes.
     """
     path = Path(path)
@@ -45,17 +62,46 @@ def export_saved_model(
             f"{target} exists, and a version is never overwritten. Leave version out for the next."
         )
         raise FileExistsError(msg)
-    functions = endpoints(model)
+    model = as_model(model)
+    optional = model.optional_endpoints()
+    wanted = [n for n in names_of(model) if n not in optional] if functions is None else functions
+    served = endpoints(model, functions=wanted)
+    served += byte_functions(served[0])
     # A plain module with an ordered list of variables, and not the Keras model: half the size,
     # and the same bytes from every process.
     module = tf.Module()
-    module.variables_ = [w.value for network in networks_of(functions) for w in network.weights]
+    module.variables_ = [w.value for network in networks_of(served) for w in network.weights]
     signatures = {
-        e.name: tf.function(e.function).get_concrete_function(*e.signature()) for e in functions
+        e.name: tf.function(e.function).get_concrete_function(*e.signature()) for e in served
     }
     signatures = {"serving_default": signatures["generate"], **signatures}
     options = tf.saved_model.SaveOptions(experimental_debug_stripper=True)
+    if warmup is None:
+        warmup = find_spec("tensorflow_serving") is not None
     with replacing(target) as folder:
         tf.saved_model.save(module, str(folder), signatures=signatures, options=options)
-        write_metadata(folder, target, "saved_model", run, describe(model, functions))
+        if warmup:
+            write_warmup(folder, served, path.name)
+        write_metadata(folder, target, "saved_model", run, describe(model, served))
     return target
+
+
+def byte_functions(generate: Endpoint) -> list[Endpoint]:
+    """`generate_uint8` and `generate_png`: grey levels, of [0, 1] times 255 rounded to even."""
+
+    def as_uint8(*inputs: Any) -> dict[str, Any]:
+        image = generate.function(*inputs)["image"]
+        image = tf.round(tf.clip_by_value(image, 0.0, 1.0) * 255.0)
+        return {"image": tf.cast(image, tf.uint8)}
+
+    def as_png(*inputs: Any) -> dict[str, Any]:
+        images = as_uint8(*inputs)["image"]
+        return {"image_bytes": tf.map_fn(tf.io.encode_png, images, fn_output_signature=tf.string)}
+
+    size = generate.outputs["image"].shape[1:]
+    image = tensor("image", size, tf.uint8)
+    png = tensor("image_bytes", (), tf.string)
+    return [
+        replace(generate, name="generate_uint8", outputs={"image": image}, function=as_uint8),
+        replace(generate, name="generate_png", outputs={"image_bytes": png}, function=as_png),
+    ]

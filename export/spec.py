@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+import zoo
+from export.portable_random import portable_draw
 from zoo.convert import in_float32
+from zoo.training.model import ZooModel, slerp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-INTEGERS = ("label", "codes")  # the tensors that are int32
+INTEGERS = ("label", "codes")  # the tensors of a model that are int32
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,7 @@ class Endpoint:
 
     Attributes:
         name: Its name as a signature and file.
-        inputs: Name and shape of each input but for the batch axis; all are float32 but the
-            `INTEGERS`, which are int32.
+        inputs: Its named inputs; a first axis of None is the batch's, a scalar has no axis.
         outputs: Likewise.
         function: Maps input tensors, by position, to a dict of output tensors.
         networks: The Keras networks it uses.
@@ -31,23 +33,21 @@ class Endpoint:
     """
 
     name: str
-    inputs: dict[str, tuple[int, ...]]
-    outputs: dict[str, tuple[int, ...]]
+    inputs: dict[str, tf.TensorSpec]
+    outputs: dict[str, tf.TensorSpec]
     function: Callable[..., dict[str, Any]]
     networks: tuple[Any, ...]
     piecewise_constant: bool = False
 
     def signature(self) -> list[tf.TensorSpec]:
-        """TensorSpecs of the inputs, named, with a dynamic batch axis."""
-        return [
-            tf.TensorSpec([None, *shape], dtype_of(name), name=name)
-            for name, shape in self.inputs.items()
-        ]
+        """The inputs' specifications, in order."""
+        return list(self.inputs.values())
 
 
-def dtype_of(name: str) -> tf.DType:
-    """Type of a named tensor of an endpoint."""
-    return tf.int32 if name in INTEGERS else tf.float32
+def tensor(name: str, shape: Sequence[int] | None, dtype: tf.DType | None = None) -> tf.TensorSpec:
+    """Of a named tensor: with a dynamic batch axis before `shape`, or a scalar if that is None."""
+    dtype = dtype or (tf.int32 if name in INTEGERS else tf.float32)
+    return tf.TensorSpec([] if shape is None else [None, *shape], dtype, name=name)
 
 
 def networks_of(functions: Sequence[Endpoint]) -> list[Any]:
@@ -74,44 +74,127 @@ class _WithNetworks:
 
 
 def endpoints(
-    model: Any, rewrite: Callable[[Any], Any] = lambda network: network
+    model: Any,
+    rewrite: Callable[[Any], Any] = lambda network: network,
+    functions: Sequence[str] | None = None,
 ) -> list[Endpoint]:
-    """The functions of a model of the zoo.
+    """The functions of a model.
 
     `generate` (latent → image); for VAEs also `encode` (image → mean, log_variance), `decode`
     (latent → image) and `reconstruct` (image → reconstruction, of the posterior mean), or where
     latents are discrete, `encode` (image → codes) and `decode` (codes → image); a GAN that has an
-    encoder, `encode`. A conditional model's take `label` too. Nothing here is random: the caller
-    draws latents. All compute in float32, with the same weights, where the model was trained in
-    mixed precision.
+    encoder, `encode`; on request, a GAN's `discriminate` (image → logit). Then `sample` (n, seed →
+    image), whose image of a seed is the same in every runtime, and on request `interpolate`
+    (latent, latent_to, weight from 0 to 1 → image), spherical. A conditional model's take `label`
+    too; that of `sample` is one for all. All compute in float32, with the same weights, where the
+    model was trained in mixed precision.
 
     Args:
-        model: The model.
+        model: A model of the zoo, or a Keras generator: one of latents [batch, d] to images
+            [batch, height, width, channels], whose prior is taken to be N(0, I).
         rewrite: Applied to each network once: folding, or another precision.
+        functions: Names of those wanted besides `generate`; None takes all that are not on request.
 
     Returns:
         The endpoints, `generate` first.
 
     Raises:
-        ValueError: If it is no model of the zoo.
+        ValueError: If it is neither, or has no such function.
     """
-    if getattr(model, "family", None) not in ("vae", "gan"):
-        msg = f"{type(model).__name__} is not a model of the zoo; expected a VAE or GAN of it."
-        raise ValueError(msg)
-    networks = {name: rewrite(in_float32(getattr(model, name))) for name in model.served_networks}
+    model = as_model(model)
+    optional = model.optional_endpoints()
+    label = {"label": ()} if model.num_classes else {}
+    hooks = {
+        name: (method, {**inputs, **label}, outputs, uses)
+        for name, (method, inputs, outputs, uses) in model.endpoints().items()
+    }
+    names = names_of(model)
+    functions = [*hooks, "sample"] if functions is None else ["generate", *functions]
+    for name in functions:
+        if name not in names:
+            msg = f"function {name!r}: {model.model_name} has {', '.join(names)}."
+            raise ValueError(msg)
+    hooks |= {name: hook for name, hook in optional.items() if name in functions}
+    used = dict.fromkeys(name for *_, uses in hooks.values() for name in uses)
+    networks = {name: rewrite(in_float32(getattr(model, name))) for name in used}
     served = _WithNetworks(model, networks)
-    label: dict[str, tuple[int, ...]] = {"label": ()} if model.num_classes else {}
-    return [
-        Endpoint(
+    found = {
+        name: Endpoint(
             name,
-            {**inputs, **label},
-            outputs,
+            {key: tensor(key, shape) for key, shape in inputs.items()},
+            {key: tensor(key, shape) for key, shape in outputs.items()},
             _named(getattr(served, method), list(outputs)),
-            tuple(networks[used] for used in uses),
+            tuple(networks[n] for n in uses),
             name in model.piecewise_constant,
         )
-        for name, (method, inputs, outputs, uses) in model.endpoints().items()
-    ]
+        for name, (method, inputs, outputs, uses) in hooks.items()
+    }
+    generate = found["generate"]
+    # Traced once for all that generate: a SavedModel then has it once.
+    traced = tf.function(generate.function, input_signature=generate.signature())
+    generate = found["generate"] = replace(generate, function=traced)
+    found["sample"], found["interpolate"] = _sample(served, generate), _interpolate(generate)
+    return [found[name] for name in names if name in functions]
+
+
+def names_of(model: Any) -> list[str]:
+    """Of all functions that a model of the zoo can export."""
+    return [*model.endpoints(), "sample", "interpolate", *model.optional_endpoints()]
+
+
+def as_model(model: Any) -> Any:
+    """The model, or the GAN that a Keras generator makes.
+
+    Raises:
+        ValueError: If it is neither, or its images are not in [0, 1].
+    """
+    if isinstance(model, ZooModel):
+        return model
+    shapes = [getattr(model, f"{side}_shape", None) for side in ("input", "output")]
+    latent, image = (list(x) if isinstance(x, tuple) else [] for x in shapes)
+    if (len(latent), len(image)) != (2, 4) or None in (*latent[1:], *image[1:]):
+        msg = (
+            f"{type(model).__name__} is not a model of the zoo, nor a built Keras generator of "
+            "latents [batch, d] to images [batch, height, width, channels]."
+        )
+        raise ValueError(msg)
+    gan = zoo.create("gan", tuple(image[1:]), latent[1], generator=model, network="mlp")
+    images = gan.generate(16, seed=0)
+    if images.min() < 0.0 or images.max() > 1.0:
+        msg = (
+            f"{model.name} draws values from {images.min():.3g} to {images.max():.3g}; expected "
+            "images in [0, 1]. Of tanh, add keras.layers.Rescaling(0.5, 0.5) at its end."
+        )
+        raise ValueError(msg)
+    return gan
+
+
+def _sample(model: Any, generate: Endpoint) -> Endpoint:
+    """From a number and a seed."""
+    labels = {name: tensor(name, None) for name in generate.inputs if name == "label"}
+
+    def sample(n: Any, seed: Any, *label: Any) -> dict[str, Any]:
+        latents = model.prior_latents(portable_draw(n, seed))
+        return generate.function(latents, *(tf.fill([n], x) for x in label))
+
+    inputs = {name: tensor(name, None, tf.int32) for name in ("n", "seed")}
+    return replace(generate, name="sample", inputs={**inputs, **labels}, function=sample)
+
+
+def _interpolate(generate: Endpoint) -> Endpoint:
+    """Between two latents."""
+
+    def interpolate(latent: Any, latent_to: Any, weight: Any, *label: Any) -> dict[str, Any]:
+        return generate.function(slerp(latent, latent_to, weight[:, None]), *label)
+
+    first, *label = generate.signature()
+    inputs = {
+        "latent": first,
+        "latent_to": tensor("latent_to", first.shape[1:]),
+        "weight": tensor("weight", ()),
+        **{x.name: x for x in label},
+    }
+    return replace(generate, name="interpolate", inputs=inputs, function=interpolate)
 
 
 def _named(method: Callable[..., Any], names: list[str]) -> Callable[..., dict[str, Any]]:

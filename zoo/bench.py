@@ -75,7 +75,7 @@ class Row:
 ROWS: dict[str, Row] = {
     # With its defaults it would be DCGAN again.
     "gan": Row("gan", {"regularizer": "r1"}, note="non-saturating, R1"),
-    "stylegan2": Row("stylegan2", {"network": "style"}, note="its own networks"),
+    "stylegan2": Row("stylegan2", {"network": "style-16"}, note="its own networks"),
     "vq_vae": Row("vq_vae", {"network": "grid"}, note="its own networks"),
 }
 

@@ -300,11 +300,15 @@ def launch(
 
 
 @app.command(cls=TensorFlowCommand)
-def info(run: Run) -> None:
-    """Shows what a run folder holds."""
+def info(
+    run: Annotated[Path, typer.Argument(help="A run folder, a checkpoint, or an export.")],
+) -> None:
+    """Shows what a run folder holds; or what an export is, and its last verification."""
     from zoo.files import read_json
     from zoo.runs import read_config, run_folder
 
+    if not (run / "config.json").exists() and _show_export(run):
+        return
     run = run_folder(run)
     table = Table("key", "value", title=str(run))
     for key, value in read_config(run).items():
@@ -316,6 +320,31 @@ def info(run: Run) -> None:
             for key, value in last.items():
                 table.add_row(f"{name.removesuffix('.json')}: {key}", _number(value))
     console.print(table)
+
+
+def _show_export(path: Path) -> bool:
+    """Whether it is an export; then it is shown."""
+    from export import read_export, read_report
+
+    try:
+        found = read_export(path)
+    except FileNotFoundError:
+        return False
+    table = Table("key", "value", title=str(path))
+    functions = found.pop("endpoints")
+    for name, tensors in functions.items():
+        text = " → ".join(
+            ", ".join(f"{key} {t['dtype']} {t['shape']}" for key, t in tensors[kind].items())
+            for kind in ("inputs", "outputs")
+        )
+        table.add_row(name, text)
+    for key, value in found.items():
+        if key not in ("files", "folder"):
+            table.add_row(key, value if isinstance(value, str) else json.dumps(value, default=str))
+    console.print(table)
+    report = read_report(path)
+    console.print(report.table() if report else f"Not verified yet: zoo verify {path}")
+    return True
 
 
 @app.command(cls=TensorFlowCommand)
@@ -355,7 +384,8 @@ def interpolate(
 
     model = load_run(run)
     latents = model.sample_latents(2 * rows, seed)
-    path = slerp(latents[:rows], latents[rows:], np.linspace(0.0, 1.0, steps))
+    fractions = np.linspace(0.0, 1.0, steps, dtype=np.float32)[:, None]
+    path = slerp(latents[:rows, None], latents[rows:, None], fractions).numpy()
     # Of a conditional model, one class a row.
     labels = np.repeat(model.sample_labels(rows, seed), steps) if model.num_classes else None
     latents = path.reshape(-1, model.noise_dim)
@@ -538,14 +568,37 @@ def convert(
 def export(
     run: Run,
     out: Out,
-    format: Annotated[str, typer.Option(help="saved_model or onnx.")] = "saved_model",  # noqa: A002
-    opset: Annotated[int, typer.Option(help="ONNX opset.")] = 18,
+    format: Annotated[str, typer.Option(help="saved_model, onnx, web or triton.")] = "saved_model",  # noqa: A002
+    opset: Annotated[int, typer.Option(help="Of ONNX: 13 to 18.")] = 18,
+    precision: Annotated[
+        str, typer.Option(help="Of ONNX: float32, float16 or int8, whose loss is measured.")
+    ] = "float32",
+    external_data: Annotated[
+        bool, typer.Option("--external-data", help="Of ONNX: weights in files beside the graphs.")
+    ] = False,
+    function: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="One besides generate, such as encode, sample, interpolate or discriminate; "
+            "repeatable. Of saved_model and onnx. Default: those that the format usually has."
+        ),
+    ] = None,
 ) -> None:
-    """Writes a SavedModel in TF Serving's layout, or ONNX files."""
+    """Writes a SavedModel for TF Serving, ONNX files, a playground, or Triton's repository."""
     from export import export_model
     from zoo.runs import load_run
 
-    options = {"opset": opset} if format == "onnx" else {}
+    given = {
+        "opset": (opset, 18, ("onnx", "triton")),
+        "precision": (precision, "float32", ("onnx", "triton")),
+        "external_data": (external_data, False, ("onnx", "triton")),
+        "functions": (function or None, None, ("saved_model", "onnx", "triton")),
+    }
+    options = {name: value for name, (value, default, _) in given.items() if value != default}
+    for name in options:
+        if format not in given[name][2]:
+            option = name.removesuffix("s").replace("_", "-")
+            raise ValueError(f"--{option} is of {', '.join(given[name][2])}, and not of {format}.")
     written = export_model(load_run(run), out, format=format, run=str(run.resolve()), **options)
     console.print(f"Exported {format}: {written}")
 
@@ -556,6 +609,13 @@ def verify(
     against: Annotated[
         Path | None, typer.Option(help="The run folder. Default: the one it was exported from.")
     ] = None,
+    runtime: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="TensorFlow of a SavedModel; 'ONNX Runtime', 'ONNX reference' or OpenVINO of "
+            "ONNX; repeatable. Default: all that are installed."
+        ),
+    ] = None,
 ) -> None:
     """Compares every exported function with the Keras model; exits 1 if one is out of tolerance."""
     from export import read_export
@@ -565,11 +625,38 @@ def verify(
     run = against or read_export(path)["run"]
     if run is None:
         raise ValueError(f"{path} does not name the run it came from. Give it with --against.")
-    report = verify_export(path, load_run(run))
+    report = verify_export(path, load_run(run), runtimes=runtime)
     console.print(report.table())
     if not report.passed:
         console.print("[bold red]The export does not compute what the model computes.[/]")
         raise typer.Exit(1)
+
+
+@app.command(cls=TensorFlowCommand)
+def serve(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="A run folder, whose playground is exported into RUN/export/web if it is not "
+            "there yet; or an export of format web or onnx."
+        ),
+    ],
+    host: Annotated[
+        str, typer.Option(help="Address to listen at. There is no authentication.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    max_batch: Annotated[int, typer.Option(min=1, help="Most images a request may have.")] = 256,
+) -> None:
+    """Serves the playground, and the Open Inference Protocol under /v2, until Ctrl-C."""
+    from export.serve import export_of
+    from export.serve import serve as serve_export
+
+    def say(line: str) -> None:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+    export = export_of(path, say)
+    say(f"Serving {export}")
+    serve_export(export, host=host, port=port, max_batch=max_batch)
 
 
 @app.command(cls=TensorFlowCommand)
@@ -637,7 +724,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors reach Python as exceptions
     try:
         app(args=arguments)
-    except (ValueError, TypeError, OSError, FloatingPointError) as error:
+    except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
         if os.environ.get("ZOO_TRACEBACK"):
             raise
         Console(stderr=True).print(f"[bold red]Error:[/] {error}", highlight=False, soft_wrap=True)

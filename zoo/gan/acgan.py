@@ -52,3 +52,8 @@ class ACGAN(GAN):
     def auxiliary_loss(self, heads: list[Any], batch: dict[str, Any], *, real: bool) -> Any:  # noqa: ARG002  (the hook's signature)
         """−log P(C = c | X), [batch] in nats."""
         return tf.nn.sparse_softmax_cross_entropy_with_logits(batch["labels"], heads[0])
+
+    def optional_endpoints(self) -> dict[str, Any]:
+        """What is exported on request: `discriminate`, without a label."""
+        name, (method, _, outputs, uses) = next(iter(super().optional_endpoints().items()))
+        return {name: (method, {"image": self.image_shape}, outputs, uses)}

@@ -369,6 +369,12 @@ class BaseGAN(ZooModel):
         """Images, float32 tensor [batch, height, width, channels] in [0, 1], of latents."""
         return self.sampling_generator(with_labels(latents, labels), training=False)
 
+    def discriminate(self, images: Any, labels: Any = None) -> Any:
+        """The discriminator's logit, float32 tensor [batch]: higher for what it takes for real."""
+        outputs = self.discriminator(with_labels(images, labels), training=False)
+        logit = outputs[0] if isinstance(outputs, (list, tuple)) else outputs
+        return logit[:, 0]
+
     def call(self, inputs: Any, training: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002
         """Generates, so that `predict(latents)` does, or `predict([latents, labels])`."""
         images = self.images_from_latents
@@ -385,6 +391,12 @@ class BaseGAN(ZooModel):
         """What is exported: name → (method, shapes of inputs, of outputs, networks used)."""
         shapes = {"latent": (self.latent_dim,)}, {"image": self.image_shape}
         return {"generate": ("images_from_latents", *shapes, self.served_networks)}
+
+    def optional_endpoints(self) -> dict[str, Any]:
+        """What is exported on request: `discriminate`."""
+        label = {"label": ()} if self.num_classes else {}
+        inputs = {"image": self.image_shape, **label}
+        return {"discriminate": ("discriminate", inputs, {"logit": ()}, ("discriminator",))}
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; networks of the user's own are stored whole."""

@@ -118,3 +118,7 @@ class BiGAN(GAN):
             "encode": ("encode", {"image": image}, moments, ("encoder",)),
             "reconstruct": ("reconstruct", {"image": image}, again, self.served_networks),
         }
+
+    def optional_endpoints(self) -> dict[str, Any]:
+        """Nothing: the discriminator judges pairs."""
+        return {}

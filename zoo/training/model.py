@@ -135,8 +135,16 @@ class ZooModel(keras.Model):
             msg = f"n={n}: expected at least 1."
             raise ValueError(msg)
         seed = secrets.randbits(31) if seed is None else seed
-        draw = tf.random.stateless_normal([n, self.noise_dim], _seed(seed, "generate"))
-        return draw.numpy()
+
+        def draw(name: str, shape: Sequence[int] = (), *, uniform: bool = False) -> Any:
+            law = tf.random.stateless_uniform if uniform else tf.random.stateless_normal
+            return law([n, *shape], _seed(seed, name))
+
+        return self.prior_latents(draw).numpy()
+
+    def prior_latents(self, draw: Callable[..., Any]) -> Any:
+        """Draws from the prior, float32 tensor [n, noise_dim], by `draw(name, shape, uniform)`."""
+        return draw("generate", [self.noise_dim])
 
     def generate(self, n: int, seed: int | None = None, labels: Any = None) -> np.ndarray:
         """Draws images from the model.
@@ -212,6 +220,12 @@ class ZooModel(keras.Model):
             msg = f"labels of shape {found.shape}: expected one for all, or [{n}]."
             raise ValueError(msg)
         return np.broadcast_to(found.reshape(-1), n).astype(np.int32)
+
+    # Deployment
+
+    def optional_endpoints(self) -> dict[str, Any]:
+        """What is exported on request, as a family's `endpoints`, labels included."""
+        return {}
 
     # Training
 
@@ -593,27 +607,27 @@ def _as_they_are(gradients_and_variables: Any) -> list[Any]:
     return list(gradients_and_variables)
 
 
-def slerp(first: np.ndarray, second: np.ndarray, fractions: np.ndarray) -> np.ndarray:
+def slerp(first: Any, second: Any, fraction: Any) -> Any:
     """Spherical interpolation (arXiv 1609.04468), which keeps to the shell where latents live.
 
     Args:
-        first: float32 [n, latent_dim].
-        second: float32 [n, latent_dim].
-        fractions: [steps] in [0, 1].
+        first: float32 [..., latent_dim].
+        second: float32 [..., latent_dim].
+        fraction: In [0, 1], float32 [..., 1].
 
     Returns:
-        float32 [n, steps, latent_dim].
+        float32 tensor [..., latent_dim].
     """
-    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (first, second)]
-    angle = np.arccos(np.clip(np.sum(unit[0] * unit[1], axis=1), -1.0, 1.0))[:, None, None]
-    t = np.asarray(fractions)[None, :, None]
-    sine = np.sin(angle)
+    unit = [tf.math.l2_normalize(x, axis=-1) for x in (first, second)]  # of 0, 0
+    cosine = tf.reduce_sum(unit[0] * unit[1], axis=-1, keepdims=True)
+    angle = tf.acos(tf.clip_by_value(cosine, -1.0, 1.0))
+    sine = tf.sin(angle)
     # Parallel latents, always so in one dimension, have no great circle: interpolate linearly.
-    straight = sine < 1e-4
-    sine = np.where(straight, 1.0, sine)
-    weight = np.where(straight, t, np.sin(t * angle) / sine)
-    rest = np.where(straight, 1.0 - t, np.sin((1.0 - t) * angle) / sine)
-    return (rest * first[:, None] + weight * second[:, None]).astype(np.float32)
+    straight = sine < 1e-3
+    sine = tf.where(straight, 1.0, sine)
+    weight = tf.where(straight, fraction, tf.sin(fraction * angle) / sine)
+    rest = tf.where(straight, 1.0 - fraction, tf.sin((1.0 - fraction) * angle) / sine)
+    return rest * first + weight * second
 
 
 def copy_network(network: keras.Model, inputs: Sequence[int], *, labels: bool = False) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 import numpy as np
@@ -12,6 +12,9 @@ import tensorflow as tf
 from zoo import losses
 from zoo.registry import register_model
 from zoo.vae.base import BaseVAE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @register_model("vamp_prior")
@@ -78,20 +81,14 @@ class VampPriorVAE(BaseVAE):
         mean, log_variance = self.encoder(tf.sigmoid(self.pseudo_inputs.value), training=False)
         return mean, log_variance
 
-    def sample_latents(self, n: int, seed: int | None = None) -> np.ndarray:
-        """Draws from the prior: of equally likely components.
-
-        Args:
-            n: Number of latents.
-            seed: The same seed gives the same latents; None draws anew each time.
-
-        Returns:
-            float32 [n, latent_dim].
-        """
-        noise = super().sample_latents(n, seed)
-        chosen = np.random.default_rng(seed).integers(self.components, size=n)
-        mean, log_variance = (np.asarray(moment)[chosen] for moment in self.mixture())
-        return mean + np.exp(0.5 * log_variance) * noise
+    def prior_latents(self, draw: Callable[..., Any]) -> Any:
+        """Draws from the prior: of equally likely components."""
+        chosen = tf.cast(draw("component", uniform=True) * self.components, tf.int32)
+        chosen = tf.minimum(chosen, self.components - 1)  # as U may be 1
+        with tf.init_scope():  # constants of a graph, which is to sample without the encoder
+            moments = [np.asarray(moment, np.float32) for moment in self.mixture()]
+        mean, log_variance = (tf.gather(moment, chosen) for moment in moments)
+        return mean + tf.exp(0.5 * log_variance) * draw("generate", [self.noise_dim])
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""

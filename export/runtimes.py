@@ -1,0 +1,139 @@
+"""What runs an artefact: each runtime's loader gives a function of named arrays."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from export.spec import Endpoint
+
+# By format, which runs a function of it; the first is always there.
+RUNTIMES = {
+    "saved_model": ("TensorFlow",),
+    "onnx": ("ONNX Runtime", "ONNX reference", "OpenVINO"),
+    "web": ("ONNX Runtime",),
+    "triton": ("ONNX Runtime",),
+}
+SLOW = ("ONNX reference",)  # written in Python
+
+
+def present(format_name: str) -> tuple[str, ...]:
+    """The runtimes of a format that are installed."""
+    names = RUNTIMES[format_name]
+    return names if find_spec("openvino") else tuple(n for n in names if n != "OpenVINO")
+
+
+def load(runtime: str, found: Mapping[str, Any], endpoint: Endpoint) -> Any:
+    """An exported function, by input names; names, types and shapes of its tensors are checked.
+
+    Args:
+        runtime: One of `RUNTIMES`.
+        found: The artefact's metadata, as of `read_export`.
+        endpoint: The function.
+
+    Returns:
+        A function of arrays by name, to arrays by name.
+
+    Raises:
+        ValueError: If its tensors are not the endpoint's. Whatever a runtime raises of a file that
+            it cannot load.
+    """
+    folder = found["folder"]
+    if runtime == "TensorFlow":
+        return _in_tensorflow(folder, endpoint)
+    files = {
+        "onnx": folder / f"{endpoint.name}.onnx",
+        "web": folder / "models" / f"{endpoint.name}.onnx",
+        "triton": folder / f"{found['model']}_{endpoint.name}" / "1" / "model.onnx",
+    }
+    file = files[found["format"]]
+    run = _in_onnx_runtime(file, endpoint, scalars=found["format"] != "triton")
+    if runtime == "ONNX reference":
+        return _in_reference(file)
+    return _in_openvino(file) if runtime == "OpenVINO" else run
+
+
+def _in_tensorflow(folder: Path, endpoint: Endpoint) -> Any:
+    loaded = tf.saved_model.load(str(folder))
+    function = loaded.signatures[endpoint.name]
+    inputs = function.structured_input_signature[1]
+    _check(inputs, endpoint.inputs)
+    _check(function.structured_outputs, endpoint.outputs)
+
+    def run(**feeds: np.ndarray) -> dict[str, np.ndarray]:
+        tensors = {name: tf.constant(value) for name, value in feeds.items()}
+        # The closure keeps `loaded` alive, without which its variables are gone.
+        return {name: t.numpy() for name, t in loaded.signatures[endpoint.name](**tensors).items()}
+
+    return run
+
+
+def _in_onnx_runtime(file: Path, endpoint: Endpoint, *, scalars: bool) -> Any:
+    import onnxruntime  # noqa: PLC0415  (as below: half a second, for who verifies a SavedModel)
+
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    types = {"tensor(float)": tf.float32, "tensor(int32)": tf.int32}
+
+    def specs(values: Any) -> dict[str, tf.TensorSpec]:
+        return {
+            v.name: tf.TensorSpec(
+                [size if isinstance(size, int) else None for size in v.shape], types[v.type]
+            )
+            for v in values
+        }
+
+    # Where a server knows no scalars, they are of shape [1].
+    wanted = {
+        name: spec if scalars or spec.shape.rank else tf.TensorSpec([1], spec.dtype)
+        for name, spec in endpoint.inputs.items()
+    }
+    _check(specs(session.get_inputs()), wanted)
+    _check(specs(session.get_outputs()), endpoint.outputs)
+    names = [output.name for output in session.get_outputs()]
+
+    def run(**feeds: np.ndarray) -> dict[str, np.ndarray]:
+        shaped = {name: np.reshape(x, wanted[name].shape) if x.ndim == 0 else x
+                  for name, x in feeds.items()}  # fmt: skip
+        return dict(zip(names, session.run(names, shaped), strict=True))
+
+    return run
+
+
+def _in_reference(file: Path) -> Any:
+    from onnx.reference import ReferenceEvaluator  # noqa: PLC0415
+
+    evaluator = ReferenceEvaluator(str(file))
+    return lambda **feeds: dict(
+        zip(evaluator.output_names, evaluator.run(None, feeds), strict=True)
+    )
+
+
+def _in_openvino(file: Path) -> Any:
+    import openvino  # noqa: PLC0415
+
+    # Its default is bfloat16 where the processor has it.
+    options = {"INFERENCE_PRECISION_HINT": "f32"}
+    model = openvino.Core().compile_model(str(file), "CPU", options)
+    names = [output.get_any_name() for output in model.outputs]
+
+    def run(**feeds: np.ndarray) -> dict[str, np.ndarray]:
+        results = model(feeds)
+        return {name: results[i] for i, name in enumerate(names)}
+
+    return run
+
+
+def _check(found: Mapping[str, Any], wanted: Mapping[str, tf.TensorSpec]) -> None:
+    def plain(specs: Mapping[str, Any]) -> dict[str, tuple[str, tuple[int | None, ...]]]:
+        return {name: (x.dtype.name, tuple(x.shape)) for name, x in specs.items()}
+
+    if plain(found) != plain(wanted):
+        msg = f"tensors are {plain(found)}; expected {plain(wanted)}"
+        raise ValueError(msg)

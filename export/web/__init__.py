@@ -1,0 +1,74 @@
+"""A static folder in which a model can be played with in a browser, without a network."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from export.metadata import describe, write_metadata
+from export.onnx_files import export_onnx
+from export.spec import as_model, endpoints
+from export.web.directions import strongest_directions
+from export.web.runtime import PACKAGE, VERSION, fetch_runtime, write_runtime
+from zoo.files import replacing
+
+if TYPE_CHECKING:
+    import numpy as np
+
+PAGE = Path(__file__).parent / "page"
+SAMPLES = 240  # whole grids of 12
+
+
+def export_web(model: Any, path: str | Path, run: str | Path | None = None) -> Path:
+    """Writes the playground of a model: a page, the model as ONNX files, and ONNX Runtime.
+
+    Any static server will do, from any path: `python -m http.server -d PATH`. It needs no network
+    and no special headers. A browser that opens index.html as a file refuses to load the model.
+
+    The latents of the samples are those of `model.generate(240, seed=0)`, of every prior.
+
+    Args:
+        model: A model of the zoo or a Keras generator, with images of 1 or 3 channels.
+        path: The folder; must not exist.
+        run: The run folder it comes from, for the metadata.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: If the images have another number of channels, an operation has no ONNX form, or
+            what npm downloads is not ONNX Runtime's release.
+        OSError: If ONNX Runtime is not in the cache and npm is not there or fails.
+        FileExistsError: If the folder exists.
+    """
+    path = Path(path)
+    if path.exists():
+        msg = f"{path} exists. Choose another folder, or remove it."
+        raise FileExistsError(msg)
+    model = as_model(model)
+    if model.image_shape[-1] not in (1, 3):
+        msg = f"image_shape={model.image_shape}: a page draws images of 1 or 3 channels."
+        raise ValueError(msg)
+    tarball = fetch_runtime()
+    directions, shares = strongest_directions(model)
+    with replacing(path) as folder:
+        shutil.copytree(PAGE, folder)
+        write_runtime(tarball, folder / "onnxruntime")
+        export_onnx(model, folder / "models")
+        latents = {
+            "samples": _numbers(model.sample_latents(SAMPLES, seed=0)),
+            "directions": _numbers(directions),
+            "shares": shares.tolist(),
+        }
+        (folder / "latents.json").write_text(json.dumps(latents), encoding="utf-8")
+        entries = describe(model, endpoints(model))
+        entries["versions"][PACKAGE] = VERSION
+        write_metadata(folder, path, "web", run, entries)
+    return path
+
+
+def _numbers(array: np.ndarray) -> list[list[float]]:
+    """Float32 as the shortest decimals that are read back as the same."""
+    return [[float(str(value)) for value in row] for row in array]

@@ -1,0 +1,48 @@
+"""An ONNX export whose inputs are numbers for the whole batch, as those of `sample` are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from export.metadata import write_metadata
+
+MODEL = """
+<ir_version: 10, opset_import: ["" : 18]>
+sample (int32 n, int32 seed) => (float[batch, 2, 2, 1] image)
+<int64[1] one = {1}, int64[3] rest = {2, 2, 1}, float hundredth = {0.01}>
+{
+    size = Cast <to = 7> (n)
+    sizes = Reshape (size, one)
+    shape = Concat <axis = 0> (sizes, rest)
+    number = Cast <to = 1> (seed)
+    value = Mul (number, hundredth)
+    image = Expand (value, shape)
+}
+"""
+ENTRIES: dict[str, Any] = {
+    "model": "toy",
+    "image_range": [0.0, 1.0],
+    "versions": {"vaegan-zoo": "0"},
+    "endpoints": {
+        "sample": {
+            "inputs": {name: {"shape": [], "dtype": "int32"} for name in ("n", "seed")},
+            "outputs": {"image": {"shape": ["batch", 2, 2, 1], "dtype": "float32"}},
+        }
+    },
+}
+
+
+def write_scalars(path: Path) -> Path:
+    """Images [n, 2, 2, 1] that are seed / 100 everywhere."""
+    path.mkdir()
+    proto = onnx.parser.parse_model(MODEL)
+    for value in proto.graph.initializer:  # raw bytes, as exports have them
+        array = onnx.numpy_helper.to_array(value)
+        value.CopyFrom(onnx.numpy_helper.from_array(array, value.name))
+    onnx.checker.check_model(proto, full_check=True)
+    onnx.save(proto, path / "sample.onnx")
+    write_metadata(path, path, "onnx", None, ENTRIES)
+    return path
