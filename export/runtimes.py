@@ -57,7 +57,7 @@ def load(runtime: str, found: Mapping[str, Any], endpoint: Endpoint) -> Any:
     run = _in_onnx_runtime(file, endpoint, scalars=found["format"] != "triton")
     if runtime == "ONNX reference":
         return _in_reference(file)
-    return _in_openvino(file) if runtime == "OpenVINO" else run
+    return _in_openvino(file, endpoint) if runtime == "OpenVINO" else run
 
 
 def _in_tensorflow(folder: Path, endpoint: Endpoint) -> Any:
@@ -115,13 +115,14 @@ def _in_reference(file: Path) -> Any:
     )
 
 
-def _in_openvino(file: Path) -> Any:
+def _in_openvino(file: Path, endpoint: Endpoint) -> Any:
     import openvino  # noqa: PLC0415
 
     # Its default is bfloat16 where the processor has it.
     options = {"INFERENCE_PRECISION_HINT": "f32"}
     model = openvino.Core().compile_model(str(file), "CPU", options)
-    names = [output.get_any_name() for output in model.outputs]
+    # An output may have the name of what it is a copy of, too.
+    names = [(output.get_names() & endpoint.outputs.keys()).pop() for output in model.outputs]
 
     def run(**feeds: np.ndarray) -> dict[str, np.ndarray]:
         results = model(feeds)

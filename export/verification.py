@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from export.runtimes import RUNTIMES, SLOW, load, present
 from export.saved_model import byte_functions
 from export.spec import INTEGERS, Endpoint, as_model, endpoints, names_of
 from zoo.convert import in_float64
-from zoo.convert.verification import prior_latents, tolerance_for
+from zoo.convert.verification import EXTREMES, prior_latents, tolerance_for
 from zoo.files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ REDUCED = {
     "float16": {True: (3e-3, 5e-4), False: (1e-2, 3e-3)},
     "int8": {True: (0.5, 0.015), False: (1.0, 0.1)},
 }
+# Other names of `generate`.
+ALIASES = ("serving_default", "generate_uint8", "generate_png")
 HALF_GREY = 0.5 / 255.0
 IMAGES = ("image", "reconstruction", "image_bytes")
 
@@ -136,12 +139,18 @@ def verify(
     inputs = _inputs(model, seed)
     functions = _served(model, found)
     # In float64, where the networks can be cast.
-    exact = {e.name: e for e in _served(model, found, in_float64)}
+    names = [endpoint.name for endpoint in functions if endpoint.name not in ALIASES]
+    exact = {e.name: e for e in endpoints(model, in_float64, names)}
     rows: list[Row] = []
     notes: list[str] = []
+    references: dict[str, _Reference] = {}
     for endpoint in functions:
         try:
-            reference = _Reference(endpoint, exact[endpoint.name], model, inputs)
+            if endpoint.name in ALIASES:
+                reference = references["generate"].of_alias(endpoint)
+            else:
+                reference = _Reference(endpoint, exact[endpoint.name], model, inputs)
+            references[endpoint.name] = reference
             rows += _compare(runtimes[0], precision, reference, load(runtimes[0], found, endpoint))
             for runtime in runtimes[1:]:
                 run = _loaded(runtime, found, endpoint, notes)
@@ -204,30 +213,25 @@ def _changed_files(folder: Path, wanted: dict[str, str]) -> list[str]:
     ]
 
 
-def _served(
-    model: Any, found: dict[str, Any], rewrite: Callable[[Any], Any] = lambda network: network
-) -> list[Endpoint]:
+def _served(model: Any, found: dict[str, Any]) -> list[Endpoint]:
     """The functions of the model that the artefact has, under all their names."""
-    functions = endpoints(model, rewrite, [n for n in names_of(model) if n in found["endpoints"]])
+    functions = endpoints(model, functions=[n for n in names_of(model) if n in found["endpoints"]])
     if found["format"] != "saved_model":
         return functions
-    generate = functions[0]
-    default = replace(generate, name="serving_default")
-    return [*functions, default, *(_unrounded(e, generate) for e in byte_functions(generate))]
-
-
-def _unrounded(rounded: Endpoint, generate: Endpoint) -> Endpoint:
-    """A function of bytes, with what it rounds: at the middle of two grey levels both are right."""
-    (output,) = rounded.outputs
-    return replace(rounded, function=lambda *x: {output: generate.function(*x)["image"]})
+    return [
+        *functions,
+        replace(functions[0], name="serving_default"),
+        *byte_functions(functions[0]),
+    ]
 
 
 def _inputs(model: Any, seed: int) -> dict[str, np.ndarray]:
-    latents = prior_latents(model, seed)[-EXAMPLES:]  # the extremes are the last
+    # The extremes are the last of them, and here the first.
+    latents = np.roll(prior_latents(model, seed), len(EXTREMES), axis=0)[:EXAMPLES]
     labels = np.arange(len(latents), dtype=np.int32) % max(model.num_classes, 1)
     images = model.generate_from(latents, labels if model.num_classes else None)
     rng = np.random.default_rng(seed)
-    images[0], images[1], images[2] = 0.0, 1.0, rng.random(images.shape[1:])
+    images[3], images[4], images[5] = 0.0, 1.0, rng.random(images.shape[1:])
     found = {"latent": latents, "image": images, "label": labels}
     found["latent_to"] = _partners(latents)
     found["weight"] = np.linspace(0.0, 1.0, len(latents), dtype=np.float32)
@@ -257,7 +261,7 @@ class _Reference:
         self.feeds = {name: inputs[name] for name in endpoint.inputs if name in inputs}
         self.function = _by_name(endpoint)
         self.wanted, _ = self.outputs(self.function, BATCHES[0])
-        self.exact, _ = self.outputs(_by_name(exact), BATCHES[0])
+        self.exact = self.outputs(_by_name(exact), BATCHES[0], BATCHES[0])
         if self.seeded and endpoint.piecewise_constant:
             # An input that can be nudged, and a function of it.
             draws = [portable_draw(BATCHES[0], seed) for seed in SEEDS]
@@ -267,6 +271,19 @@ class _Reference:
             self.feeds = {"latent": latents, "label": labels}
             self.feeds = {name: self.feeds[name] for name in generate.inputs}
             self.function = _by_name(generate)
+
+    def of_alias(self, endpoint: Endpoint) -> _Reference:
+        """Of a function of the same image, whatever it is named there.
+
+        Of bytes, the image before rounding: in the middle of two grey levels both are right.
+        """
+        (output,) = endpoint.outputs
+        found = copy.copy(self)
+        found.endpoint = endpoint
+        found.function = lambda **feeds: {output: self.function(**feeds)["image"]}
+        found.wanted = {output: self.wanted["image"]}
+        found.exact = ({output: self.exact[0]["image"]}, self.exact[1])
+        return found
 
     @property
     def label(self) -> int:
@@ -300,8 +317,6 @@ class _Reference:
             parts.append({name: _as_numbers(x) for name, x in run(**feeds).items()})
             rows.append(np.arange(part.start, part.stop))
         joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        if self.seeded and few is None and batch == BATCHES[0]:
-            return joined, np.arange(len(SEEDS) * batch)
         return joined, np.concatenate(rows)
 
 
@@ -321,12 +336,11 @@ def _compare(
     for batch, few in ((2, 2),) if runtime in SLOW else ((batch, None) for batch in BATCHES):
         for name, values in differences(*reference.outputs(run, batch, few)).items():
             errors[name].append(values)
-    everything = np.arange(len(next(iter(reference.exact.values()))))
-    floors = differences(reference.exact, everything)
+    floors = differences(*reference.exact)
     rows = []
     for name, spec in endpoint.outputs.items():
-        square = np.sqrt(np.mean(np.square(reference.exact[name], dtype=np.float64)))
-        scale = 1.0 if name in IMAGES else max(1.0, float(square))
+        square = float(np.mean(np.square(reference.wanted[name], dtype=np.float64)))
+        scale = 1.0 if name in IMAGES else max(1.0, square**0.5)
         error = np.concatenate(errors[name]).astype(np.float64) / scale
         floor = float(np.max(floors[name])) / scale
         largest, rms = float(np.max(error)), float(np.sqrt(np.mean(np.square(error))))
@@ -370,8 +384,11 @@ def _beside_jumps(
     best = {name: x.copy() for name, x in wanted.items()}
     rng = np.random.default_rng(0)
     for _ in range(NUDGES):
-        nudges = {n: rng.uniform(-NUDGE, NUDGE, x[rows].shape) for n, x in feeds.items()}
-        values = model(**{n: (x[rows] + nudges[n]).astype(x.dtype) for n, x in feeds.items()})
+        nudged = {n: x[rows] for n, x in feeds.items()}
+        for n, x in nudged.items():
+            if x.dtype == np.float32:
+                nudged[n] = x + rng.uniform(-NUDGE, NUDGE, x.shape).astype(np.float32)
+        values = model(**nudged)
         better = errors(values, rows) < errors({n: x[rows] for n, x in best.items()}, rows)
         for name, x in values.items():
             best[name][rows[better]] = x[better]
@@ -382,5 +399,5 @@ def _by_name(endpoint: Endpoint) -> Callable[..., dict[str, Any]]:
     function = tf.function(endpoint.function, reduce_retracing=True)
     return lambda **feeds: {
         name: tensor.numpy()
-        for name, tensor in function(*(feeds[n] for n in endpoint.inputs)).items()
+        for name, tensor in function(*(tf.constant(feeds[n]) for n in endpoint.inputs)).items()
     }
