@@ -117,7 +117,7 @@ def _check_named(proto: onnx.ModelProto, endpoint: object) -> None:
 
 def test_folding_left_no_scale_and_shift(tmp_path: Path) -> None:
     """BatchNorm must be gone, not spelled as Mul and Add: only tanh's rescaling is left."""
-    path = export_model(_case("dcgan"), tmp_path / "x", format="onnx")
+    path = export_model(_case("dcgan"), tmp_path / "x", format="onnx", functions=["generate"])
     kinds = [node.op_type for node in onnx.load(path / "generate.onnx").graph.node]
     assert kinds.count("Mul") == 1, kinds
     assert kinds.count("Sub") == 0, kinds
@@ -125,7 +125,7 @@ def test_folding_left_no_scale_and_shift(tmp_path: Path) -> None:
 
 def test_the_averaged_generator_is_exported(tmp_path: Path) -> None:
     model = _case("dcgan", ema=0.9)
-    path = export_model(model, tmp_path / "x", format="onnx")
+    path = export_model(model, tmp_path / "x", format="onnx", functions=["generate"])
     session = onnxruntime.InferenceSession(path / "generate.onnx")
     latents = model.sample_latents(5, seed=1)
     (found,) = session.run(None, {"latent": latents})
@@ -149,9 +149,9 @@ def test_onnx_reference_evaluator_agrees(tmp_path: Path) -> None:
 
 def test_another_opset(tmp_path: Path) -> None:
     model = _case("dcgan")
-    path = export_model(model, tmp_path / "x", format="onnx", opset=15)
+    path = export_model(model, tmp_path / "x", format="onnx", opset=15, functions=["generate"])
     assert onnx.load(path / "generate.onnx").opset_import[0].version == 15
-    assert verify(path, model).passed
+    assert verify(path, model, runtimes=["ONNX Runtime"]).passed
 
 
 # SavedModel, for those who serve it
@@ -316,7 +316,7 @@ def _rehash(folder: Path) -> None:
 @pytest.mark.parametrize("rehash", [False, True])
 def test_one_corrupt_onnx_weight_fails(tmp_path: Path, rehash: bool) -> None:
     model = _case("vae")
-    path = export_model(model, tmp_path / "x", format="onnx")
+    path = export_model(model, tmp_path / "x", format="onnx", functions=["decode"])
     proto = onnx.load(path / "decode.onnx")
     kernel = max(proto.graph.initializer, key=lambda t: int(np.prod(t.dims)))
     values = onnx.numpy_helper.to_array(kernel).copy()
@@ -325,7 +325,7 @@ def test_one_corrupt_onnx_weight_fails(tmp_path: Path, rehash: bool) -> None:
     onnx.save(proto, path / "decode.onnx")
     if rehash:
         _rehash(path)
-    report = verify(path, model)
+    report = verify(path, model, runtimes=["ONNX Runtime"])
     assert not report.passed
     assert {row.function for row in report.rows if not row.passed} == {"decode"}
     assert any("decode.onnx" in problem for problem in report.problems) != rehash
@@ -365,25 +365,27 @@ def test_a_wrong_default_signature_fails(tmp_path: Path) -> None:
 
 def test_a_damaged_file_is_a_finding(tmp_path: Path) -> None:
     model = _case("dcgan")
-    path = export_model(model, tmp_path / "x", format="onnx")
+    path = export_model(model, tmp_path / "x", format="onnx", functions=["generate"])
     file = path / "generate.onnx"
     file.write_bytes(file.read_bytes()[:100])
-    report = verify(path, model)
+    report = verify(path, model, runtimes=["ONNX Runtime"])
     assert not report.passed
     assert any("generate.onnx: not what was exported" in p for p in report.problems)
     file.unlink()
-    assert any("missing" in p for p in verify(path, model).problems)
+    assert any("missing" in p for p in verify(path, model, runtimes=["ONNX Runtime"]).problems)
 
 
 def test_a_renamed_tensor_and_a_fixed_batch_fail(tmp_path: Path) -> None:
     model = _case("dcgan")
-    path = export_model(model, tmp_path / "x", format="onnx")
+    path = export_model(model, tmp_path / "x", format="onnx", functions=["generate"])
     good = onnx.load(path / "generate.onnx")
     fixed = onnx.ModelProto()
     fixed.CopyFrom(good)
     fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 4
     onnx.save(fixed, path / "generate.onnx")
-    assert any("(4, 3))}; expected" in p for p in verify(path, model).problems)
+    assert any(
+        "(4, 3))}; expected" in p for p in verify(path, model, runtimes=["ONNX Runtime"]).problems
+    )
     renamed = onnx.ModelProto()
     renamed.CopyFrom(good)
     renamed.graph.input[0].name = "z"
@@ -391,16 +393,21 @@ def test_a_renamed_tensor_and_a_fixed_batch_fail(tmp_path: Path) -> None:
         for i, name in enumerate(node.input):
             node.input[i] = "z" if name == "latent" else name
     onnx.save(renamed, path / "generate.onnx")
-    assert any("expected {'latent'" in p for p in verify(path, model).problems)
+    assert any(
+        "expected {'latent'" in p for p in verify(path, model, runtimes=["ONNX Runtime"]).problems
+    )
 
 
 def test_the_other_family_fails(tmp_path: Path) -> None:
     """A VAE's export has functions that a GAN has not, and the other way round."""
     vae, gan = _case("vae"), _case("dcgan")
-    path = export_model(vae, tmp_path / "vae", format="onnx")
-    assert any("encode: not a function of the model" in p for p in verify(path, gan).problems)
-    path = export_model(gan, tmp_path / "gan", format="onnx")
-    assert not verify(path, vae).passed
+    path = export_model(vae, tmp_path / "vae", format="onnx", functions=["encode"])
+    assert any(
+        "encode: not a function of the model" in p
+        for p in verify(path, gan, runtimes=["ONNX Runtime"]).problems
+    )
+    path = export_model(gan, tmp_path / "gan", format="onnx", functions=["generate"])
+    assert not verify(path, vae, runtimes=["ONNX Runtime"]).passed
 
 
 # What cannot be exported leaves nothing
@@ -446,25 +453,31 @@ def test_a_generator_of_the_users_own_class(tmp_path: Path) -> None:
 def test_errors(tmp_path: Path) -> None:
     model = _case("dcgan")
     with pytest.raises(ValueError, match="expected 13 to 18"):
-        export_model(model, tmp_path / "x", format="onnx", opset=30)
+        export_model(model, tmp_path / "x", format="onnx", opset=30, functions=["generate"])
     with pytest.raises(ValueError, match="'tflite': expected one of"):
         export_model(model, tmp_path / "x", format="tflite")
     with pytest.raises(ValueError, match="not a model of the zoo"):
-        export_model(model.discriminator, tmp_path / "x", format="onnx")
+        export_model(model.discriminator, tmp_path / "x", format="onnx", functions=["generate"])
     with pytest.raises(ValueError, match="runtime 'TensorRT': expected one of ONNX Runtime"):
-        verify(export_model(model, tmp_path / "y", format="onnx"), model, runtimes=["TensorRT"])
+        verify(
+            export_model(model, tmp_path / "y", format="onnx", functions=["generate"]),
+            model,
+            runtimes=["TensorRT"],
+        )
     shutil.rmtree(tmp_path / "y")
     with pytest.raises(FileNotFoundError, match="not an export"):
         verify(tmp_path, model)
     assert not list(tmp_path.iterdir())
     (tmp_path / "x").mkdir()
     with pytest.raises(FileExistsError, match="exists"):
-        export_model(model, tmp_path / "x", format="onnx")
+        export_model(model, tmp_path / "x", format="onnx", functions=["generate"])
 
 
 def test_the_run_folder_may_move_with_its_exports(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    path = export_model(_case("dcgan"), run / "export", format="onnx", run=run)
+    path = export_model(
+        _case("dcgan"), run / "export", format="onnx", run=run, functions=["generate"]
+    )
     assert read_export(path)["run"] == run
     run.rename(tmp_path / "moved")
     assert read_export(tmp_path / "moved" / "export")["run"] == tmp_path / "moved"
