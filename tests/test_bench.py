@@ -321,19 +321,24 @@ def test_the_table(measured: Path) -> None:
 def test_the_table_replaces_the_last_one(measured: Path, tmp_path: Path) -> None:
     """And nothing else, by the command."""
     page = tmp_path / "page.md"
-    page.write_text("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n")
+    page.write_text(
+        "before\n<!-- bench fashion_mnist -->\nold\n<!-- /bench fashion_mnist -->\nafter\n"
+    )
     for _ in range(2):
         with pytest.raises(SystemExit) as stop:
             main(["bench", "--out", str(measured), "--table", str(page)])
         assert stop.value.code == 0
     table = "\n".join(bench_table.table(measured))
-    wanted = f"before\n<!-- bench -->\n\n{table}\n\n<!-- /bench -->\nafter\n"
+    wanted = (
+        f"before\n<!-- bench fashion_mnist -->\n\n{table}\n\n<!-- /bench fashion_mnist -->\nafter\n"
+    )
     assert page.read_text(encoding="utf-8") == wanted
 
 
-@pytest.mark.parametrize(
-    "text", ["none", "<!-- bench -->", "<!-- /bench --><!-- bench -->", "<!-- bench -->" * 2]
-)
+FIRST, LAST = bench_table.markers("fashion_mnist")
+
+
+@pytest.mark.parametrize("text", ["none", FIRST, LAST + FIRST, FIRST * 2])
 def test_a_document_needs_both_markers(text: str, measured: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(text)

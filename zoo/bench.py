@@ -18,6 +18,7 @@ from __future__ import annotations
 import difflib
 import fcntl
 import gc
+import math
 import os
 import platform
 import time
@@ -220,7 +221,8 @@ def _run(folder: Path, source: Any, settings: dict[str, Any], say: Callable[[str
     if not finished:
         return False
     results = evaluate(model, source, extractor=settings["extractor"], seed=settings["seed"])
-    if model.family == "vae" and model.gaussian_posterior:
+    measured = "frechet_distance" in results["metrics"]
+    if measured and model.family == "vae" and model.gaussian_posterior:
         results["metrics"]["frechet_distance_gmm"] = _distance_of_mixture(model, source, results)
     results["bench"] = {
         **settings,
@@ -229,7 +231,7 @@ def _run(folder: Path, source: Any, settings: dict[str, Any], say: Callable[[str
         "machine": machine(),
     }
     write_json(folder / "metrics.json", results)
-    say(f"Fréchet distance {results['metrics']['frechet_distance']:.4g}")
+    say(f"Fréchet distance {results['metrics'].get('frechet_distance', math.nan):.4g}")
     return True
 
 

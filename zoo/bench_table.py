@@ -12,7 +12,6 @@ from zoo.registry import FAMILIES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-START, END = "<!-- bench -->", "<!-- /bench -->"
 METRICS = {
     "frechet_distance": "Fréchet distance",
     "frechet_distance_gmm": "Fréchet distance, GMM",
@@ -23,13 +22,17 @@ METRICS = {
     "class_accuracy": "class accuracy",
     "elbo": "ELBO",
     "iwae_bound": "IWAE bound",
+    "mig": "MIG",
+    "dci_disentanglement": "DCI disentanglement",
+    "dci_completeness": "DCI completeness",
+    "sap": "SAP",
 }
 PROTOCOL = ("data", "split", "images", "samples", "extractor")
 REASON = 160  # characters of a failure's message
 
 
 def write_table(out: str | Path, document: str | Path) -> None:
-    """Puts the table between the markers `START` and `END` of a document.
+    """Puts the table between the `markers` of its data in a document.
 
     Args:
         out: The folder that `zoo.bench.bench` wrote.
@@ -39,15 +42,25 @@ def write_table(out: str | Path, document: str | Path) -> None:
         ValueError: If the document has not both markers, once each; or as `table`.
     """
     document = Path(document)
-    text = document.read_text(encoding="utf-8")
-    before, start, rest = text.partition(START)
-    _, end, after = rest.partition(END)
-    if not start or not end or START in rest or END in before + after:
-        msg = f"{document}: expected a line {START} and after it a line {END}, once each."
-        raise ValueError(msg)
     lines = "\n".join(table(out))
+    first, last = markers(_measured(out)[0]["data"])
+    text = document.read_text(encoding="utf-8")
+    before, start, rest = text.partition(first)
+    _, end, after = rest.partition(last)
+    if not start or not end or first in rest or last in before + after:
+        msg = f"{document}: expected a line {first} and after it a line {last}, once each."
+        raise ValueError(msg)
     with replacing(document) as temporary:
-        temporary.write_text(f"{before}{START}\n\n{lines}\n\n{END}{after}", encoding="utf-8")
+        temporary.write_text(f"{before}{first}\n\n{lines}\n\n{last}{after}", encoding="utf-8")
+
+
+def markers(data: str) -> tuple[str, str]:
+    """The lines before and after the table of some data."""
+    return f"<!-- bench {data} -->", f"<!-- /bench {data} -->"
+
+
+def _measured(out: str | Path) -> list[dict[str, Any]]:
+    return [found for found in _read(out, "metrics.json") if "bench" in found]
 
 
 def table(out: str | Path) -> list[str]:
@@ -59,7 +72,7 @@ def table(out: str | Path) -> list[str]:
     Raises:
         ValueError: If nothing is finished, or rows were trained or measured differently.
     """
-    measured = [found for found in _read(out, "metrics.json") if "bench" in found]
+    measured = _measured(out)
     failed = _read(out, "failed.json")
     if not measured:
         msg = f"{out} has no finished row. Make some: zoo bench --out {out}"
@@ -142,10 +155,13 @@ def _how(measured: Sequence[dict[str, Any]]) -> str:
     bounds = sorted({each["importance_samples"] for each in measured if "elbo" in each["metrics"]})
     nats = "".join(f" ELBO and IWAE bound (k = {k}) in nats per image." for k in bounds)
     spread = ", mean ± half the range" if "," in seeds else ""
+    features = (
+        f"{first['samples']:,} samples against the {first['images']:,} images of the "
+        f"{first['split']} split; features: {first['extractor']}."
+    )
     return (
-        f"{first['epochs']} epochs on {first['data']}, seeds {seeds}{spread}. {first['samples']:,} "
-        f"samples against the {first['images']:,} images of the {first['split']} split; features: "
-        f"{first['extractor']}.{nats} {machines}. "
+        f"{first['epochs']} epochs on {first['data']}, seeds {seeds}{spread}. "
+        f"{features if first['extractor'] else ''}{nats} {machines}. "
         f"`zoo bench --data {first['data']} --epochs {first['epochs']} --seeds {seeds}`"
     )
 

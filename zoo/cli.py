@@ -677,7 +677,7 @@ def bench(
         Path | None,
         typer.Option(
             help="Train nothing: write what --out has as a table between the markers <!-- bench "
-            "--> and <!-- /bench --> of this file."
+            "--> and <!-- /bench fashion_mnist --> of this file."
         ),
     ] = None,
 ) -> None:
