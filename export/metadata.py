@@ -51,12 +51,12 @@ def describe(model: Any, functions: Sequence[Endpoint]) -> dict[str, Any]:
 
 
 def weights_sha256(functions: Sequence[Endpoint]) -> str:
-    """Hash of the names, shapes and bytes of all weights the functions use."""
+    """Hash of the shapes, types and bytes of all weights the functions use, in their order."""
     digest = hashlib.sha256()
     for network in networks_of(functions):
         for weight in network.weights:
             array = weight.numpy()
-            digest.update(f"{weight.path}{array.shape}{array.dtype}".encode())
+            digest.update(f"{array.shape}{array.dtype}".encode())
             digest.update(array.tobytes())
     return digest.hexdigest()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from rich.table import Table
 
-from export.metadata import REPORT, hashes, place_of, read_export
+from export.metadata import NAME, REPORT, describe, hashes, place_of, read_export
 from export.portable_random import portable_draw
 from export.runtimes import RUNTIMES, SLOW, load, present
 from export.saved_model import byte_functions
@@ -125,8 +126,8 @@ def verify(
         runtimes: Of `export.runtimes.RUNTIMES`; None takes all of the format that are installed.
 
     Returns:
-        The report. Changed files, missing functions and wrong names are problems in it; a file
-        that the first runtime computes and a further one cannot load is a note.
+        The report. Changed files and facts, missing functions and wrong names are problems in it;
+        a file that the first runtime computes and a further one cannot load is a note.
 
     Raises:
         FileNotFoundError: If `path` is no export.
@@ -135,9 +136,9 @@ def verify(
     found, model = read_export(path), as_model(model)
     folder, precision = found["folder"], found.get("precision", "float32")
     runtimes = _checked_runtimes(runtimes, found["format"])
-    problems = _changed_files(folder, found["files"])
-    inputs = _inputs(model, seed)
     functions = _served(model, found)
+    problems = _changed_files(folder, found["files"]) + _changed_facts(found, model, functions)
+    inputs = _inputs(model, seed)
     # In float64, where the networks can be cast.
     names = [endpoint.name for endpoint in functions if endpoint.name not in ALIASES]
     exact = {e.name: e for e in endpoints(model, in_float64, names)}
@@ -210,6 +211,17 @@ def _changed_files(folder: Path, wanted: dict[str, str]) -> list[str]:
         f"{name}: {'missing' if name not in present_files else 'not what was exported'}"
         for name in sorted(wanted.keys() | present_files.keys())
         if wanted.get(name) != present_files.get(name)
+    ]
+
+
+def _changed_facts(found: dict[str, Any], model: Any, functions: Sequence[Endpoint]) -> list[str]:
+    """Where the metadata are not the model's."""
+    wanted = describe(model, [e for e in functions if e.name != "serving_default"])
+    del wanted["versions"]  # of who exported
+    return [
+        f"{NAME}: {key} is not the model's"
+        for key, value in json.loads(json.dumps(wanted)).items()
+        if found.get(key) != value
     ]
 
 

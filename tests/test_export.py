@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -361,6 +362,52 @@ def test_a_wrong_default_signature_fails(tmp_path: Path) -> None:
     _rehash(path)
     report = verify(path, model)
     assert {row.function for row in report.rows if not row.passed} == {"serving_default"}
+
+
+def test_swapped_outputs_fail(tmp_path: Path) -> None:
+    model = _case("vae")
+    path = export_model(model, tmp_path / "x", format="onnx", functions=["encode"])
+    proto = onnx.load(path / "encode.onnx")
+    other = {"mean": "log_variance", "log_variance": "mean"}
+    for node in proto.graph.node:
+        node.output[:] = [other.get(name, name) for name in node.output]
+    onnx.save(proto, path / "encode.onnx")
+    _rehash(path)
+    report = verify(path, model, runtimes=["ONNX Runtime"])
+    assert not report.problems
+    wrong = {row.output for row in report.rows if not row.passed}
+    assert wrong == {"mean", "log_variance"}
+
+
+def test_batch_norm_in_training_mode_fails(tmp_path: Path) -> None:
+    model = _case("dcgan")
+    path = export_model(model, tmp_path / "x", functions=["generate"])
+
+    def training(latent: Any) -> dict[str, Any]:
+        return {"image": model.generator(latent, training=True)}
+
+    spec = tf.TensorSpec([None, LATENT_DIM], tf.float32, name="latent")
+    loaded = tf.saved_model.load(str(path))
+    signatures = {**loaded.signatures, "generate": tf.function(training, input_signature=[spec])}
+    loaded.generator = model.generator  # whose variables the function uses
+    tf.saved_model.save(loaded, str(path), signatures=signatures)
+    _rehash(path)
+    report = verify(path, model)
+    assert not report.problems
+    assert {row.function for row in report.rows if not row.passed} == {"generate"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("latent_dim", 4), ("prior", "uniform"), ("weights_sha256", "0" * 64)]
+)
+def test_changed_metadata_fail(tmp_path: Path, key: str, value: object) -> None:
+    model = _case("dcgan")
+    path = export_model(model, tmp_path / "x", format="onnx", functions=["generate"])
+    file = place_of(path, NAME)
+    file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
+    report = verify(path, model, runtimes=["ONNX Runtime"])
+    assert report.problems == [f"{NAME}: {key} is not the model's"]
+    assert not report.passed
 
 
 def test_a_damaged_file_is_a_finding(tmp_path: Path) -> None:
