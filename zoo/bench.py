@@ -46,6 +46,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "vae": {"network": "conv-32"},
     "gan": {"network": "conv-32", "ema": 0.999},
 }
+# Of data that ask for others: a Gaussian's mean, a sigmoid, ends as the mean image of sprites, which
+# are mostly black; the papers on disentanglement have this likelihood too.
+DATA_OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "sprites": {"vae": {"likelihood": "bernoulli"}},
+}
 # A GAN's images per update, lest a generator has a few hundred updates in all; the second with
 # n_critic > 1.
 GAN_BATCH, CRITIC_BATCH = 32, 16
@@ -57,7 +62,7 @@ class Row:
 
     Attributes:
         model: One of `zoo.list_models()`.
-        options: The model's options besides those of its family, `OPTIONS`.
+        options: The model's options besides those of its family, `OPTIONS` and `DATA_OPTIONS`.
         latent_dim: Number of latents; None takes the family's, `LATENTS`.
         batch_size: Images per update; None takes for a VAE the model's own, for a GAN `GAN_BATCH`
             or, where there are several updates of the critic a step, `CRITIC_BATCH`.
@@ -142,7 +147,8 @@ def bench(
 def _settings(name: str, row: Row, source: Any) -> dict[str, Any]:
     """The row in full, as JSON has it."""
     family = next(m.family for m in registry.describe_models() if m.name == row.model)
-    options = with_classes(row.model, {**OPTIONS[family], **row.options}, source)
+    of_data = DATA_OPTIONS.get(data.source_name(source), {}).get(family, {})
+    options = with_classes(row.model, {**OPTIONS[family], **of_data, **row.options}, source)
     latent_dim = row.latent_dim or LATENTS[family]
     return {
         "row": name,
