@@ -46,8 +46,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "vae": {"network": "conv-32"},
     "gan": {"network": "conv-32", "ema": 0.999},
 }
-# Of data that ask for others: a Gaussian's mean, a sigmoid, ends as the mean image of sprites, which
-# are mostly black; the papers on disentanglement have this likelihood too.
+# Of data that ask for others: a Gaussian's mean ends as the mean image of sprites, which are mostly
+# black; the papers on disentanglement have this likelihood too.
 DATA_OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "sprites": {"vae": {"likelihood": "bernoulli"}},
 }
