@@ -315,7 +315,7 @@ class _Reference:
                 yield feeds, slice(i * BATCHES[0], i * BATCHES[0] + batch)
             return
         total = len(next(iter(self.feeds.values())))
-        total = few or (total if batch == BATCHES[0] else 9 * batch)
+        total = min(total, few or (total if batch == BATCHES[0] else 9 * batch))
         for start in range(0, total, batch):
             rows = slice(start, min(start + batch, total))
             yield {name: x[rows] for name, x in self.feeds.items()}, rows

@@ -17,8 +17,8 @@ import tensorflow as tf
 from keras import layers
 
 import zoo.layers
-from export.onnx_files import _convert
-from export.spec import Endpoint
+from export.preflight import preflight
+from export.spec import Endpoint, tensor
 from zoo import convert
 from zoo.convert import rules
 from zoo.convert.blocks import Network
@@ -842,9 +842,13 @@ def test_transported_generators(prior: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(again(noise)), np.asarray(found(noise)))
 
     endpoint = Endpoint(
-        "generate", {"latent": (5,)}, {"image": (4, 4, 1)}, lambda z: {"image": found(z)}, (found,)
+        "generate",
+        {"latent": tensor("latent", (5,))},
+        {"image": tensor("image", (4, 4, 1))},
+        lambda z: {"image": found(z)},
+        (found,),
     )
-    exported = _convert(endpoint, 18).SerializeToString()
+    exported = preflight([endpoint], 18)["generate"].SerializeToString()
     session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
     extremes = np.stack([np.full(5, x, np.float32) for x in (0.0, 4.0, -4.0)])
     for latents in (noise, extremes):

@@ -15,7 +15,7 @@ from scipy.spatial.distance import cdist
 
 import zoo
 from export import endpoints
-from export.verification import _by_name, _compare
+from export.verification import _by_name, _compare, _Reference
 from zoo import convert
 from zoo.evaluation import likelihood_metrics
 from zoo.networks import pixelcnn
@@ -262,11 +262,11 @@ def test_verification_knows_both_sides_of_a_jump() -> None:
     before, after = _on_a_jump(model)
     first, second = model.encode(before).numpy(), model.encode(after).numpy()
     assert np.any(first != second)
-    by_name = {e.name: e for e in endpoints(model)}
-    encode = by_name["encode"]
+    (encode,) = (e for e in endpoints(model) if e.name == "encode")
 
     def passes(codes: np.ndarray, endpoint: Any = encode) -> bool:
-        (row,) = _compare("", endpoint, by_name, lambda **_: {"codes": codes}, {"image": before})
+        reference = _Reference(endpoint, encode, model, {"image": before})
+        (row,) = _compare("", "float32", reference, lambda **_: {"codes": codes})
         assert row.tolerance == 0.0
         return row.passed
 
@@ -291,10 +291,10 @@ def test_a_wrong_weight_fails(wrong: str) -> None:
         "latent": model.sample_latents(128, seed=0),
         "image": RNG.random((128, 8, 8, 1), np.float32),
     }
-    (row,) = _compare("", ours, {wrong: ours}, _by_name(theirs), inputs)
-    assert not row.passed
-    (row,) = _compare("", theirs, {wrong: theirs}, _by_name(theirs), inputs)
-    assert row.passed
+    for endpoint, of, passed in ((ours, model, False), (theirs, exported, True)):
+        reference = _Reference(endpoint, endpoint, of, inputs)
+        (row,) = _compare("", "float32", reference, _by_name(theirs))
+        assert row.passed == passed
 
 
 # Errors
