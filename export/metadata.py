@@ -74,6 +74,23 @@ def write_metadata(
     )
 
 
+def check_new(path: Path) -> None:
+    """Raises FileExistsError if there is something where a folder is to be written."""
+    if path.exists():
+        msg = f"{path} exists. Choose another folder, or remove it."
+        raise FileExistsError(msg)
+
+
+def changed_files(folder: Path, wanted: dict[str, str]) -> dict[str, str]:
+    """What is wrong with the files of an artefact, by name, given the hashes of its metadata."""
+    present = hashes(folder)
+    return {
+        name: "missing" if name not in present else "not what was exported"
+        for name in sorted(wanted.keys() | present.keys())
+        if wanted.get(name) != present.get(name)
+    }
+
+
 def hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of an artefact, by relative path, its metadata aside."""
     return {

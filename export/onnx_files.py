@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from export.metadata import describe, write_metadata
+from export.metadata import check_new, describe, write_metadata
 from export.preflight import preflight
 from export.simplify import simplify
 from export.spec import as_model, endpoints
@@ -65,9 +65,7 @@ def export_onnx(
     if precision not in PRECISIONS:
         msg = f"precision={precision!r}: expected one of {', '.join(PRECISIONS)}."
         raise ValueError(msg)
-    if path.exists():
-        msg = f"{path} exists. Choose another folder, or remove it."
-        raise FileExistsError(msg)
+    check_new(path)
     model = as_model(model)
     converted = preflight(endpoints(model, _rewritten, functions), opset)
     protos = {name: simplify(proto) for name, proto in converted.items()}

@@ -13,19 +13,20 @@ import onnx
 import onnxruntime
 
 from export.graphs import attributes, names_taken, rebuilt, renamed
+from export.inputs import BATCH, inputs_of
+from export.spec import IMAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from export.spec import Endpoint
 
-N, BATCH = 256, 64  # examples to calibrate on, and as many others to measure with
+N = 256  # examples to calibrate on, and as many others to measure with
 LINEAR = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 # What ONNX Runtime computes in int8, and what moves its results; elsewhere quality is lost in vain.
 QUANTIZED = ("Conv", "MatMul", "Gemm", "Concat", "DepthToSpace", "Relu")
 CHOOSING = ("ArgMin", "ArgMax", "TopK", "Loop", "Scan", "If", "Round", "Floor", "Ceil")
 ROOTS = ("Sqrt", "Reciprocal", "Log")
-IMAGES = ("image", "reconstruction")
 
 
 def reduced(
@@ -58,41 +59,23 @@ def reduced(
     """
     found: dict[str, onnx.ModelProto] = {}
     quality: dict[str, Any] = {}
+    calibration, others = (inputs_of(model, model.sample_latents(N, seed)) for seed in (0, 1))
     for endpoint in functions:
         proto = protos[endpoint.name]
         if precision == "float16":
             found[endpoint.name] = _float16(proto)
         else:
-            found[endpoint.name] = _int8(proto, _inputs(model, endpoint, seed=0))
-        feeds = _inputs(model, endpoint, seed=1)
+            found[endpoint.name] = _int8(proto, _feeds(endpoint, calibration, seed=0))
+        feeds = _feeds(endpoint, others, seed=1)
         quality[endpoint.name] = _quality(proto, found[endpoint.name], feeds, precision)
     return found, quality
 
 
-def _inputs(model: Any, endpoint: Endpoint, seed: int) -> dict[str, np.ndarray]:
-    """Inputs of an endpoint, of 256 prior latents."""
-    latents = model.sample_latents(N, seed)
-    labels = np.arange(N, dtype=np.int32) % max(model.num_classes, 1)
-
-    def codes() -> np.ndarray:
-        parts = [latents[i : i + BATCH] for i in range(0, N, BATCH)]
-        return np.concatenate([np.asarray(model.codes_from_latents(part)) for part in parts])
-
-    def images() -> np.ndarray:
-        return model.generate_from(latents, labels if model.num_classes else None)
-
-    make = {
-        "latent": lambda: latents,
-        "latent_to": lambda: np.roll(latents, 1, axis=0),
-        "weight": lambda: np.linspace(0.0, 1.0, N, dtype=np.float32),
-        "label": lambda: labels,
-        "image": images,
-        "codes": codes,
-        "n": lambda: np.int32(N),
-        "seed": lambda: np.int32(seed),
-    }
+def _feeds(endpoint: Endpoint, examples: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    """What an endpoint takes of the examples; of one that draws, as many images of a seed."""
+    scalars = {"n": N, "seed": seed, "label": 0}
     return {
-        name: np.asarray(make[name]() if spec.shape.rank or name != "label" else np.int32(0))
+        name: examples[name] if spec.shape.rank else np.array(scalars[name], np.int32)
         for name, spec in endpoint.inputs.items()
     }
 

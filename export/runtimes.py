@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from export.spec import Endpoint
@@ -30,24 +31,26 @@ def present(format_name: str) -> tuple[str, ...]:
     return names if find_spec("openvino") else tuple(n for n in names if n != "OpenVINO")
 
 
-def load(runtime: str, found: Mapping[str, Any], endpoint: Endpoint) -> Any:
-    """An exported function, by input names; names, types and shapes of its tensors are checked.
+def opened(runtime: str, found: Mapping[str, Any]) -> Callable[[Endpoint], Any]:
+    """What loads the functions of an artefact.
 
     Args:
         runtime: One of `RUNTIMES`.
         found: The artefact's metadata, as of `read_export`.
-        endpoint: The function.
 
     Returns:
-        A function of arrays by name, to arrays by name.
-
-    Raises:
-        ValueError: If its tensors are not the endpoint's. Whatever a runtime raises of a file that
-            it cannot load.
+        A function of an endpoint, to the exported function of arrays by name, to arrays by name. It
+        raises ValueError if names, types or shapes of the tensors are not the endpoint's, and
+        whatever a runtime raises of a file that it cannot load.
     """
-    folder = found["folder"]
     if runtime == "TensorFlow":
-        return _in_tensorflow(folder, endpoint)
+        saved = cache(lambda: tf.saved_model.load(str(found["folder"])))  # once for all functions
+        return lambda endpoint: _in_tensorflow(saved(), endpoint)
+    return lambda endpoint: _in_onnx(runtime, found, endpoint)
+
+
+def _in_onnx(runtime: str, found: Mapping[str, Any], endpoint: Endpoint) -> Any:
+    folder = found["folder"]
     files = {
         "onnx": folder / f"{endpoint.name}.onnx",
         "web": folder / "models" / f"{endpoint.name}.onnx",
@@ -60,8 +63,7 @@ def load(runtime: str, found: Mapping[str, Any], endpoint: Endpoint) -> Any:
     return _in_openvino(file, endpoint) if runtime == "OpenVINO" else run
 
 
-def _in_tensorflow(folder: Path, endpoint: Endpoint) -> Any:
-    loaded = tf.saved_model.load(str(folder))
+def _in_tensorflow(loaded: Any, endpoint: Endpoint) -> Any:
     function = loaded.signatures[endpoint.name]
     inputs = function.structured_input_signature[1]
     _check(inputs, endpoint.inputs)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export import export_model
-from export.metadata import NAME, hashes, read_export
+from export.metadata import NAME, changed_files, read_export
 from zoo.runs import load_run
 from zoo.training.checkpoints import LATEST
 
@@ -57,8 +57,7 @@ def app(path: str | Path, *, max_batch: int = MAX_BATCH, max_bytes: int = MAX_BY
     if found["format"] not in ("web", "onnx"):
         msg = f"{path} is a {found['format']}: expected an export of format web or onnx."
         raise ValueError(msg)
-    present = hashes(folder)
-    changed = [name for name, digest in found["files"].items() if present.get(name) != digest]
+    changed = [name for name in changed_files(folder, found["files"]) if name in found["files"]]
     if changed:
         msg = f"{folder / changed[0]} is missing, or not what was exported. Export again."
         raise ValueError(msg)

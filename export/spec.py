@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 INTEGERS = ("label", "codes")  # the tensors of a model that are int32
+IMAGES = ("image", "reconstruction", "image_bytes")  # those whose values are in [0, 1]
 
 
 @dataclass(frozen=True)

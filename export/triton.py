@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from export.metadata import read_export, write_metadata
+from export.metadata import check_new, read_export, write_metadata
 from export.onnx_files import export_onnx
 from zoo.files import replacing
 
@@ -45,9 +45,7 @@ def export_triton(
         FileExistsError: If the folder exists.
     """
     path = Path(path)
-    if path.exists():
-        msg = f"{path} exists. Choose another folder, or remove it."
-        raise FileExistsError(msg)
+    check_new(path)
     with replacing(path) as folder:
         plain = export_onnx(model, folder.parent / "onnx", **options)
         found = read_export(plain)

@@ -12,11 +12,12 @@ import numpy as np
 import tensorflow as tf
 from rich.table import Table
 
-from export.metadata import NAME, REPORT, describe, hashes, place_of, read_export
+from export.inputs import inputs_of
+from export.metadata import NAME, REPORT, changed_files, describe, place_of, read_export
 from export.portable_random import portable_draw
-from export.runtimes import RUNTIMES, SLOW, load, present
+from export.runtimes import RUNTIMES, SLOW, opened, present
 from export.saved_model import byte_functions
-from export.spec import INTEGERS, Endpoint, as_model, endpoints, names_of
+from export.spec import IMAGES, INTEGERS, Endpoint, as_model, endpoints, names_of
 from zoo.convert import in_float64
 from zoo.convert.verification import EXTREMES, prior_latents, tolerance_for
 from zoo.files import read_json, write_json
@@ -39,7 +40,6 @@ REDUCED = {
 # Other names of `generate`.
 ALIASES = ("serving_default", "generate_uint8", "generate_png")
 HALF_GREY = 0.5 / 255.0
-IMAGES = ("image", "reconstruction", "image_bytes")
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,9 @@ def verify(
     folder, precision = found["folder"], found.get("precision", "float32")
     runtimes = _checked_runtimes(runtimes, found["format"])
     functions = _served(model, found)
-    problems = _changed_files(folder, found["files"]) + _changed_facts(found, model, functions)
+    changed = changed_files(folder, found["files"])
+    problems = [f"{name}: {what}" for name, what in changed.items()]
+    problems += _changed_facts(found, model, functions)
     inputs = _inputs(model, seed)
     # In float64, where the networks can be cast.
     names = [endpoint.name for endpoint in functions if endpoint.name not in ALIASES]
@@ -145,6 +147,7 @@ def verify(
     rows: list[Row] = []
     notes: list[str] = []
     references: dict[str, _Reference] = {}
+    main, *further = ((runtime, opened(runtime, found)) for runtime in runtimes)
     for endpoint in functions:
         try:
             if endpoint.name in ALIASES:
@@ -152,10 +155,14 @@ def verify(
             else:
                 reference = _Reference(endpoint, exact[endpoint.name], model, inputs)
             references[endpoint.name] = reference
-            rows += _compare(runtimes[0], precision, reference, load(runtimes[0], found, endpoint))
-            for runtime in runtimes[1:]:
-                run = _loaded(runtime, found, endpoint, notes)
-                rows += _compare(runtime, precision, reference, run) if run else []
+            rows += _compare(main[0], precision, reference, main[1](endpoint))
+            for runtime, load in further:
+                try:
+                    run = load(endpoint)
+                except Exception as error:  # noqa: BLE001, PERF203  (as below)
+                    notes.append(f"{runtime} cannot load {endpoint.name} ({_short(error)})")
+                else:
+                    rows += _compare(runtime, precision, reference, run)
         except Exception as error:  # noqa: BLE001, PERF203  (what a runtime raises is a finding)
             problems.append(f"{endpoint.name}: {_short(error)}")
     known = {endpoint.name for endpoint in functions}
@@ -181,17 +188,6 @@ def read_report(path: str | Path) -> Report | None:
     return Report(**{**found, "rows": [Row(**row) for row in found["rows"]]})
 
 
-def _loaded(
-    runtime: str, found: dict[str, Any], endpoint: Endpoint, notes: list[str]
-) -> Callable[..., dict[str, Any]] | None:
-    """A further runtime's function; a note and None where it cannot load what the first can."""
-    try:
-        return load(runtime, found, endpoint)
-    except Exception as error:  # noqa: BLE001  (as above)
-        notes.append(f"{runtime} cannot load {endpoint.name} ({_short(error)})")
-        return None
-
-
 def _short(error: Exception) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text if len(text) < 400 else text[:400] + ' …'}"
@@ -203,15 +199,6 @@ def _checked_runtimes(names: Sequence[str] | None, format_name: str) -> Sequence
             msg = f"runtime {name!r}: expected one of {', '.join(RUNTIMES[format_name])}."
             raise ValueError(msg)
     return names or present(format_name)
-
-
-def _changed_files(folder: Path, wanted: dict[str, str]) -> list[str]:
-    present_files = hashes(folder)
-    return [
-        f"{name}: {'missing' if name not in present_files else 'not what was exported'}"
-        for name in sorted(wanted.keys() | present_files.keys())
-        if wanted.get(name) != present_files.get(name)
-    ]
 
 
 def _changed_facts(found: dict[str, Any], model: Any, functions: Sequence[Endpoint]) -> list[str]:
@@ -240,30 +227,15 @@ def _served(model: Any, found: dict[str, Any]) -> list[Endpoint]:
 def _inputs(model: Any, seed: int) -> dict[str, np.ndarray]:
     # The extremes are the last of them, and here the first.
     latents = np.roll(prior_latents(model, seed), len(EXTREMES), axis=0)[:EXAMPLES]
-    labels = np.arange(len(latents), dtype=np.int32) % max(model.num_classes, 1)
-    images = model.generate_from(latents, labels if model.num_classes else None)
-    rng = np.random.default_rng(seed)
-    images[3], images[4], images[5] = 0.0, 1.0, rng.random(images.shape[1:])
-    found = {"latent": latents, "image": images, "label": labels}
-    found["latent_to"] = _partners(latents)
-    found["weight"] = np.linspace(0.0, 1.0, len(latents), dtype=np.float32)
-    if any("codes" in inputs for _, inputs, *_ in model.endpoints().values()):
-        codes = tf.function(model.codes_from_latents, reduce_retracing=True)
-        parts = range(0, len(latents), BATCHES[0])
-        found["codes"] = np.concatenate([codes(latents[i : i + BATCHES[0]]) for i in parts])
+    found = inputs_of(model, latents)
+    image = found["image"]
+    image[3], image[4] = 0.0, 1.0
+    image[5] = np.random.default_rng(seed).random(image.shape[1:])
     return found
 
 
-def _partners(latents: np.ndarray) -> np.ndarray:
-    """Another latent for each, of several the least parallel: opposite ones have no one way."""
-    others = np.stack([np.roll(latents, k, axis=0) for k in range(1, 9)])
-    lengths = np.linalg.norm(others, axis=2) * np.linalg.norm(latents, axis=1)
-    cosines = np.abs(np.sum(others * latents, axis=2)) / np.maximum(lengths, 1e-6)
-    return others[np.argmin(cosines, axis=0), np.arange(len(latents))]
-
-
 class _Reference:
-    """What the model gives for the inputs of a function, in float32 and float64."""
+    """What the model gives for the inputs of a function, and how far float32 is from float64."""
 
     def __init__(
         self, endpoint: Endpoint, exact: Endpoint, model: Any, inputs: dict[str, np.ndarray]
@@ -273,7 +245,7 @@ class _Reference:
         self.feeds = {name: inputs[name] for name in endpoint.inputs if name in inputs}
         self.function = _by_name(endpoint)
         self.wanted, _ = self.outputs(self.function, BATCHES[0])
-        self.exact = self.outputs(_by_name(exact), BATCHES[0], BATCHES[0])
+        in_double = self.outputs(_by_name(exact), BATCHES[0], BATCHES[0])
         if self.seeded and endpoint.piecewise_constant:
             # An input that can be nudged, and a function of it.
             draws = [portable_draw(BATCHES[0], seed) for seed in SEEDS]
@@ -283,6 +255,8 @@ class _Reference:
             self.feeds = {"latent": latents, "label": labels}
             self.feeds = {name: self.feeds[name] for name in generate.inputs}
             self.function = _by_name(generate)
+        differences = self.differences(*in_double)
+        self.floors = {name: float(np.max(values)) for name, values in differences.items()}
 
     def of_alias(self, endpoint: Endpoint) -> _Reference:
         """Of a function of the same image, whatever it is named there.
@@ -294,7 +268,7 @@ class _Reference:
         found.endpoint = endpoint
         found.function = lambda **feeds: {output: self.function(**feeds)["image"]}
         found.wanted = {output: self.wanted["image"]}
-        found.exact = ({output: self.exact[0]["image"]}, self.exact[1])
+        found.floors = {output: self.floors["image"]}
         return found
 
     @property
@@ -331,30 +305,29 @@ class _Reference:
         joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return joined, np.concatenate(rows)
 
+    def differences(self, found: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Of outputs of these rows from the model's, absolute and flat, by name."""
+        wanted = {name: values[rows] for name, values in self.wanted.items()}
+        if self.endpoint.piecewise_constant:
+            feeds = {name: x[rows] for name, x in self.feeds.items()}
+            wanted = _beside_jumps(self.function, feeds, found, wanted)
+        return {name: np.abs(values - wanted[name]).ravel() for name, values in found.items()}
+
 
 def _compare(
     runtime: str, precision: str, reference: _Reference, run: Callable[..., dict[str, Any]]
 ) -> list[Row]:
     endpoint = reference.endpoint
-
-    def differences(found: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
-        wanted = {name: values[rows] for name, values in reference.wanted.items()}
-        if endpoint.piecewise_constant:
-            feeds = {name: x[rows] for name, x in reference.feeds.items()}
-            wanted = _beside_jumps(reference.function, feeds, found, wanted)
-        return {name: np.abs(values - wanted[name]).ravel() for name, values in found.items()}
-
     errors: dict[str, list[np.ndarray]] = {name: [] for name in endpoint.outputs}
     for batch, few in ((2, 2),) if runtime in SLOW else ((batch, None) for batch in BATCHES):
-        for name, values in differences(*reference.outputs(run, batch, few)).items():
+        for name, values in reference.differences(*reference.outputs(run, batch, few)).items():
             errors[name].append(values)
-    floors = differences(*reference.exact)
     rows = []
     for name, spec in endpoint.outputs.items():
         square = float(np.mean(np.square(reference.wanted[name], dtype=np.float64)))
         scale = 1.0 if name in IMAGES else max(1.0, square**0.5)
         error = np.concatenate(errors[name]).astype(np.float64) / scale
-        floor = float(np.max(floors[name])) / scale
+        floor = reference.floors[name] / scale
         largest, rms = float(np.max(error)), float(np.sqrt(np.mean(np.square(error))))
         tolerance = rms_tolerance = tolerance_for(floor)
         if precision != "float32":

@@ -580,7 +580,7 @@ def export(
         list[str] | None,
         typer.Option(
             help="One besides generate, such as encode, sample, interpolate or discriminate; "
-            "repeatable. Of saved_model and onnx. Default: those that the format usually has."
+            "repeatable. Not of web. Default: those that the format usually has."
         ),
     ] = None,
 ) -> None:
@@ -677,7 +677,7 @@ def bench(
         Path | None,
         typer.Option(
             help="Train nothing: write what --out has as a table between the markers <!-- bench "
-            "--> and <!-- /bench fashion_mnist --> of this file."
+            "DATA --> and <!-- /bench DATA --> of this file."
         ),
     ] = None,
 ) -> None:

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.metadata import describe, write_metadata
+from export.metadata import check_new, describe, write_metadata
 from export.onnx_files import export_onnx
 from export.spec import as_model, endpoints
 from export.web.directions import strongest_directions
@@ -44,9 +44,7 @@ def export_web(model: Any, path: str | Path, run: str | Path | None = None) -> P
         FileExistsError: If the folder exists.
     """
     path = Path(path)
-    if path.exists():
-        msg = f"{path} exists. Choose another folder, or remove it."
-        raise FileExistsError(msg)
+    check_new(path)
     model = as_model(model)
     if model.image_shape[-1] not in (1, 3):
         msg = f"image_shape={model.image_shape}: a page draws images of 1 or 3 channels."
