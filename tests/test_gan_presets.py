@@ -111,9 +111,9 @@ def test_the_critic_measures_the_wasserstein_distance() -> None:
 
     The best critic is linear along their difference d. With the penalty λ its slope is 1 + d / 2λ,
     which maximises k d − λ (k − 1)². 5 % cover that (1.5 %), the sampling of 4096 points
-    (0.05 √(2 / 4096), 0.4 %), and a critic that 300 updates have fitted.
+    (0.05 √(2 / 4096), 0.4 %), and a critic that 1,800 updates have fitted: of eight initial ones
+    all are then within 3.2 %. After 300 at a higher rate the last rounding decided.
     """
-    keras.utils.set_random_seed(0)
     shift = np.array([0.3, -0.1])  # of norm 0.32
     rng = np.random.default_rng(0)
     real = (0.5 + shift + 0.05 * rng.normal(size=(4096, 2))).astype(np.float32).reshape(-1, *POINT)
@@ -122,9 +122,9 @@ def test_the_critic_measures_the_wasserstein_distance() -> None:
     )
     model = zoo.create("wgan_gp", POINT, 2, generator=generator, discriminator=_discriminator())
     model.compile(
-        discriminator_optimizer=keras.optimizers.Adam(3e-3, 0.0, 0.9), steps_per_execution=10
+        discriminator_optimizer=keras.optimizers.Adam(1e-3, 0.0, 0.9), steps_per_execution=10
     )
-    model.fit(real, batch_size=5 * 128, epochs=10, verbose=0, shuffle=False)
+    model.fit(real, batch_size=5 * 128, epochs=60, verbose=0, shuffle=False)
     logs = model.evaluate(real, batch_size=4096, verbose=0, return_dict=True)
     estimate = logs["real_logit"] - logs["fake_logit"]
     assert estimate == pytest.approx(np.linalg.norm(shift), rel=0.05)
