@@ -99,6 +99,28 @@ def test_more_epochs_later(case: Case, source: Path, tmp_path: Path) -> None:
     assert read_config(tmp_path / "run")["epochs"] == 2
 
 
+def test_learning_rates_that_fall_to_zero(source: Path, tmp_path: Path) -> None:
+    """Of the step, whatever the number of updates in one; a resumed run goes on with the fall."""
+    case = Case("wgan_gp", variables=0, endpoints=(), options={"n_critic": 2})
+    model = case.create()
+    model.compile(decay_steps=12)
+    rates = {name: float(getattr(model, name).learning_rate) for name in model.optimizer_names}
+    with pytest.raises(ValueError, match=r"epochs=3: .* 12 steps, which are 2 epochs"):
+        _train(model, source, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert _train(model, source, tmp_path / "run", epochs=1)
+    resumed = load_run(tmp_path / "run")
+    assert resumed.decay_steps == 12
+    for name, rate in rates.items():
+        assert float(getattr(resumed, name).learning_rate) == pytest.approx(rate / 2)
+    assert _train(resumed, source, tmp_path / "run", epochs=2)
+    assert [float(getattr(resumed, name).learning_rate) for name in rates] == [0.0, 0.0]
+    with pytest.raises(ValueError, match="has a schedule already"):
+        model.compile(model.generator_optimizer, decay_steps=3)
+    with pytest.raises(ValueError, match="decay_steps=0"):
+        model.compile(decay_steps=0)
+
+
 def test_bad_run_folders(source: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="not a run folder"):
         load_run(tmp_path / "nowhere")

@@ -103,6 +103,14 @@ def train(
     ] = None,
     seed: Seed = 0,
     *,
+    decay: Annotated[
+        bool,
+        typer.Option(
+            "--decay",
+            help="Learning rates fall linearly to 0 over --epochs: better at the end, which is "
+            "then final. Not with the recipes of converted runs.",
+        ),
+    ] = False,
     resume: Annotated[
         bool,
         typer.Option(
@@ -211,13 +219,14 @@ def train(
 ) -> None:
     """Trains a model into a run folder. Ctrl-C saves; --resume continues."""
     out, model, resume = _run_to_train(model, out, recipe, resume=resume)
-    config = _config_to_resume(out, model, resume=resume)
+    config = _config_to_resume(out, model, resume=resume, decay=decay)
     if precision not in PRECISIONS:
         raise ValueError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}.")
     import keras
 
     from zoo import data as zoo_data
     from zoo.training import strategies
+    from zoo.training.train import total_steps
     from zoo.training.train import train as train_model
 
     given: dict[str, Any] = {
@@ -247,7 +256,8 @@ def train(
             begin = None
             options = {"network": network, "seed": seed, **_model_options(model, option, data)}
             trained = registry.create(model, shape, latent_dim, dtype=precision, **options)
-            trained.compile(**compile_options)
+            steps = total_steps(trained, data, epochs, batch_size) if decay else None
+            trained.compile(**compile_options, decay_steps=steps)
     chief, before = strategies.is_chief(devices), trained.steps_done
     images = settings["batch_size"] or trained.default_batch_size
     say = console.print if chief else _say_nothing
@@ -829,8 +839,10 @@ def _recipe_of(config: dict[str, Any], given: str | None, model: Any) -> str | N
     return begun or given
 
 
-def _config_to_resume(out: Path, model: str, *, resume: bool) -> dict[str, Any]:
+def _config_to_resume(out: Path, model: str, *, resume: bool, decay: bool) -> dict[str, Any]:
     """The run's config.json, or nothing for a new run; refuses a folder that does not fit."""
+    if resume and decay:
+        raise ValueError("--decay is for a new run: a continued one keeps its learning rates.")
     started = (out / "model.keras").exists()
     if started and not resume:
         raise FileExistsError(

@@ -353,6 +353,10 @@ class BaseGAN(ZooModel):
         """Trainable variables of the generator or of the discriminator."""
         return getattr(self, optimizer_name.removesuffix("_optimizer")).trainable_variables
 
+    def updates_a_step(self, optimizer_name: str) -> int:
+        """`n_critic` for the discriminator, else 1."""
+        return self.n_critic if optimizer_name == "discriminator_optimizer" else 1
+
     # Inference
 
     @property

@@ -419,6 +419,7 @@ class ZooModel(keras.Model):
         *optimizers: Any,
         accumulate: int = 1,
         clip_norm: float | None = None,
+        decay_steps: int | None = None,
         jit_compile: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -431,13 +432,16 @@ class ZooModel(keras.Model):
                 gradients are those of the whole batch, but for what is between examples and sees
                 the parts: BatchNorm, and the losses of `beta_tc_vae`, `info_vae` and `wae_mmd`.
             clip_norm: Largest norm of each optimizer's whole gradient; None leaves it be.
+            decay_steps: Training steps over which every learning rate falls linearly to 0, where it
+                stays; None keeps them.
             jit_compile: Compile the step with XLA, whose random numbers are others: the run is as
                 repeatable, but not the same.
             **kwargs: Optimizers by name, and what else `keras.Model.compile` takes.
 
         Raises:
-            ValueError: If there is no such optimizer, `accumulate` < 1, `clip_norm` ≤ 0, or
-                replicas are to be compiled with XLA.
+            ValueError: If there is no such optimizer, `accumulate` < 1, `clip_norm` ≤ 0,
+                `decay_steps` < 1 or a learning rate has a schedule already, or replicas are to be
+                compiled with XLA.
         """
         unknown = [n for n in kwargs if n.endswith("optimizer") and n not in self.optimizer_names]
         if unknown or len(optimizers) > len(self.optimizer_names):
@@ -454,6 +458,9 @@ class ZooModel(keras.Model):
         if clip_norm is not None and clip_norm <= 0.0:
             msg = f"clip_norm={clip_norm}: expected more than 0, or None."
             raise ValueError(msg)
+        if decay_steps is not None and decay_steps < 1:
+            msg = f"decay_steps={decay_steps}: expected at least 1, or None."
+            raise ValueError(msg)
         replicas = self.distribute_strategy.num_replicas_in_sync
         if jit_compile and replicas > 1:
             msg = (
@@ -464,6 +471,8 @@ class ZooModel(keras.Model):
         self.accumulate = accumulate
         for name in self.optimizer_names:
             optimizer = keras.optimizers.get(given.get(name) or self.default_optimizer(name))
+            if decay_steps is not None:
+                optimizer = _decaying(optimizer, decay_steps * self.updates_a_step(name))
             if clip_norm is not None:
                 getattr(optimizer, "inner_optimizer", optimizer).global_clipnorm = clip_norm
             setattr(self, name, self._prepared(optimizer))
@@ -472,6 +481,19 @@ class ZooModel(keras.Model):
         super().compile(optimizer=getattr(self, self.optimizer_names[0]), **kwargs)
         for name in self.optimizer_names:
             getattr(self, name).build(self.variables_of(name))
+
+    def updates_a_step(self, optimizer_name: str) -> int:  # noqa: ARG002
+        """How often the named optimizer updates its variables in one training step."""
+        return 1
+
+    @property
+    def decay_steps(self) -> int | None:
+        """Training steps after which the learning rates are 0; None if they do not fall."""
+        name = self.optimizer_names[0]
+        schedule = getattr(self, name).get_config()["learning_rate"]
+        if not isinstance(schedule, dict) or schedule["class_name"] != "PolynomialDecay":
+            return None
+        return schedule["config"]["decay_steps"] // self.updates_a_step(name)
 
     def _prepared(self, optimizer: Any) -> Any:
         """The optimizer, with loss scaling for float16, and told that its gradients are sums."""
@@ -601,6 +623,18 @@ class ZooModel(keras.Model):
             **({"num_classes": self.num_classes} if self.num_classes else {}),
             "seed": self.seed,
         }
+
+
+def _decaying(optimizer: Any, updates: int) -> Any:
+    """The optimizer anew, its learning rate falling linearly to 0 over so many updates."""
+    config = optimizer.get_config()
+    rate = config["learning_rate"]
+    scheduled = isinstance(rate, dict)
+    if scheduled:
+        msg = f"decay_steps: the learning rate of {optimizer.name} has a schedule already."
+        raise ValueError(msg)
+    schedule = keras.optimizers.schedules.PolynomialDecay(rate, updates, 0.0)
+    return type(optimizer).from_config({**config, "learning_rate": schedule})
 
 
 def _as_they_are(gradients_and_variables: Any) -> list[Any]:

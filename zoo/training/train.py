@@ -53,6 +53,13 @@ LOST = (
 CHECK_EVERY = 20  # batches between looks at whether the losses are sane: a look waits for the GPU
 
 
+def total_steps(model: ZooModel, source: Any, epochs: int, batch_size: int | None = None) -> int:
+    """Training steps of so many epochs; arguments as of `train`."""
+    images = data.read(source, split="train", image_shape=model.image_shape)
+    taken = (batch_size or model.default_batch_size) * model.minibatches
+    return epochs * data.training_stream(images, batch_size=taken)[1]
+
+
 def train(
     model: ZooModel,
     source: Any,
@@ -117,6 +124,7 @@ def train(
     taken = batch_size * model.minibatches
     steps_per_epoch = data.training_stream(images, batch_size=taken)[1]
     _check_execution(model, steps_per_epoch)
+    _check_decay(model, epochs, steps_per_epoch)
     if model.steps_done >= epochs * steps_per_epoch:
         return True
     settings = {
@@ -129,6 +137,7 @@ def train(
         "best": best,
         "checkpoint_every": checkpoint_every,
         "accumulate": model.accumulate,
+        "decay_steps": model.decay_steps,
         "steps_per_execution": model.steps_per_execution,
         "jit_compile": model.jit_compile,
         **(facts or {}),
@@ -226,6 +235,15 @@ def _check_execution(model: ZooModel, steps_per_epoch: int) -> None:
         msg = (
             f"steps_per_execution={size} does not divide the {steps_per_epoch} steps of an epoch. "
             f"Take {' or '.join(map(str, near))}, or another batch size."
+        )
+        raise ValueError(msg)
+
+
+def _check_decay(model: ZooModel, epochs: int, steps_per_epoch: int) -> None:
+    if model.decay_steps is not None and model.decay_steps < epochs * steps_per_epoch:
+        msg = (
+            f"epochs={epochs}: the learning rate falls to 0 in {model.decay_steps} steps, which "
+            f"are {model.decay_steps / steps_per_epoch:.4g} epochs. Train no further than these."
         )
         raise ValueError(msg)
 
