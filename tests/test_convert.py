@@ -279,6 +279,11 @@ def test_a_given_decoder_takes_the_generator(transfer: Any) -> None:
     assert encoders == {"KEPT"}
 
 
+def test_no_encoder_from_a_discriminator_of_pairs() -> None:
+    with pytest.raises(ValueError, match=r"takes image and latent: .*\n?.*encoder_init='random'"):
+        convert.gan_to_vae(zoo.create("bigan", (8, 8, 1), 3), encoder_init="discriminator")
+
+
 def test_a_given_encoder_takes_the_discriminator(images: np.ndarray) -> None:
     gan = _gan("wgan_gp")
     vae = _vae()

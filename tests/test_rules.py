@@ -19,7 +19,7 @@ from keras import layers
 import zoo.layers
 from export.preflight import preflight
 from export.spec import Endpoint, tensor
-from zoo import convert
+from zoo import convert, networks
 from zoo.convert import rules
 from zoo.convert.blocks import Network
 from zoo.convert.building import build, evaluate, in_float32
@@ -1093,6 +1093,20 @@ def test_one_class_of_a_conditional_generator(make: Callable[[], keras.Model], l
     for wrong in (-1, CLASSES, 1.0):
         with pytest.raises(ValueError, match=f"label={wrong}: expected a class from 0 to 3"):
             rules.fix_label(read(model), wrong)
+
+
+@pytest.mark.parametrize("network", ["conv-4", "resnet-4"])
+def test_one_class_of_a_conditional_generator_of_the_zoo(network: str) -> None:
+    model = shake(networks.build(network, "generator", (8, 8, 1), 5, num_classes=CLASSES))
+    given = labelled(model, np.full(16, 3))
+    found = rules.fix_label(read(model), 3)
+    assert "ConditionalBatchNormalization" not in kinds(found)
+    assert_equal(found, model, given[0], given)
+    others = labelled(model, np.full(16, 0))
+    assert np.abs(model(others) - model(given)).max() > 0.01
+    assert_equal(rules.fold_norms(found), model, given[0], given)
+    with pytest.raises(ValueError, match="expected a class from 0 to 3"):
+        rules.fix_label(read(model), CLASSES)
 
 
 @pytest.mark.parametrize("shape", [(), (1,)])

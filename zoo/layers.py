@@ -8,7 +8,7 @@ weights, keep shapes, compute in float32 and float64, and export to ONNX: Tensor
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -128,13 +128,14 @@ class ConditionalBatchNormalization(layers.Layer):
         **kwargs: Of any Keras layer.
     """
 
+    statistics: ClassVar[dict[str, Any]] = {"momentum": 0.9, "epsilon": 1e-5, "synchronized": True}
+
     def __init__(self, num_classes: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.normalize = layers.BatchNormalization(
-            momentum=0.9, epsilon=1e-5, center=False, scale=False, synchronized=True,
-            dtype=self.dtype_policy, name="normalize",
-        )  # fmt: skip
+            **self.statistics, center=False, scale=False, dtype=self.dtype_policy, name="normalize"
+        )
 
     def build(self, inputs_shape: Any, labels_shape: Any) -> None:  # noqa: ARG002  (Keras passes it)
         """Creates γ and β, each [num_classes, channels]."""

@@ -63,7 +63,18 @@ def trunk_of(network: Network, heads: int) -> Network:
 
 
 def encoder_trunk(discriminator: keras.Model) -> Network:
-    """A discriminator without its head, BatchNorm folded where it can be."""
+    """A discriminator without its head, BatchNorm folded where it can be.
+
+    Raises:
+        ValueError: If it takes more than images, or has other heads than one.
+    """
+    if len(discriminator.inputs) > 1:
+        taken = " and ".join(tensor.name for tensor in discriminator.inputs)
+        msg = (
+            f"The discriminator takes {taken}: it has no features of images alone for an encoder. "
+            "Start the encoder at random instead (encoder_init='random')."
+        )
+        raise ValueError(msg)
     network = rules.unwrap_spectral_norm(read(discriminator, "discriminator"))
     return rules.fold_norms(trunk_of(network, heads=1))
 

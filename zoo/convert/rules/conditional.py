@@ -11,6 +11,7 @@ from keras import layers
 from zoo.convert.blocks import Network, Ref
 from zoo.convert.building import evaluate
 from zoo.convert.rules.latent import first_denses, joins_vectors, label_input
+from zoo.layers import ConditionalBatchNormalization
 
 if TYPE_CHECKING:
     from zoo.convert.blocks import Block
@@ -73,7 +74,7 @@ def fix_label(network: Network, label: int, label_name: str | None = None) -> Ne
 
     What the label alone decides is a constant c. Joined to the latent, c K_c goes into the first
     Dense layer's bias; multiplied with it, c scales the rows of its kernel; added, c K goes into
-    the bias.
+    the bias. A `ConditionalBatchNormalization` becomes a BatchNorm with the class's gain and bias.
 
     Args:
         network: A network of a latent and a label, an integer or a one-hot row.
@@ -123,6 +124,12 @@ def _label_value(network: Network, taken: Block, fixed: list[str], label: int) -
             sizes.append(block.config["input_dim" if block.kind == "Embedding" else "num_tokens"])
         elif block.kind == "OneHot":
             sizes.append(block.layer.num_classes)
+    takers = (network[name] for name in network.consumers(taken.name) if name)
+    sizes += [
+        block.config["num_classes"]
+        for block in takers
+        if block.layer is ConditionalBatchNormalization
+    ]
     classes = min(sizes) if sizes else (taken.shape or (0,))[-1] or 0
     if not isinstance(label, (int, np.integer)) or not 0 <= label < classes:
         msg = f"label={label!r}: expected a class from 0 to {classes - 1}."
@@ -139,6 +146,8 @@ def _with_constant(
     """The network with a constant in place of block `name` where `consumer` takes it."""
     block = network[consumer]
     others = [parent for parent in block.parents if parent != name]
+    if block.layer is ConditionalBatchNormalization and block.parents[1] == name:
+        return network.replaced(_of_one_class(block, int(constant), helpers))
     if joins_vectors(block) and others:
         for dense in first_denses(network, name):
             rows = dense.rows(network)
@@ -163,3 +172,14 @@ def _with_constant(
         "as an input."
     )
     raise ValueError(msg)
+
+
+def _of_one_class(block: Block, label: int, helpers: list[Block]) -> Block:
+    """The BatchNorm of one class of a `ConditionalBatchNormalization`."""
+    config = layers.BatchNormalization(**ConditionalBatchNormalization.statistics).get_config()
+    config = {key: value for key, value in config.items() if key not in ("name", "trainable")}
+    arrays = {**block.arrays, **{name: block.arrays[name][label] for name in ("gamma", "beta")}}
+    plain = replace(
+        block, layer=layers.BatchNormalization, config=config, args=block.args[:1], kwargs={}
+    )
+    return plain.with_arrays(arrays, FIX, *helpers)
