@@ -11,6 +11,8 @@ import onnxruntime
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from export.portable_random import LIMIT
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -61,7 +63,7 @@ class Served:
             "image": found["image_range"],
             "label": (0, found.get("num_classes", 0) - 1),
             "codes": (0, LARGEST),
-            "seed": (0, LARGEST),
+            "seed": (0, LIMIT - 1),
             "n": (1, max_batch),
         }
         self._session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])

@@ -157,6 +157,7 @@ def test_numbers_for_the_whole_batch(scalars: Client, shape: list[int]) -> None:
         ("n", 9, "n has the value 9: expected 1 to 8"),
         ("n", 0, "expected 1 to 8"),
         ("seed", -1, "seed has the value -1"),
+        ("seed", 2**24, "seed has the value 16777216"),
     ):
         wrong = [{**t, "data": [value]} if t["name"] == name else t for t in inputs]
         answer = scalars.post("/v2/models/sample/infer", json={"inputs": wrong})
