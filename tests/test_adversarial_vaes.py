@@ -102,6 +102,12 @@ def test_vae_gan_terms(layer: str | None, images: np.ndarray) -> None:
         np.testing.assert_allclose(found[name], value, rtol=1e-5, err_msg=name)
 
 
+def test_the_decoder_of_a_vae_gan_has_batch_norm() -> None:
+    """Table 1 of the paper; without it, samples of Fashion-MNIST stay noise."""
+    layers = _vae("vae_gan", network="conv-4").decoder.layers
+    assert any(isinstance(layer, keras.layers.BatchNormalization) for layer in layers)
+
+
 def test_each_player_of_a_vae_gan_takes_its_own_gradient(images: np.ndarray) -> None:
     """Algorithm 1 of 1512.09300, with BatchNorm, by three networks and their gradients."""
     gamma = 0.3

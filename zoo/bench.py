@@ -82,6 +82,8 @@ ROWS: dict[str, Row] = {
     "gan": Row("gan", {"regularizer": "r1"}, note="non-saturating, R1"),
     "stylegan2": Row("stylegan2", {"network": "style-16"}, note="its own networks"),
     "vq_vae": Row("vq_vae", {"network": "grid"}, note="its own networks"),
+    # Its decoder plays as a generator does.
+    "vae_gan": Row("vae_gan", batch_size=GAN_BATCH),
 }
 
 

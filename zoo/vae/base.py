@@ -104,7 +104,7 @@ class BaseVAE(ZooModel):
         options = {"num_classes": self.num_classes} if self.num_classes else {}
         shapes = (self.image_shape, self.latent_dim)
         self.encoder = encoder or self.build_network("encoder", *shapes, **options)
-        self.decoder = decoder or self.build_network("decoder", *shapes, **options)
+        self.decoder = decoder or self.new_decoder(*shapes, **options)
         self.check_networks()
         _check_logits(self.decoder)
         self.transfer = None if transfer is None else [float(weight) for weight in transfer]
@@ -170,6 +170,10 @@ class BaseVAE(ZooModel):
         """Log p(z), float32 [...] in nats, of latents [..., latent_dim]."""
         zeros = tf.zeros_like(latents)
         return losses.normal_log_density(latents, zeros, zeros)
+
+    def new_decoder(self, *args: Any, **options: Any) -> keras.Model:
+        """A decoder of the architecture."""
+        return self.build_network("decoder", *args, **options)
 
     def check_networks(self) -> None:
         """Raises ValueError if a network is not what the model needs."""

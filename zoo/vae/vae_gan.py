@@ -92,6 +92,15 @@ class VAEGAN(BaseVAE):
         self.feature_layer = feature_layer
         self.judge = self._with_features()
 
+    def new_decoder(self, *args: Any, **options: Any) -> keras.Model:
+        """The architecture's generator, with its BatchNorm, up to the logits.
+
+        The paper's decoder has BatchNorm too (table 1): without, the discriminator tells its images
+        at once, and they get no further.
+        """
+        generator = self.build_network("generator", *args, **options)
+        return keras.Model(generator.input, generator.get_layer("logits").output, name="decoder")
+
     def _with_features(self) -> keras.Model:
         """The discriminator, its weights included, with the outputs Dis_l and the logits."""
         names = [layer.name for layer in self.discriminator.layers]
