@@ -18,6 +18,7 @@ from zoo import networks
 from zoo.convert import trunks
 from zoo.layers import ConditionalBatchNormalization, SpectralConv2D, SpectralDense
 from zoo.networks import conv, resnet
+from zoo.training import strategy
 
 NAMES = ("conv", "mlp", "resnet")
 CLASSES = 3
@@ -364,13 +365,12 @@ def test_a_call_in_training_is_one_power_iteration(dtype: str) -> None:
     np.testing.assert_array_equal(layer.kernel, w.astype(np.float32))
 
 
-@pytest.mark.slow
 def test_two_replicas_compute_what_one_does() -> None:
     """u, moving statistics and outputs, of a conditional generator and its spectral judge."""
 
-    def train(strategy: tf.distribute.Strategy, parts: int) -> tuple[list[Any], list[Any]]:
+    def train(devices: tf.distribute.Strategy, parts: int) -> tuple[list[Any], list[Any]]:
         keras.utils.set_random_seed(0)
-        with strategy.scope():
+        with devices.scope():
             generator = _build("conv", "generator", (8, 8, 1), 5, num_classes=CLASSES)
             critic = _build(
                 "conv", "discriminator", (8, 8, 1), normalization="spectral", num_classes=CLASSES
@@ -387,17 +387,17 @@ def test_two_replicas_compute_what_one_does() -> None:
                 images = generator([latents, labels], training=True)
                 return critic([images, labels], training=True)
 
-            return strategy.run(of_replica)
+            return devices.run(of_replica)
 
         for _ in range(2):
-            logits = strategy.experimental_local_results(step())
+            logits = devices.experimental_local_results(step())
         weights = [*generator.non_trainable_variables, *critic.non_trainable_variables]
-        copies = [strategy.experimental_local_results(weight.value) for weight in weights]
+        copies = [devices.experimental_local_results(weight.value) for weight in weights]
         for values in copies:
             np.testing.assert_array_equal(values[0], values[-1])
         return [np.concatenate(logits)], [np.asarray(values[0]) for values in copies]
 
-    two = train(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]), 2)
+    two = train(strategy("mirrored", replicas=2), 2)  # the process's one over these devices
     one = train(tf.distribute.get_strategy(), 1)
     for a, b in zip([*two[0], *two[1]], [*one[0], *one[1]], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
