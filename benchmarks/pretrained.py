@@ -1,0 +1,103 @@
+"""Trains the presets of saved_models/, measures them, and writes their folders and cards.
+
+    python benchmarks/pretrained.py                       # all, one after the other; hours
+    python benchmarks/pretrained.py dcgan_fashion_mnist   # one
+    python benchmarks/pretrained.py --no-train NAME ...   # write the presets of finished runs
+
+Training goes on where it was stopped. A preset's commands, its commit, the machine and the time
+they took are in its card.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from zoo.files import read_json, write_json
+
+ROOT = Path(__file__).parents[1]
+MADE = "made.json"  # commit, machine and seconds, in a run folder
+SEEDS = (0, 1, 2)
+GAN = "--data fashion_mnist --precision mixed_bfloat16 --decay --keep 1 --option ema=0.999"
+VAE = "--data fashion_mnist --decay --keep 1 --latent-dim 16"
+# `zoo` commands; RUN is the run folder, and RUN:NAME that of another preset, trained before.
+RECIPES: dict[str, list[str]] = {
+    "dcgan_fashion_mnist": [f"train dcgan {GAN} --epochs 40 --batch-size 64 --out RUN"],
+    "projection_gan_fashion_mnist": [
+        f"train projection_gan {GAN} --epochs 30 --batch-size 64 --network conv "
+        "--option n_critic=1 --out RUN"
+    ],
+    "vae_fashion_mnist": [f"train vae {VAE} --epochs 40 --out RUN"],
+    "beta_vae_fashion_mnist": [f"train beta_vae {VAE} --epochs 40 --option beta=2 --out RUN"],
+}
+
+
+def main() -> None:
+    """Trains and writes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*RECIPES, []], help="Presets; default: all.")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "pretrained")
+    parser.add_argument("--no-train", action="store_true", help="The runs are finished.")
+    args = parser.parse_args()
+    for name in args.names or RECIPES:
+        if not args.no_train:
+            train(name, args.runs)
+        publish(name, args.runs)
+
+
+def train(name: str, runs: Path) -> None:
+    """Runs the commands of a preset, from where they were left."""
+    run = runs / name
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    for command in commands(name, run, runs):
+        if command[0] == "train" and (run / "model.keras").exists():
+            command = ["train", str(run), "--epochs", command[command.index("--epochs") + 1]]  # noqa: PLW2901
+        elif command[0] == "convert" and (run / "model.keras").exists():
+            continue
+        begun = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "zoo", *command], check=True)
+        made = read_json(run / MADE) if (run / MADE).exists() else {"seconds": 0.0}
+        seconds = made["seconds"] + time.perf_counter() - begun
+        write_json(run / MADE, {"commit": commit, **made, "seconds": seconds})
+
+
+def commands(name: str, run: Path, runs: Path) -> list[list[str]]:
+    """The commands of a preset, as arguments of `zoo`."""
+    return [
+        [
+            str(run) if word == "RUN" else word.replace("RUN:", f"{runs}/")
+            for word in shlex.split(command)
+        ]
+        for command in RECIPES[name]
+    ]
+
+
+def publish(name: str, runs: Path) -> None:
+    """Measures a finished run, and writes its preset and the registry."""
+    from zoo.bench import machine  # noqa: PLC0415  (TensorFlow, after the training)
+    from zoo.pretrained import save_run_as_preset, write_registry  # noqa: PLC0415
+
+    run, folder = runs / name, ROOT / "saved_models" / name
+    made, found = read_json(run / MADE), machine()
+    facts: dict[str, Any] = {
+        "command": "; ".join(f"zoo {command}" for command in RECIPES[name]),
+        "commit": made["commit"],
+        "hardware": f"{found['cores']} core of {found['processor']}",
+        "time": f"{made['seconds'] / 60:.0f} min",
+    }
+    if folder.exists():
+        shutil.rmtree(folder)
+    save_run_as_preset(run, folder, facts=facts, seeds=SEEDS)
+    write_registry()
+
+
+if __name__ == "__main__":
+    main()
