@@ -25,13 +25,13 @@ ROOT = Path(__file__).parents[1]
 MADE = "made.json"  # commit, machine and seconds, in a run folder
 SEEDS = (0, 1, 2)
 GAN = "--data fashion_mnist --precision mixed_bfloat16 --decay --keep 1 --option ema=0.999"
+ONE = "--option n_critic=1"
 VAE = "--data fashion_mnist --decay --keep 1 --latent-dim 16"
 # `zoo` commands; RUN is the run folder, and RUN:NAME that of another preset, trained before.
 RECIPES: dict[str, list[str]] = {
     "dcgan_fashion_mnist": [f"train dcgan {GAN} --epochs 40 --batch-size 64 --out RUN"],
     "projection_gan_fashion_mnist": [
-        f"train projection_gan {GAN} --epochs 30 --batch-size 64 --network conv "
-        "--option n_critic=1 --out RUN"
+        f"train projection_gan {GAN} {ONE} --epochs 30 --batch-size 64 --network conv --out RUN"
     ],
     "vae_fashion_mnist": [f"train vae {VAE} --epochs 40 --out RUN"],
     "beta_vae_fashion_mnist": [f"train beta_vae {VAE} --epochs 40 --option beta=2 --out RUN"],

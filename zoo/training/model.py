@@ -11,12 +11,14 @@ import numpy as np
 import tensorflow as tf
 
 from zoo import networks
+from zoo.training import presets
 from zoo.training.replicas import all_reduce_sum, draw_for_replica
 from zoo.training.running import RunningMeans
 from zoo.training.strategies import is_multi_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
 GENERATE_BATCH = 256
 MEANS = "running_means"  # their key in a saved model
@@ -571,6 +573,10 @@ class ZooModel(keras.Model):
                 for name, value in config.items()
             }
         )
+
+    def save_preset(self, folder: str | Path, **details: Any) -> None:
+        """Writes the model for `zoo.load_pretrained`, as `zoo.training.presets.save_preset`."""
+        presets.save_preset(self, folder, **details)
 
     def save_own_variables(self, store: Any) -> None:
         """Saves the running means too: a run goes on within an epoch."""
