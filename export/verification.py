@@ -69,7 +69,8 @@ class Report:
     format: str
     problems: list[str]
     rows: list[Row]
-    notes: list[str] = field(default_factory=list)  # what a further runtime cannot load
+    # What a further runtime cannot load; of reduced precisions, how near the images are.
+    notes: list[str] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
@@ -127,7 +128,8 @@ def verify(
 
     Returns:
         The report. Changed files and facts, missing functions and wrong names are problems in it;
-        a file that the first runtime computes and a further one cannot load is a note.
+        a file that the first runtime computes and a further one cannot load is a note, and so is
+        the PSNR of images of a reduced precision.
 
     Raises:
         FileNotFoundError: If `path` is no export.
@@ -169,6 +171,12 @@ def verify(
     problems += [
         f"{name}: not a function of the model" for name in found["endpoints"].keys() - known
     ]
+    if precision != "float32":
+        notes += [
+            f"{row.function} in {precision}: PSNR {-20 * np.log10(max(row.rms_error, 1e-9)):.1f} dB"
+            for row in rows
+            if row.runtime == main[0] and row.output in IMAGES
+        ]
     report = Report(str(folder), found["format"], problems, rows, notes)
     write_json(place_of(folder, REPORT), report.to_dict())
     return report

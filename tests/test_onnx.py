@@ -17,7 +17,7 @@ import tensorflow as tf
 from onnx import TensorProto, helper, numpy_helper
 
 import zoo
-from export import endpoints, export_model, onnx_files, preflight, read_export
+from export import endpoints, export_model, onnx_files, preflight, read_export, verify
 from export.metadata import hashes
 from export.reduced import exact_nodes
 from export.simplify import simplify
@@ -309,6 +309,16 @@ def test_reduced_precision(
     assert quality["psnr"] == pytest.approx(10 * np.log10(1 / rms**2), abs=0.01)
     assert quality["max_error"] > 0
     assert quality["psnr"] > psnr
+    report = verify(path, model, runtimes=["ONNX Runtime"])
+    assert report.passed
+    (note,) = report.notes
+    assert note.startswith(f"generate in {precision}: PSNR ")
+    # Of other latents than above, the extremes among them.
+    assert float(note.split()[-2]) == pytest.approx(quality["psnr"], abs=10)
+    other = _small()
+    for weight in other.generator.trainable_variables:
+        weight.assign(weight + 0.1)
+    assert not verify(path, other, runtimes=["ONNX Runtime"]).passed
 
 
 def test_unknown_precision(model: keras.Model, tmp_path: Path) -> None:
