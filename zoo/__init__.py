@@ -14,14 +14,29 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 __version__ = "0.1.0"
-__all__ = ["convert", "create", "data", "list_models", "load_run", "metrics", "register_model"]
+__all__ = [
+    "convert",
+    "create",
+    "data",
+    "list_models",
+    "list_pretrained",
+    "load_pretrained",
+    "load_run",
+    "metrics",
+    "register_model",
+]
 
-_SUBPACKAGES = ("convert", "data", "evaluation", "gan", "metrics", "networks", "training", "vae")
+_SUBPACKAGES = (
+    *("convert", "data", "evaluation", "gan", "metrics", "networks", "pretrained"),
+    *("training", "vae"),
+)
 
 
 def __getattr__(name: str) -> object:
     if name in _SUBPACKAGES:
         return _submodule(name)
+    if name in ("list_pretrained", "load_pretrained"):
+        return getattr(_submodule("pretrained"), name)
     if name == "load_run":
         return _submodule("runs").load_run
     msg = f"module 'zoo' has no attribute {name!r}"

@@ -1,0 +1,40 @@
+"""Pretrained models: those that come with the package, and those that others publish.
+
+Listing them imports no TensorFlow, nor does this package, until a function needs it.
+`zoo.training.presets` has the format of their folders.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from zoo.pretrained.catalog import Preset, list_pretrained, write_registry
+from zoo.pretrained.loading import is_handle, load_pretrained, resolve
+
+__all__ = [
+    "Preset",
+    "check",
+    "is_handle",
+    "list_pretrained",
+    "load_pretrained",
+    "measure",
+    "push",
+    "resolve",
+    "save_run_as_preset",
+    "write_registry",
+]
+
+_LATE = {
+    "check": "measuring",
+    "measure": "measuring",
+    "push": "hub",
+    "save_run_as_preset": "publishing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        msg = f"module 'zoo.pretrained' has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(f"zoo.pretrained.{_LATE[name]}"), name)

@@ -1,0 +1,90 @@
+"""The metrics of a preset, how sure they are, and whether they still hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoo.evaluation import evaluate
+from zoo.files import read_json
+from zoo.pretrained.loading import resolve
+from zoo.training.presets import load_preset, read_config
+from zoo.training.presets.config import METRICS
+from zoo.training.presets.folder import check_files
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from zoo.training.model import ZooModel
+
+DEVIATIONS = 3.0
+SLACK = 1e-4  # of a value: what other kernels and devices round differently
+
+
+def measure(
+    model: ZooModel, source: Any, seeds: Sequence[int] = (0, 1, 2), **protocol: Any
+) -> dict[str, Any]:
+    """The `metrics.json` of a model.
+
+    Args:
+        model: The model, as it is loaded: weights stored as float16 are others.
+        source: Test data, for `zoo.data.to_array`.
+        seeds: Seeds of the samples, at least two.
+        **protocol: Further arguments of `zoo.evaluation.evaluate`.
+
+    Returns:
+        What `evaluate` returns for the first seed, and `sampling_error`: each metric's standard
+        deviation over the seeds.
+
+    Raises:
+        ValueError: If there is one seed only, or the data do not fit.
+    """
+    if len(set(seeds)) < 2:
+        msg = f"seeds={tuple(seeds)}: expected at least two, for the deviation between them."
+        raise ValueError(msg)
+    found = [evaluate(model, source, seed=seed, **protocol) for seed in dict.fromkeys(seeds)]
+    values = [each["metrics"] for each in found]
+    errors = {name: float(np.std([v[name] for v in values], ddof=1)) for name in values[0]}
+    # Of a folder or file the name: a path says nothing elsewhere.
+    data = Path(found[0]["data"]).name
+    return {**found[0], "data": data, "seeds": list(seeds), "sampling_error": errors}
+
+
+def check(handle: str | Path, source: Any = None) -> list[str]:
+    """Measures a preset again.
+
+    Args:
+        handle: As for `load_pretrained`.
+        source: The test data; default: those that its `metrics.json` names.
+
+    Returns:
+        A sentence for each metric that differs by more than three times its sampling error, and
+        for each that is gone; none if all hold.
+
+    Raises:
+        ValueError: If the preset has no metrics, or cannot be loaded.
+    """
+    folder = resolve(handle)
+    config = read_config(folder)
+    if METRICS not in config["files"]:
+        msg = f"{folder} has no {METRICS}: it was never measured. Save it with metrics=measure(…)."
+        raise ValueError(msg)
+    check_files(folder, config, [METRICS])
+    stated = read_json(folder / METRICS)
+    names = ("split", "samples", "extractor", "importance_samples", "seed")
+    protocol = {name: stated[name] for name in names if name in stated}
+    source = stated["data"] if source is None else source
+    found = evaluate(load_preset(folder), source, **protocol)["metrics"]
+    faults = []
+    for name, value in stated["metrics"].items():
+        allowed = DEVIATIONS * stated["sampling_error"].get(name, 0.0) + SLACK * abs(value) + 1e-6
+        if name not in found:
+            faults.append(f"{folder.name}: {name} is no longer measured.")
+        elif not abs(found[name] - value) <= allowed:  # NaN differs
+            faults.append(
+                f"{folder.name}: {name} is {found[name]:.6g}, but {METRICS} says {value:.6g} "
+                f"± {allowed:.2g}."
+            )
+    return faults

@@ -1,0 +1,71 @@
+"""From a run folder to a preset that says how it was made and how good it is."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo import data
+from zoo.pretrained.measuring import measure
+from zoo.runs import load_run, read_config
+from zoo.training.presets import load_preset
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from zoo.training.model import ZooModel
+
+RECORDED = ("epochs", "batch_size", "seed", "decay_steps", "accumulate", "precision", "versions")
+PICTURED = 32  # test images whose reconstructions are shown
+
+
+def save_run_as_preset(
+    run: str | Path,
+    folder: str | Path,
+    *,
+    facts: Mapping[str, Any] | None = None,
+    source: Any = None,
+    seeds: Sequence[int] = (),
+    precision: str = "float16",
+) -> None:
+    """Writes the model of a run as a preset.
+
+    Args:
+        run: A run folder or a checkpoint, as for `zoo.load_run`.
+        folder: The new folder; its name is the preset's.
+        facts: What the run does not know: `command`, `commit`, `hardware`, `time`, `limits`, …
+        source: Test data; default: the run's.
+        seeds: Seeds to measure with, at least two; none: the preset has no metrics and no
+            reconstructions, and no data are read.
+        precision: As for `save_preset`. What is measured are the stored weights.
+
+    Raises:
+        FileNotFoundError: If there is no run.
+        FileExistsError: If `folder` exists.
+        ValueError: If the run or the data cannot be used.
+    """
+    config = read_config(run)
+    model = load_run(run)
+    known = {key: config[key] for key in RECORDED if config.get(key) is not None}
+    with tempfile.TemporaryDirectory() as scratch:
+        model.save_preset(Path(scratch) / "rounded", precision=precision)
+        model = load_preset(Path(scratch) / "rounded")
+    source = source if source is not None else config["data"]
+    model.save_preset(
+        folder,
+        data=Path(config["data"]).name,
+        facts={"steps": model.steps_done, **known, **(facts or {})},
+        metrics=measure(model, source, seeds) if seeds else None,
+        examples=_examples(model, source) if seeds else (),
+        precision=precision,
+    )
+
+
+def _examples(model: ZooModel, source: Any) -> tuple[Any, ...]:
+    """Test images to reconstruct, and their labels of a conditional model; none if it cannot."""
+    if not hasattr(model, "reconstruct"):
+        return ()
+    labels = bool(model.num_classes)
+    found = data.to_array(source, split="test", image_shape=model.image_shape, labels=labels)
+    return tuple(x[:PICTURED] for x in (found if labels else (found,)))

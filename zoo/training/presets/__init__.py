@@ -1,0 +1,15 @@
+"""Presets: folders of a trained model that need no trust to be loaded.
+
+    config.json           what the model is, how it was made, and the hashes of the files beside it
+    model.weights.h5      all its weights, as float16 or float32, without optimizers
+    metrics.json          what was measured
+    samples.png           and reconstructions.png, where there are any
+    README.md             the model card
+
+Loading one runs no code of it: no pickle, no Lambda, nothing but known classes and finite numbers.
+"""
+
+from zoo.training.presets.config import FILES, FORMAT, read_config
+from zoo.training.presets.folder import is_preset, load_preset, save_preset
+
+__all__ = ["FILES", "FORMAT", "is_preset", "load_preset", "read_config", "save_preset"]

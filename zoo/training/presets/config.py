@@ -1,0 +1,155 @@
+"""`config.json` of a preset, and the checks that it passes before anything is made of it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from zoo import registry
+from zoo.files import read_json
+from zoo.training.presets.allowed import check_objects
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zoo.training.model import ZooModel
+
+FORMAT = 1
+CONFIG, WEIGHTS, METRICS, CARD = "config.json", "model.weights.h5", "metrics.json", "README.md"
+SAMPLES, RECONSTRUCTIONS = "samples.png", "reconstructions.png"
+FILES = (CONFIG, WEIGHTS, METRICS, CARD, SAMPLES, RECONSTRUCTIONS)
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+def describe(
+    model: ZooModel, data: str | None, facts: Mapping[str, Any], files: Mapping[str, str]
+) -> dict[str, Any]:
+    """The `config.json` of a model.
+
+    Args:
+        model: The model.
+        data: Name of what it was trained on.
+        facts: How it was made; plain JSON.
+        files: sha256 of the files beside it.
+
+    Raises:
+        ValueError: If a network of the model could not be loaded again, by its class; or a fact is
+            no plain JSON.
+    """
+    options = model.get_config()
+    config = {
+        "format": FORMAT,
+        "model": model.model_name,
+        "family": model.family,
+        "image_shape": list(options.pop("image_shape")),
+        "latent_dim": options.pop("latent_dim"),
+        "options": _plain(options, "options"),
+        "parameters": model.count_params(),
+        "data": data,
+        "facts": _plain(dict(facts), "facts"),
+        "files": dict(files),
+    }
+    _check(config, model.model_name)
+    return config
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """Reads and checks `config.json` of a preset.
+
+    Raises:
+        FileNotFoundError: If the folder is no preset.
+        ValueError: If it is of a later format, names an unknown model, option or class, or is not
+            as `describe` writes it.
+    """
+    path = Path(folder) / CONFIG
+    if not path.is_file():
+        msg = f"{folder} is not a preset (no {CONFIG}). `save_preset` and `zoo push` make them."
+        raise FileNotFoundError(msg)
+    config = read_json(path)
+    _check(config, str(path))
+    return config
+
+
+def model_class(config: Mapping[str, Any]) -> type[ZooModel]:
+    """The class of the model of a checked `config.json`."""
+    return _model_class(config["model"])
+
+
+def _model_class(name: str) -> type[ZooModel]:
+    registry.import_models()
+    return keras.saving.get_registered_object(f"zoo>{name}")
+
+
+def _check(config: Any, where: str) -> None:
+    def expect(good: Any, name: str, expected: str) -> None:
+        if not good:
+            found = repr(config.get(name))[:200]
+            msg = f"{where}: {name}={found}: expected {expected}. Was it edited?"
+            raise ValueError(msg)
+
+    if not isinstance(config, dict) or not _is_count(config.get("format")):
+        msg = f"{where}: expected a preset of format {FORMAT}. A run folder is given to load_run."
+        raise ValueError(msg)
+    if config["format"] > FORMAT:
+        msg = (
+            f"{where} is of format {config['format']}, but this version reads up to {FORMAT}. "
+            "Upgrade it: pip install -U vaegan-zoo."
+        )
+        raise ValueError(msg)
+    keys = {"format", "model", "family", "image_shape", "latent_dim", "options", "parameters",
+            "data", "facts", "files"}  # fmt: skip
+    if keys != config.keys():
+        msg = f"{where} has the entries {', '.join(config)}; expected {', '.join(sorted(keys))}."
+        raise ValueError(msg)
+    name, shape, files = config["model"], config["image_shape"], config["files"]
+    models = registry.list_models()
+    expect(isinstance(name, str) and name in models, "model", f"one of {', '.join(models)}")
+    cls = _model_class(name)
+    expect(config["family"] == cls.family, "family", repr(cls.family))
+    sizes = isinstance(shape, list) and len(shape) == 3 and all(map(_is_count, shape))
+    expect(sizes, "image_shape", "[height, width, channels]")
+    for key in ("latent_dim", "parameters"):
+        expect(_is_count(config[key]), key, "a whole number above 0")
+    expect(config["data"] is None or isinstance(config["data"], str), "data", "a name, or null")
+    expect(isinstance(config["facts"], dict), "facts", "a dict")
+    expect(isinstance(config["options"], dict), "options", "a dict")
+    expect(isinstance(files, dict) and WEIGHTS in files, "files", f"{WEIGHTS} and its sha256")
+    for file, sha256 in files.items():
+        whole = file in FILES and isinstance(sha256, str) and _SHA256.fullmatch(sha256)
+        expect(whole, "files", f"files among {', '.join(FILES)}, and their sha256")
+    for option in config["options"]:
+        if option not in accepted(cls):
+            known = ", ".join(sorted(accepted(cls)))
+            msg = f"{where}: {name} has no option {option!r}. Its options: {known}."
+            raise ValueError(msg)
+    check_objects(config["options"], f"{where}: options")
+
+
+def accepted(cls: type) -> set[str]:
+    """Names of the keyword arguments of a model and of its bases, without shape and latents."""
+    names = {"name", "dtype"}
+    for base in cls.__mro__[: cls.__mro__.index(keras.Model)]:
+        if "__init__" in vars(base):
+            parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+            names |= {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return names - {"image_shape", "latent_dim"}
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _plain(value: Any, where: str) -> Any:
+    """The value as JSON will give it back: tuples become lists."""
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _plain(each, f"{where}/{key}") for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each, f"{where}/{i}") for i, each in enumerate(value)]
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    msg = f"{where}={value!r}: expected plain JSON (text, numbers, lists, dicts)."
+    raise ValueError(msg)

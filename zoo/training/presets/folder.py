@@ -1,0 +1,134 @@
+"""Writing a preset's folder, and making the model of one."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.files import replacing, write_json
+from zoo.pictures import pairs, save_grid
+from zoo.training.presets import config as configs
+from zoo.training.presets.cards import card
+from zoo.training.presets.config import CARD, CONFIG, METRICS, RECONSTRUCTIONS, SAMPLES, WEIGHTS
+from zoo.training.presets.weights import read_weights, write_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+
+    from zoo.training.model import ZooModel
+
+PICTURED = 64  # images of samples.png
+
+
+def save_preset(
+    model: ZooModel,
+    folder: str | Path,
+    *,
+    data: str | None = None,
+    facts: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    examples: Sequence[np.ndarray] = (),
+    precision: str = "float16",
+) -> None:
+    """Writes a model as a preset, whole or not at all.
+
+    Args:
+        model: A model of the zoo; all of it is kept but its optimizers' state.
+        folder: The new folder; its name is the preset's.
+        data: Name of the data set it was trained on.
+        facts: How it was made, for the model card: `command`, `commit`, `seed`, `hardware`,
+            `time`, `license`, `intended_use`, `limits`, … plain JSON.
+        metrics: What `zoo.pretrained.measure` returns.
+        examples: Images float32 [n, height, width, channels] in [0, 1], and of a conditional model
+            their labels int [n], whose reconstructions are pictured.
+        precision: "float16" halves the file, and rounds weights to 3 digits; "float32" keeps them.
+
+    Raises:
+        FileExistsError: If the folder exists.
+        ValueError: If a weight is not finite, the precision is unknown, or the model has a network
+            of classes that `load_preset` refuses.
+    """
+    folder = Path(folder).absolute()
+    if folder.exists():
+        msg = f"{folder} exists already. Choose another folder, or remove it."
+        raise FileExistsError(msg)
+    with replacing(folder) as temporary:
+        temporary.mkdir()
+        write_weights(model, temporary / WEIGHTS, precision)
+        if model.image_shape[-1] in (1, 3):
+            save_grid(temporary / SAMPLES, model.generate(PICTURED, seed=0))
+            if len(examples):
+                rebuilt = model.reconstruct(*examples)
+                save_grid(temporary / RECONSTRUCTIONS, pairs(examples[0], rebuilt), columns=8)
+        if metrics is not None:
+            write_json(temporary / METRICS, metrics)
+        hashes = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
+        config = configs.describe(model, data, facts or {}, hashes)
+        write_json(temporary / CONFIG, config)
+        text = card(folder.name, config, metrics)
+        (temporary / CARD).write_text(text, encoding="utf-8")
+
+
+def load_preset(folder: str | Path) -> ZooModel:
+    """Makes the model of a preset; no code in the folder is run.
+
+    Args:
+        folder: A folder that `save_preset` wrote.
+
+    Returns:
+        The model, of the precision that it was trained in, its weights float32, not compiled:
+        `compile()` it to train on or to evaluate its loss.
+
+    Raises:
+        FileNotFoundError: If the folder is no preset.
+        ValueError: If a file is not the one its hash in `config.json` says, the configuration
+            names what is unknown or not allowed, or the weights are not this model's.
+    """
+    config = configs.read_config(folder)
+    check_files(folder, config, [WEIGHTS])
+    options = {key: config[key] for key in ("image_shape", "latent_dim")}
+    try:
+        model = configs.model_class(config).from_config({**config["options"], **options})
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        msg = f"{folder}/{CONFIG} makes no {config['model']}: {error}"
+        raise ValueError(msg) from error
+    read_weights(model, Path(folder) / WEIGHTS)
+    return model
+
+
+def check_files(folder: str | Path, config: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Checks files of a preset against the hashes in its configuration.
+
+    Raises:
+        FileNotFoundError: If one is missing.
+        ValueError: If one has another hash.
+    """
+    for name in names:
+        path = Path(folder) / name
+        if not path.is_file():
+            msg = f"{path} does not exist. Was the preset copied whole?"
+            raise FileNotFoundError(msg)
+        found, expected = sha256(path), config["files"].get(name)
+        if found != expected:
+            msg = (
+                f"{path} has the sha256 {found}, but {CONFIG} says {expected}: it is damaged or of "
+                "another preset. Get it anew."
+            )
+            raise ValueError(msg)
+
+
+def is_preset(path: str | Path) -> bool:
+    """Whether a path is a preset's folder, by the names in it."""
+    return all((Path(path) / name).is_file() for name in (CONFIG, WEIGHTS))
+
+
+def sha256(path: str | Path) -> str:
+    """Of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
