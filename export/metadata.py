@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from export.spec import networks_of
 from zoo.files import read_json, write_json
+from zoo.runs import read_config, run_folder
+from zoo.training.presets import is_preset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +50,28 @@ def describe(model: Any, functions: Sequence[Endpoint]) -> dict[str, Any]:
         },
         "versions": {name: version(name) for name in PACKAGES},
     }
+
+
+def provenance(run: str | Path | None) -> dict[str, Any]:
+    """What is known of the training: `data`, `metrics` and, of a preset, `preset` and `license`.
+
+    Args:
+        run: As for `zoo.load_run`. None, or a folder of no run: nothing is.
+    """
+    if run is None or not (run_folder(run) / "config.json").exists():
+        return {}
+    config, folder = read_config(run), run_folder(run)
+    found: dict[str, Any] = {}
+    if is_preset(folder):
+        licence = config["facts"].get("license", "mit")
+        found = {"preset": folder.resolve().name, "license": licence}
+    if config.get("data"):
+        found["data"] = Path(config["data"]).name  # of a folder or file; its place says nothing
+    if (folder / "metrics.json").exists():
+        measured = read_json(folder / "metrics.json")
+        protocol = {name: measured.get(name) for name in ("split", "samples", "extractor")}
+        found["metrics"] = {**measured["metrics"], **protocol}
+    return found
 
 
 def weights_sha256(functions: Sequence[Endpoint]) -> str:

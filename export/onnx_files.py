@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from export.metadata import check_new, describe, write_metadata
+from export.metadata import check_new, describe, provenance, write_metadata
 from export.preflight import preflight
 from export.simplify import simplify
 from export.spec import as_model, endpoints
@@ -70,7 +70,12 @@ def export_onnx(
     converted = preflight(endpoints(model, _rewritten, functions), opset)
     protos = {name: simplify(proto) for name, proto in converted.items()}
     plain = endpoints(model, functions=functions)
-    entries = {"opset": opset, "precision": precision, **describe(model, plain)}
+    entries = {
+        "opset": opset,
+        "precision": precision,
+        **describe(model, plain),
+        **provenance(run),
+    }
     if precision != "float32":
         from export.reduced import reduced  # noqa: PLC0415  (its tools are slow to import)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from export.metadata import describe, write_metadata
+from export.metadata import describe, provenance, write_metadata
 from export.spec import Endpoint, as_model, endpoints, names_of, networks_of, tensor
 from export.warmup import write_warmup
 from zoo.files import replacing
@@ -82,7 +82,8 @@ def export_saved_model(
         tf.saved_model.save(module, str(folder), signatures=signatures, options=options)
         if warmup:
             write_warmup(folder, served, path.name)
-        write_metadata(folder, target, "saved_model", run, describe(model, served))
+        entries = {**describe(model, served), **provenance(run)}
+        write_metadata(folder, target, "saved_model", run, entries)
     return target
 
 

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 from export import export_model
 from export.metadata import NAME, changed_files, read_export
+from zoo.pretrained.cache import home
 from zoo.runs import load_run
 from zoo.training.checkpoints import LATEST
+from zoo.training.presets import is_preset
+from zoo.training.presets.folder import sha256
 
 try:
     import uvicorn
@@ -99,10 +102,11 @@ def serve(
 def export_of(path: str | Path, say: Callable[[str], None]) -> Path:
     """The export that stands for a run folder: RUN/export/web, made if it is not there.
 
-    Where there can be no playground, as without npm, it is RUN/export/onnx.
+    Where there can be no playground, as without npm, it is RUN/export/onnx. Those of a preset are
+    in the cache folder, by the hash of its configuration.
 
     Args:
-        path: A run folder, or an export, which is returned.
+        path: A run folder or a preset's; or an export, which is returned.
         say: Takes a line about what is done in place of what.
 
     Returns:
@@ -114,7 +118,11 @@ def export_of(path: str | Path, say: Callable[[str], None]) -> Path:
     path = Path(path)
     if not (path / "config.json").exists():
         return path
-    web, plain = path / "export" / "web", path / "export" / "onnx"
+    of_preset = is_preset(path)
+    place = path / "export"
+    if of_preset:
+        place = home() / "exports" / f"{path.resolve().name}-{sha256(path / 'config.json')[:16]}"
+    web, plain = place / "web", place / "onnx"
     if not web.exists():
         model = load_run(path)
         try:
@@ -124,6 +132,6 @@ def export_of(path: str | Path, say: Callable[[str], None]) -> Path:
         if not plain.exists():
             return export_model(model, plain, format="onnx", run=path)
     found = web if web.exists() else plain
-    if (found / NAME).stat().st_mtime < (path / LATEST).stat().st_mtime:
+    if not of_preset and (found / NAME).stat().st_mtime < (path / LATEST).stat().st_mtime:
         say(f"{found} is older than the run's model. Remove it, and it is made anew.")
     return found

@@ -47,7 +47,7 @@ def export_triton(
     path = Path(path)
     check_new(path)
     with replacing(path) as folder:
-        plain = export_onnx(model, folder.parent / "onnx", **options)
+        plain = export_onnx(model, folder.parent / "onnx", run=run, **options)
         found = read_export(plain)
         for endpoint, tensors in found["endpoints"].items():
             place = folder / f"{found['model']}_{endpoint}"

@@ -385,3 +385,82 @@ def test_a_converted_run_killed_at_its_first_step(tiny: Path, tmp_path: Path, mo
     assert load_run(run).optimizer.global_clipnorm == 1.0
     _zoo("train", run, "--epochs", 1)
     assert (load_run(run).steps_done, _config(run)["recipe"]) == (3, "joint")
+
+
+# Pretrained models
+
+
+FROZEN = Path(__file__).parent / "frozen_preset" / "dcgan"
+
+
+@pytest.fixture
+def presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package with one preset, `little`."""
+    from zoo.pretrained import catalog, write_registry
+
+    shutil.copytree(FROZEN, tmp_path / "saved_models" / "little")
+    monkeypatch.setattr(catalog, "saved_models", lambda: tmp_path / "saved_models")
+    monkeypatch.setattr("zoo.bench_table.saved_models", lambda: tmp_path / "saved_models")
+    write_registry()
+    return tmp_path / "saved_models"
+
+
+def test_a_pretrained_model_by_name(presets: Path, tmp_path: Path, capsys) -> None:
+    _zoo("list", "--pretrained", "lit*")
+    assert "little" in capsys.readouterr().out
+    _zoo("list", "--pretrained", "*_other")
+    assert "little" not in capsys.readouterr().out
+    _zoo("sample", "little", "--n", 4, "--out", tmp_path / "x.npy")
+    expected = np.load(FROZEN.parent / "dcgan.npy")
+    np.testing.assert_allclose(np.load(tmp_path / "x.npy")[:4], expected[:4], atol=1e-6)
+    _zoo("info", "little")
+    assert "dcgan" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_walk_of_a_pretrained_model(presets: Path, tmp_path: Path) -> None:
+    before = {path.name: path.read_bytes() for path in (presets / "little").iterdir()}
+    _zoo(
+        "export", "little", "--format", "onnx", "--out", tmp_path / "onnx", "--function", "generate"
+    )
+    _zoo("verify", tmp_path / "onnx", "--runtime", "ONNX Runtime")
+    facts = json.loads((tmp_path / "onnx" / "zoo_export.json").read_text())
+    assert (facts["preset"], facts["license"]) == ("little", "mit")
+    assert facts["metrics"]["extractor"] == json.loads(before["metrics.json"])["extractor"]
+    _zoo("convert", "little", "--to", "vae", "--data", "x", "--out", tmp_path / "vae")
+    assert {path.name: path.read_bytes() for path in (presets / "little").iterdir()} == before
+
+
+def test_a_preset_whose_figures_have_changed(
+    presets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """The measuring itself is tested in test_pretrained.py."""
+    monkeypatch.setattr("zoo.pretrained.measuring.check", lambda name: [])
+    _zoo("bench", "--pretrained")
+    assert "little: as its card says" in capsys.readouterr().out
+    monkeypatch.setattr("zoo.pretrained.measuring.check", lambda name: [f"{name}: mse is 3."])
+    with pytest.raises(SystemExit) as stop:
+        main(["bench", "--pretrained", "little"])
+    assert stop.value.code == 1
+    assert "little: mse is 3." in capsys.readouterr().out
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- presets -->\nold\n<!-- /presets -->\nb\n")
+    _zoo("bench", "--pretrained", "--table", page)
+    text = page.read_text()
+    assert text.startswith("a\n<!-- presets -->\n\n| preset |")
+    value = json.loads((FROZEN / "metrics.json").read_text())["metrics"]["frechet_distance"]
+    assert f"| little | GAN | {_data_of(FROZEN)} | {value:.4g}" in text
+
+
+def _data_of(preset: Path) -> str:
+    return json.loads((preset / "metrics.json").read_text())["data"]
+
+
+def test_wrong_pretrained_models(presets: Path, tmp_path: Path, capsys) -> None:
+    (presets / "little" / "config.json").write_text("{}")
+    assert "Install the package anew" in _fails(capsys, "sample", "little")
+    assert "expected hf://org/repo" in _fails(capsys, "sample", "hf://nonsense")
+    assert "sha256" in _fails(capsys, "sample", "https://example.org/x.zip")
+    assert "Did you mean little?" in _fails(capsys, "sample", "litle")
+    assert "not a run folder" in _fails(capsys, "sample", "runs/litle")
+    assert "by pattern" in _fails(capsys, "list", "lit*")

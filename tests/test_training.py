@@ -115,6 +115,9 @@ def test_learning_rates_that_fall_to_zero(source: Path, tmp_path: Path) -> None:
         assert float(getattr(resumed, name).learning_rate) == pytest.approx(rate / 2)
     assert _train(resumed, source, tmp_path / "run", epochs=2)
     assert [float(getattr(resumed, name).learning_rate) for name in rates] == [0.0, 0.0]
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(1e-3))
+    model.compile(scaled, decay_steps=5)
+    assert model.decay_steps == 5
     with pytest.raises(ValueError, match="has a schedule already"):
         model.compile(model.generator_optimizer, decay_steps=3)
     with pytest.raises(ValueError, match="decay_steps=0"):

@@ -7,6 +7,8 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from zoo.files import read_json, replacing
+from zoo.pretrained import list_pretrained
+from zoo.pretrained.catalog import saved_models
 from zoo.registry import FAMILIES
 
 if TYPE_CHECKING:
@@ -41,9 +43,54 @@ def write_table(out: str | Path, document: str | Path) -> None:
     Raises:
         ValueError: If the document has not both markers, once each; or as `table`.
     """
+    lines = table(out)
+    _put_between(document, *markers(_measured(out)[0]["data"]), lines)
+
+
+def write_presets(document: str | Path) -> None:
+    """Puts a table of the presets' figures, as their files have them, in a document.
+
+    Beside them are those of peers, where `benchmarks/results/peers/*.json` beside the document has
+    some.
+
+    Args:
+        document: A Markdown file, with markers as `write_table` wants them.
+
+    Raises:
+        ValueError: If the document has not both markers, once each.
+    """
+    presets = [(p.name, p.family.upper(), saved_models() / p.name) for p in list_pretrained()]
+    found = [(n, f, read_json(place / "metrics.json")) for n, f, place in presets]
+    peers = sorted((Path(document).parent / "benchmarks/results/peers").glob("*.json"))
+    found += [(path.stem, "peer", read_json(path)) for path in peers]
+    names = [name for name in METRICS if any(name in each["metrics"] for *_, each in found)]
+    rows = [["preset", "family", "data", *(METRICS[name] for name in names)]]
+    rows += [["---"] * len(rows[0])]
+    rows += [
+        [name, family, each["data"], *(_with_error(each, metric) for metric in names)]
+        for name, family, each in sorted(found, key=_order_of_preset)
+    ]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    how = "± is the deviation over seeds of the samples. `zoo bench --pretrained` measures anew."
+    _put_between(document, "<!-- presets -->", "<!-- /presets -->", [*lines, "", how])
+
+
+def _order_of_preset(found: tuple[str, str, dict[str, Any]]) -> tuple[str, str, float]:
+    _, family, each = found
+    kind = ("gan", "vae", "peer").index(family.lower())
+    return each["data"], str(kind), each["metrics"].get("frechet_distance", float("inf"))
+
+
+def _with_error(found: dict[str, Any], name: str) -> str:
+    if name not in found["metrics"]:
+        return ""
+    error = found.get("sampling_error", {}).get(name)
+    value = f"{found['metrics'][name]:.4g}"
+    return value if error is None else f"{value} ± {error:.2g}"
+
+
+def _put_between(document: str | Path, first: str, last: str, lines: Sequence[str]) -> None:
     document = Path(document)
-    lines = "\n".join(table(out))
-    first, last = markers(_measured(out)[0]["data"])
     text = document.read_text(encoding="utf-8")
     before, start, rest = text.partition(first)
     _, end, after = rest.partition(last)
@@ -51,7 +98,8 @@ def write_table(out: str | Path, document: str | Path) -> None:
         msg = f"{document}: expected a line {first} and after it a line {last}, once each."
         raise ValueError(msg)
     with replacing(document) as temporary:
-        temporary.write_text(f"{before}{first}\n\n{lines}\n\n{last}{after}", encoding="utf-8")
+        content = "\n".join(lines)
+        temporary.write_text(f"{before}{first}\n\n{content}\n\n{last}{after}", encoding="utf-8")
 
 
 def markers(data: str) -> tuple[str, str]:

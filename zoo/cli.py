@@ -27,10 +27,12 @@ app = typer.Typer(
 )
 console = Console()
 
+
 Run = Annotated[
-    Path,
+    str,
     typer.Argument(
-        help="A run folder, as `zoo train` and `zoo convert` make, or a checkpoint in one."
+        help="A run folder, as `zoo train` and `zoo convert` make, or a checkpoint in one; or a "
+        "pretrained model: a name of `zoo list --pretrained`, a folder, hf://… or https://…"
     ),
 ]
 Out = Annotated[Path, typer.Option(help="Where to write.")]
@@ -66,12 +68,50 @@ class TensorFlowCommand(TyperCommand):
 
 
 @app.command("list")
-def list_command() -> None:
+def list_command(
+    pattern: Annotated[
+        str | None, typer.Argument(help="Of pretrained models: which names, such as '*vae*'.")
+    ] = None,
+    *,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="The trained models that come with the package.")
+    ] = False,
+) -> None:
     """Lists the models."""
+    if pretrained:
+        console.print(_table_of_presets(pattern))
+        return
+    if pattern is not None:
+        raise ValueError(f"{pattern}: only pretrained models are listed by pattern (--pretrained).")
     table = Table("model", "family", "what it is")
     for model in registry.describe_models():
         table.add_row(model.name, model.family, model.summary)
     console.print(table)
+
+
+def _table_of_presets(pattern: str | None) -> Table:
+    from zoo.pretrained import list_pretrained
+
+    table = Table("name", "family", "data", "images", "MB", "headline", "sha256")
+    for preset in list_pretrained(pattern):
+        name, value = preset.headline or ("", "")
+        table.add_row(
+            preset.name,
+            preset.family,
+            preset.data,
+            " × ".join(map(str, preset.image_shape)),
+            f"{preset.size / 1e6:.1f}",
+            f"{name} {_number(value)}",
+            preset.sha256[:12],
+        )
+    return table
+
+
+def _run_of(text: str) -> Path:
+    """A run folder or checkpoint; of a pretrained model its folder, downloaded if need be."""
+    from zoo.pretrained import resolve
+
+    return Path(text) if Path(text).exists() else resolve(text)
 
 
 @app.command(cls=TensorFlowCommand)
@@ -311,21 +351,25 @@ def launch(
 
 @app.command(cls=TensorFlowCommand)
 def info(
-    run: Annotated[Path, typer.Argument(help="A run folder, a checkpoint, or an export.")],
+    run: Annotated[
+        str,
+        typer.Argument(help="A run folder, a checkpoint, a pretrained model, or an export."),
+    ],
 ) -> None:
     """Shows what a run folder holds; or what an export is, and its last verification."""
     from zoo.files import read_json
     from zoo.runs import read_config, run_folder
 
-    if not (run / "config.json").exists() and _show_export(run):
+    path = _run_of(run)
+    if not (path / "config.json").exists() and _show_export(path):
         return
-    run = run_folder(run)
-    table = Table("key", "value", title=str(run))
-    for key, value in read_config(run).items():
+    path = run_folder(path)
+    table = Table("key", "value", title=str(path))
+    for key, value in read_config(path).items():
         table.add_row(key, json.dumps(value))
     for name in ("metrics.json", "history.json"):
-        if (run / name).exists():
-            found = read_json(run / name)
+        if (path / name).exists():
+            found = read_json(path / name)
             last = found[-1] if isinstance(found, list) else found.get("metrics", {})
             for key, value in last.items():
                 table.add_row(f"{name.removesuffix('.json')}: {key}", _number(value))
@@ -372,8 +416,9 @@ def sample(
     from zoo.runs import load_run
     from zoo.samplers import sampler_of_run
 
-    model = load_run(run)
-    latents = sampler_of_run(run, model, sampler).sample(n, seed)
+    folder = _run_of(run)
+    model = load_run(folder)
+    latents = sampler_of_run(folder, model, sampler).sample(n, seed)
     labels = model.sample_labels(n, seed) if model.num_classes and label is None else label
     _write_images(out, model.generate_from(latents, labels))
 
@@ -392,7 +437,7 @@ def interpolate(
     from zoo.runs import load_run
     from zoo.training.model import slerp
 
-    model = load_run(run)
+    model = load_run(_run_of(run))
     latents = model.sample_latents(2 * rows, seed)
     fractions = np.linspace(0.0, 1.0, steps, dtype=np.float32)[:, None]
     path = slerp(latents[:rows, None], latents[rows:, None], fractions).numpy()
@@ -421,22 +466,25 @@ def evaluate(
 ) -> None:
     """Measures a model on the test split, into metrics.json of its run folder.
 
-    With another sampler than the prior, into metrics_SAMPLER.json.
+    With another sampler than the prior, into metrics_SAMPLER.json. Of a pretrained model, which
+    brings its own, they are only printed.
     """
     from zoo import data as zoo_data
     from zoo.evaluation import evaluate as evaluate_model
     from zoo.files import write_json
     from zoo.runs import load_run, read_config
     from zoo.samplers import sampler_of_run
+    from zoo.training.presets import is_preset
 
     name = "metrics.json" if sampler == "prior" else f"metrics_{sampler}.json"
-    place = run / name if run.is_dir() else run.with_suffix(f".{name}")
-    model, source = load_run(run), data or read_config(run)["data"]
+    folder = _run_of(run)
+    place = folder / name if folder.is_dir() else folder.with_suffix(f".{name}")
+    model, source = load_run(folder), data or read_config(folder)["data"]
     latents = None
     if sampler != "prior":
         test = zoo_data.read(source, split=split, image_shape=model.image_shape)
         samples = samples or len(test.pixels)
-        latents = sampler_of_run(run, model, sampler).sample(samples, seed)
+        latents = sampler_of_run(folder, model, sampler).sample(samples, seed)
     results = evaluate_model(
         model,
         source,
@@ -448,7 +496,8 @@ def evaluate(
         importance_samples=importance_samples,
         seed=seed,
     )
-    write_json(place, results)
+    if not is_preset(folder):  # whose figures are part of it
+        write_json(place, results)
     table = Table("metric", "value", title=f"{run} on {results['data']} ({split})")
     for name, value in results["metrics"].items():
         table.add_row(name, _number(value))
@@ -462,8 +511,10 @@ def evaluate(
 @app.command(cls=TensorFlowCommand)
 def convert(
     run: Annotated[
-        Path,
-        typer.Argument(help="A run folder or checkpoint; or the .keras file of any generator."),
+        str,
+        typer.Argument(
+            help="A run folder, checkpoint or pretrained model; or any generator's .keras file."
+        ),
     ],
     to: Annotated[str, typer.Option(help="The family to convert to: vae or gan.")],
     out: Annotated[
@@ -533,9 +584,12 @@ def convert(
     from zoo import data as zoo_data
     from zoo.runs import load_run, read_config, save_run
 
-    foreign = to == "vae" and run.suffix == ".keras" and not (run.parent / "config.json").exists()
-    config = {} if foreign else read_config(run)
-    source: Any = run if foreign else load_run(run)
+    found = _run_of(run)
+    foreign = (
+        to == "vae" and found.suffix == ".keras" and not (found.parent / "config.json").exists()
+    )
+    config = {} if foreign else read_config(found)
+    source: Any = found if foreign else load_run(found)
     data = data or config.get("data")
     if data is None:
         raise ValueError(f"{run} does not know its data: name them with --data.")
@@ -609,7 +663,9 @@ def export(
         if format not in given[name][2]:
             option = name.removesuffix("s").replace("_", "-")
             raise ValueError(f"--{option} is of {', '.join(given[name][2])}, and not of {format}.")
-    written = export_model(load_run(run), out, format=format, run=str(run.resolve()), **options)
+    folder = _run_of(run)
+    model = load_run(folder)
+    written = export_model(model, out, format=format, run=str(folder.resolve()), **options)
     console.print(f"Exported {format}: {written}")
 
 
@@ -617,7 +673,8 @@ def export(
 def verify(
     path: Annotated[Path, typer.Argument(help="An export, as `zoo export` makes.")],
     against: Annotated[
-        Path | None, typer.Option(help="The run folder. Default: the one it was exported from.")
+        str | None,
+        typer.Option(help="The run or pretrained model. Default: the one it was exported from."),
     ] = None,
     runtime: Annotated[
         list[str] | None,
@@ -632,7 +689,7 @@ def verify(
     from export import verify as verify_export
     from zoo.runs import load_run
 
-    run = against or read_export(path)["run"]
+    run = read_export(path)["run"] if against is None else _run_of(against)
     if run is None:
         raise ValueError(f"{path} does not name the run it came from. Give it with --against.")
     report = verify_export(path, load_run(run), runtimes=runtime)
@@ -645,10 +702,10 @@ def verify(
 @app.command(cls=TensorFlowCommand)
 def serve(
     path: Annotated[
-        Path,
+        str,
         typer.Argument(
             help="A run folder, whose playground is exported into RUN/export/web if it is not "
-            "there yet; or an export of format web or onnx."
+            "there yet; a pretrained model; or an export of format web or onnx."
         ),
     ],
     host: Annotated[
@@ -664,7 +721,7 @@ def serve(
     def say(line: str) -> None:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
-    export = export_of(path, say)
+    export = export_of(_run_of(path), say)
     say(f"Serving {export}")
     serve_export(export, host=host, port=port, max_batch=max_batch)
 
@@ -687,14 +744,27 @@ def bench(
         Path | None,
         typer.Option(
             help="Train nothing: write what --out has as a table between the markers <!-- bench "
-            "DATA --> and <!-- /bench DATA --> of this file."
+            "DATA --> and <!-- /bench DATA --> of this file; with --pretrained, what the presets' "
+            "files say, between <!-- presets --> and <!-- /presets -->."
         ),
     ] = None,
+    *,
+    pretrained: Annotated[
+        bool,
+        typer.Option(
+            "--pretrained",
+            help="Train nothing: measure the named presets again, by default all, and exit 1 if a "
+            "figure is further from their cards than its sampling error allows.",
+        ),
+    ] = False,
 ) -> None:
     """Trains and measures one row a model; goes on where it was stopped.
 
     Several processes may share an --out: each row is done by one of them.
     """
+    if pretrained:
+        _bench_presets(rows or (), table)
+        return
     if table is not None:
         from zoo.bench_table import write_table
 
@@ -715,6 +785,41 @@ def bench(
     if not run_bench(rows or (), data, out, **options, say=say):
         say("Stopped; the same command goes on.")
         raise typer.Exit(130)
+
+
+def _bench_presets(names: Sequence[str], table: Path | None) -> None:
+    """Measures presets again; or writes the table of what they say."""
+    from zoo.pretrained import check, list_pretrained
+
+    if table is not None:
+        from zoo.bench_table import write_presets
+
+        write_presets(table)
+        console.print(f"Table: {table}")
+        return
+    faults = []
+    for name in names or [preset.name for preset in list_pretrained()]:
+        found = check(name)
+        console.print(f"{name}: {'as its card says' if not found else 'NOT as its card says'}")
+        faults += found
+    for fault in faults:
+        console.print(fault, soft_wrap=True, highlight=False, markup=False)
+    if faults:
+        raise typer.Exit(1)
+
+
+@app.command(cls=TensorFlowCommand)
+def push(
+    run: Run,
+    repository: Annotated[str, typer.Argument(help="hf://ORGANISATION/NAME, created if needed.")],
+    *,
+    private: Annotated[bool, typer.Option("--private", help="Of a new repository.")] = False,
+) -> None:
+    """Publishes a model on Hugging Face, as `load_pretrained` takes it."""
+    from zoo.pretrained import push as push_preset
+
+    address = push_preset(_run_of(run), repository, private=private)
+    console.print(f"Published: {address}", soft_wrap=True)
 
 
 @app.command(cls=TensorFlowCommand)

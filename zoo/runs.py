@@ -10,6 +10,7 @@ import keras
 from zoo import data, registry
 from zoo.files import read_json, write_json
 from zoo.training import checkpoints
+from zoo.training.presets import is_preset, load_preset
 from zoo.training.train import FORMAT, describe
 
 if TYPE_CHECKING:
@@ -19,17 +20,20 @@ __all__ = ["load_run", "read_config", "run_folder", "save_run", "with_classes"]
 
 
 def load_run(path: str | Path) -> ZooModel:
-    """Loads the model of a run, compiled, with its optimizers' state.
+    """Loads the model of a run, compiled, with its optimizers' state; or that of a preset.
 
     Args:
         path: A run folder, for its latest state, or one of its checkpoints, such as
-            `runs/vae/best.keras` or `runs/vae/checkpoints/step_00001200.keras`.
+            `runs/vae/best.keras` or `runs/vae/checkpoints/step_00001200.keras`; or the folder of a
+            preset, whose model has no optimizers.
 
     Raises:
         FileNotFoundError: If there is none.
         ValueError: If the file is damaged or of another model, or is of a later format.
     """
     path = Path(path)
+    if is_preset(path):
+        return load_preset(path)
     config = read_config(path)
     file = path if path.suffix == ".keras" else path / checkpoints.LATEST
     if not file.exists():
@@ -63,7 +67,7 @@ def run_folder(path: str | Path) -> Path:
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """Reads `config.json` of a run, given as for `load_run`.
+    """Reads `config.json` of a run or a preset, given as for `load_run`.
 
     Raises:
         FileNotFoundError: If it is in no run folder.

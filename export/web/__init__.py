@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.metadata import check_new, describe, write_metadata
+from export.metadata import check_new, describe, provenance, write_metadata
 from export.onnx_files import export_onnx
 from export.spec import as_model, endpoints
 from export.web.directions import strongest_directions
@@ -54,14 +54,14 @@ def export_web(model: Any, path: str | Path, run: str | Path | None = None) -> P
     with replacing(path) as folder:
         shutil.copytree(PAGE, folder)
         write_runtime(tarball, folder / "onnxruntime")
-        export_onnx(model, folder / "models")
+        export_onnx(model, folder / "models", run=run)
         latents = {
             "samples": _numbers(model.sample_latents(SAMPLES, seed=0)),
             "directions": _numbers(directions),
             "shares": shares.tolist(),
         }
         (folder / "latents.json").write_text(json.dumps(latents), encoding="utf-8")
-        entries = describe(model, endpoints(model))
+        entries = {**describe(model, endpoints(model)), **provenance(run)}
         entries["versions"][PACKAGE] = VERSION
         write_metadata(folder, path, "web", run, entries)
     return path

@@ -492,7 +492,9 @@ class ZooModel(keras.Model):
     def decay_steps(self) -> int | None:
         """Training steps after which the learning rates are 0; None if they do not fall."""
         name = self.optimizer_names[0]
-        schedule = getattr(self, name).get_config()["learning_rate"]
+        optimizer = getattr(self, name)
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of a loss scale
+        schedule = optimizer.get_config()["learning_rate"]
         if not isinstance(schedule, dict) or schedule["class_name"] != "PolynomialDecay":
             return None
         return schedule["config"]["decay_steps"] // self.updates_a_step(name)
@@ -633,6 +635,9 @@ class ZooModel(keras.Model):
 
 def _decaying(optimizer: Any, updates: int) -> Any:
     """The optimizer anew, its learning rate falling linearly to 0 over so many updates."""
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer.inner_optimizer = _decaying(optimizer.inner_optimizer, updates)
+        return optimizer
     config = optimizer.get_config()
     rate = config["learning_rate"]
     scheduled = isinstance(rate, dict)

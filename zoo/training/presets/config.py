@@ -41,6 +41,7 @@ def describe(
             no plain JSON.
     """
     options = model.get_config()
+    options.pop("dtype", None)  # it was trained in; a preset's figures are of float32
     config = {
         "format": FORMAT,
         "model": model.model_name,

@@ -79,7 +79,7 @@ def load_preset(folder: str | Path) -> ZooModel:
         folder: A folder that `save_preset` wrote.
 
     Returns:
-        The model, of the precision that it was trained in, its weights float32, not compiled:
+        The model, in Keras's default precision whatever it was trained in, and not compiled:
         `compile()` it to train on or to evaluate its loss.
 
     Raises:

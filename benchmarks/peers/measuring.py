@@ -1,0 +1,90 @@
+"""What the peers' training has in common: options, and the project's metrics of their images."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoo import data, metrics
+from zoo.bench import processor
+from zoo.evaluation import EXTRACTORS
+from zoo.files import write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RESULTS = Path(__file__).resolve().parent.parent / "results" / "peers"
+DATA = ("fashion_mnist", "fashion_mnist_sample")
+LATENT_DIM = 64
+BATCH = 128
+SEED = 0
+
+
+def run(description: str | None, **peers: Callable[[np.ndarray, int], Any]) -> None:
+    """Trains peers as the command line says, measures them and writes results/peers/NAME.json.
+
+    Args:
+        description: The command's help.
+        **peers: By name, what maps images float32 [n, channels, height, width] in [0, 1] and a
+            number of epochs to (generate, reconstruct), as `measure` takes them.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", choices=DATA, default="fashion_mnist")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="Folder of the results.")
+    args = parser.parse_args()
+    images = data.to_array(args.data, split="train").transpose(0, 3, 1, 2)
+    images = np.ascontiguousarray(images)
+    for name, train in peers.items():
+        begun = time.perf_counter()
+        generate, reconstruct = train(images, args.epochs)
+        seconds = time.perf_counter() - begun
+        found = {
+            "model": name,
+            "latent_dim": LATENT_DIM,
+            "epochs": args.epochs,
+            "batch_size": BATCH,
+            **measure(args.data, generate, reconstruct),
+            "machine": {
+                "seconds": round(seconds, 1),
+                "processor": processor(),
+                "cores": len(os.sched_getaffinity(0)),
+            },
+        }
+        write_json(args.out / f"{name}.json", found)
+        print(f"{name}: {found['metrics']}, {seconds:.0f} s", flush=True)
+
+
+def measure(source: str, generate: Callable[[Any], Any], reconstruct: Any) -> dict[str, Any]:
+    """The metrics of `zoo.evaluation.sample_metrics`, on as many images as the test set has.
+
+    Args:
+        source: One of `DATA`.
+        generate: Latents float32 [n, LATENT_DIM] to images float32 [n, channels, height, width].
+        reconstruct: Such images to such images; None for a model without reconstructions.
+
+    Returns:
+        The protocol and, as `metrics`, what was measured; with `reconstruct`, `mse` per pixel too.
+    """
+    test = data.to_array(source, split="test")
+    latents = np.random.default_rng(SEED).standard_normal((len(test), LATENT_DIM), np.float32)
+    features = metrics.load_extractor(EXTRACTORS[source])
+    fakes = generate(latents).transpose(0, 2, 3, 1)
+    found = metrics.generation_metrics(features(test), features(fakes))
+    if reconstruct is not None:
+        rebuilt = reconstruct(test.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
+        found["mse"] = float(np.mean(np.square(rebuilt - test)))
+    return {
+        "data": source,
+        "split": "test",
+        "images": len(test),
+        "samples": len(fakes),
+        "extractor": features.name,
+        "seed": SEED,
+        "metrics": found,
+    }

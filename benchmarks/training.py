@@ -1,0 +1,173 @@
+"""Images a second of a training step: this project, Keras's example style, PyTorch and Pythae.
+
+    python benchmarks/training.py
+
+The same networks, batch and optimizers for all, threads as this process has cores. Each contestant
+is a process of its own; they take turns of some steps, so that other work on the machine slows all
+alike. Medians over the turns; ratios are the medians of those within a round. Prints tables and
+writes every number to results/training.json. Pythae takes part where it is installed
+(`pip install pythae`), and `torch.compile` where it can compile the step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fashion_mnist import RESULTS
+from rich.console import Console
+from rich.table import Table
+
+from zoo.bench import processor
+from zoo.files import write_json
+
+# Python looks here first, and would take export.py for the package `export`.
+sys.path.remove(str(Path(__file__).resolve().parent))
+
+PROGRAM = Path(__file__).resolve().parent / "peers" / "contestant.py"
+BATCH = 64
+OURS, FED = "this project", "this project, with its data"
+GANS = ("zoo", "keras", "keras_xla", "torch", "torch_compiled")
+MODELS = {"vae": (*GANS, "pythae"), "dcgan": GANS, "wgan_gp": GANS}
+PACKAGES = ("tensorflow", "keras", "torch", "pythae")
+
+
+class Contestant:
+    """A process that takes turns on command.
+
+    Attributes:
+        turns: Names of the turns it can take; none if it cannot compete.
+        error: Why it cannot.
+    """
+
+    def __init__(self, name: str, model: str, steps: int) -> None:
+        self.command = [sys.executable, str(PROGRAM), name, model, str(steps)]
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+        self.process: Any = subprocess.Popen(
+            self.command, text=True, env=environment,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        answer = self._answer()
+        self.turns: list[str] = answer.get("turns", [])
+        self.error: str | None = answer.get("error")
+
+    def take(self, turn: str) -> dict[str, float]:
+        """`seconds` that the steps took, and `peak` bytes of memory so far."""
+        with suppress(BrokenPipeError):  # of a process that died: the answer is missing too
+            print(turn, file=self.process.stdin, flush=True)
+        return self._answer()
+
+    def stop(self) -> None:
+        """Ends the process."""
+        with suppress(BrokenPipeError):
+            self.process.communicate()
+
+    def _answer(self) -> dict[str, Any]:
+        line = self.process.stdout.readline()
+        if not line:
+            msg = (
+                f"A contestant ended with status {self.process.wait()}. To see why, run: "
+                f"{' '.join(self.command)}"
+            )
+            raise RuntimeError(msg)
+        return json.loads(line)
+
+
+def main() -> None:
+    """Measures, prints and writes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--rounds", type=int, default=11, help="Turns of each contestant.")
+    parser.add_argument("--steps", type=int, default=30, help="Steps of a turn.")
+    parser.add_argument("--out", type=Path, default=RESULTS / "training.json")
+    args = parser.parse_args()
+    console = Console()
+    found: dict[str, Any] = {
+        "processor": processor(),
+        "threads": len(os.sched_getaffinity(0)),
+        "versions": versions(),
+        "batch_size": BATCH,
+        "rounds": args.rounds,
+        "steps": args.steps,
+        "models": {},
+    }
+    for model in args.models:
+        rows, absent = measure(model, args.rounds, args.steps)
+        found["models"][model] = {"rows": rows, "absent": absent}
+        console.print(table(f"{model}, {found['threads']} threads of {found['processor']}", rows))
+        console.print(f"What the input pipeline adds: {rows[FED]['times_ours'] - 1.0:+.1%}")
+        for name, error in absent.items():
+            console.print(f"Without {name}: {error}")
+    write_json(args.out, found)
+
+
+def measure(
+    model: str, rounds: int, steps: int
+) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """What each turn took, by its name; and why contestants do not compete, by theirs.
+
+    Raises:
+        RuntimeError: If this project is one of these, or a contestant dies.
+    """
+    contestants = {}
+    seconds: dict[str, list[float]] = {}
+    peaks: dict[str, float] = {}
+    try:
+        for name in MODELS[model]:
+            contestants[name] = Contestant(name, model, steps)
+        if contestants["zoo"].error:
+            raise RuntimeError(contestants["zoo"].error)
+        running = [(c, turn) for c in contestants.values() for turn in c.turns]
+        for _ in range(rounds):
+            for contestant, turn in running:
+                answer = contestant.take(turn)
+                seconds.setdefault(turn, []).append(answer["seconds"] / steps)
+                peaks[turn] = answer["peak"]
+    finally:
+        for contestant in contestants.values():
+            contestant.stop()
+    rows = {}
+    for turn, values in seconds.items():
+        median = float(np.median(values))
+        rows[turn] = {
+            "seconds_a_step": median,
+            "images_a_second": BATCH / median,
+            "times_ours": float(np.median(np.divide(values, seconds[OURS]))),
+            "peak_bytes": peaks[turn],
+        }
+    return rows, {name: c.error for name, c in contestants.items() if c.error}
+
+
+def table(title: str, rows: dict[str, dict[str, float]]) -> Table:
+    """Speed, time as a multiple of this project's, and memory."""
+    made = Table(title=title)
+    made.add_column("", no_wrap=True)
+    for column in ("images / s", "ms a step", "× ours", "peak MB"):
+        made.add_column(column, justify="right")
+    for name, row in rows.items():
+        made.add_row(
+            name,
+            f"{row['images_a_second']:,.0f}",
+            f"{1e3 * row['seconds_a_step']:.1f}",
+            f"{row['times_ours']:.2f}",
+            f"{row['peak_bytes'] / 1e6:,.0f}",
+        )
+    return made
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that are installed."""
+    installed = {d.metadata["Name"].lower(): d.version for d in metadata.distributions()}
+    return {name: installed[name] for name in PACKAGES if name in installed}
+
+
+if __name__ == "__main__":
+    main()
