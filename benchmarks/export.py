@@ -107,6 +107,8 @@ def runtimes(shape: tuple[int, int, int], folder: Path, threads: int) -> tuple[R
     served = loaded.signatures["generate"]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # Else the threads of one session, waiting for its next turn, take the processor from others.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
 
     def session(file: Path) -> Callable[[np.ndarray], Any]:
         made = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
