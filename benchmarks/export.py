@@ -4,8 +4,8 @@
 
 Generators with fresh weights: speed does not depend on their values. All runtimes have as many
 threads as this process has cores, and take turns; medians of what each call took. The plain export
-is what `tf2onnx.convert.from_function` makes of the same function. Prints tables and writes every
-number to results/export.json.
+is what `tf2onnx.convert.from_function` makes of the same function. Prints tables, writes every
+number to results/export.json, and the tables to docs/export.md.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from fashion_mnist import RESULTS
+from fashion_mnist import RESULTS, ROOT, write_section
 from rich.console import Console
 from rich.table import Table
 
@@ -38,6 +38,7 @@ LATENT_DIM = 64
 SHAPES = {"28 × 28 × 1": (28, 28, 1), "64 × 64 × 3": (64, 64, 3)}
 BATCHES = (1, 64, 256)
 PLAIN, OURS = "tf2onnx, plain", "ONNX Runtime"
+START, END = "<!-- export figures -->", "<!-- end of export figures -->"
 LARGE = {"image_shape": (64, 64, 3), "latent_dim": 256, "network": "conv-192"}
 
 
@@ -76,6 +77,32 @@ def main() -> None:
         "{verify:.1f} s".format(**found["export"])
     )
     write_json(args.out, found)
+    write_section(START, END, section(found), ROOT / "docs" / "export.md")
+
+
+def section(found: dict[str, Any]) -> list[str]:
+    """Markdown of what was measured."""
+    times = found["milliseconds"]
+    batches = list(next(iter(times.values()))[OURS])
+    columns = [(shape, batch) for shape in times for batch in batches]
+    rows = [
+        ["generate", *(f"{shape}, batch {batch}" for shape, batch in columns)],
+        ["---"] * (len(columns) + 1),
+    ]
+    for name in next(iter(times.values())):
+        cells = [
+            (times[shape][name][batch], times[shape][PLAIN][batch]) for shape, batch in columns
+        ]
+        rows.append([name, *(f"{ms:.3g} (× {plain / ms:.2f})" for ms, plain in cells)])
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    large = found["export"]
+    about = (
+        f"Milliseconds a batch of `dcgan` (× the speed of `tf2onnx` alone), medians of "
+        f"{found['rounds']} calls in turn on {found['threads']} cores of {found['processor']}. "
+        f"Exporting {large['parameters'] / 1e6:.1f} M parameters to ONNX took "
+        f"{large['export']:.0f} s, verifying them {large['verify']:.0f} s."
+    )
+    return [about, "", *lines]
 
 
 def runtimes(shape: tuple[int, int, int], folder: Path, threads: int) -> tuple[Runs, int]:
