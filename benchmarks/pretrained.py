@@ -26,7 +26,7 @@ MADE = "made.json"  # commit, machine and seconds, in a run folder
 SEEDS = (0, 1, 2)
 GAN = "--data fashion_mnist --precision mixed_bfloat16 --decay --keep 1 --option ema=0.999"
 ONE = "--option n_critic=1"
-VAE = "--data fashion_mnist --decay --keep 1 --latent-dim 16"
+VAE = "--data fashion_mnist --decay --keep 1 --latent-dim 16 --network conv-32"
 # `zoo` commands; RUN is the run folder, and RUN:NAME that of another preset, trained before.
 RECIPES: dict[str, list[str]] = {
     "dcgan_fashion_mnist": [f"train dcgan {GAN} --epochs 40 --batch-size 64 --out RUN"],
