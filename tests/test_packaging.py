@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import zoo
+
 ROOT = Path(__file__).resolve().parent.parent
 CODE = """
 import zoo, export
@@ -20,6 +22,8 @@ images = zoo.data.to_array(zoo.data.DEFAULT_SOURCE, split="test")
 features = zoo.metrics.load_extractor("fashion_mnist_classifier")(images[:5])
 model = zoo.create("dcgan", images.shape[1:], 8)
 print(images.shape, features.shape, model.generate(2, seed=0).shape)
+preset = zoo.list_pretrained()[0]
+assert zoo.load_pretrained(preset.name).generate(2, seed=0).shape == (2, *preset.image_shape)
 """
 
 
@@ -42,9 +46,12 @@ def test_contents(wheel: Path) -> None:
         "zoo/data/fashion_mnist_sample/dataset_info.json",
         "zoo/metrics/classifiers/fashion_mnist/model.weights.h5",
         "zoo/metrics/classifiers/fashion_mnist/config.json",
+        "zoo/pretrained/saved_models/registry.json",
+        *(f"zoo/pretrained/saved_models/{p.name}/model.weights.h5" for p in zoo.list_pretrained()),
+        "export/web/page/index.html",
     ):
         assert wanted in names
-    assert wheel.stat().st_size < 12e6
+    assert wheel.stat().st_size < 40e6
 
 
 def test_works_from_any_directory(wheel: Path, tmp_path: Path) -> None:
