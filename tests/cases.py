@@ -152,6 +152,6 @@ CASES = [
         VAE_ENDPOINTS,
         {"network": "grid-16", "num_codes": 3, "prior_width": 8, "prior_layers": 1},
     ),
-    Case("vae_gan", 18, VAE_ENDPOINTS, {"normalization": "none"}),
+    Case("vae_gan", 21, VAE_ENDPOINTS, {"normalization": "none"}),
     Case("soft_intro_vae", 14, VAE_ENDPOINTS),
 ]

@@ -104,7 +104,7 @@ def test_the_files_compute_what_the_model_does(repository: Path, model: keras.Mo
 def test_scalars_become_vectors_of_one(
     tmp_path: Path, published: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(triton, "export_onnx", lambda _, path: write_scalars(path))
+    monkeypatch.setattr(triton, "export_onnx", lambda _, path, **__: write_scalars(path))
     folder = triton.export_triton(None, tmp_path / "repository") / "toy_sample"
     config = text_format.Parse((folder / "config.pbtxt").read_text(), published.ModelConfig())
     _check(config, folder)
@@ -117,7 +117,7 @@ def test_scalars_become_vectors_of_one(
 
 
 def test_weights_beside_a_file_come_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def outside(_: None, path: Path) -> Path:
+    def outside(_: None, path: Path, **__: object) -> Path:
         file = write_scalars(path) / "sample.onnx"
         proto = onnx.load(file)
         (weight,) = (value for value in proto.graph.initializer if value.name == "hundredth")
@@ -137,7 +137,7 @@ def test_what_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def fail(*_: object) -> None:
         raise ValueError("full")
 
-    monkeypatch.setattr(triton, "export_onnx", lambda _, path: write_scalars(path))
+    monkeypatch.setattr(triton, "export_onnx", lambda _, path, **__: write_scalars(path))
     monkeypatch.setattr(triton, "config_of", fail)
     with pytest.raises(ValueError, match="full"):
         triton.export_triton(None, tmp_path / "repository")
