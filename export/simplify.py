@@ -33,7 +33,7 @@ def simplify(proto: onnx.ModelProto) -> onnx.ModelProto:
     Returns:
         A model that computes the same, up to rounding.
     """
-    proto = _without_whole_slices(_with_constant_shapes(proto))
+    proto = _without_whole_slices(_with_scalar_depths(_with_constant_shapes(proto)))
     turned = channels_first(proto)
     fewer = transposes(turned) <= transposes(proto)
     return split_transposed_convolutions(turned if fewer else proto)
@@ -53,6 +53,21 @@ def _with_constant_shapes(proto: onnx.ModelProto) -> onnx.ModelProto:
         if node.op_type == "Reshape" and node.input[1] not in known and shape.count(None) < 2:
             name = f"{node.output[0]}_shape"
             found[name] = np.array([-1 if size is None else size for size in shape], np.int64)
+            node = renamed(node, {node.input[1]: name})  # noqa: PLW2901
+        nodes.append(node)
+    return rebuilt(proto, nodes, found)
+
+
+def _with_scalar_depths(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """One-hot depths as scalars: a vector of one is allowed, but fails in the reference evaluator.
+
+    NumPy takes no array of one number for a number any more.
+    """
+    known, nodes, found = constants_of(proto), [], {}
+    for node in proto.graph.node:
+        if node.op_type == "OneHot" and node.input[1] in known:
+            name = f"{node.output[0]}_depth"
+            found[name] = known[node.input[1]].reshape(())
             node = renamed(node, {node.input[1]: name})  # noqa: PLW2901
         nodes.append(node)
     return rebuilt(proto, nodes, found)

@@ -94,10 +94,11 @@ def _chosen(network: Network, names: Sequence[str] | None) -> list[Block]:
 
 
 def _why_not_merged(network: Network, block: Block) -> str | None:
+    if block.layer is not layers.Conv2D:  # whose configuration may be of another form
+        return f"{block.name!r} is a {block.kind}; expected Conv2D to merge it with upsampling."
     up = network.only_parent(block.name)
     config = block.config
     checks: list[tuple[str, Any, Any]] = [
-        ("is a", block.kind, "Conv2D"),
         ("is called more than once:", network.is_shared(block.name), False),
         ("follows", up.kind if up else None, "UpSampling2D"),
         ("has padding", config.get("padding"), "same"),
