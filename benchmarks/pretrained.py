@@ -89,7 +89,9 @@ def publish(name: str, runs: Path) -> None:
     run, folder = runs / name, ROOT / "saved_models" / name
     made, found = read_json(run / MADE), machine()
     facts: dict[str, Any] = {
-        "command": "; ".join(f"zoo {command}" for command in RECIPES[name]),
+        "command": "; ".join(f"zoo {command}" for command in RECIPES[name])
+        .replace("RUN:", "runs/")
+        .replace("RUN", f"runs/{name}"),
         "commit": made["commit"],
         "hardware": f"{found['cores']} core of {found['processor']}",
         "time": f"{made['seconds'] / 60:.0f} min",

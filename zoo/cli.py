@@ -92,18 +92,15 @@ def list_command(
 def _table_of_presets(pattern: str | None) -> Table:
     from zoo.pretrained import list_pretrained
 
-    table = Table("name", "family", "data", "images", "MB", "headline", "sha256")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    for column in ("family", "data", "MB", "headline", "sha256"):
+        table.add_column(column)
     for preset in list_pretrained(pattern):
         name, value = preset.headline or ("", "")
-        table.add_row(
-            preset.name,
-            preset.family,
-            preset.data,
-            " × ".join(map(str, preset.image_shape)),
-            f"{preset.size / 1e6:.1f}",
-            f"{name} {_number(value)}",
-            preset.sha256[:12],
-        )
+        headline = f"{name.replace('_', ' ')} {_number(value)}"
+        size = f"{preset.size / 1e6:.1f}"
+        table.add_row(preset.name, preset.family, preset.data, size, headline, preset.sha256[:8])
     return table
 
 
