@@ -13,6 +13,7 @@ from keras import layers
 import zoo
 from tests.cases import IMAGE_SHAPE, LATENT_DIM, assert_same_state
 from tests.equivalence import structured_images
+from zoo import data, evaluation
 
 POINT = (1, 2, 1)  # a point of the plane as an image
 
@@ -301,3 +302,28 @@ def test_acgan_with_a_discriminator_without_classes() -> None:
         zoo.create(
             "acgan", IMAGE_SHAPE, LATENT_DIM, network="mlp", num_classes=3, discriminator=plain
         )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "options", "share"),
+    [
+        ("acgan", {}, 0.5),
+        ("projection_gan", {"n_critic": 1}, 0.5),
+        ("gan", {"num_classes": 10}, 0.5),
+        ("cvae", {"likelihood": "bernoulli"}, 0.3),
+    ],
+)
+def test_the_asked_class_is_drawn(name: str, options: dict[str, Any], share: float) -> None:
+    """By the shipped classifier, after 4 short epochs; of ten classes chance is 0.1."""
+    keras.utils.set_random_seed(0)
+    latents = 2 if name == "cvae" else 32
+    options = {"num_classes": 10, "network": "conv-32", "seed": 0, **options}
+    model = zoo.create(name, (28, 28, 1), latents, **options)
+    model.compile()
+    source = data.DEFAULT_SOURCE
+    model.fit(data.load(source, batch_size=32, training=True, labels=True), epochs=4, verbose=0)
+    real = data.to_array(source, split="test")
+    drawn = model.sample_latents(1000, seed=0)
+    found = evaluation.sample_metrics(model, real, drawn, "fashion_mnist_classifier", 0)
+    assert found["class_accuracy"] > share
