@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 FAMILIES = ("vae", "gan")
+LAYER_MODULES = ("layers", "modulation", "quantization")  # that register layers with Keras
 Model = TypeVar("Model", bound=type)
 
 _classes: dict[str, Any] = {}
@@ -137,7 +138,12 @@ def _import(name: str) -> None:
 
 
 def import_models() -> None:
-    """Imports every model, so that `keras.models.load_model` knows their classes."""
+    """Imports every model, so that `keras.models.load_model` knows their classes.
+
+    And every layer of the zoo, for a converted model may have any network.
+    """
+    for module in LAYER_MODULES:
+        import_module(f"zoo.{module}")
     for family, name, _ in _model_files():
         import_module(f"zoo.{family}.{name}")
 
