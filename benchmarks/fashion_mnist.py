@@ -20,6 +20,7 @@ from sklearn.decomposition import PCA
 
 from zoo import data
 from zoo.bench import processor
+from zoo.bench_table import put_between
 from zoo.files import read_json, write_json
 from zoo.report import metrics_rows
 
@@ -96,10 +97,7 @@ def write_section(
     start: str, end: str, lines: list[str], document: Path = ROOT / "README.md"
 ) -> None:
     """Puts lines between two markers of README.md, or of another document."""
-    before, rest = document.read_text(encoding="utf-8").split(start)
-    after = rest.split(end)[1]
-    text = f"{before}{start}\n\n" + "\n".join(lines) + f"\n\n{end}{after}"
-    document.write_text(text, encoding="utf-8")
+    put_between(document, start, end, lines)
 
 
 def linear_models() -> list[str]:

@@ -84,16 +84,17 @@ def commands(name: str, run: Path, runs: Path) -> list[list[str]]:
 def publish(name: str, runs: Path) -> None:
     """Measures a finished run, and writes its preset and the registry."""
     from zoo.bench import machine  # noqa: PLC0415  (TensorFlow, after the training)
+    from zoo.bench_table import describe_machine  # noqa: PLC0415
     from zoo.pretrained import save_run_as_preset, write_registry  # noqa: PLC0415
 
     run, folder = runs / name, ROOT / "saved_models" / name
-    made, found = read_json(run / MADE), machine()
+    made = read_json(run / MADE)
     facts: dict[str, Any] = {
         "command": "; ".join(f"zoo {command}" for command in RECIPES[name])
         .replace("RUN:", "runs/")
         .replace("RUN", f"runs/{name}"),
         "commit": made["commit"],
-        "hardware": f"{found['cores']} core of {found['processor']}",
+        "hardware": describe_machine(machine()),
         "time": f"{made['seconds'] / 60:.0f} min",
     }
     if folder.exists():

@@ -8,14 +8,13 @@ About ten minutes on 2 CPU cores. The test images choose nothing: the last epoch
 from __future__ import annotations
 
 import argparse
-import hashlib
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from zoo import data
-from zoo.files import replacing, write_json
+from zoo.files import replacing, sha256, write_json
 from zoo.metrics.features import CLASSIFIERS, classifier
 
 BATCH = 128
@@ -52,7 +51,7 @@ def main() -> None:
     accuracy = float(np.mean(predicted == labels))
     with replacing(f"{args.out}/model.weights.h5") as path:
         network.save_weights(path)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = sha256(path)
     card = {
         "image_shape": train.pixels.shape[1:],
         "classes": 10,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.spec import networks_of
-from zoo.files import read_json, write_json
+from zoo.files import read_json, sha256, write_json
 from zoo.runs import read_config, run_folder
 from zoo.training.presets import is_preset
 
@@ -118,7 +118,7 @@ def changed_files(folder: Path, wanted: dict[str, str]) -> dict[str, str]:
 def hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of an artefact, by relative path, its metadata aside."""
     return {
-        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        file.relative_to(folder).as_posix(): sha256(file)
         for file in sorted(folder.rglob("*"))
         if file.is_file() and file.name not in (NAME, REPORT)
     }

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from export import export_model
 from export.metadata import NAME, changed_files, read_export
+from zoo.files import sha256
 from zoo.pretrained.cache import home
 from zoo.runs import load_run
 from zoo.training.checkpoints import LATEST
 from zoo.training.presets import is_preset
-from zoo.training.presets.folder import sha256
 
 try:
     import uvicorn

@@ -44,7 +44,7 @@ def write_table(out: str | Path, document: str | Path) -> None:
         ValueError: If the document has not both markers, once each; or as `table`.
     """
     lines = table(out)
-    _put_between(document, *markers(_measured(out)[0]["data"]), lines)
+    put_between(document, *markers(_measured(out)[0]["data"]), lines)
 
 
 def write_presets(document: str | Path) -> None:
@@ -72,7 +72,7 @@ def write_presets(document: str | Path) -> None:
     ]
     lines = [f"| {' | '.join(row)} |" for row in rows]
     how = "± is the deviation over seeds of the samples. `zoo bench --pretrained` measures anew."
-    _put_between(document, "<!-- presets -->", "<!-- /presets -->", [*lines, "", how])
+    put_between(document, "<!-- presets -->", "<!-- /presets -->", [*lines, "", how])
 
 
 def _order_of_preset(found: tuple[str, str, dict[str, Any]]) -> tuple[str, str, float]:
@@ -89,7 +89,12 @@ def _with_error(found: dict[str, Any], name: str) -> str:
     return value if error is None else f"{value} ± {error:.2g}"
 
 
-def _put_between(document: str | Path, first: str, last: str, lines: Sequence[str]) -> None:
+def put_between(document: str | Path, first: str, last: str, lines: Sequence[str]) -> None:
+    """Puts lines in a document, in place of what is between two markers.
+
+    Raises:
+        ValueError: If the document has not both markers, once each.
+    """
     document = Path(document)
     text = document.read_text(encoding="utf-8")
     before, start, rest = text.partition(first)
@@ -199,7 +204,7 @@ def _how(measured: Sequence[dict[str, Any]]) -> str:
             msg = f"{names[0]} was trained or measured with {first}, {names[1]} with {other}."
             raise ValueError(msg)
     seeds = ",".join(map(str, sorted({each["bench"]["seed"] for each in measured})))
-    machines = "; ".join(sorted({_describe(each["bench"]["machine"]) for each in measured}))
+    machines = "; ".join(sorted({describe_machine(each["bench"]["machine"]) for each in measured}))
     bounds = sorted({each["importance_samples"] for each in measured if "elbo" in each["metrics"]})
     nats = "".join(f" ELBO and IWAE bound (k = {k}) in nats per image." for k in bounds)
     spread = ", mean ± half the range" if "," in seeds else ""
@@ -214,7 +219,8 @@ def _how(measured: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _describe(machine: dict[str, Any]) -> str:
+def describe_machine(machine: dict[str, Any]) -> str:
+    """What `zoo.bench.machine` found, for readers."""
     cores = (
         f"{machine['cores']} core{'s' if machine['cores'] > 1 else ''} of {machine['processor']}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -49,6 +50,15 @@ def link(path: Path, to: Path) -> None:
             temporary.hardlink_to(path)
         except OSError:
             shutil.copyfile(path, temporary)
+
+
+def sha256(path: str | Path) -> str:
+    """Of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def write_json(path: str | Path, value: Any) -> None:

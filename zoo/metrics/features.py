@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
+
+from zoo.files import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -140,7 +141,7 @@ def _fashion_mnist_classifier() -> FeatureExtractor:
     folder = CLASSIFIERS / "fashion_mnist"
     card = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     weights = folder / "model.weights.h5"
-    found = hashlib.sha256(weights.read_bytes()).hexdigest()
+    found = sha256(weights)
     if found != card["sha256"]:
         msg = f"{weights} has sha256 {found}, but {card['sha256']} was published. Reinstall."
         raise ValueError(msg)

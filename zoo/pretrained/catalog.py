@@ -7,13 +7,12 @@ a preset loaded by name is the one that was released.
 from __future__ import annotations
 
 import difflib
-import hashlib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from zoo.files import read_json, write_json
+from zoo.files import read_json, sha256, write_json
 
 FORMAT = 1
 REGISTRY = "registry.json"
@@ -95,7 +94,7 @@ def folder_of(name: str) -> Path:
     """
     preset = find(name)
     folder = saved_models() / name
-    found = _sha256(folder / "config.json")
+    found = sha256(folder / "config.json")
     if found != preset.sha256:
         msg = (
             f"{folder}/config.json has the sha256 {found}, but {REGISTRY} says {preset.sha256}. "
@@ -124,7 +123,7 @@ def _entry(folder: Path) -> dict[str, Any]:
     return {
         **{key: config[key] for key in ("family", "model", "data", "image_shape")},
         "size": sum(path.stat().st_size for path in folder.iterdir()),
-        "sha256": _sha256(folder / "config.json"),
+        "sha256": sha256(folder / "config.json"),
         "headline": headline,
     }
 
@@ -139,7 +138,3 @@ def _preset(name: str, entry: dict[str, Any]) -> Preset:
             "headline": headline and tuple(headline),
         },
     )
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -9,9 +9,9 @@ from urllib.parse import urldefrag, urlsplit
 import requests
 from filelock import FileLock
 
+from zoo.files import sha256 as sha256_of
 from zoo.pretrained.archives import MAX_BYTES, extract
 from zoo.pretrained.cache import home
-from zoo.training.presets.folder import sha256 as sha256_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -56,8 +56,11 @@ CHECK_EVERY = 20  # batches between looks at whether the losses are sane: a look
 def total_steps(model: ZooModel, source: Any, epochs: int, batch_size: int | None = None) -> int:
     """Training steps of so many epochs; arguments as of `train`."""
     images = data.read(source, split="train", image_shape=model.image_shape)
-    taken = (batch_size or model.default_batch_size) * model.minibatches
-    return epochs * data.training_stream(images, batch_size=taken)[1]
+    return epochs * _steps_per_epoch(model, images, batch_size or model.default_batch_size)
+
+
+def _steps_per_epoch(model: ZooModel, images: Images, batch_size: int) -> int:
+    return data.training_stream(images, batch_size=batch_size * model.minibatches)[1]
 
 
 def train(
@@ -121,8 +124,7 @@ def train(
     _check_labels(model, source, images)
     _check_batch_size(model, batch_size, len(images.pixels))
     _check_metric(model, best, validation)
-    taken = batch_size * model.minibatches
-    steps_per_epoch = data.training_stream(images, batch_size=taken)[1]
+    steps_per_epoch = _steps_per_epoch(model, images, batch_size)
     _check_execution(model, steps_per_epoch)
     _check_decay(model, epochs, steps_per_epoch)
     if model.steps_done >= epochs * steps_per_epoch:
@@ -160,7 +162,7 @@ def train(
         while model.steps_done < epochs * steps_per_epoch and not stopped:
             epoch, done = divmod(model.steps_done, steps_per_epoch)
             model.fit(
-                _stream(model, images, taken, seed),
+                _stream(model, images, batch_size * model.minibatches, seed),
                 initial_epoch=epoch,
                 epochs=epoch + 1 if done else epochs,
                 steps_per_epoch=steps_per_epoch - done,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.files import replacing, write_json
+from zoo.files import replacing, sha256, write_json
 from zoo.pictures import pairs, save_grid
 from zoo.training.presets import config as configs
 from zoo.training.presets.cards import card
@@ -123,12 +122,3 @@ def check_files(folder: str | Path, config: Mapping[str, Any], names: Sequence[s
 def is_preset(path: str | Path) -> bool:
     """Whether a path is a preset's folder, by the names in it."""
     return all((Path(path) / name).is_file() for name in (CONFIG, WEIGHTS))
-
-
-def sha256(path: str | Path) -> str:
-    """Of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
