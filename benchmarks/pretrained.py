@@ -33,6 +33,9 @@ RECIPES: dict[str, list[str]] = {
     "projection_gan_fashion_mnist": [
         f"train projection_gan {GAN} {ONE} --epochs 30 --batch-size 64 --network conv --out RUN"
     ],
+    "sngan_fashion_mnist": [
+        f"train sngan {GAN} {ONE} --epochs 30 --batch-size 64 --network conv --out RUN"
+    ],
     "vae_fashion_mnist": [f"train vae {VAE} --epochs 40 --out RUN"],
     "beta_vae_fashion_mnist": [f"train beta_vae {VAE} --epochs 40 --option beta=2 --out RUN"],
     "cvae_fashion_mnist": [f"train cvae {VAE} --option likelihood=bernoulli --epochs 30 --out RUN"],
