@@ -26,6 +26,7 @@ MADE = "made.json"  # commit, machine and seconds, in a run folder
 SEEDS = (0, 1, 2)
 GAN = "--data fashion_mnist --precision mixed_bfloat16 --decay --keep 1 --option ema=0.999"
 ONE = "--option n_critic=1"
+LAZY = "--option regularizer_every=4"
 VAE = "--data fashion_mnist --decay --keep 1 --latent-dim 16 --network conv-32"
 # `zoo` commands; RUN is the run folder, and RUN:NAME that of another preset, trained before.
 RECIPES: dict[str, list[str]] = {
@@ -35,6 +36,12 @@ RECIPES: dict[str, list[str]] = {
     ],
     "sngan_fashion_mnist": [
         f"train sngan {GAN} {ONE} --epochs 30 --batch-size 64 --network conv --out RUN"
+    ],
+    "r3gan_fashion_mnist": [
+        f"train r3gan {GAN} {LAZY} --epochs 30 --batch-size 64 --network conv --out RUN"
+    ],
+    "wgan_gp_fashion_mnist": [
+        f"train wgan_gp {GAN} {ONE} --option ttur=3 --epochs 30 --batch-size 64 --out RUN"
     ],
     "vae_fashion_mnist": [f"train vae {VAE} --epochs 40 --out RUN"],
     "beta_vae_fashion_mnist": [f"train beta_vae {VAE} --epochs 40 --option beta=2 --out RUN"],
