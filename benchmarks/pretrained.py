@@ -28,6 +28,16 @@ GAN = "--data fashion_mnist --precision mixed_bfloat16 --decay --keep 1 --option
 ONE = "--option n_critic=1"
 LAZY = "--option regularizer_every=4"
 VAE = "--data fashion_mnist --decay --keep 1 --latent-dim 16 --network conv-32"
+SNGAN = (
+    f"--model sngan {ONE} --option ema=0.999 --option network=conv-32 --discriminator-init random"
+)
+VQ = "--precision mixed_bfloat16 --decay --keep 1"
+# Commands that fetch the colour images into ./emoji: Google's Noto Emoji, Apache 2.0.
+EMOJI = (
+    "npm pack emoji-datasource-google@16.0.0",
+    "tar -xzf emoji-datasource-google-16.0.0.tgz",
+    "mv package/img/google/64 emoji",
+)
 # `zoo` commands; RUN is the run folder, and RUN:NAME that of another preset, trained before.
 RECIPES: dict[str, list[str]] = {
     "dcgan_fashion_mnist": [f"train dcgan {GAN} --epochs 40 --batch-size 64 --out RUN"],
@@ -41,10 +51,23 @@ RECIPES: dict[str, list[str]] = {
         f"train r3gan {GAN} {LAZY} --epochs 30 --batch-size 64 --network conv --out RUN"
     ],
     "wgan_gp_fashion_mnist": [
-        f"train wgan_gp {GAN} {ONE} --option ttur=3 --epochs 30 --batch-size 64 --out RUN"
+        f"train wgan_gp {GAN} {ONE} --option ttur=3 --epochs 20 --batch-size 64 --out RUN"
     ],
     "vae_fashion_mnist": [f"train vae {VAE} --epochs 40 --out RUN"],
-    "beta_vae_fashion_mnist": [f"train beta_vae {VAE} --epochs 40 --option beta=2 --out RUN"],
+    "beta_vae_fashion_mnist": [f"train beta_vae {VAE} --epochs 30 --option beta=2 --out RUN"],
+    "gan_to_vae_fashion_mnist": [
+        "convert RUN:sngan_fashion_mnist --to vae --out RUN",
+        "train RUN --recipe joint --epochs 15",
+    ],
+    "vae_to_gan_fashion_mnist": [
+        f"convert RUN:vae_fashion_mnist --to gan --out RUN {SNGAN}",
+        "train RUN --recipe plain --epochs 20",
+    ],
+    "vq_vae_fashion_mnist": [f"train vq_vae {VQ} --data fashion_mnist --epochs 12 --out RUN"],
+    "vq_vae_emoji": [f"train vq_vae {VQ} --data ./emoji --image-size 32 --epochs 120 --out RUN"],
+    "soft_intro_vae_fashion_mnist": [
+        f"train soft_intro_vae {VAE} --precision mixed_bfloat16 --epochs 12 --out RUN"
+    ],
     "cvae_fashion_mnist": [f"train cvae {VAE} --option likelihood=bernoulli --epochs 30 --out RUN"],
 }
 
@@ -65,11 +88,13 @@ def main() -> None:
 def train(name: str, runs: Path) -> None:
     """Runs the commands of a preset, from where they were left."""
     run = runs / name
+    for command in fetched(name) if not Path("emoji").exists() else ():
+        subprocess.run(shlex.split(command), check=True)
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.strip()
     for command in commands(name, run, runs):
-        if command[0] == "train" and (run / "model.keras").exists():
+        if command[0] == "train" and command[1] != str(run) and (run / "model.keras").exists():
             command = ["train", str(run), "--epochs", command[command.index("--epochs") + 1]]  # noqa: PLW2901
         elif command[0] == "convert" and (run / "model.keras").exists():
             continue
@@ -78,6 +103,11 @@ def train(name: str, runs: Path) -> None:
         made = read_json(run / MADE) if (run / MADE).exists() else {"seconds": 0.0}
         seconds = made["seconds"] + time.perf_counter() - begun
         write_json(run / MADE, {"commit": commit, **made, "seconds": seconds})
+
+
+def fetched(name: str) -> tuple[str, ...]:
+    """Shell commands that fetch a preset's data, where it is no data set of TFDS."""
+    return EMOJI if "./emoji" in RECIPES[name][0] else ()
 
 
 def commands(name: str, run: Path, runs: Path) -> list[list[str]]:
@@ -100,7 +130,7 @@ def publish(name: str, runs: Path) -> None:
     run, folder = runs / name, ROOT / "saved_models" / name
     made = read_json(run / MADE)
     facts: dict[str, Any] = {
-        "command": "; ".join(f"zoo {command}" for command in RECIPES[name])
+        "command": "; ".join((*fetched(name), *(f"zoo {each}" for each in RECIPES[name])))
         .replace("RUN:", "runs/")
         .replace("RUN", f"runs/{name}"),
         "commit": made["commit"],
