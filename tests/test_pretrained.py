@@ -29,10 +29,12 @@ from zoo.pretrained import (
     catalog,
     list_pretrained,
     load_pretrained,
+    load_sampler,
     measuring,
     save_run_as_preset,
 )
 from zoo.runs import save_run
+from zoo.samplers import fit_sampler, sampler_of_run
 from zoo.training.presets import folder as folders
 from zoo.training.presets import is_preset, load_preset, read_config, save_preset
 from zoo.training.presets.allowed import check_objects
@@ -134,6 +136,28 @@ def test_training_goes_on(images: np.ndarray) -> None:
     model.compile()
     model.fit(images, batch_size=30, verbose=0)
     assert (before, model.steps_done) == (9, 11)
+
+
+def test_a_preset_may_bring_a_sampler(tmp_path: Path, images: np.ndarray) -> None:
+    model = zoo.create("vae", IMAGE_SHAPE, LATENT_DIM)
+    sampler = fit_sampler(model, images, components=2)
+    out = tmp_path / "vae"
+    model.save_preset(out, sampler=sampler, precision="float32")
+    assert (out / "samples_gmm.png").exists()
+    assert "load_sampler" in (out / "README.md").read_text()
+    wanted = sampler.sample(5, seed=3)
+    np.testing.assert_array_equal(load_sampler(out).sample(5, seed=3), wanted)
+    # Nothing is fitted anew, for which there would be no data.
+    ours = sampler_of_run(out, load_preset(out), "gmm")
+    np.testing.assert_array_equal(ours.sample(5, seed=3), wanted)
+
+    (out / "sampler_gmm.npz").write_bytes(b"another")
+    with pytest.raises(ValueError, match="sampler_gmm.npz has the sha256"):
+        load_sampler(out)
+    with pytest.raises(ValueError, match="sampler_gmm.npz has the sha256"):
+        sampler_of_run(out, load_preset(out), "gmm")
+    with pytest.raises(ValueError, match=r"brings no sampler_gmm\.npz"):
+        load_sampler(FROZEN / "dcgan")
 
 
 def test_what_float16_cannot_hold_stays_float32(tmp_path: Path) -> None:
@@ -433,6 +457,12 @@ def test_metrics_say_how_sure_they_are(released: Path, monkeypatch: pytest.Monke
         measuring.check("dcgan", "it")
 
 
+def test_data_that_are_not_here_are_named(frozen: Path) -> None:
+    _edit(frozen, lambda config: config["facts"].update(fetch="npm pack it"))
+    with pytest.raises(FileNotFoundError, match=r"not at \./array\. Fetch them: npm pack it"):
+        measuring.check(frozen)
+
+
 @pytest.mark.slow
 def test_a_run_becomes_a_preset_whose_metrics_hold(tmp_path: Path) -> None:
     keras.utils.set_random_seed(0)
@@ -443,9 +473,11 @@ def test_a_run_becomes_a_preset_whose_metrics_hold(tmp_path: Path) -> None:
     out = tmp_path / "vae_preset"
     save_run_as_preset(tmp_path / "run", out, seeds=(0, 1), facts={"command": "none"})
     assert read_config(out)["facts"]["command"] == "none"
-    assert "reconstructions.png" in read_config(out)["files"]
+    assert {"reconstructions.png", "sampler_gmm.npz"} <= read_config(out)["files"].keys()
     assert measuring.check(out) == []
     metrics = json.loads((out / "metrics.json").read_text())
+    values = metrics["metrics"]
+    assert values["frechet_distance_gmm"] != values["frechet_distance"]
     metrics["metrics"]["mse"] *= 1.01
     (out / "metrics.json").write_text(json.dumps(metrics))
     _edit(out, lambda c: c["files"].update({"metrics.json": _hash(out / "metrics.json")}))

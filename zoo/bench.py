@@ -31,10 +31,10 @@ import keras
 import tensorflow as tf
 
 from zoo import data, registry
-from zoo.evaluation import evaluate, sample_metrics
+from zoo.evaluation import evaluate
 from zoo.files import read_json, write_json
 from zoo.runs import load_run, read_config, with_classes
-from zoo.samplers import fit_sampler, training_images
+from zoo.samplers import fit_sampler, sampler_metrics, training_images
 from zoo.training import checkpoints
 from zoo.training.train import train
 
@@ -230,7 +230,10 @@ def _run(folder: Path, source: Any, settings: dict[str, Any], say: Callable[[str
     results = evaluate(model, source, extractor=settings["extractor"], seed=settings["seed"])
     measured = "frechet_distance" in results["metrics"]
     if measured and model.family == "vae" and model.gaussian_posterior:
-        results["metrics"]["frechet_distance_gmm"] = _distance_of_mixture(model, source, results)
+        images, labels = training_images(model, source)
+        sampler = fit_sampler(model, images, "gmm", labels=labels, seed=settings["seed"])
+        found = sampler_metrics(model, source, sampler, results)
+        results["metrics"]["frechet_distance_gmm"] = found["frechet_distance_gmm"]
     results["bench"] = {
         **settings,
         "parameters": model.count_params(),
@@ -248,17 +251,6 @@ def _batch_size(model: Any) -> int:
     if model.family == "vae":
         return model.default_batch_size
     return CRITIC_BATCH if model.minibatches > 1 else GAN_BATCH
-
-
-def _distance_of_mixture(model: Any, source: Any, protocol: dict[str, Any]) -> float:
-    """The Fréchet distance as of `evaluate`, of latents drawn near the posteriors."""
-    images, labels = training_images(model, source)
-    sampler = fit_sampler(model, images, "gmm", labels=labels, seed=protocol["seed"])
-    latents = sampler.sample(protocol["samples"], protocol["seed"])
-    split = protocol["split"]
-    real = data.to_array(source, split=split, image_shape=model.image_shape)
-    found = sample_metrics(model, real, latents, protocol["extractor"], protocol["seed"])
-    return found["frechet_distance"]
 
 
 def _new_model(settings: dict[str, Any]) -> Any:

@@ -796,7 +796,13 @@ def _bench_presets(names: Sequence[str], table: Path | None) -> None:
         return
     faults = []
     for name in names or [preset.name for preset in list_pretrained()]:
-        found = check(name)
+        try:
+            found = check(name)
+        except FileNotFoundError as error:
+            console.print(f"{name}: not measured. {error}", soft_wrap=True, highlight=False)
+            if names:
+                raise typer.Exit(1) from error
+            continue
         console.print(f"{name}: {'as its card says' if not found else 'NOT as its card says'}")
         faults += found
     for fault in faults:

@@ -47,7 +47,8 @@ def evaluate(
         latents: float32 [samples, latent_dim] to generate from, such as a sampler's; default draws
             from the model's prior.
         sampler: Name of what drew `latents`, for the protocol.
-        extractor: One of `zoo.metrics.list_extractors()`; default: the one made for the data.
+        extractor: One of `zoo.metrics.list_extractors()`, or "none" to measure no samples;
+            default: the one made for the data.
         importance_samples: k of the importance-weighted bound, for VAEs.
         seed: Seed of the samples and of the bound's noise.
 
@@ -68,6 +69,7 @@ def evaluate(
     samples = samples or len(images)
     latents = model.sample_latents(samples, seed) if latents is None else latents
     extractor = extractor or EXTRACTORS.get(name, "inception_v3")
+    extractor = None if extractor == "none" else extractor
     protocol = {
         "model": model.model_name,
         "data": name,

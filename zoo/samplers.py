@@ -6,7 +6,8 @@ A decoder has learned what latents from q(z) = E_x q(z | x) look like, and a pri
     gmm         a Gaussian mixture fitted to q(z) (arXiv 1903.12436)
     two_stage   a second VAE, of latents, trained on q(z) (arXiv 1903.05789)
 
-A run folder keeps what was fitted to it in `sampler_gmm.npz` and `sampler_two_stage.npz`.
+A run folder keeps what was fitted to it in `sampler_gmm.npz` and `sampler_two_stage.npz`; a preset
+may bring the former.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ import numpy as np
 
 from zoo import data
 from zoo.convert.posterior import draw, fit_mixture, posteriors
+from zoo.evaluation import sample_metrics
 from zoo.files import replacing
 from zoo.runs import read_config
 from zoo.second_stage import fit_second_stage, sample_second_stage
+from zoo.training import presets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,10 +141,11 @@ def load_sampler(path: str | Path) -> Sampler:
 def sampler_of_run(run: str | Path, model: ZooModel, kind: str) -> Sampler:
     """The stored sampler of a run; fitted to its training data and stored, if it has none.
 
-    One that was fitted to other weights, as before the run was trained on, is fitted anew.
+    One that was fitted to other weights, as before the run was trained on, is fitted anew. A preset
+    stays as it is.
 
     Args:
-        run: A run folder, or a checkpoint, beside which the sampler is then kept.
+        run: A run folder, a preset's, or a checkpoint, beside which the sampler is then kept.
         model: What `zoo.load_run(run)` gives.
         kind: One of `KINDS`.
 
@@ -154,13 +158,34 @@ def sampler_of_run(run: str | Path, model: ZooModel, kind: str) -> Sampler:
     run = Path(run)
     name = f"sampler_{kind}.npz"
     place = run / name if run.is_dir() else run.with_suffix(f".{name}")
+    preset = presets.is_preset(run)
+    if preset and place.exists():
+        presets.check_files(run, presets.read_config(run), [name])
     if place.exists() and (stored := load_sampler(place)).fitted_to == fingerprint(model):
         return stored
     config = read_config(run)
     images, labels = training_images(model, config["data"])
     sampler = fit_sampler(model, images, kind, labels=labels, seed=config["seed"])
-    sampler.save(place)
+    if not preset:
+        sampler.save(place)
     return sampler
+
+
+def sampler_metrics(
+    model: ZooModel, source: Any, sampler: Sampler, protocol: dict[str, Any]
+) -> dict[str, float]:
+    """What `zoo.evaluation.sample_metrics` finds of a sampler's images, as `NAME_SAMPLER`.
+
+    Args:
+        model: The model that the sampler is for.
+        source: Data for `zoo.data.to_array`.
+        sampler: What draws the latents.
+        protocol: `split`, `samples`, `extractor` and `seed`, as of `zoo.evaluation.evaluate`.
+    """
+    images = data.to_array(source, split=protocol["split"], image_shape=model.image_shape)
+    latents = sampler.sample(protocol["samples"], protocol["seed"])
+    found = sample_metrics(model, images, latents, protocol["extractor"], protocol["seed"])
+    return {f"{name}_{sampler.name}": value for name, value in found.items()}
 
 
 def training_images(model: ZooModel, source: Any) -> tuple[np.ndarray, np.ndarray | None]:

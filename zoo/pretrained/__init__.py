@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from zoo.pretrained.catalog import Preset, list_pretrained, write_registry
-from zoo.pretrained.loading import is_handle, load_pretrained, resolve
+from zoo.pretrained.loading import is_handle, load_pretrained, load_sampler, resolve
 
 __all__ = [
     "Preset",
@@ -18,6 +18,7 @@ __all__ = [
     "is_handle",
     "list_pretrained",
     "load_pretrained",
+    "load_sampler",
     "measure",
     "push",
     "resolve",

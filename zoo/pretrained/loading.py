@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from zoo.pretrained import catalog
 
 if TYPE_CHECKING:
+    from zoo.samplers import Sampler
     from zoo.training.model import ZooModel
 
 
@@ -37,6 +38,32 @@ def load_pretrained(handle: str | Path, *, sha256: str | None = None) -> ZooMode
     from zoo.training.presets import load_preset  # noqa: PLC0415
 
     return load_preset(resolve(handle, sha256=sha256))
+
+
+def load_sampler(handle: str | Path, *, sha256: str | None = None) -> Sampler:
+    """Loads the Gaussian mixture that a pretrained VAE may bring to draw its latents from.
+
+    Args:
+        handle: As for `load_pretrained`.
+        sha256: As for `load_pretrained`.
+
+    Returns:
+        A sampler for the model: `model.generate_from(sampler.sample(16, seed=0))`.
+
+    Raises:
+        ValueError: If it brings none; or as `load_pretrained`, whose other errors it has too.
+    """
+    from zoo import samplers  # noqa: PLC0415
+    from zoo.training.presets import check_files, read_config  # noqa: PLC0415
+    from zoo.training.presets.config import SAMPLER  # noqa: PLC0415
+
+    folder = resolve(handle, sha256=sha256)
+    config = read_config(folder)
+    if SAMPLER not in config["files"]:
+        msg = f"{handle} brings no {SAMPLER}: its latents come from the prior, model.generate(n)."
+        raise ValueError(msg)
+    check_files(folder, config, [SAMPLER])
+    return samplers.load_sampler(folder / SAMPLER)
 
 
 def resolve(handle: str | Path, *, sha256: str | None = None) -> Path:

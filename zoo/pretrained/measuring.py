@@ -9,14 +9,15 @@ import numpy as np
 
 from zoo.evaluation import evaluate
 from zoo.files import read_json
-from zoo.pretrained.loading import resolve
-from zoo.training.presets import load_preset, read_config
-from zoo.training.presets.config import METRICS
-from zoo.training.presets.folder import check_files
+from zoo.pretrained.loading import load_sampler, resolve
+from zoo.samplers import sampler_metrics
+from zoo.training.presets import check_files, load_preset, read_config
+from zoo.training.presets.config import METRICS, SAMPLER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from zoo.samplers import Sampler
     from zoo.training.model import ZooModel
 
 DEVIATIONS = 3.0
@@ -24,7 +25,11 @@ SLACK = 1e-4  # of a value: what other kernels and devices round differently
 
 
 def measure(
-    model: ZooModel, source: Any, seeds: Sequence[int] = (0, 1, 2), **protocol: Any
+    model: ZooModel,
+    source: Any,
+    seeds: Sequence[int] = (0, 1, 2),
+    sampler: Sampler | None = None,
+    **protocol: Any,
 ) -> dict[str, Any]:
     """The `metrics.json` of a model.
 
@@ -32,6 +37,7 @@ def measure(
         model: The model, as it is loaded: weights stored as float16 are others.
         source: Test data, for `zoo.data.to_array`.
         seeds: Seeds of the samples, at least two.
+        sampler: Of a VAE, what else to draw latents from: its figures end in `_gmm`.
         **protocol: Further arguments of `zoo.evaluation.evaluate`.
 
     Returns:
@@ -44,7 +50,9 @@ def measure(
     if len(set(seeds)) < 2:
         msg = f"seeds={tuple(seeds)}: expected at least two, for the deviation between them."
         raise ValueError(msg)
-    found = [evaluate(model, source, seed=seed, **protocol) for seed in dict.fromkeys(seeds)]
+    found = [
+        _evaluate(model, source, sampler, seed=seed, **protocol) for seed in dict.fromkeys(seeds)
+    ]
     values = [each["metrics"] for each in found]
     errors = {name: float(np.std([v[name] for v in values], ddof=1)) for name in values[0]}
     # Of a folder or file the name: a path says nothing elsewhere.
@@ -57,13 +65,15 @@ def check(handle: str | Path, source: Any = None) -> list[str]:
 
     Args:
         handle: As for `load_pretrained`.
-        source: The test data; default: those that its `metrics.json` names.
+        source: The test data; default: those that its `metrics.json` names, a folder or file being
+            looked for in the working directory.
 
     Returns:
         A sentence for each metric that differs by more than three times its sampling error, and
         for each that is gone; none if all hold.
 
     Raises:
+        FileNotFoundError: If the data are to be fetched first.
         ValueError: If the preset has no metrics, or cannot be loaded.
     """
     folder = resolve(handle)
@@ -75,8 +85,14 @@ def check(handle: str | Path, source: Any = None) -> list[str]:
     stated = read_json(folder / METRICS)
     names = ("split", "samples", "extractor", "importance_samples", "seed")
     protocol = {name: stated[name] for name in names if name in stated}
+    protocol["extractor"] = stated["extractor"] or "none"
     source = stated["data"] if source is None else source
-    found = evaluate(load_preset(folder), source, **protocol)["metrics"]
+    fetch = config["facts"].get("fetch")
+    if fetch and source == stated["data"] and not Path(source).exists():
+        msg = f"Its images are not at ./{source}. Fetch them: {fetch}"
+        raise FileNotFoundError(msg)
+    sampler = load_sampler(folder) if SAMPLER in config["files"] else None
+    found = _evaluate(load_preset(folder), source, sampler, **protocol)["metrics"]
     faults = []
     for name, value in stated["metrics"].items():
         allowed = DEVIATIONS * stated["sampling_error"].get(name, 0.0) + SLACK * abs(value) + 1e-6
@@ -88,3 +104,12 @@ def check(handle: str | Path, source: Any = None) -> list[str]:
                 f"± {allowed:.2g}."
             )
     return faults
+
+
+def _evaluate(
+    model: ZooModel, source: Any, sampler: Sampler | None, **protocol: Any
+) -> dict[str, Any]:
+    found = evaluate(model, source, **protocol)
+    if sampler is not None and found["extractor"] is not None:
+        found["metrics"] |= sampler_metrics(model, source, sampler, found)
+    return found

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 from zoo import data
 from zoo.pretrained.measuring import measure
 from zoo.runs import load_run, read_config
+from zoo.samplers import fit_sampler, training_images
 from zoo.training.presets import load_preset
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from zoo.samplers import Sampler
     from zoo.training.model import ZooModel
 
 RECORDED = ("epochs", "batch_size", "seed", "decay_steps", "accumulate", "precision", "versions")
 PICTURED = 32  # test images whose reconstructions are shown
+COMPONENTS = 50  # of a VAE's mixture: 10 draw worse, 100 hardly better
 
 
 def save_run_as_preset(
@@ -27,6 +30,7 @@ def save_run_as_preset(
     facts: Mapping[str, Any] | None = None,
     source: Any = None,
     seeds: Sequence[int] = (),
+    extractor: str | None = None,
     precision: str = "float16",
 ) -> None:
     """Writes the model of a run as a preset.
@@ -36,8 +40,10 @@ def save_run_as_preset(
         folder: The new folder; its name is the preset's.
         facts: What the run does not know: `command`, `commit`, `hardware`, `time`, `limits`, …
         source: Test data; default: the run's.
-        seeds: Seeds to measure with, at least two; none: the preset has no metrics and no
-            reconstructions, and no data are read.
+        seeds: Seeds to measure with, at least two; none: the preset has no metrics, no
+            reconstructions and no sampler, and no data are read. Else a VAE with Gaussian
+            posteriors gets a mixture fitted to its training images, and measured too.
+        extractor: As for `zoo.evaluation.evaluate`.
         precision: As for `save_preset`. What is measured are the stored weights.
 
     Raises:
@@ -52,13 +58,26 @@ def save_run_as_preset(
         model.save_preset(Path(scratch) / "rounded", precision=precision)
         model = load_preset(Path(scratch) / "rounded")
     source = source if source is not None else config["data"]
+    sampler = _mixture(model, config) if seeds else None
     model.save_preset(
         folder,
         data=Path(config["data"]).name,
         facts={"steps": model.steps_done, **known, **(facts or {})},
-        metrics=measure(model, source, seeds) if seeds else None,
+        metrics=measure(model, source, seeds, sampler, extractor=extractor) if seeds else None,
         examples=_examples(model, source) if seeds else (),
+        sampler=sampler,
         precision=precision,
+    )
+
+
+def _mixture(model: ZooModel, config: Mapping[str, Any]) -> Sampler | None:
+    """A mixture fitted to the posteriors of the run's training images, of a model that has some."""
+    if not getattr(model, "gaussian_posterior", False):
+        return None
+    images, labels = training_images(model, config["data"])
+    components = min(COMPONENTS, len(images) // 10 or 1)
+    return fit_sampler(
+        model, images, labels=labels, components=components, seed=config.get("seed", 0)
     )
 
 

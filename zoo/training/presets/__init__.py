@@ -4,12 +4,22 @@
     model.weights.h5      all its weights, as float16 or float32, without optimizers
     metrics.json          what was measured
     samples.png           and reconstructions.png, where there are any
+    sampler_gmm.npz       of a VAE, if fitted: a mixture to draw latents from in place of the prior
+    samples_gmm.png       and what it draws
     README.md             the model card
 
 Loading one runs no code of it: no pickle, no Lambda, nothing but known classes and finite numbers.
 """
 
 from zoo.training.presets.config import FILES, FORMAT, read_config
-from zoo.training.presets.folder import is_preset, load_preset, save_preset
+from zoo.training.presets.folder import check_files, is_preset, load_preset, save_preset
 
-__all__ = ["FILES", "FORMAT", "is_preset", "load_preset", "read_config", "save_preset"]
+__all__ = [
+    "FILES",
+    "FORMAT",
+    "check_files",
+    "is_preset",
+    "load_preset",
+    "read_config",
+    "save_preset",
+]

@@ -67,6 +67,7 @@ def card(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any] | None
         ),
         _usage(name),
         "![Samples](samples.png)" if "samples.png" in config["files"] else "",
+        _sampler(name) if "sampler_gmm.npz" in config["files"] else "",
         "![Images and their reconstructions](reconstructions.png)"
         if "reconstructions.png" in config["files"]
         else "",
@@ -118,6 +119,17 @@ def _usage(name: str) -> str:
     )
 
 
+def _sampler(name: str) -> str:
+    return (
+        "A Gaussian mixture fitted to the posteriors of the training images (arXiv 1903.12436) "
+        "draws latents that the decoder knows better than the prior's:\n\n"
+        "```python\nfrom zoo.pretrained import load_sampler\n\n"
+        f"latents = load_sampler({json.dumps(name)}).sample(16, seed=0)\n"
+        "images = model.generate_from(latents)\n```\n\n"
+        "![Samples of the mixture](samples_gmm.png)"
+    )
+
+
 def _measured(metrics: Mapping[str, Any]) -> str:
     errors = metrics.get("sampling_error", {})
     rows = [
@@ -126,11 +138,13 @@ def _measured(metrics: Mapping[str, Any]) -> str:
         else f"| {key} | {value:.5g} | |"
         for key, value in metrics["metrics"].items()
     ]
+    has_mixture = any(name.endswith("_gmm") for name in metrics["metrics"])
     protocol = (
         f"{metrics['samples']:,} samples ({metrics['sampler']}) against {metrics['images']:,} "
         f"images of the {metrics['split']} split of {metrics['data']}; features of the extractor "
         f"`{metrics['extractor']}`. Distances compare only with the same extractor and numbers. "
-        "The last column is the standard deviation over sample seeds."
+        + ("Those with `_gmm` are of the mixture. " if has_mixture else "")
+        + "The last column is the standard deviation over sample seeds."
     )
     return "\n".join((protocol, "", "| metric | value | ± |", "| --- | --- | --- |", *rows))
 

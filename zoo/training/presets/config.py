@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 CONFIG, WEIGHTS, METRICS, CARD = "config.json", "model.weights.h5", "metrics.json", "README.md"
 SAMPLES, RECONSTRUCTIONS = "samples.png", "reconstructions.png"
-FILES = (CONFIG, WEIGHTS, METRICS, CARD, SAMPLES, RECONSTRUCTIONS)
+SAMPLER, SAMPLER_SAMPLES = "sampler_gmm.npz", "samples_gmm.png"
+FILES = (CONFIG, WEIGHTS, METRICS, CARD, SAMPLES, RECONSTRUCTIONS, SAMPLER, SAMPLER_SAMPLES)
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 

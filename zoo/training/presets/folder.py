@@ -9,7 +9,16 @@ from zoo.files import replacing, sha256, write_json
 from zoo.pictures import pairs, save_grid
 from zoo.training.presets import config as configs
 from zoo.training.presets.cards import card
-from zoo.training.presets.config import CARD, CONFIG, METRICS, RECONSTRUCTIONS, SAMPLES, WEIGHTS
+from zoo.training.presets.config import (
+    CARD,
+    CONFIG,
+    METRICS,
+    RECONSTRUCTIONS,
+    SAMPLER,
+    SAMPLER_SAMPLES,
+    SAMPLES,
+    WEIGHTS,
+)
 from zoo.training.presets.weights import read_weights, write_weights
 
 if TYPE_CHECKING:
@@ -30,6 +39,7 @@ def save_preset(
     facts: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
     examples: Sequence[np.ndarray] = (),
+    sampler: Any = None,
     precision: str = "float16",
 ) -> None:
     """Writes a model as a preset, whole or not at all.
@@ -43,6 +53,7 @@ def save_preset(
         metrics: What `zoo.pretrained.measure` returns.
         examples: Images float32 [n, height, width, channels] in [0, 1], and of a conditional model
             their labels int [n], whose reconstructions are pictured.
+        sampler: Of a VAE, the `zoo.samplers.Sampler` "gmm" fitted to it; None for none.
         precision: "float16" halves the file, and rounds weights to 3 digits; "float32" keeps them.
 
     Raises:
@@ -59,9 +70,15 @@ def save_preset(
         write_weights(model, temporary / WEIGHTS, precision)
         if model.image_shape[-1] in (1, 3):
             save_grid(temporary / SAMPLES, model.generate(PICTURED, seed=0))
+            if sampler is not None:
+                labels = model.sample_labels(PICTURED, 0) if model.num_classes else None
+                images = model.generate_from(sampler.sample(PICTURED, 0), labels)
+                save_grid(temporary / SAMPLER_SAMPLES, images)
             if len(examples):
                 rebuilt = model.reconstruct(*examples)
                 save_grid(temporary / RECONSTRUCTIONS, pairs(examples[0], rebuilt), columns=8)
+        if sampler is not None:
+            sampler.save(temporary / SAMPLER)
         if metrics is not None:
             write_json(temporary / METRICS, metrics)
         hashes = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
