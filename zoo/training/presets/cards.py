@@ -29,6 +29,12 @@ _FASHION = _Source(
 SOURCES = {
     "fashion_mnist": _FASHION,
     "fashion_mnist_sample": _FASHION,
+    "emoji": _Source(
+        "Noto Emoji, PNGs of 64 × 64 in the npm package emoji-datasource-google 16.0.0",
+        None,
+        "Apache-2.0",
+        "https://github.com/googlefonts/noto-emoji",
+    ),
     "sprites": _Source("Sprites, drawn by zoo.data.sprites", None, "MIT", "the code of this model"),
 }
 # What has a place of its own in the card; other facts are listed as they are.
