@@ -138,7 +138,7 @@ def publish(name: str, runs: Path) -> None:
         "time": f"{made['seconds'] / 60:.0f} min",
     }
     if fetched(name):
-        facts |= {"fetch": "; ".join(fetched(name)), "data_license": "Apache-2.0"}
+        facts["fetch"] = "; ".join(fetched(name))
     if folder.exists():
         shutil.rmtree(folder)
     extractor = "none" if fetched(name) else None  # no classifier of theirs is at hand
