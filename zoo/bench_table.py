@@ -21,6 +21,7 @@ METRICS = {
     "recall": "recall",
     "density": "density",
     "coverage": "coverage",
+    "coverage_gmm": "coverage, GMM",
     "class_accuracy": "class accuracy",
     "elbo": "ELBO",
     "iwae_bound": "IWAE bound",
