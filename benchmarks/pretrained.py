@@ -71,6 +71,22 @@ RECIPES: dict[str, list[str]] = {
     "cvae_fashion_mnist": [f"train cvae {VAE} --option likelihood=bernoulli --epochs 30 --out RUN"],
 }
 
+# What a card says beside `LIMITS`: where a preset departs from its paper, or falls short of it.
+NOTES = {
+    "sngan_fashion_mnist": "One discriminator update for one of the generator, where the paper's "
+    "residual networks have five, and a quarter of their width.",
+    "r3gan_fashion_mnist": "It knows the class, as the paper's model of CIFAR-10 does, and has "
+    "DCGAN's networks, where the paper's are deep residual ones. Penalties at every fourth step.",
+    "wgan_gp_fashion_mnist": "One critic update for one of the generator, at three times its "
+    "learning rate (arXiv 1706.08500), where the paper has five; and it knows the class.",
+    "gan_to_vae_fashion_mnist": "Latents and networks are those of its source, dcgan_fashion_mnist:"
+    " more than vae_fashion_mnist has. docs/conversion.md compares at equal size and budget.",
+    "vae_to_gan_fashion_mnist": "Latents and networks are those of its source, vae_fashion_mnist. "
+    "docs/conversion.md compares with a GAN from scratch at equal size and budget.",
+    "vq_vae_emoji": "No classifier of emoji is at hand to measure samples with: the figures are "
+    "likelihoods and errors alone. 3,408 images were trained on.",
+}
+
 
 def main() -> None:
     """Trains and writes."""
@@ -126,6 +142,7 @@ def publish(name: str, runs: Path) -> None:
     from zoo.bench import machine  # noqa: PLC0415  (TensorFlow, after the training)
     from zoo.bench_table import describe_machine  # noqa: PLC0415
     from zoo.pretrained import save_run_as_preset, write_registry  # noqa: PLC0415
+    from zoo.training.presets.cards import LIMITS  # noqa: PLC0415
 
     run, folder = runs / name, ROOT / "saved_models" / name
     made = read_json(run / MADE)
@@ -137,6 +154,8 @@ def publish(name: str, runs: Path) -> None:
         "hardware": describe_machine(machine()),
         "time": f"{made['seconds'] / 60:.0f} min",
     }
+    if name in NOTES:
+        facts["limits"] = f"{LIMITS} {NOTES[name]}"
     if fetched(name):
         facts["fetch"] = "; ".join(fetched(name))
     if folder.exists():
