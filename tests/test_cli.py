@@ -443,13 +443,19 @@ def test_a_preset_whose_figures_have_changed(
         main(["bench", "--pretrained", "little"])
     assert stop.value.code == 1
     assert "little: mse is 3." in capsys.readouterr().out
+    peers = tmp_path / "benchmarks" / "results" / "peers"
+    peers.mkdir(parents=True)
+    peer = {"data": _data_of(FROZEN), "epochs": 7, "metrics": {"frechet_distance": 3.5}}
+    (peers / "torch_vae.json").write_text(json.dumps(peer))
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- presets -->\nold\n<!-- /presets -->\nb\n")
     _zoo("bench", "--pretrained", "--table", page)
     text = page.read_text()
     assert text.startswith("a\n<!-- presets -->\n\n| preset |")
     value = json.loads((FROZEN / "metrics.json").read_text())["metrics"]["frechet_distance"]
-    assert f"| little | GAN | {_data_of(FROZEN)} | {value:.4g}" in text
+    epochs = json.loads((FROZEN / "config.json").read_text())["facts"].get("epochs", "")
+    assert f"| little | GAN | {_data_of(FROZEN)} | {epochs} | {value:.4g}" in text
+    assert f"| torch_vae | peer | {_data_of(FROZEN)} | 7 | 3.5 |" in text
 
 
 def _data_of(preset: Path) -> str:

@@ -60,20 +60,33 @@ def write_presets(document: str | Path) -> None:
     Raises:
         ValueError: If the document has not both markers, once each.
     """
-    presets = [(p.name, p.family.upper(), saved_models() / p.name) for p in list_pretrained()]
-    found = [(n, f, read_json(place / "metrics.json")) for n, f, place in presets]
+    found = [
+        (p.name, p.family.upper(), _of_preset(saved_models() / p.name)) for p in list_pretrained()
+    ]
     peers = sorted((Path(document).parent / "benchmarks/results/peers").glob("*.json"))
     found += [(path.stem, "peer", read_json(path)) for path in peers]
     names = [name for name in METRICS if any(name in each["metrics"] for *_, each in found)]
-    rows = [["preset", "family", "data", *(METRICS[name] for name in names)]]
+    rows = [["preset", "family", "data", "epochs", *(METRICS[name] for name in names)]]
     rows += [["---"] * len(rows[0])]
     rows += [
-        [name, family, each["data"], *(_with_error(each, metric) for metric in names)]
+        [
+            name,
+            family,
+            each["data"],
+            str(each.get("epochs", "")),
+            *(_with_error(each, metric) for metric in names),
+        ]
         for name, family, each in sorted(found, key=_order_of_preset)
     ]
     lines = [f"| {' | '.join(row)} |" for row in rows]
     how = "± is the deviation over seeds of the samples. `zoo bench --pretrained` measures anew."
     put_between(document, "<!-- presets -->", "<!-- /presets -->", [*lines, "", how])
+
+
+def _of_preset(folder: Path) -> dict[str, Any]:
+    """Its metrics, and how long it was trained."""
+    facts = read_json(folder / "config.json")["facts"]
+    return {**read_json(folder / "metrics.json"), "epochs": facts.get("epochs", "")}
 
 
 def _order_of_preset(found: tuple[str, str, dict[str, Any]]) -> tuple[str, str, float]:
