@@ -31,7 +31,8 @@ ONE = "--option n_critic=1"
 R3GAN = "--option regularizer_weight=0.0125 --option regularizer_every=4"
 CONV = "--option network=conv-32 --discriminator-init random"
 VAE = "--data fashion_mnist --decay --keep 1 --latent-dim 16 --network conv-32"
-VQ = "--precision mixed_bfloat16 --decay --keep 1"
+VQ = "--precision mixed_bfloat16 --decay --keep 1 --network grid --latent-dim 16"
+COLOUR = "--data ./emoji --image-size 32 --option num_codes=256"
 # Commands that fetch the colour images into ./emoji: Google's Noto Emoji, Apache 2.0.
 EMOJI = (
     "npm pack emoji-datasource-google@16.0.0",
@@ -64,7 +65,7 @@ RECIPES: dict[str, list[str]] = {
         "train RUN --recipe plain --epochs 15",
     ],
     "vq_vae_fashion_mnist": [f"train vq_vae {VQ} --data fashion_mnist --epochs 12 --out RUN"],
-    "vq_vae_emoji": [f"train vq_vae {VQ} --data ./emoji --image-size 32 --epochs 120 --out RUN"],
+    "vq_vae_emoji": [f"train vq_vae {VQ} {COLOUR} --epochs 80 --batch-size 32 --out RUN"],
     "soft_intro_vae_fashion_mnist": [
         f"train soft_intro_vae {VAE} --precision mixed_bfloat16 --epochs 12 --out RUN"
     ],
@@ -123,7 +124,7 @@ def train(name: str, runs: Path) -> None:
 
 def fetched(name: str) -> tuple[str, ...]:
     """Shell commands that fetch a preset's data, where it is no data set of TFDS."""
-    return EMOJI if "./emoji" in RECIPES[name][0] else ()
+    return EMOJI if COLOUR in RECIPES[name][0] else ()
 
 
 def commands(name: str, run: Path, runs: Path) -> list[list[str]]:
