@@ -6,11 +6,14 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import zoo
+from zoo import registry
 from zoo.cli import main
 
 
@@ -44,6 +47,23 @@ def gan(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--latent-dim", 4, "--option", "ema=0.9",
     )  # fmt: skip
     return run
+
+
+@pytest.mark.parametrize("model", ["vq_vae", "stylegan2", "sngan", "dcgan"])
+def test_a_model_has_its_own_network(
+    model: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """Those of the first two are the only ones that fit."""
+    create, made = registry.create, []
+
+    def stop(*args: Any, **options: Any) -> Any:
+        made.append(create(*args, **options))
+        raise ValueError("enough seen")
+
+    monkeypatch.setattr("zoo.registry.create", stop)
+    text = _fails(capsys, "train", model, "--data", source, "--out", tmp_path / "run")
+    assert "enough seen" in text
+    assert made[0].network == zoo.create(model, (28, 28, 1), 64).network
 
 
 def test_progress_is_readable(source: Path, tmp_path: Path, capsys) -> None:

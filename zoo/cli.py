@@ -129,8 +129,12 @@ def train(
     ] = None,
     latent_dim: Annotated[int, typer.Option(min=1, help="Latent dimensions.")] = 64,
     network: Annotated[
-        str, typer.Option(help="Architecture: conv, mlp or resnet (style: for stylegan2).")
-    ] = "conv",
+        str | None,
+        typer.Option(
+            help="Architecture: conv, mlp or resnet, or with a width, such as conv-32; of vq_vae "
+            "grid, of stylegan2 style. Default: the model's own."
+        ),
+    ] = None,
     image_size: Annotated[
         int | None, typer.Option(min=1, help="Resize to this many pixels a side.")
     ] = None,
@@ -291,7 +295,7 @@ def train(
         else:
             keras.utils.set_random_seed(seed)
             begin = None
-            options = {"network": network, "seed": seed, **_model_options(model, option, data)}
+            options = {"seed": seed, **_model_options(model, option, data, network)}
             trained = registry.create(model, shape, latent_dim, dtype=precision, **options)
             steps = total_steps(trained, data, epochs, batch_size) if decay else None
             trained.compile(**compile_options, decay_steps=steps)
@@ -875,11 +879,14 @@ def _parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     return options
 
 
-def _model_options(model: str, pairs: Sequence[str] | None, data: str) -> dict[str, Any]:
+def _model_options(
+    model: str, pairs: Sequence[str] | None, data: str, network: str | None
+) -> dict[str, Any]:
     """The options given, and the number of classes for a model that needs one."""
     from zoo.runs import with_classes
 
-    return with_classes(model, _parse_options(pairs or []), data)
+    chosen = {} if network is None else {"network": network}
+    return chosen | with_classes(model, _parse_options(pairs or []), data)
 
 
 def _pair(text: str, option: str) -> tuple[str, str]:
