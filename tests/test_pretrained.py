@@ -38,6 +38,7 @@ from zoo.samplers import fit_sampler, sampler_of_run
 from zoo.training.presets import folder as folders
 from zoo.training.presets import is_preset, load_preset, read_config, save_preset
 from zoo.training.presets.allowed import check_objects
+from zoo.training.presets.cards import card
 from zoo.training.presets.weights import write_weights
 
 FROZEN = Path(__file__).parent / "frozen_preset"
@@ -383,6 +384,13 @@ def test_the_card_is_read_by_hugging_face(tmp_path: Path, images: np.ndarray) ->
     assert set(read_config(tmp_path / "vae_x")["files"]) == {
         "metrics.json", "model.weights.h5", "reconstructions.png", "samples.png",
     }  # fmt: skip
+
+
+def test_a_card_without_an_extractor_claims_no_samples(frozen: Path) -> None:
+    text = card("x", read_config(frozen), {**MEASURED, "extractor": None})
+    assert "No samples were measured" in text
+    assert "`None`" not in text
+    assert "No samples were measured" not in card("x", read_config(frozen), MEASURED)
 
 
 @pytest.fixture

@@ -144,14 +144,18 @@ def _measured(metrics: Mapping[str, Any]) -> str:
         else f"| {key} | {value:.5g} | |"
         for key, value in metrics["metrics"].items()
     ]
-    has_mixture = any(name.endswith("_gmm") for name in metrics["metrics"])
-    protocol = (
-        f"{metrics['samples']:,} samples ({metrics['sampler']}) against {metrics['images']:,} "
-        f"images of the {metrics['split']} split of {metrics['data']}; features of the extractor "
-        f"`{metrics['extractor']}`. Distances compare only with the same extractor and numbers. "
-        + ("Those with `_gmm` are of the mixture. " if has_mixture else "")
-        + "The last column is the standard deviation over sample seeds."
-    )
+    images = f"{metrics['images']:,} images of the {metrics['split']} split of {metrics['data']}"
+    if metrics["extractor"] is None:
+        protocol = f"Of {images}; likelihoods in nats per image. No samples were measured. "
+    else:
+        protocol = (
+            f"{metrics['samples']:,} samples ({metrics['sampler']}) against {images}; features of "
+            f"the extractor `{metrics['extractor']}`. Distances compare only with the same "
+            "extractor and numbers. "
+        )
+    if any(name.endswith("_gmm") for name in metrics["metrics"]):
+        protocol += "Those with `_gmm` are of the mixture. "
+    protocol += "The last column is the standard deviation over sample seeds."
     return "\n".join((protocol, "", "| metric | value | ± |", "| --- | --- | --- |", *rows))
 
 
