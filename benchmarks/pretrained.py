@@ -29,7 +29,6 @@ CLASSES = "--option num_classes=10"
 ONE = "--option n_critic=1"
 # γ = 0.05 on [−1, 1], where the authors' code begins on CIFAR-10; at every fourth step.
 R3GAN = "--option regularizer_weight=0.0125 --option regularizer_every=4"
-CONV = "--option network=conv-32 --discriminator-init random"
 VAE = "--data fashion_mnist --decay --keep 1 --latent-dim 16 --network conv-32"
 VQ = "--precision mixed_bfloat16 --decay --keep 1 --network grid --latent-dim 16"
 COLOUR = "--data ./emoji --image-size 32 --option num_codes=256"
@@ -61,8 +60,8 @@ RECIPES: dict[str, list[str]] = {
         "train RUN --recipe joint --epochs 12",
     ],
     "vae_to_gan_fashion_mnist": [
-        f"convert RUN:vae_fashion_mnist --to gan --model r3gan {R3GAN} {CONV} --out RUN",
-        "train RUN --recipe plain --epochs 15",
+        "convert RUN:vae_fashion_mnist --to gan --option ema=0.999 --out RUN",
+        "train RUN --recipe plain --decay --epochs 40 --batch-size 64",
     ],
     "vq_vae_fashion_mnist": [f"train vq_vae {VQ} --data fashion_mnist --epochs 12 --out RUN"],
     "vq_vae_emoji": [f"train vq_vae {VQ} {COLOUR} --epochs 80 --batch-size 32 --out RUN"],
@@ -111,14 +110,15 @@ def train(name: str, runs: Path) -> None:
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.strip()
     for command in commands(name, run, runs):
-        if command[0] == "train" and command[1] != str(run) and (run / "model.keras").exists():
+        begun = (run / "model.keras").exists()
+        if command[0] == "train" and begun and read_json(run / "config.json")["epochs"] > 0:
             command = ["train", str(run), "--epochs", command[command.index("--epochs") + 1]]  # noqa: PLW2901
-        elif command[0] == "convert" and (run / "model.keras").exists():
+        elif command[0] == "convert" and begun:
             continue
-        begun = time.perf_counter()
+        start = time.perf_counter()
         subprocess.run([sys.executable, "-m", "zoo", *command], check=True)
         made = read_json(run / MADE) if (run / MADE).exists() else {"seconds": 0.0}
-        seconds = made["seconds"] + time.perf_counter() - begun
+        seconds = made["seconds"] + time.perf_counter() - start
         write_json(run / MADE, {"commit": commit, **made, "seconds": seconds})
 
 

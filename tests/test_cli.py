@@ -374,6 +374,23 @@ def test_the_recipe_of_a_converted_gan(tiny: Path, tmp_path: Path) -> None:
     assert (config["recipe"], config["recipe_steps"]) == ("warm-up", 3)
 
 
+def test_a_converted_run_decays_if_nothing_else_moves_its_rates(
+    tiny: Path, tmp_path: Path, capsys
+) -> None:
+    from zoo.runs import load_run
+
+    out = tmp_path / "gan"
+    _zoo("convert", tiny / "vae", "--to", "gan", "--out", out, "--no-whiten")
+    train = ("train", out, "--epochs", 1, "--batch-size", 20, "--decay")
+    assert "--recipe warm-up sets the rates. Take --recipe plain" in _fails(capsys, *train)
+    assert _config(out)["epochs"] == 0
+    _zoo(*train, "--recipe", "plain")
+    optimizer = load_run(out).generator_optimizer
+    assert float(optimizer.learning_rate) == 0.0
+    assert _config(out)["decay_steps"] == int(optimizer.iterations) == 3
+    assert "a continued one keeps its learning rates" in _fails(capsys, *train)
+
+
 def test_recipes_of_ordinary_runs_are_refused(tiny: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "x"
     assert "--recipe is for a run that `zoo convert` made" in _fails(

@@ -149,7 +149,7 @@ def train(
         typer.Option(
             "--decay",
             help="Learning rates fall linearly to 0 over --epochs: better at the end, which is "
-            "then final. Not with the recipes of converted runs.",
+            "then final. Of a converted run with --recipe plain.",
         ),
     ] = False,
     resume: Annotated[
@@ -267,7 +267,6 @@ def train(
 
     from zoo import data as zoo_data
     from zoo.training import strategies
-    from zoo.training.train import total_steps
     from zoo.training.train import train as train_model
 
     given: dict[str, Any] = {
@@ -291,14 +290,14 @@ def train(
     devices = strategies.strategy(strategy, replicas=replicas)
     with devices.scope():
         if resume:
-            trained, recipe, begin = _resumed(out, config, recipe, compile_options)
+            trained, recipe, begin = _resumed(out, config, recipe)
         else:
             keras.utils.set_random_seed(seed)
             begin = None
             options = {"seed": seed, **_model_options(model, option, data, network)}
             trained = registry.create(model, shape, latent_dim, dtype=precision, **options)
-            steps = total_steps(trained, data, epochs, batch_size) if decay else None
-            trained.compile(**compile_options, decay_steps=steps)
+        decay_epochs = epochs if decay else None
+        _compile_if_new(trained, config, compile_options, recipe, settings, decay_epochs)
     chief, before = strategies.is_chief(devices), trained.steps_done
     images = settings["batch_size"] or trained.default_batch_size
     say = console.print if chief else _say_nothing
@@ -923,18 +922,35 @@ def _settings(config: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     return {name: value if now(name, value) else config[name] for name, value in given.items()}
 
 
-def _resumed(
-    out: Path, config: dict[str, Any], recipe: str | None, compile_options: dict[str, Any]
-) -> tuple[Any, str | None, Any]:
-    """(model, its recipe, what makes the recipe's callbacks); compiled anew if never trained."""
+def _compile_if_new(
+    model: Any,
+    config: dict[str, Any],
+    options: dict[str, Any],
+    recipe: str | None,
+    settings: dict[str, Any],
+    decay_epochs: int | None,
+) -> None:
+    """Compiles a model that was not trained yet; its learning rates fall to 0 in so many epochs."""
+    from zoo.training.train import total_steps
+
+    if config.get("epochs", 0) > 0:
+        return
+    steps = None
+    if decay_epochs is not None:
+        if recipe not in (None, "plain"):
+            raise ValueError(f"--decay: --recipe {recipe} sets the rates. Take --recipe plain.")
+        steps = total_steps(model, settings["data"], decay_epochs, settings["batch_size"])
+    model.compile(**options, decay_steps=steps)
+
+
+def _resumed(out: Path, config: dict[str, Any], recipe: str | None) -> tuple[Any, str | None, Any]:
+    """(model, its recipe, what makes the recipe's callbacks)."""
     from zoo.convert import recipes
     from zoo.runs import load_run
 
     model = load_run(out)
     recipe = _recipe_of(config, recipe, model)
     begin = recipes.prepare(model, recipe) if recipe else None
-    if config["epochs"] == 0:
-        model.compile(**compile_options)
     return model, recipe, begin
 
 
@@ -956,8 +972,6 @@ def _recipe_of(config: dict[str, Any], given: str | None, model: Any) -> str | N
 
 def _config_to_resume(out: Path, model: str, *, resume: bool, decay: bool) -> dict[str, Any]:
     """The run's config.json, or nothing for a new run; refuses a folder that does not fit."""
-    if resume and decay:
-        raise ValueError("--decay is for a new run: a continued one keeps its learning rates.")
     started = (out / "model.keras").exists()
     if started and not resume:
         raise FileExistsError(
@@ -972,6 +986,8 @@ def _config_to_resume(out: Path, model: str, *, resume: bool, decay: bool) -> di
     config = read_config(out)
     if config["model"] != model:
         raise ValueError(f"{out} holds a {config['model']}, not a {model}.")
+    if decay and ("converted_from" not in config or config["epochs"] > 0):
+        raise ValueError("--decay is for a new run: a continued one keeps its learning rates.")
     return config
 
 
