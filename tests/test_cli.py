@@ -15,6 +15,7 @@ from PIL import Image
 import zoo
 from zoo import registry
 from zoo.cli import main
+from zoo.pretrained import measuring
 
 
 def _zoo(*arguments: object) -> None:
@@ -480,6 +481,18 @@ def test_a_preset_whose_figures_have_changed(
         main(["bench", "--pretrained", "little"])
     assert stop.value.code == 1
     assert "little: mse is 3." in capsys.readouterr().out
+
+    def fail(error: Exception) -> None:
+        raise error
+
+    missing = measuring.NoTestDataError("Fetch them.")
+    monkeypatch.setattr("zoo.pretrained.measuring.check", lambda _: fail(missing))
+    _zoo("bench", "--pretrained")
+    assert "little: not measured. Fetch them." in capsys.readouterr().out
+    # A preset that has lost a file is no such case.
+    monkeypatch.setattr("zoo.pretrained.measuring.check", lambda _: fail(FileNotFoundError("h5")))
+    assert "h5" in _fails(capsys, "bench", "--pretrained")
+
     peers = tmp_path / "benchmarks" / "results" / "peers"
     peers.mkdir(parents=True)
     peer = {"data": _data_of(FROZEN), "epochs": 7, "metrics": {"frechet_distance": 3.5}}

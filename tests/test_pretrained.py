@@ -467,7 +467,8 @@ def test_metrics_say_how_sure_they_are(released: Path, monkeypatch: pytest.Monke
 
 def test_data_that_are_not_here_are_named(frozen: Path) -> None:
     _edit(frozen, lambda config: config["facts"].update(fetch="npm pack it"))
-    with pytest.raises(FileNotFoundError, match=r"not at \./array\. Fetch them: npm pack it"):
+    message = r"not at \./array\. Fetch them: npm pack it"
+    with pytest.raises(measuring.NoTestDataError, match=message):
         measuring.check(frozen)
 
 

@@ -790,6 +790,7 @@ def bench(
 def _bench_presets(names: Sequence[str], table: Path | None) -> None:
     """Measures presets again; or writes the table of what they say."""
     from zoo.pretrained import check, list_pretrained
+    from zoo.pretrained.measuring import NoTestDataError
 
     if table is not None:
         from zoo.bench_table import write_presets
@@ -801,7 +802,7 @@ def _bench_presets(names: Sequence[str], table: Path | None) -> None:
     for name in names or [preset.name for preset in list_pretrained()]:
         try:
             found = check(name)
-        except FileNotFoundError as error:
+        except NoTestDataError as error:
             console.print(f"{name}: not measured. {error}", soft_wrap=True, highlight=False)
             if names:
                 raise typer.Exit(1) from error

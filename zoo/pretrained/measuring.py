@@ -24,6 +24,10 @@ DEVIATIONS = 3.0
 SLACK = 1e-4  # of a value: what other kernels and devices round differently
 
 
+class NoTestDataError(FileNotFoundError):
+    """The images that a preset is measured on are to be fetched first."""
+
+
 def measure(
     model: ZooModel,
     source: Any,
@@ -73,7 +77,8 @@ def check(handle: str | Path, source: Any = None) -> list[str]:
         for each that is gone; none if all hold.
 
     Raises:
-        FileNotFoundError: If the data are to be fetched first.
+        NoTestDataError: If the data are to be fetched first.
+        FileNotFoundError: If a file of the preset is missing.
         ValueError: If the preset has no metrics, or cannot be loaded.
     """
     folder = resolve(handle)
@@ -90,7 +95,7 @@ def check(handle: str | Path, source: Any = None) -> list[str]:
     fetch = config["facts"].get("fetch")
     if fetch and source == stated["data"] and not Path(source).exists():
         msg = f"Its images are not at ./{source}. Fetch them: {fetch}"
-        raise FileNotFoundError(msg)
+        raise NoTestDataError(msg)
     sampler = load_sampler(folder) if SAMPLER in config["files"] else None
     found = _evaluate(load_preset(folder), source, sampler, **protocol)["metrics"]
     faults = []
