@@ -161,6 +161,18 @@ def test_a_preset_may_bring_a_sampler(tmp_path: Path, images: np.ndarray) -> Non
         load_sampler(FROZEN / "dcgan")
 
 
+@pytest.mark.slow
+def test_a_preset_without_a_sampler_gets_one_fitted(tmp_path: Path) -> None:
+    """To its data; the folder stays as it was."""
+    zoo.create("vae", IMAGE_SHAPE, LATENT_DIM).save_preset(
+        tmp_path / "vae", data="fashion_mnist_sample"
+    )
+    before = sorted(path.name for path in (tmp_path / "vae").iterdir())
+    sampler = sampler_of_run(tmp_path / "vae", load_preset(tmp_path / "vae"), "gmm")
+    assert sampler.sample(4, seed=0).shape == (4, LATENT_DIM)
+    assert sorted(path.name for path in (tmp_path / "vae").iterdir()) == before
+
+
 def test_what_float16_cannot_hold_stays_float32(tmp_path: Path) -> None:
     model = _small()
     kernel, bias = model.discriminator.weights[-2:]

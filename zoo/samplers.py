@@ -165,7 +165,8 @@ def sampler_of_run(run: str | Path, model: ZooModel, kind: str) -> Sampler:
         return stored
     config = read_config(run)
     images, labels = training_images(model, config["data"])
-    sampler = fit_sampler(model, images, kind, labels=labels, seed=config["seed"])
+    seed = config.get("seed", model.seed)  # a preset's is the model's
+    sampler = fit_sampler(model, images, kind, labels=labels, seed=seed)
     if not preset:
         sampler.save(place)
     return sampler
