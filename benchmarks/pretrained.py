@@ -22,7 +22,7 @@ from typing import Any
 from zoo.files import read_json, write_json
 
 ROOT = Path(__file__).parents[1]
-MADE = "made.json"  # commit, machine and seconds, in a run folder
+MADE = "made.json"  # NAME.made.json, beside the run folder: commit and seconds
 SEEDS = (0, 1, 2)
 GAN = "--data fashion_mnist --precision mixed_bfloat16 --decay --keep 1 --option ema=0.999"
 CLASSES = "--option num_classes=10"
@@ -30,6 +30,7 @@ ONE = "--option n_critic=1"
 # γ = 0.05 on [−1, 1], where the authors' code begins on CIFAR-10; at every fourth step.
 R3GAN = "--option regularizer_weight=0.0125 --option regularizer_every=4"
 VAE = "--data fashion_mnist --decay --keep 1 --latent-dim 16 --network conv-32"
+VAE_OF_DCGAN = "--data fashion_mnist --decay --keep 1 --latent-dim 64 --network conv"
 VQ = "--precision mixed_bfloat16 --decay --keep 1 --network grid --latent-dim 16"
 COLOUR = "--data ./emoji --image-size 32 --option num_codes=256"
 # Commands that fetch the colour images into ./emoji: Google's Noto Emoji, Apache 2.0.
@@ -38,14 +39,14 @@ EMOJI = (
     "tar -xzf emoji-datasource-google-16.0.0.tgz",
     "mv package/img/google/64 emoji",
 )
-# `zoo` commands; RUN is the run folder, and RUN:NAME that of another preset, trained before.
+# `zoo` commands; RUN is the run folder, and RUN:NAME another beside it.
 RECIPES: dict[str, list[str]] = {
-    "dcgan_fashion_mnist": [f"train dcgan {GAN} --epochs 40 --batch-size 64 --out RUN"],
+    "dcgan_fashion_mnist": [f"train dcgan {GAN} {CLASSES} --epochs 20 --batch-size 64 --out RUN"],
     "projection_gan_fashion_mnist": [
         f"train projection_gan {GAN} {ONE} --epochs 30 --batch-size 64 --network conv --out RUN"
     ],
     "sngan_fashion_mnist": [
-        f"train sngan {GAN} {ONE} --epochs 12 --batch-size 64 --network resnet-32 --out RUN"
+        f"train sngan {GAN} {CLASSES} {ONE} --epochs 12 --network resnet-32 --out RUN"
     ],
     "r3gan_fashion_mnist": [
         f"train r3gan {GAN} {CLASSES} {R3GAN} --network conv --epochs 20 --batch-size 64 --out RUN"
@@ -56,11 +57,13 @@ RECIPES: dict[str, list[str]] = {
     "vae_fashion_mnist": [f"train vae {VAE} --epochs 40 --out RUN"],
     "beta_vae_fashion_mnist": [f"train beta_vae {VAE} --epochs 30 --option beta=2 --out RUN"],
     "gan_to_vae_fashion_mnist": [
-        "convert RUN:dcgan_fashion_mnist --to vae --out RUN",
+        f"train dcgan {GAN} --epochs 40 --batch-size 64 --out RUN:dcgan",
+        "convert RUN:dcgan --to vae --out RUN",
         "train RUN --recipe joint --epochs 12",
     ],
     "vae_to_gan_fashion_mnist": [
-        "convert RUN:vae_fashion_mnist --to gan --option ema=0.999 --out RUN",
+        f"train vae {VAE_OF_DCGAN} --epochs 15 --out RUN:vae",
+        "convert RUN:vae --to gan --discriminator-init random --option ema=0.999 --out RUN",
         "train RUN --recipe plain --decay --epochs 40 --batch-size 64",
     ],
     "vq_vae_fashion_mnist": [f"train vq_vae {VQ} --data fashion_mnist --epochs 12 --out RUN"],
@@ -73,16 +76,18 @@ RECIPES: dict[str, list[str]] = {
 
 # What a card says beside `LIMITS`: where a preset departs from its paper, or falls short of it.
 NOTES = {
+    "dcgan_fashion_mnist": "It knows the class, which the paper's model does not.",
     "sngan_fashion_mnist": "One discriminator update for one of the generator, where the paper's "
-    "residual networks have five, and a quarter of their width.",
+    "residual networks have five, and a quarter of their width. It knows the class, as the model "
+    "of arXiv 1802.05637 does: projection_gan_fashion_mnist is the same with DCGAN's networks.",
     "r3gan_fashion_mnist": "It knows the class, as the paper's model of CIFAR-10 does, and has "
     "DCGAN's networks, where the paper's are deep residual ones. Penalties at every fourth step.",
     "wgan_gp_fashion_mnist": "One critic update for one of the generator, at three times its "
     "learning rate (arXiv 1706.08500), where the paper has five; and it knows the class.",
-    "gan_to_vae_fashion_mnist": "Latents and networks are those of its source, dcgan_fashion_mnist:"
-    " more than vae_fashion_mnist has. docs/conversion.md compares at equal size and budget.",
-    "vae_to_gan_fashion_mnist": "Latents and networks are those of its source, vae_fashion_mnist. "
-    "docs/conversion.md compares with a GAN from scratch at equal size and budget.",
+    "gan_to_vae_fashion_mnist": "Latents and networks are those of its source, a DCGAN: more "
+    "than vae_fashion_mnist has. docs/conversion.md compares at equal size and budget.",
+    "vae_to_gan_fashion_mnist": "Its generator's latents and networks are those of its source, a "
+    "VAE. docs/conversion.md compares with a GAN from scratch at equal size and budget.",
     "vq_vae_emoji": "No classifier of emoji is at hand to measure samples with: the figures are "
     "likelihoods and errors alone. 3,408 images were trained on.",
 }
@@ -103,23 +108,24 @@ def main() -> None:
 
 def train(name: str, runs: Path) -> None:
     """Runs the commands of a preset, from where they were left."""
-    run = runs / name
     for command in fetched(name) if not Path("emoji").exists() else ():
         subprocess.run(shlex.split(command), check=True)
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.strip()
-    for command in commands(name, run, runs):
-        begun = (run / "model.keras").exists()
-        if command[0] == "train" and begun and read_json(run / "config.json")["epochs"] > 0:
-            command = ["train", str(run), "--epochs", command[command.index("--epochs") + 1]]  # noqa: PLW2901
+    file = runs / f"{name}.{MADE}"
+    for command in commands(name, runs):
+        out = Path(command[command.index("--out") + 1] if "--out" in command else command[1])
+        begun = (out / "model.keras").exists()
+        if command[0] == "train" and begun and read_json(out / "config.json")["epochs"] > 0:
+            command = ["train", str(out), "--epochs", command[command.index("--epochs") + 1]]  # noqa: PLW2901
         elif command[0] == "convert" and begun:
             continue
         start = time.perf_counter()
         subprocess.run([sys.executable, "-m", "zoo", *command], check=True)
-        made = read_json(run / MADE) if (run / MADE).exists() else {"seconds": 0.0}
+        made = read_json(file) if file.exists() else {"seconds": 0.0}
         seconds = made["seconds"] + time.perf_counter() - start
-        write_json(run / MADE, {"commit": commit, **made, "seconds": seconds})
+        write_json(file, {"commit": commit, **made, "seconds": seconds})
 
 
 def fetched(name: str) -> tuple[str, ...]:
@@ -127,11 +133,11 @@ def fetched(name: str) -> tuple[str, ...]:
     return EMOJI if COLOUR in RECIPES[name][0] else ()
 
 
-def commands(name: str, run: Path, runs: Path) -> list[list[str]]:
+def commands(name: str, runs: Path) -> list[list[str]]:
     """The commands of a preset, as arguments of `zoo`."""
     return [
         [
-            str(run) if word == "RUN" else word.replace("RUN:", f"{runs}/")
+            str(runs / name) if word == "RUN" else word.replace("RUN:", f"{runs}/")
             for word in shlex.split(command)
         ]
         for command in RECIPES[name]
@@ -146,7 +152,7 @@ def publish(name: str, runs: Path) -> None:
     from zoo.training.presets.cards import LIMITS  # noqa: PLC0415
 
     run, folder = runs / name, ROOT / "saved_models" / name
-    made = read_json(run / MADE)
+    made = read_json(runs / f"{name}.{MADE}")
     facts: dict[str, Any] = {
         "command": "; ".join(f"zoo {each}" for each in RECIPES[name])
         .replace("RUN:", "runs/")
