@@ -4,9 +4,9 @@
 
 The same networks, batch and optimizers for all, threads as this process has cores. Each contestant
 is a process of its own; they take turns of some steps, so that other work on the machine slows all
-alike. Medians over the turns; ratios are the medians of those within a round. Prints tables and
-writes every number to results/training.json. Pythae takes part where it is installed
-(`pip install pythae`), and `torch.compile` where it can compile the step.
+alike. Medians over the turns; ratios are the medians of those within a round. Prints tables, and
+writes every number to results/training.json and the tables into README.md. Pythae takes part where
+it is installed (`pip install pythae`), and `torch.compile` where it can compile the step.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fashion_mnist import RESULTS
+from fashion_mnist import RESULTS, write_section
 from rich.console import Console
 from rich.table import Table
 
@@ -37,6 +37,7 @@ BATCH = 64
 OURS, FED = "this project", "this project, with its data"
 GANS = ("zoo", "keras", "keras_xla", "torch", "torch_compiled")
 MODELS = {"vae": (*GANS, "pythae"), "dcgan": GANS, "wgan_gp": GANS}
+START, END = "<!-- training figures -->", "<!-- /training figures -->"
 PACKAGES = ("tensorflow", "keras", "torch", "pythae")
 
 
@@ -107,6 +108,8 @@ def main() -> None:
         for name, error in absent.items():
             console.print(f"Without {name}: {error}")
     write_json(args.out, found)
+    if args.out.parent == RESULTS:
+        write_section(START, END, section(found))
 
 
 def measure(
@@ -161,6 +164,42 @@ def table(title: str, rows: dict[str, dict[str, float]]) -> Table:
             f"{row['peak_bytes'] / 1e6:,.0f}",
         )
     return made
+
+
+def section(found: dict[str, Any]) -> list[str]:
+    """Markdown of what was measured: images a second, and how many times this project's time."""
+    models = found["models"]
+    names = dict.fromkeys(name for model in models.values() for name in model["rows"])
+    packages = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    title = (
+        f"Images a second at batch size {found['batch_size']} on {found['threads']} cores of "
+        f"{found['processor']} ({packages}), medians of {found['rounds']} turns of "
+        f"{found['steps']} steps; in brackets the time as a multiple of this project's, the median "
+        "of those within a round; peak memory of the process:"
+    )
+    lines = [
+        title,
+        "",
+        f"|  | {' | '.join(models)} |",
+        f"| --- |{' --- |' * len(models)}",
+    ]
+    for name in names:
+        cells = []
+        for model in models.values():
+            row = model["rows"].get(name)
+            cells.append(
+                f"{row['images_a_second']:,.0f} (× {row['times_ours']:.2f}), "
+                f"{row['peak_bytes'] / 1e6:,.0f} MB"
+                if row
+                else ""
+            )
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    absent = [
+        f"Without {name} for {model}: {error}"
+        for model, each in models.items()
+        for name, error in each["absent"].items()
+    ]
+    return [*lines, *(["", *absent] if absent else [])]
 
 
 def versions() -> dict[str, str]:

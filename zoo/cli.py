@@ -419,7 +419,7 @@ def sample(
     folder = _run_of(run)
     model = load_run(folder)
     latents = sampler_of_run(folder, model, sampler).sample(n, seed)
-    labels = model.sample_labels(n, seed) if model.num_classes and label is None else label
+    labels = model.sample_labels(n, seed) if label is None else label
     _write_images(out, model.generate_from(latents, labels))
 
 
@@ -442,7 +442,8 @@ def interpolate(
     fractions = np.linspace(0.0, 1.0, steps, dtype=np.float32)[:, None]
     path = slerp(latents[:rows, None], latents[rows:, None], fractions).numpy()
     # Of a conditional model, one class a row.
-    labels = np.repeat(model.sample_labels(rows, seed), steps) if model.num_classes else None
+    labels = model.sample_labels(rows, seed)
+    labels = None if labels is None else np.repeat(labels, steps)
     latents = path.reshape(-1, model.noise_dim)
     _write_images(out, model.generate_from(latents, labels), columns=steps)
 

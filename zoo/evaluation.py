@@ -114,7 +114,7 @@ def sample_metrics(
         conditional model, `class_accuracy`: the share of images that it puts into the asked one.
     """
     features = metrics.load_extractor(extractor)
-    labels = model.sample_labels(len(latents), seed) if model.num_classes else None
+    labels = model.sample_labels(len(latents), seed)
     fake = model.generate_from(latents, labels)
     results = metrics.generation_metrics(features(images), features(fake))
     if labels is not None and features.classify is not None:
@@ -224,11 +224,12 @@ def dream_metrics(model: BaseVAE, samples: int, seed: int) -> tuple[float, np.nd
         return posterior - model.log_prior(latents), mean
 
     drawn = model.sample_latents(samples, seed)
-    labels = (model.sample_labels(samples, seed),) if model.num_classes else ()
+    labels = model.sample_labels(samples, seed)
     rng = np.random.default_rng(seed)
     parts = []
     for i in range(0, samples, BATCH):
-        part, *classes = (x[i : i + BATCH] for x in (drawn, *labels))
+        inputs = (drawn,) if labels is None else (drawn, labels)
+        part, *classes = (x[i : i + BATCH] for x in inputs)
         noise = rng.standard_normal((len(part), *model.image_shape), np.float32)
         parts.append(measure(part, noise, *classes))
     bounds, means = (np.concatenate(part).astype(np.float64) for part in zip(*parts, strict=True))

@@ -116,7 +116,7 @@ def test_generate(each: Case) -> None:
     assert np.abs(model.generate(5) - model.generate(5)).max() > 0
     # 300 images take more than one internal batch
     latents = model.sample_latents(300, seed=3)
-    labels = model.sample_labels(300, seed=3) if model.num_classes else None
+    labels = model.sample_labels(300, seed=3)
     last = model.generate_from(latents[-2:], None if labels is None else labels[-2:])
     np.testing.assert_allclose(model.generate(300, seed=3)[-2:], last, atol=1e-6)
     with pytest.raises(ValueError, match="n=0"):

@@ -165,12 +165,13 @@ class ZooModel(keras.Model):
         """
         seed = secrets.randbits(31) if seed is None else seed
         latents = self.sample_latents(n, seed)
-        if self.num_classes and labels is None:
-            labels = self.sample_labels(n, seed)
+        labels = self.sample_labels(n, seed) if labels is None else labels
         return self.generate_from(latents, labels)
 
-    def sample_labels(self, n: int, seed: int) -> np.ndarray:
-        """Labels of equally likely classes, int32 [n]."""
+    def sample_labels(self, n: int, seed: int) -> np.ndarray | None:
+        """Labels of equally likely classes, int32 [n]; None if the model takes none."""
+        if not self.num_classes:
+            return None
         seeds = _seed(seed, "labels")
         return tf.random.stateless_uniform([n], seeds, 0, self.num_classes, tf.int32).numpy()
 

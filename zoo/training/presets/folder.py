@@ -71,7 +71,7 @@ def save_preset(
         if model.image_shape[-1] in (1, 3):
             save_grid(temporary / SAMPLES, model.generate(PICTURED, seed=0))
             if sampler is not None:
-                labels = model.sample_labels(PICTURED, 0) if model.num_classes else None
+                labels = model.sample_labels(PICTURED, 0)
                 images = model.generate_from(sampler.sample(PICTURED, 0), labels)
                 save_grid(temporary / SAMPLER_SAMPLES, images)
             if len(examples):
