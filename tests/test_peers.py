@@ -273,15 +273,19 @@ def test_measures_as_the_project_does() -> None:
 
     gan = zoo.create("dcgan", (28, 28, 1), measuring.LATENT_DIM, network="conv-8")
     source = "fashion_mnist_sample"
-    found = measuring.measure(
-        source, lambda z: np.moveaxis(gan.generate_from(z), -1, 1), lambda images: 0.0 * images
-    )
     test = zoo.data.to_array(source, split="test")
     latents = np.random.default_rng(measuring.SEED).standard_normal((len(test), 64), np.float32)
+    found = measuring.measure(
+        source,
+        lambda z: np.moveaxis(gan.generate_from(z), -1, 1),
+        lambda images: 0.0 * images,
+        lambda n: np.moveaxis(gan.generate_from(latents[:n]), -1, 1),
+    )
     expected = evaluation.sample_metrics(gan, test, latents, found["extractor"], seed=0)
     mse = found["metrics"].pop("mse")
     assert mse == pytest.approx(float(np.mean(test**2)), rel=1e-4)
-    assert found["metrics"] == pytest.approx(expected, rel=1e-6)
+    of_mixture = {f"{name}_gmm": value for name, value in expected.items()}
+    assert found["metrics"] == pytest.approx({**expected, **of_mixture}, rel=1e-6)
 
 
 @pytest.fixture
@@ -312,10 +316,12 @@ def test_pythae_learns(loss: str, boots: np.ndarray) -> None:
     pytest.importorskip("pythae", reason="needs Pythae: pip install pythae")
     import pythae_vae
 
-    generate, reconstruct = pythae_vae.train(boots, 6, loss)
+    generate, reconstruct, draw_gmm = pythae_vae.train(boots, 6, loss)
     grey = error(np.full_like(boots[:1], 0.5), boots)
     assert error(generate(LATENTS), boots) < 0.5 * grey
     assert error(reconstruct(boots[:1]), boots) < 0.5 * grey
+    assert draw_gmm(3).shape[0] == 3
+    assert error(draw_gmm(3), boots) < 0.5 * grey
 
 
 def test_contestants_take_turns(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def run(description: str | None, **peers: Callable[[np.ndarray, int], Any]) -> N
     Args:
         description: The command's help.
         **peers: By name, what maps images float32 [n, channels, height, width] in [0, 1] and a
-            number of epochs to (generate, reconstruct), as `measure` takes them.
+            number of epochs to the last three arguments of `measure`.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--data", choices=DATA, default="fashion_mnist")
@@ -42,14 +42,14 @@ def run(description: str | None, **peers: Callable[[np.ndarray, int], Any]) -> N
     images = np.ascontiguousarray(images)
     for name, train in peers.items():
         begun = time.perf_counter()
-        generate, reconstruct = train(images, args.epochs)
+        trained = train(images, args.epochs)
         seconds = time.perf_counter() - begun
         found = {
             "model": name,
             "latent_dim": LATENT_DIM,
             "epochs": args.epochs,
             "batch_size": BATCH,
-            **measure(args.data, generate, reconstruct),
+            **measure(args.data, *trained),
             "machine": {
                 "seconds": round(seconds, 1),
                 "processor": processor(),
@@ -60,22 +60,35 @@ def run(description: str | None, **peers: Callable[[np.ndarray, int], Any]) -> N
         print(f"{name}: {found['metrics']}, {seconds:.0f} s", flush=True)
 
 
-def measure(source: str, generate: Callable[[Any], Any], reconstruct: Any) -> dict[str, Any]:
+def measure(
+    source: str,
+    generate: Callable[[Any], Any],
+    reconstruct: Callable[[Any], Any] | None = None,
+    draw_gmm: Callable[[int], Any] | None = None,
+) -> dict[str, Any]:
     """The metrics of `zoo.evaluation.sample_metrics`, on as many images as the test set has.
 
     Args:
         source: One of `DATA`.
         generate: Latents float32 [n, LATENT_DIM] to images float32 [n, channels, height, width].
         reconstruct: Such images to such images; None for a model without reconstructions.
+        draw_gmm: Number of images to such images, of latents of a Gaussian mixture of a VAE's
+            posteriors.
 
     Returns:
-        The protocol and, as `metrics`, what was measured; with `reconstruct`, `mse` per pixel too.
+        The protocol and, as `metrics`, what was measured; with `reconstruct`, `mse` per pixel too,
+        and what `draw_gmm` draws as `…_gmm`.
     """
     test = data.to_array(source, split="test")
     latents = np.random.default_rng(SEED).standard_normal((len(test), LATENT_DIM), np.float32)
     features = metrics.load_extractor(EXTRACTORS[source])
+    real = features(test)
     fakes = generate(latents).transpose(0, 2, 3, 1)
-    found = metrics.generation_metrics(features(test), features(fakes))
+    found = metrics.generation_metrics(real, features(fakes))
+    if draw_gmm is not None:
+        drawn = features(draw_gmm(len(test)).transpose(0, 2, 3, 1))
+        of_mixture = metrics.generation_metrics(real, drawn)
+        found |= {f"{name}_gmm": value for name, value in of_mixture.items()}
     if reconstruct is not None:
         rebuilt = reconstruct(test.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
         found["mse"] = float(np.mean(np.square(rebuilt - test)))

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def train(images: np.ndarray, epochs: int) -> tuple[Callable[[np.ndarray], np.ndarray], None]:
-    """The trained generator, latents [n, LATENT_DIM] to images [n, channels, height, width]."""
+def train(images: np.ndarray, epochs: int) -> tuple[Callable[[np.ndarray], np.ndarray]]:
+    """The generator alone: latents [n, LATENT_DIM] to images [n, channels, height, width]."""
     torch.manual_seed(SEED)
     shape = (*images.shape[2:], images.shape[1])
     generator = torch_models.generator(shape, LATENT_DIM)
@@ -41,7 +41,7 @@ def train(images: np.ndarray, epochs: int) -> tuple[Callable[[np.ndarray], np.nd
         parts = torch.from_numpy(latents).split(BATCH)
         return torch.cat([generator(part) for part in parts]).numpy()
 
-    return generate, None
+    return (generate,)
 
 
 if __name__ == "__main__":
