@@ -41,7 +41,7 @@ EMOJI = (
 )
 # `zoo` commands; RUN is the run folder, and RUN:NAME another beside it.
 RECIPES: dict[str, list[str]] = {
-    "dcgan_fashion_mnist": [f"train dcgan {GAN} {CLASSES} --epochs 20 --batch-size 64 --out RUN"],
+    "dcgan_fashion_mnist": [f"train dcgan {GAN} {CLASSES} --epochs 15 --batch-size 64 --out RUN"],
     "projection_gan_fashion_mnist": [
         f"train projection_gan {GAN} {ONE} --epochs 30 --batch-size 64 --network conv --out RUN"
     ],
@@ -63,7 +63,7 @@ RECIPES: dict[str, list[str]] = {
     ],
     "vae_to_gan_fashion_mnist": [
         f"convert vae_fashion_mnist --to gan {RANDOM} --option ema=0.999 --out RUN",
-        "train RUN --recipe plain --decay --epochs 60 --batch-size 64",
+        "train RUN --recipe plain --decay --epochs 45 --batch-size 64",
     ],
     "vq_vae_fashion_mnist": [f"train vq_vae {VQ} --data fashion_mnist --epochs 12 --out RUN"],
     "vq_vae_emoji": [f"train vq_vae {VQ} {COLOUR} --epochs 80 --batch-size 32 --out RUN"],
