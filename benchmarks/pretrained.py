@@ -63,7 +63,7 @@ RECIPES: dict[str, list[str]] = {
     ],
     "vae_to_gan_fashion_mnist": [
         f"convert vae_fashion_mnist --to gan {RANDOM} --option ema=0.999 --out RUN",
-        "train RUN --recipe plain --decay --epochs 45 --batch-size 64",
+        "train RUN --recipe plain --decay --epochs 40 --batch-size 64",
     ],
     "vq_vae_fashion_mnist": [f"train vq_vae {VQ} --data fashion_mnist --epochs 12 --out RUN"],
     "vq_vae_emoji": [f"train vq_vae {VQ} {COLOUR} --epochs 80 --batch-size 32 --out RUN"],
