@@ -761,6 +761,26 @@ def test_options_of_a_new_gan(vae: Any) -> None:
     _assert_same_images(gan, vae)
 
 
+@pytest.mark.parametrize("options", [{}, {"batch_norm": "none"}, {"model": "projection_gan"}])
+def test_a_conditional_gan_begins_as_the_vae_and_learns_classes(
+    options: dict, vae: Any, pictures: np.ndarray
+) -> None:
+    gan, report = convert.vae_to_gan(
+        vae, whiten_posterior=False, discriminator_init="random", num_classes=3, ema=0.5, **options
+    )
+    assert report.equality.passed
+    latents = vae.sample_latents(20, seed=0)
+    for label in range(3):
+        np.testing.assert_allclose(
+            gan.generate_from(latents, label), vae.generate_from(latents), atol=2e-5
+        )
+    gan.compile()
+    labels = np.arange(len(pictures)) % 3
+    gan.fit(pictures, labels, epochs=3, batch_size=20, verbose=0)
+    one, other = (gan.generate_from(latents, label) for label in (0, 1))
+    assert np.abs(one - other).max() > 1e-4
+
+
 def test_a_dry_run_to_a_gan(vae: Any, pictures: np.ndarray) -> None:
     nothing, dry = convert.vae_to_gan(vae, images=pictures, dry_run=True)
     assert nothing is None
@@ -804,6 +824,9 @@ VAE_ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     "norm": ({"batch_norm": "fold"}, "batch_norm='fold': expected one of 'insert', 'none'"),
     "mode": ({"mode": "distill"}, "mode='distill': expected one of 'exact', 'partial'"),
     "model": ({"whiten_posterior": False, "model": "vae"}, "model='vae': expected one of.*'dcgan'"),
+    "classes": (
+        {"whiten_posterior": False, "num_classes": 3}, "num_classes=3.*Take.*'random'",
+    ),
     "networks": (
         {"whiten_posterior": False, "generator": 1}, "generator: made from the VAE.*gan=",
     ),

@@ -1129,6 +1129,48 @@ def test_embeddings_as_one_hot(joined_by: str, shape: tuple[int, ...]) -> None:
     assert_equal(fixed, model, given[0], given)
 
 
+@pytest.mark.parametrize("network", ["conv-4", "resnet-4", "mlp"])
+def test_a_new_label_changes_nothing_yet(network: str) -> None:
+    model = shake(networks.build(network, "generator", (8, 8, 1), 5))
+    found = rules.add_label(read(model), CLASSES)
+    latents = draws(model)
+    assert_equal(found, model, [latents, LABELS[: len(latents)]], latents)
+    for label in (0, CLASSES - 1):  # and it is the inverse of
+        assert_equal(rules.fix_label(found, label), model)
+
+
+@pytest.mark.parametrize("network", ["conv-4", "resnet-4"])
+def test_a_new_label_is_that_of_the_zoos_generators(network: str) -> None:
+    model = shake(networks.build(network, "generator", (8, 8, 1), 5))
+    wanted = networks.build(network, "generator", (8, 8, 1), 5, num_classes=CLASSES)
+    found = build(rules.add_label(read(model), CLASSES))
+    assert {tuple(w.shape) for w in found.weights} == {tuple(w.shape) for w in wanted.weights}
+    assert found.count_params() == wanted.count_params()
+    assert [tuple(x.shape) for x in found.inputs] == [tuple(x.shape) for x in wanted.inputs]
+    # Each class's weights move its own images alone.
+    latents = draws(model)
+    before = [np.asarray(found([latents, np.full(16, label)])) for label in (0, 1)]
+    name = next(block.name for block in read(found) if "Conditional" in block.kind)
+    gamma = found.get_layer(name).gamma
+    gamma.assign(gamma.numpy() + np.eye(CLASSES)[:, :1])
+    after = [np.asarray(found([latents, np.full(16, label)])) for label in (0, 1)]
+    assert np.abs(after[0] - before[0]).max() > 1e-3
+    np.testing.assert_array_equal(after[1], before[1])
+
+
+def test_labels_that_cannot_be_added() -> None:
+    with pytest.raises(ValueError, match=r"\['latent', 'label'\]: expected one, for latents"):
+        rules.add_label(read(networks.build("mlp", "decoder", (8, 8, 1), 5, num_classes=3)), 3)
+    with pytest.raises(ValueError, match="expected Dense layers"):
+        rules.add_label(read(stack((5,), layers.Activation("relu"), layers.Dense(3))), 3)
+    # A BatchNorm of other settings stays.
+    model = stack((5,), layers.Dense(6), norm(epsilon=0.1), layers.Dense(3))
+    found = rules.add_label(read(model), 3)
+    assert "BatchNormalization" in kinds(found)
+    latents = draws(model)
+    assert_equal(found, model, [latents, np.arange(len(latents)) % 3], latents)
+
+
 def test_labels_that_cannot_be_fixed() -> None:
     with pytest.raises(ValueError, match="Which of the inputs"):
         rules.fix_label(read(stack((5,), layers.Dense(3))), 0)

@@ -182,10 +182,12 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
         raise ValueError(msg)
 
 
-def run(model: Any, inputs: np.ndarray) -> np.ndarray:
+def run(model: Any, *inputs: np.ndarray) -> np.ndarray:
     """A network's output in inference mode, computed in chunks."""
-    chunks = range(0, len(inputs), CHUNK)
-    found = [model(inputs[i : i + CHUNK], training=False) for i in chunks]
+    found = []
+    for i in range(0, len(inputs[0]), CHUNK):
+        parts = [x[i : i + CHUNK] for x in inputs]
+        found.append(model(parts if len(parts) > 1 else parts[0], training=False))
     return np.concatenate([np.asarray(part) for part in found])
 
 

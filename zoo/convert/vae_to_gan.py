@@ -80,7 +80,8 @@ def vae_to_gan(
         dry_run: Only report: nothing is changed, and no new GAN returned.
         seed: Seed of the check's latents and of a new GAN's training noise.
         **options: Further arguments of a new GAN, such as `ema=0.999`; its `discriminator` too, if
-            that is not made from the encoder.
+            that is not made from the encoder. With `num_classes` the GAN is conditional: at first
+            it draws the decoder's images whatever the class, and training teaches it to heed it.
 
     Returns:
         The GAN, not compiled if it is new (`zoo.convert.recipes.DiscriminatorWarmUp` is how to
@@ -96,6 +97,7 @@ def vae_to_gan(
     check_choice("batch_norm", batch_norm, ("insert", "none"))
     made = {"generator"} | ({"discriminator"} if discriminator_init == "encoder" else set())
     _check(vae, gan, images, mode, model, options, made, whiten_posterior=whiten_posterior)
+    classes = 0 if gan is not None else int(options.get("num_classes", 0))
     mean, factor = np.zeros(vae.latent_dim), np.eye(vae.latent_dim)
     original = network = rules.unwrap_spectral_norm(read(vae.decoder, "decoder"))
     if whiten_posterior:
@@ -106,6 +108,8 @@ def vae_to_gan(
     if gan is None:
         if batch_norm == "insert":
             network = rules.insert_batch_norm(network, draws, use_bias=False)
+        if classes:
+            network = rules.add_label(network, classes)
         plan = plan_new(rules.images_from_logits(network), original)
     else:
         network = _ending_as(gan.generator, network)
@@ -117,14 +121,18 @@ def vae_to_gan(
         images = decoded(decoder)
         return lambda z: images((np.asarray(z, np.float64) @ factor.T + mean).astype(dtype))
 
+    def generator_images(z: np.ndarray) -> np.ndarray:
+        labels = (np.arange(len(z), dtype=np.int32) % classes,) if classes else ()
+        return run(generator, plan.carried(z), *labels)
+
     equality = measure(
         decoder_images(in_float32(vae.decoder), np.float32),
-        lambda z: run(generator, plan.carried(z)),
+        generator_images,
         decoder_images(build(original, "float64"), np.float64),
         latents,
     )
     discriminator, discriminator_rows, arrays = _discriminator(
-        vae, gan, discriminator_init, model, options.pop("discriminator", None)
+        vae, gan, discriminator_init, model, options.pop("discriminator", None), classes
     )
     report = Report(
         source=vae.model_name,
@@ -178,6 +186,12 @@ def _check(
         _check_images(images, vae.image_shape)
     if gan is None:
         check_choice("model", model, registry.list_models("gan"))
+        if options.get("num_classes") and "discriminator" in made:
+            msg = (
+                f"num_classes={options['num_classes']} with discriminator_init='encoder': the "
+                "encoder knows no classes. Take discriminator_init='random'."
+            )
+            raise ValueError(msg)
         if own := made & options.keys():
             msg = f"{', '.join(sorted(own))}: made from the VAE. Give a GAN of your own as gan=…."
             raise ValueError(msg)
@@ -222,7 +236,7 @@ def _inserted(rows: list[TensorRow]) -> str:
 
 
 def _discriminator(
-    vae: BaseVAE, gan: BaseGAN | None, init: str, model: str, own: keras.Model | None
+    vae: BaseVAE, gan: BaseGAN | None, init: str, model: str, own: keras.Model | None, classes: int
 ) -> tuple[Any, list[TensorRow], dict[str, np.ndarray | None]]:
     """(a new GAN's discriminator, its rows and the encoder's, what a given one takes)."""
     discriminator: Any = None
@@ -240,8 +254,9 @@ def _discriminator(
     else:
         if gan is None:
             shapes = (vae.image_shape, vae.latent_dim)
+            asked: dict[str, Any] = {"num_classes": classes} if classes else {}
             discriminator = (
-                own or registry.create(model, *shapes, network=vae.network).discriminator
+                own or registry.create(model, *shapes, network=vae.network, **asked).discriminator
             )
             rows = trunks.rows_as_they_are(discriminator, "REINITIALISED")
         else:

@@ -34,7 +34,7 @@ from zoo.convert.rules.batch_norm import (
     recalibrate_batch_norm,
 )
 from zoo.convert.rules.channels import absorb_channel_permutation, to_channels_last
-from zoo.convert.rules.conditional import embedding_to_one_hot, fix_label
+from zoo.convert.rules.conditional import add_label, embedding_to_one_hot, fix_label
 from zoo.convert.rules.latent import (
     affine_latent,
     dropped_energy,
@@ -158,6 +158,11 @@ RULES: dict[str, Rule] = {
             "the label's constant c: b' = b + c K_c where joined, K' = diag(c) K where multiplied",
         ),
         Rule(
+            conditional.ADD,
+            add_label,
+            "one-hot rows join the latent, their kernel rows 0; BatchNorm's γ and β for each class",
+        ),
+        Rule(
             channels.ABSORB,
             absorb_channel_permutation,
             "the Permute as an order of a Dense layer's columns or rows",
@@ -174,6 +179,7 @@ __all__ = [
     "RULES",
     "Rule",
     "absorb_channel_permutation",
+    "add_label",
     "affine_latent",
     "batch_norm_drift",
     "conv_transpose_to_upsample_conv",

@@ -1,23 +1,20 @@
-"""Networks of a latent and a label: embeddings as one-hot rows, and one class alone."""
+"""Networks of a latent and a label: embeddings as one-hot rows, one class alone, a new label."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from keras import layers
 
-from zoo.convert.blocks import Network, Ref
+from zoo.convert.blocks import Block, Network, Ref
 from zoo.convert.building import evaluate
-from zoo.convert.rules.latent import first_denses, joins_vectors, label_input
+from zoo.convert.rules.latent import first_denses, joins_vectors, label_input, latent_input
 from zoo.layers import ConditionalBatchNormalization
-
-if TYPE_CHECKING:
-    from zoo.convert.blocks import Block
 
 ONE_HOT = "embedding → one-hot"
 FIX = "fix label"
+ADD = "add label"
 
 
 def embedding_to_one_hot(network: Network, label: str | None = None) -> Network:
@@ -105,6 +102,82 @@ def fix_label(network: Network, label: int, label_name: str | None = None) -> Ne
                 network = _with_constant(network, name, consumer, constant[0], helpers)
     kept = {name: block for name, block in network.blocks.items() if name not in fixed}
     return replace(network, blocks=kept)
+
+
+def add_label(network: Network, num_classes: int) -> Network:
+    """The network that takes a label too, which changes nothing yet: it can learn to.
+
+    As in the generators of `zoo.networks`, one-hot rows join the latent, here with kernel rows of
+    zeros, and each BatchNorm becomes a `ConditionalBatchNormalization`, here with the same gain and
+    bias for all classes. BatchNorms of other settings than that layer's stay as they are.
+
+    Args:
+        network: A network of a latent alone.
+        num_classes: Number of classes.
+
+    Raises:
+        ValueError: If there are other inputs, or the latent does not go into Dense layers.
+    """
+    if len(network.inputs) > 1:
+        names = [block.name for block in network.inputs]
+        msg = f"The inputs are {names}: expected one, for latents."
+        raise ValueError(msg)
+    latent = latent_input(network)
+    for dense in first_denses(network, latent.name):
+        rows, bias = dense.rows(network), network[dense.name].arrays.get("bias")
+        more = np.zeros((num_classes, rows.shape[1]))
+        network = dense.with_rows(network, np.concatenate([rows, more]), bias, ADD)
+    takers = [network[name] for name in network.consumers(latent.name)]
+    joins = [block for block in takers if joins_vectors(block)]
+    network = network.replaced(
+        *(replace(block, shape=((block.shape[0] or 0) + num_classes,)) for block in joins)
+    )
+    label = Block(
+        network.free_name("label"), layers.InputLayer, {"batch_shape": (None,), "dtype": "int32"}
+    )
+    encoded = Block(
+        network.free_name("one_hot"),
+        layers.CategoryEncoding,
+        {"num_tokens": num_classes, "output_mode": "one_hot"},
+        (Ref(label.name),),
+        shape=(num_classes,),
+    )
+    length = (latent.shape[0] or 0) + num_classes
+    joined = Block("latent_and_label", layers.Concatenate, {"axis": -1}, shape=(length,))
+    network = network.inserted(joined, after=latent.name)
+    blocks: dict[str, Block] = {}
+    for name, block in network.blocks.items():
+        if block.args == (Ref(latent.name),):  # the Concatenate
+            args = ([Ref(latent.name), Ref(encoded.name)],)
+            blocks |= {label.name: label, encoded.name: encoded, name: replace(block, args=args)}
+        elif block.layer is layers.BatchNormalization and _can_be_conditional(network, block):
+            blocks[name] = _of_classes(block, num_classes, label)
+        else:
+            blocks[name] = block
+    return replace(network, blocks=blocks)
+
+
+def _can_be_conditional(network: Network, block: Block) -> bool:
+    """Whether `ConditionalBatchNormalization` can compute what a BatchNorm does."""
+    statistics = ConditionalBatchNormalization.statistics
+    return (
+        {name: block.config.get(name) for name in statistics} == statistics
+        and block.config["axis"] in (-1, len(block.shape))
+        and {"gamma", "beta"} <= block.arrays.keys()
+        and not network.is_shared(block.name)
+    )
+
+
+def _of_classes(block: Block, num_classes: int, label: Block) -> Block:
+    """The `ConditionalBatchNormalization` that does as a BatchNorm of any class."""
+    each = {name: np.tile(block.arrays[name], (num_classes, 1)) for name in ("gamma", "beta")}
+    conditional = replace(
+        block,
+        layer=ConditionalBatchNormalization,
+        config={"num_classes": num_classes},
+        args=(*block.args, Ref(label.name)),
+    )
+    return conditional.with_arrays({**block.arrays, **each}, ADD)
 
 
 def _depending_on(network: Network, name: str) -> list[str]:
