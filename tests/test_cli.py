@@ -497,6 +497,8 @@ def test_a_preset_whose_figures_have_changed(
     peers.mkdir(parents=True)
     peer = {"data": _data_of(FROZEN), "epochs": 7, "metrics": {"frechet_distance": 3.5}}
     (peers / "torch_vae.json").write_text(json.dumps(peer))
+    (peers.parent / "dcgan_metrics.json").write_text(json.dumps({**peer, "metrics": {"recall": 1}}))
+    (peers.parent / "dcgan_config.json").write_text(json.dumps({"epochs": 7}))
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- presets -->\nold\n<!-- /presets -->\nb\n")
     _zoo("bench", "--pretrained", "--table", page)
@@ -506,6 +508,7 @@ def test_a_preset_whose_figures_have_changed(
     epochs = json.loads((FROZEN / "config.json").read_text())["facts"].get("epochs", "")
     assert f"| little | GAN | {_data_of(FROZEN)} | {epochs} | {value:.4g}" in text
     assert f"| torch_vae | peer | {_data_of(FROZEN)} | 7 | 3.5 |" in text
+    assert f"| dcgan, not a preset | here | {_data_of(FROZEN)} | 7 |  |" in text
 
 
 def _data_of(preset: Path) -> str:

@@ -31,6 +31,7 @@ METRICS = {
     "sap": "SAP",
 }
 PROTOCOL = ("data", "split", "images", "samples", "extractor")
+EQUALS = ("dcgan", "vae_64")  # of `make benchmark`: the peers' networks, batches and epochs
 REASON = 160  # characters of a failure's message
 
 
@@ -51,8 +52,8 @@ def write_table(out: str | Path, document: str | Path) -> None:
 def write_presets(document: str | Path) -> None:
     """Puts a table of the presets' figures, as their files have them, in a document.
 
-    Beside them are those of peers, where `benchmarks/results/peers/*.json` beside the document has
-    some.
+    Below them are those of peers, where `benchmarks/results/peers/*.json` beside the document has
+    some, and of this project's models that were trained as long as these, by `make benchmark`.
 
     Args:
         document: A Markdown file, with markers as `write_table` wants them.
@@ -63,8 +64,13 @@ def write_presets(document: str | Path) -> None:
     found = [
         (p.name, p.family.upper(), _of_preset(saved_models() / p.name)) for p in list_pretrained()
     ]
-    peers = sorted((Path(document).parent / "benchmarks/results/peers").glob("*.json"))
-    found += [(path.stem, "peer", read_json(path)) for path in peers]
+    results = Path(document).parent / "benchmarks/results"
+    found += [(p.stem, "peer", read_json(p)) for p in sorted((results / "peers").glob("*.json"))]
+    for name in EQUALS:
+        path = results / f"{name}_metrics.json"
+        if path.exists():
+            epochs = read_json(results / f"{name}_config.json")["epochs"]
+            found.append((f"{name}, not a preset", "here", {**read_json(path), "epochs": epochs}))
     names = [name for name in METRICS if any(name in each["metrics"] for *_, each in found)]
     rows = [["preset", "family", "data", "epochs", *(METRICS[name] for name in names)]]
     rows += [["---"] * len(rows[0])]
@@ -91,7 +97,7 @@ def _of_preset(folder: Path) -> dict[str, Any]:
 
 def _order_of_preset(found: tuple[str, str, dict[str, Any]]) -> tuple[str, str, float]:
     _, family, each = found
-    kind = ("gan", "vae", "peer").index(family.lower())
+    kind = ("gan", "vae", "peer", "here").index(family.lower())
     return each["data"], str(kind), each["metrics"].get("frechet_distance", float("inf"))
 
 
