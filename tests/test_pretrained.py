@@ -117,6 +117,9 @@ def test_round_trip_of_converted_models(tmp_path: Path) -> None:
     _assert_round_trip(style.create(generator=style.create().generator), tmp_path / "s")
     vae = zoo.create("vae", IMAGE_SHAPE, 3)
     _assert_round_trip(convert.vae_to_gan(vae, whiten_posterior=False)[0], tmp_path / "v")
+    conditional = {"discriminator_init": "random", "num_classes": 3, "ema": 0.9}
+    gan, _ = convert.vae_to_gan(vae, whiten_posterior=False, **conditional)
+    _assert_round_trip(gan, tmp_path / "c")
 
 
 def test_the_frozen_preset_draws_its_images() -> None:

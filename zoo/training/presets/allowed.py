@@ -11,12 +11,12 @@ from typing import Any
 import keras
 
 _LAYERS = """
-    Activation ActivityRegularization Add Average AveragePooling2D BatchNormalization Concatenate
-    Conv2D Conv2DTranspose Cropping2D Dense DepthwiseConv2D Dot Dropout ELU Embedding Flatten
-    GaussianDropout GaussianNoise GlobalAveragePooling2D GlobalMaxPooling2D GroupNormalization
-    InputLayer LayerNormalization LeakyReLU MaxPooling2D Maximum Minimum Multiply PReLU Permute ReLU
-    RepeatVector Rescaling Reshape SeparableConv2D Softmax SpatialDropout2D SpectralNormalization
-    Subtract UnitNormalization UpSampling2D ZeroPadding2D
+    Activation ActivityRegularization Add Average AveragePooling2D BatchNormalization
+    CategoryEncoding Concatenate Conv2D Conv2DTranspose Cropping2D Dense DepthwiseConv2D Dot Dropout
+    ELU Embedding Flatten GaussianDropout GaussianNoise GlobalAveragePooling2D GlobalMaxPooling2D
+    GroupNormalization InputLayer LayerNormalization LeakyReLU MaxPooling2D Maximum Minimum Multiply
+    PReLU Permute ReLU RepeatVector Rescaling Reshape SeparableConv2D Softmax SpatialDropout2D
+    SpectralNormalization Subtract UnitNormalization UpSampling2D ZeroPadding2D
 """
 _OPERATIONS = "Abs Add Clip Divide Maximum Minimum Multiply Negative Subtract Tanh"
 LISTED = {
