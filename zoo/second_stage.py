@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from zoo import losses
 from zoo.likelihoods import MIN_VARIANCE
+from zoo.training.adam import Adam
 
 WIDTH = 256
 BATCH = 256
@@ -84,7 +85,7 @@ def fit_second_stage(
     batches = _batches((means - shift) / scale, deviations / scale, seed)
     model = SecondStage(dims, seed)
     rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
-    model.compile(optimizer=keras.optimizers.Adam(rate))
+    model.compile(optimizer=Adam(rate))
     model.fit(batches.take(steps), shuffle=False, verbose=0)
     errors = [model(inputs) for (inputs,) in batches.skip(steps).take(20)]
     found = {"shift": shift, "scale": scale, "gamma": np.mean(errors)}

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
+from zoo.training.adam import Adam
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -40,5 +42,5 @@ def distill(
 
     drawn = keras.Model(decoder.inputs[0], keras.ops.sigmoid(decoder.outputs[0]))
     rate = keras.optimizers.schedules.CosineDecay(2e-3, steps)
-    drawn.compile(keras.optimizers.Adam(rate), "mse")
+    drawn.compile(Adam(rate), "mse")
     drawn.fit(tf.data.Dataset.range(steps).map(pair), epochs=1, verbose=0)

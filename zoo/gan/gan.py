@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import keras
 import tensorflow as tf
 
 from zoo import losses
 from zoo.gan.base import BaseGAN
 from zoo.registry import register_model
+from zoo.training.adam import Adam
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import keras
 
 # Name of a penalty → its customary weight. ‖∇f‖² is four times that on [−1, 1], so γ is a quarter.
 REGULARIZERS: dict[str, float] = {
@@ -164,7 +166,7 @@ class GAN(BaseGAN):
 
     def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:
         """The preset's Adam."""
-        return keras.optimizers.Adam(self.rate_of(name), *self.betas)
+        return Adam(self.rate_of(name), *self.betas)
 
     def rate_of(self, optimizer_name: str) -> float:
         """The preset's learning rate, of the discriminator times `ttur`."""

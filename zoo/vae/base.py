@@ -14,16 +14,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import keras
 import tensorflow as tf
 
 from zoo import losses
 from zoo.likelihoods import LIKELIHOODS
+from zoo.training.adam import Adam
 from zoo.training.model import ZooModel, check_network, copy_network, with_labels
 from zoo.training.replicas import global_count, global_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    import keras
 
 TERMS = ("distortion", "rate", "sleep", "anchor")
 
@@ -357,7 +359,7 @@ class BaseVAE(ZooModel):
 
     def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:
         """Adam at 1e-3; at a tenth of it for a decoder that was brought from a GAN."""
-        return keras.optimizers.Adam(1e-4 if name == "decoder_optimizer" else 1e-3)
+        return Adam(1e-4 if name == "decoder_optimizer" else 1e-3)
 
     def variables_of(self, optimizer_name: str) -> list[Any]:
         """All trainable variables; with `transfer`, the decoder's are the other optimizer's."""

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import layers
 
 from zoo.registry import register_model
+from zoo.training.adam import Adam
 from zoo.training.replicas import global_count, on_global_batch
 from zoo.vae.base import BaseVAE
 
@@ -153,7 +154,7 @@ class FactorVAE(BaseVAE):
     def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:
         """Adam with the paper's momenta and equal rates, here the 1e-3 of other VAEs."""
         if name == "discriminator_optimizer":
-            return keras.optimizers.Adam(1e-3, beta_1=0.5, beta_2=0.9)
+            return Adam(1e-3, beta_1=0.5, beta_2=0.9)
         return super().default_optimizer(name)
 
     def get_config(self) -> dict[str, Any]:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import keras
 import tensorflow as tf
 
 from zoo import losses
 from zoo.registry import register_model
+from zoo.training.adam import Adam
 from zoo.training.model import with_labels
 from zoo.training.replicas import global_count
 from zoo.vae.base import BaseVAE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import keras
 
 ALPHA = 2.0  # α of eq. 5
 
@@ -197,7 +199,7 @@ class SoftIntroVAE(BaseVAE):
 
     def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:  # noqa: ARG002
         """Adam at 2e-4."""
-        return keras.optimizers.Adam(2e-4)
+        return Adam(2e-4)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""

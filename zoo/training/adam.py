@@ -1,0 +1,42 @@
+"""Adam (arXiv 1412.6980) by TensorFlow's kernel, which updates a variable in one pass.
+
+Keras spells it in a dozen operations, each with a pass over memory of its own: on a CPU that is a
+fifth of a small GAN's step, and more of a VAE's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Adam(keras.optimizers.Adam):
+    """`keras.optimizers.Adam` in less time: its arguments and slots, and its updates to rounding.
+
+    Another result only where Keras's is wrong: of several gradients of one row, as a lookup's, it
+    sums the squares, and not the parts. With `amsgrad`, which the kernel lacks, it is Keras's own.
+    """
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Updates a variable and its two moments, in place."""
+        if self.amsgrad:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        index, dtype = self._get_variable_index(variable), variable.dtype
+        step = tf.cast(self.iterations + 1, dtype)
+        beta_1, beta_2 = tf.cast(self.beta_1, dtype), tf.cast(self.beta_2, dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=beta_1**step,
+            beta2_power=beta_2**step,
+            lr=tf.cast(learning_rate, dtype),
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=tf.cast(self.epsilon, dtype),
+            grad=tf.cast(tf.convert_to_tensor(gradient), dtype),
+        )
