@@ -24,13 +24,14 @@ from zoo.files import read_json, write_json
 ROOT = Path(__file__).parents[1]
 MADE = "made.json"  # NAME.made.json, beside the run folder: commit and seconds
 SEEDS = (0, 1, 2)
-GAN = "--data fashion_mnist --precision mixed_bfloat16 --decay --keep 1 --option ema=0.999"
+BFLOAT = "--precision mixed_bfloat16 --decay --keep 1"
+GAN = f"--data fashion_mnist {BFLOAT} --option ema=0.999"
 CLASSES = "--option num_classes=10"
 ONE = "--option n_critic=1"
 # γ = 0.05 on [−1, 1], where the authors' code begins on CIFAR-10; at every fourth step.
 R3GAN = "--option regularizer_weight=0.0125 --option regularizer_every=4"
 VAE = "--data fashion_mnist --decay --keep 1 --latent-dim 16 --network conv-32"
-VQ = "--precision mixed_bfloat16 --decay --keep 1 --network grid --latent-dim 16"
+VQ = f"{BFLOAT} --network grid --latent-dim 16"
 COLOUR = "--data ./emoji --image-size 32 --option num_codes=256"
 RANDOM = "--discriminator-init random"
 # Commands that fetch the colour images into ./emoji: Google's Noto Emoji, Apache 2.0.
@@ -62,13 +63,15 @@ RECIPES: dict[str, list[str]] = {
         "train RUN --recipe joint --epochs 12",
     ],
     "vae_to_gan_fashion_mnist": [
-        f"convert vae_fashion_mnist --to gan {RANDOM} {CLASSES} --option ema=0.999 --out RUN",
-        "train RUN --recipe plain --decay --epochs 16 --batch-size 64",
+        "train vae --data fashion_mnist --decay --keep 1 --epochs 10 --out RUN:vae_64",
+        f"convert RUN:vae_64 --to gan {RANDOM} {CLASSES} --option ema=0.999 --out RUN",
+        "train RUN --recipe plain --decay --epochs 25 --batch-size 64",
     ],
     "vq_vae_fashion_mnist": [f"train vq_vae {VQ} --data fashion_mnist --epochs 12 --out RUN"],
     "vq_vae_emoji": [f"train vq_vae {VQ} {COLOUR} --epochs 80 --batch-size 32 --out RUN"],
     "soft_intro_vae_fashion_mnist": [
-        f"train soft_intro_vae {VAE} --precision mixed_bfloat16 --epochs 12 --out RUN"
+        f"train soft_intro_vae {BFLOAT} --latent-dim 16 --data fashion_mnist --network resnet-16 "
+        "--batch-size 64 --epochs 16 --out RUN"
     ],
     "cvae_fashion_mnist": [f"train cvae {VAE} --option likelihood=bernoulli --epochs 30 --out RUN"],
 }
@@ -85,9 +88,9 @@ NOTES = {
     "learning rate (arXiv 1706.08500), where the paper has five; and it knows the class.",
     "gan_to_vae_fashion_mnist": "Latents and networks are those of its source, a DCGAN: more "
     "than vae_fashion_mnist has. docs/conversion.md compares at equal size and budget.",
-    "vae_to_gan_fashion_mnist": "Latents and networks are those of its source, "
-    "vae_fashion_mnist; unlike it, it knows the class. docs/conversion.md compares a GAN that does "
-    "not with one from scratch at equal budget.",
+    "vae_to_gan_fashion_mnist": "Latents and networks are those of its source, a VAE of ten "
+    "epochs; unlike it, it knows the class. docs/conversion.md compares a GAN that does not with "
+    "one from scratch at equal budget.",
     "soft_intro_vae_fashion_mnist": "It falls short of its paper: many of its samples are "
     "shapeless, those of its mixture less so. The networks are narrow, and 12 epochs are few.",
     "vq_vae_emoji": "No classifier of emoji is at hand to measure samples with: the figures are "

@@ -14,11 +14,15 @@ from zoo.training.adam import Adam
 STEPS = 50
 
 
-def _followed(adam: Any, start: np.ndarray, gradients: np.ndarray) -> dict[str, np.ndarray]:
+def _followed(
+    adam: Any, start: np.ndarray, gradients: np.ndarray, *, jit_compile: bool = False
+) -> dict[str, np.ndarray]:
     """The variable and its slots after each step, [steps, ...]."""
     variable = keras.Variable(start, name="x")
     adam.build([variable])
-    apply = tf.function(lambda gradient: adam.apply([gradient], [variable]))
+    apply = tf.function(
+        lambda gradient: adam.apply([gradient], [variable]), jit_compile=jit_compile
+    )
     found: dict[str, list[np.ndarray]] = {}
     for gradient in gradients:
         apply(tf.constant(gradient))
@@ -101,6 +105,31 @@ def test_of_a_narrow_variable(dtype: str) -> None:
             adam.apply([tf.constant(gradient)], [variable])
         values.append(keras.ops.convert_to_numpy(variable).astype(np.float32))
     np.testing.assert_allclose(*values, rtol=2e-2)
+
+
+def test_equals_itself_compiled_by_xla(problem: tuple[np.ndarray, np.ndarray]) -> None:
+    plain = _followed(Adam(0.01), *problem)["x"]
+    compiled = _followed(Adam(0.01), *problem, jit_compile=True)["x"]
+    np.testing.assert_allclose(compiled, plain, rtol=2e-5, atol=1e-6)
+
+
+def test_equals_one_device_on_two_replicas(problem: tuple[np.ndarray, np.ndarray]) -> None:
+    """Each replica's variable and slots are updated, by the sum of the gradients."""
+    start, gradients = problem
+    expected = _followed(Adam(0.01), start, gradients)["x"][-1]
+    devices = [device.name for device in tf.config.list_logical_devices("CPU")[:2]]
+    strategy = tf.distribute.MirroredStrategy(devices)
+    with strategy.scope():
+        variable, adam = keras.Variable(start), Adam(0.01)
+        adam.build([variable])
+    for gradient in gradients:
+        strategy.run(lambda g: adam.apply([g / 2], [variable]), args=(tf.constant(gradient),))
+    slots = [adam._momentums[0], adam._velocities[0]]  # noqa: SLF001
+    for each in (variable, *slots):
+        copies = [tf.convert_to_tensor(copy).numpy() for copy in each.value.values]
+        assert len(copies) == 2
+        np.testing.assert_array_equal(*copies)
+    np.testing.assert_allclose(variable.numpy(), expected, rtol=2e-5, atol=1e-6)
 
 
 def test_is_saved_with_a_model(tmp_path: Any) -> None:

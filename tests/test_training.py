@@ -47,9 +47,10 @@ class _Interrupt(keras.callbacks.Callback):
 
 @pytest.fixture
 def source(images: np.ndarray, tmp_path: Path) -> Path:
-    """An .npz, which a resumed process could read again."""
+    """An .npz, which a resumed process could read again; labelled, for conditional models."""
     path = tmp_path / "images.npz"
-    np.savez(path, x_train=images, x_test=images[:10])
+    labels = np.arange(len(images)) % 3
+    np.savez(path, x_train=images, y_train=labels, x_test=images[:10], y_test=labels[:10])
     return path
 
 
