@@ -91,8 +91,8 @@ NOTES = {
     "vae_to_gan_fashion_mnist": "Latents and networks are those of its source, a VAE of ten "
     "epochs; unlike it, it knows the class. docs/conversion.md compares a GAN that does not with "
     "one from scratch at equal budget.",
-    "soft_intro_vae_fashion_mnist": "It falls short of its paper: many of its samples are "
-    "shapeless, those of its mixture less so. The networks are narrow, and 12 epochs are few.",
+    "soft_intro_vae_fashion_mnist": "It falls short of its paper: some of its samples have a "
+    "plaid texture, or no shape. The networks are narrow, and 16 epochs are few.",
     "vq_vae_emoji": "No classifier of emoji is at hand to measure samples with: the figures are "
     "likelihoods and errors alone. 3,408 images were trained on.",
 }
