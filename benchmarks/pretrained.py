@@ -31,6 +31,7 @@ ONE = "--option n_critic=1"
 # γ = 0.05 on [−1, 1], where the authors' code begins on CIFAR-10; at every fourth step.
 R3GAN = "--option regularizer_weight=0.0125 --option regularizer_every=4"
 VAE = "--data fashion_mnist --decay --keep 1 --latent-dim 16 --network conv-32"
+INTRO = f"{BFLOAT} --latent-dim 16 --data fashion_mnist --network resnet-16"
 VQ = f"{BFLOAT} --network grid --latent-dim 16"
 COLOUR = "--data ./emoji --image-size 32 --option num_codes=256"
 RANDOM = "--discriminator-init random"
@@ -70,8 +71,7 @@ RECIPES: dict[str, list[str]] = {
     "vq_vae_fashion_mnist": [f"train vq_vae {VQ} --data fashion_mnist --epochs 12 --out RUN"],
     "vq_vae_emoji": [f"train vq_vae {VQ} {COLOUR} --epochs 80 --batch-size 32 --out RUN"],
     "soft_intro_vae_fashion_mnist": [
-        f"train soft_intro_vae {BFLOAT} --latent-dim 16 --data fashion_mnist --network resnet-16 "
-        "--batch-size 64 --epochs 16 --out RUN"
+        f"train soft_intro_vae {INTRO} --batch-size 64 --epochs 16 --out RUN"
     ],
     "cvae_fashion_mnist": [f"train cvae {VAE} --option likelihood=bernoulli --epochs 30 --out RUN"],
 }
