@@ -124,7 +124,7 @@ def test_equals_one_device_on_two_replicas(problem: tuple[np.ndarray, np.ndarray
         adam.build([variable])
     for gradient in gradients:
         strategy.run(lambda g: adam.apply([g / 2], [variable]), args=(tf.constant(gradient),))
-    slots = [adam._momentums[0], adam._velocities[0]]  # noqa: SLF001
+    slots = [adam._momentums[0], adam._velocities[0]]
     for each in (variable, *slots):
         copies = [tf.convert_to_tensor(copy).numpy() for copy in each.value.values]
         assert len(copies) == 2
