@@ -53,7 +53,7 @@ def problem() -> tuple[np.ndarray, np.ndarray]:
         {"amsgrad": True},
         {"learning_rate": keras.optimizers.schedules.PolynomialDecay(0.01, STEPS, 0.0)},
     ],
-    ids=str,
+    ids=["plain", "beta_1", "epsilon", "weight_decay", "clipnorm", "ema", "amsgrad", "schedule"],
 )
 def test_equals_keras(problem: tuple[np.ndarray, np.ndarray], options: dict[str, Any]) -> None:
     options = {"learning_rate": 0.01, **options}
