@@ -118,12 +118,17 @@ def test_equals_one_device_on_two_replicas(problem: tuple[np.ndarray, np.ndarray
     start, gradients = problem
     expected = _followed(Adam(0.01), start, gradients)["x"][-1]
     devices = [device.name for device in tf.config.list_logical_devices("CPU")[:2]]
-    strategy = tf.distribute.MirroredStrategy(devices)
+    strategy = tf.distribute.MirroredStrategy(devices, tf.distribute.ReductionToOneDevice())
     with strategy.scope():
         variable, adam = keras.Variable(start), Adam(0.01)
         adam.build([variable])
+
+    @tf.function
+    def apply(gradient: Any) -> None:
+        strategy.run(lambda: adam.apply([gradient / 2], [variable]))
+
     for gradient in gradients:
-        strategy.run(lambda g: adam.apply([g / 2], [variable]), args=(tf.constant(gradient),))
+        apply(tf.constant(gradient))
     slots = [adam._momentums[0], adam._velocities[0]]
     for each in (variable, *slots):
         copies = [tf.convert_to_tensor(copy).numpy() for copy in each.value.values]
