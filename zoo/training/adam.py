@@ -1,7 +1,6 @@
 """Adam (arXiv 1412.6980) by TensorFlow's kernel, which updates a variable in one pass.
 
-Keras spells it in a dozen operations, each with a pass over memory of its own: on a CPU that is a
-fifth of a small GAN's step, and more of a VAE's.
+Keras spells it in a dozen operations, each with a pass over memory of its own.
 """
 
 from __future__ import annotations
