@@ -86,8 +86,8 @@ def main() -> None:
     """Measures, prints and writes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--rounds", type=int, default=11, help="Turns of each contestant.")
-    parser.add_argument("--steps", type=int, default=30, help="Steps of a turn.")
+    parser.add_argument("--rounds", type=int, default=21, help="Turns of each contestant.")
+    parser.add_argument("--steps", type=int, default=20, help="Steps of a turn.")
     parser.add_argument("--out", type=Path, default=RESULTS / "training.json")
     args = parser.parse_args()
     console = Console()

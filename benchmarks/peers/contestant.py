@@ -84,7 +84,7 @@ def this_project(name: str, steps: int) -> Turns:
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
     model = zoo.create(name, SHAPE, LATENT_DIM, **OPTIONS[name])
     model.compile()
-    batch = tf.data.Dataset.from_tensors(images()).repeat()
+    batch = endless(images())
     stream, _ = zoo.data.training_stream(DATA, batch_size=BATCH)
     return {
         "this project": lambda: fit(model, batch, steps),
@@ -121,9 +121,18 @@ def keras_example(name: str, steps: int, *, jit_compile: bool = False) -> Turns:
         discriminator = network("discriminator", normalization)
         model = made(network("generator", LATENT_DIM), discriminator, LATENT_DIM)
         model.compile(rate, betas, jit_compile=jit_compile)
-    batch = tf.data.Dataset.from_tensors(images()).repeat()
+    batch = endless(images())
     title = "Keras example style" + (", XLA" if jit_compile else "")
     return {title: lambda: fit(model, batch, steps)}
+
+
+def endless(batch: np.ndarray) -> Any:
+    """One batch again and again, without the tuner that its iterator may wait for at its end."""
+    import tensorflow as tf  # noqa: PLC0415
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return tf.data.Dataset.from_tensors(batch).repeat().with_options(options)
 
 
 def fit(model: Any, dataset: Any, steps: int) -> None:
