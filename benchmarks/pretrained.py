@@ -54,7 +54,7 @@ RECIPES: dict[str, list[str]] = {
         f"train r3gan {GAN} {CLASSES} {R3GAN} --network conv --epochs 20 --batch-size 64 --out RUN"
     ],
     "wgan_gp_fashion_mnist": [
-        f"train wgan_gp {GAN} {CLASSES} {ONE} --option ttur=3 --epochs 15 --batch-size 64 --out RUN"
+        f"train wgan_gp {GAN} {CLASSES} {ONE} --option ttur=3 --epochs 30 --batch-size 64 --out RUN"
     ],
     "vae_fashion_mnist": [f"train vae {VAE} --epochs 40 --out RUN"],
     "beta_vae_fashion_mnist": [f"train beta_vae {VAE} --epochs 30 --option beta=2 --out RUN"],
