@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -162,6 +163,25 @@ def test_a_preset_may_bring_a_sampler(tmp_path: Path, images: np.ndarray) -> Non
         sampler_of_run(out, load_preset(out), "gmm")
     with pytest.raises(ValueError, match=r"brings no sampler_gmm\.npz"):
         load_sampler(FROZEN / "dcgan")
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_what_the_card_says_of_a_sampler_runs(
+    tmp_path: Path, images: np.ndarray, classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, labels = (
+        ({"num_classes": classes}, np.arange(len(images)) % 3) if classes else ({}, None)
+    )
+    model = zoo.create("vae", IMAGE_SHAPE, LATENT_DIM, network="mlp", **options)
+    sampler = fit_sampler(model, images, labels=labels, components=2)
+    model.save_preset(tmp_path / "made", sampler=sampler)
+    monkeypatch.chdir(tmp_path)  # where its name is a folder's
+    found: dict[str, Any] = {}
+    for code in re.findall(r"```python\n(.*?)```", Path("made/README.md").read_text(), re.DOTALL):
+        exec(code, found)  # noqa: S102
+        assert found["images"].shape == (16, *IMAGE_SHAPE)
+    wanted = model.generate_from(sampler.sample(16, 0, 0), 0 if classes else None)
+    np.testing.assert_allclose(found["images"], wanted, atol=1e-2)  # of weights in float16
 
 
 @pytest.mark.slow

@@ -161,20 +161,63 @@ def test_a_sampler_is_repeatable_and_stored_whole(kind: str, tmp_path: Path) -> 
         load_sampler(place)
 
 
-def test_labels_go_into_the_posterior() -> None:
+@pytest.fixture(scope="module")
+def classes() -> tuple[Any, np.ndarray, np.ndarray]:
+    """An untrained conditional VAE, images and labels."""
+    keras.utils.set_random_seed(0)
     vae = zoo.create("cvae", (8, 8, 1), 3, network="mlp", num_classes=4)
-    images = np.random.default_rng(0).random((400, 8, 8, 1), np.float32)
-    labels = np.full(400, 2)
     for weight in vae.encoder.trainable_weights:  # an untrained encoder barely hears the label
         weight.assign(2.0 * weight)
+    vae.encoder.get_layer("log_variance").bias.assign(-5.0 * np.ones(3))
+    images = np.random.default_rng(0).random((1600, 8, 8, 1), np.float32)
+    return vae, images, np.random.default_rng(1).permutation(1600) % 4
+
+
+def test_each_class_has_its_mixture(classes: tuple[Any, np.ndarray, np.ndarray]) -> None:
+    """With one Gaussian q(z | y) has its mean: within five standard errors, and no other class."""
+    vae, images, labels = classes
     sampler = fit_sampler(vae, images, "gmm", labels=labels, components=1)
-    mean, log_variance = map(np.asarray, vae.encode(images, labels.astype(np.int32)))
-    others, _ = map(np.asarray, vae.encode(images, 0 * labels.astype(np.int32)))
-    error = np.sqrt(np.exp(log_variance).mean(axis=0) / 400)
-    assert np.all(np.abs(sampler.arrays["means"][0] - mean.mean(axis=0)) < 5 * error)
-    assert np.any(np.abs(sampler.arrays["means"][0] - others.mean(axis=0)) > 5 * error)
+    asked = np.random.default_rng(2).permutation(1600) % 4
+    drawn = sampler.sample(1600, 5, asked)
+    assert (drawn.dtype, drawn.shape) == (np.float32, (1600, 3))
+    for y in range(4):
+        mean, log_variance = map(np.asarray, vae.encode(images[labels == y], np.full(400, y)))
+        others, _ = map(np.asarray, vae.encode(images[labels == y], np.full(400, (y + 1) % 4)))
+        within = np.exp(log_variance).mean(axis=0)
+        found, error = sampler.arrays["means"][y, 0], 5 * np.sqrt(within / 400)
+        assert np.all(np.abs(found - mean.mean(axis=0)) < error)
+        assert np.any(np.abs(found - others.mean(axis=0)) > error)
+        deviation = np.sqrt(within + mean.var(axis=0))
+        error = 5 * deviation / np.sqrt(400)
+        assert np.all(np.abs(drawn[asked == y].mean(axis=0) - found) < error)
+        assert np.all(np.abs(drawn[asked == y].std(axis=0) / deviation - 1) < 5 / np.sqrt(800))
+    np.testing.assert_array_equal(sampler.sample(1600, 5, asked), drawn)
+    # Classes share no noise, nor do seeds.
+    first, second = (sampler.sample(400, 5, y)[:, 0] for y in (0, 1))
+    assert abs(np.corrcoef(first, second)[0, 1]) < 5 / np.sqrt(400)
+    assert np.any(sampler.sample(50, 6, 0) != sampler.sample(50, 5, 0))
+
+
+def test_a_sampler_of_classes_is_stored_whole(
+    classes: tuple[Any, np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    vae, images, labels = classes
+    sampler = fit_sampler(vae, images, labels=labels, components=2)
+    sampler.save(tmp_path / "a.npz")
+    again = load_sampler(tmp_path / "a.npz")
+    np.testing.assert_array_equal(again.sample(9, 1, 3), sampler.sample(9, 1, np.full(9, 3)))
+
+
+def test_mistakes_with_classes(classes: tuple[Any, np.ndarray, np.ndarray]) -> None:
+    vae, images, labels = classes
     with pytest.raises(ValueError, match=r"cvae has 4 classes: expected labels"):
         fit_sampler(vae, images)
+    with pytest.raises(ValueError, match=r"0 images of class 3: expected at least components=2"):
+        fit_sampler(vae, images, labels=labels % 3, components=2)
+    sampler = fit_sampler(vae, images, labels=labels, components=1)
+    for wrong in (None, 4, -1, [0, 1], 0.5):
+        with pytest.raises(ValueError, match=r"each of 4 classes: expected labels from 0 to 3"):
+            sampler.sample(3, 0, wrong)
 
 
 # Of a run
@@ -267,6 +310,8 @@ def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], 
         fit_sampler(vae, images, "two_stage", steps=0)
     with pytest.raises(ValueError, match=r"created without num_classes"):
         fit_sampler(vae, images, labels=np.zeros(20, int))
+    with pytest.raises(ValueError, match=r"20 images: expected at least components=30"):
+        fit_sampler(vae, images, components=30)
     with pytest.raises(ValueError, match=r"'prior' was not fitted"):
         fit_sampler(vae, images, "prior").save(tmp_path / "a.npz")
     sampler = fit_sampler(vae, images, components=2)

@@ -23,6 +23,7 @@ METRICS = {
     "coverage": "coverage",
     "coverage_gmm": "coverage, GMM",
     "class_accuracy": "class accuracy",
+    "class_accuracy_gmm": "class accuracy, GMM",
     "elbo": "ELBO",
     "iwae_bound": "IWAE bound",
     "mig": "MIG",

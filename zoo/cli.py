@@ -418,8 +418,8 @@ def sample(
 
     folder = _run_of(run)
     model = load_run(folder)
-    latents = sampler_of_run(folder, model, sampler).sample(n, seed)
-    labels = model.sample_labels(n, seed) if label is None else label
+    labels = model.sample_labels(n, seed) if label is None else model.checked_labels(label, n)
+    latents = sampler_of_run(folder, model, sampler).sample(n, seed, labels)
     _write_images(out, model.generate_from(latents, labels))
 
 
@@ -485,7 +485,8 @@ def evaluate(
     if sampler != "prior":
         test = zoo_data.read(source, split=split, image_shape=model.image_shape)
         samples = samples or len(test.pixels)
-        latents = sampler_of_run(folder, model, sampler).sample(samples, seed)
+        labels = model.sample_labels(samples, seed)  # those of the evaluation
+        latents = sampler_of_run(folder, model, sampler).sample(samples, seed, labels)
     results = evaluate_model(
         model,
         source,

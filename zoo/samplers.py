@@ -3,7 +3,8 @@
 A decoder has learned what latents from q(z) = E_x q(z | x) look like, and a prior draws others too.
 
     prior       the model's own
-    gmm         a Gaussian mixture fitted to q(z) (arXiv 1903.12436)
+    gmm         a Gaussian mixture fitted to q(z) (arXiv 1903.12436); of a conditional model one for
+                each class y, fitted to q(z | y) = E_{x | y} q(z | x, y)
     two_stage   a second VAE, of latents, trained on q(z) (arXiv 1903.05789)
 
 A run folder keeps what was fitted to it in `sampler_gmm.npz` and `sampler_two_stage.npz`; a preset
@@ -42,22 +43,35 @@ class Sampler:
 
     Attributes:
         name: One of `KINDS`.
-        draw: Number of latents and seed to float32 [n, latent_dim].
+        draw: Number of latents, seed and labels int [n] or None to float32 [n, latent_dim].
         arrays: What `draw` was made of; empty for the prior.
         fitted_to: Fingerprint of the weights of the model that it was fitted to.
     """
 
     name: str
-    draw: Callable[[int, int], np.ndarray]
+    draw: Callable[[int, int, np.ndarray | None], np.ndarray]
     arrays: dict[str, np.ndarray]
     fitted_to: str
 
-    def sample(self, n: int, seed: int = 0) -> np.ndarray:
-        """Latents float32 [n, latent_dim], the same for the same seed; n ≥ 1."""
+    def sample(self, n: int, seed: int = 0, labels: Any = None) -> np.ndarray:
+        """Draws latents.
+
+        Args:
+            n: Number of latents.
+            seed: The same seed gives the same latents.
+            labels: Classes that they are for, one for all or int [n]. Only a mixture of each class
+                heeds them, and needs them.
+
+        Returns:
+            float32 [n, latent_dim].
+
+        Raises:
+            ValueError: If `n` < 1, or labels are missing, no classes or of another number.
+        """
         if n < 1:
             msg = f"n={n}: expected at least 1."
             raise ValueError(msg)
-        return self.draw(n, seed)
+        return self.draw(n, seed, labels)
 
     def save(self, path: str | Path) -> None:
         """Writes an .npz for `load_sampler`.
@@ -95,14 +109,16 @@ def fit_sampler(
         images: Its training images, float32 [n, height, width, channels] in [0, 1]; n ≥
             `components`. "prior" ignores them.
         kind: One of `KINDS`.
-        labels: Of a conditional model, int [n]. The latents drawn are for any label.
-        components: Gaussians of "gmm", of full covariance.
+        labels: Of a conditional model, int [n]. A "gmm" then has a mixture for each class; latents
+            of "two_stage" are for any.
+        components: Gaussians of a mixture, of full covariance.
         steps: Updates of the second VAE of "two_stage".
         seed: Of the fit: the same seed gives the same sampler.
 
     Raises:
         ValueError: If there is no such kind, or the model has no Gaussian posterior to fit it to;
-            or labels are missing, or given to a model without.
+            labels are missing, or given to a model without; or images, of a class too, are fewer
+            than `components`.
     """
     _check(model, kind)
     if kind == "prior":
@@ -110,9 +126,7 @@ def fit_sampler(
     if model.num_classes or labels is not None:
         labels = model.checked_labels(labels, len(images))
     if kind == "gmm":
-        mixture = fit_mixture(model, images, labels, components=components, seed=seed)
-        names = ("weights", "means", "covariances")
-        arrays = {name: getattr(mixture, f"{name}_") for name in names}
+        arrays = _mixtures(model, images, labels, components, seed)
     else:
         means, variances = posteriors(model, images, labels)
         arrays = fit_second_stage(means, np.sqrt(variances), steps=steps, seed=seed)
@@ -184,8 +198,9 @@ def sampler_metrics(
         protocol: `split`, `samples`, `extractor` and `seed`, as of `zoo.evaluation.evaluate`.
     """
     images = data.to_array(source, split=protocol["split"], image_shape=model.image_shape)
-    latents = sampler.sample(protocol["samples"], protocol["seed"])
-    found = sample_metrics(model, images, latents, protocol["extractor"], protocol["seed"])
+    n, seed = protocol["samples"], protocol["seed"]
+    latents = sampler.sample(n, seed, model.sample_labels(n, seed))
+    found = sample_metrics(model, images, latents, protocol["extractor"], seed)
     return {f"{name}_{sampler.name}": value for name, value in found.items()}
 
 
@@ -218,15 +233,60 @@ def _check(model: ZooModel, kind: str) -> None:
 
 
 def _prior(model: ZooModel) -> Sampler:
-    return Sampler("prior", model.sample_latents, {}, "")
+    return Sampler("prior", lambda n, seed, _: model.sample_latents(n, seed), {}, "")
 
 
-def _drawing(kind: str, arrays: dict[str, np.ndarray]) -> Callable[[int, int], np.ndarray]:
+def _mixtures(
+    model: ZooModel, images: np.ndarray, labels: np.ndarray | None, components: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Weights [k], means [k, d] and covariances [k, d, d]; with labels [classes, ...] of each."""
+
+    def fit(rows: np.ndarray, of: str) -> list[np.ndarray]:
+        if np.sum(rows) < components:
+            msg = f"{np.sum(rows)} images{of}: expected at least components={components}."
+            raise ValueError(msg)
+        given = None if labels is None else labels[rows]
+        mixture = fit_mixture(model, images[rows], given, components=components, seed=seed)
+        return [mixture.weights_, mixture.means_, mixture.covariances_]
+
+    if labels is None:
+        found = fit(np.ones(len(images), bool), "")
+    else:
+        each = [fit(labels == y, f" of class {y}") for y in range(model.num_classes)]
+        found = [np.stack(values) for values in zip(*each, strict=True)]
+    return dict(zip(("weights", "means", "covariances"), found, strict=True))
+
+
+def _drawing(
+    kind: str, arrays: dict[str, np.ndarray]
+) -> Callable[[int, int, np.ndarray | None], np.ndarray]:
     if kind == "two_stage":
-        return lambda n, seed: sample_second_stage(arrays, n, seed)
+        return lambda n, seed, _: sample_second_stage(arrays, n, seed)
     from sklearn.mixture import GaussianMixture  # noqa: PLC0415  (a second, for who draws otherwise)
 
-    mixture = GaussianMixture(len(arrays["weights"]))
-    for name, values in arrays.items():
-        setattr(mixture, f"{name}_", values)
-    return lambda n, seed: draw(mixture, n, seed)
+    def mixture(*of: int) -> GaussianMixture:
+        made = GaussianMixture(arrays["weights"].shape[-1])
+        for name, values in arrays.items():
+            setattr(made, f"{name}_", values[of])
+        return made
+
+    def of_classes(n: int, seed: int, labels: Any) -> np.ndarray:
+        classes = len(arrays["weights"])
+        labels = np.asarray(-1 if labels is None else labels)
+        if labels.shape not in ((), (n,)) or not np.isin(labels, range(classes)).all():
+            msg = (
+                f"This sampler has a mixture for each of {classes} classes: expected labels from 0 "
+                f"to {classes - 1}, one for all or [{n}]."
+            )
+            raise ValueError(msg)
+        labels = np.broadcast_to(labels, n)
+        latents = np.empty((n, arrays["means"].shape[-1]), np.float32)
+        for y in np.unique(labels):
+            rows = labels == y
+            own = int(np.random.default_rng([seed, y]).integers(2**31))
+            latents[rows] = draw(mixture(y), int(np.sum(rows)), own)
+        return latents
+
+    if arrays["weights"].ndim == 2:
+        return of_classes
+    return lambda n, seed, _: draw(mixture(), n, seed)

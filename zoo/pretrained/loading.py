@@ -48,7 +48,8 @@ def load_sampler(handle: str | Path, *, sha256: str | None = None) -> Sampler:
         sha256: As for `load_pretrained`.
 
     Returns:
-        A sampler for the model: `model.generate_from(sampler.sample(16, seed=0))`.
+        A sampler for the model: `model.generate_from(sampler.sample(16, seed=0))`, and of a
+        conditional one `model.generate_from(sampler.sample(16, 0, labels), labels)`.
 
     Raises:
         ValueError: If it brings none; or as `load_pretrained`, whose other errors it has too.

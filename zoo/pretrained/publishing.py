@@ -6,6 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from zoo import data
 from zoo.pretrained.measuring import measure
 from zoo.runs import load_run, read_config
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 RECORDED = ("epochs", "batch_size", "seed", "decay_steps", "accumulate", "precision", "versions")
 PICTURED = 32  # test images whose reconstructions are shown
-COMPONENTS = 50  # of a VAE's mixture: 10 draw worse, 100 hardly better
+COMPONENTS = 50  # of a VAE's mixture, of all classes together: 10 draw worse, 100 hardly better
 
 
 def save_run_as_preset(
@@ -76,6 +78,9 @@ def _mixture(model: ZooModel, config: Mapping[str, Any]) -> Sampler | None:
         return None
     images, labels = training_images(model, config["data"])
     components = min(COMPONENTS, len(images) // 10 or 1)
+    if labels is not None:
+        fewest = int(np.bincount(labels, minlength=model.num_classes).min())
+        components = min(components // model.num_classes, fewest // 10) or 1
     return fit_sampler(
         model, images, labels=labels, components=components, seed=config.get("seed", 0)
     )

@@ -73,7 +73,9 @@ def card(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any] | None
         ),
         _usage(name),
         "![Samples](samples.png)" if "samples.png" in config["files"] else "",
-        _sampler(name) if "sampler_gmm.npz" in config["files"] else "",
+        _sampler(name, config["options"].get("num_classes", 0))
+        if "sampler_gmm.npz" in config["files"]
+        else "",
         "![Images and their reconstructions](reconstructions.png)"
         if "reconstructions.png" in config["files"]
         else "",
@@ -125,13 +127,15 @@ def _usage(name: str) -> str:
     )
 
 
-def _sampler(name: str) -> str:
+def _sampler(name: str, classes: int) -> str:
+    each, given = (" of each class", ", labels") if classes else ("", "")
+    labels = f"labels = 0  # to {classes - 1}, or one an image\n" if classes else ""
     return (
-        "A Gaussian mixture fitted to the posteriors of the training images (arXiv 1903.12436) "
-        "draws latents that the decoder knows better than the prior's:\n\n"
+        f"A Gaussian mixture fitted to the posteriors of the training images{each} (arXiv "
+        "1903.12436) draws latents that the decoder knows better than the prior's:\n\n"
         "```python\nfrom zoo.pretrained import load_sampler\n\n"
-        f"latents = load_sampler({json.dumps(name)}).sample(16, seed=0)\n"
-        "images = model.generate_from(latents)\n```\n\n"
+        f"{labels}latents = load_sampler({json.dumps(name)}).sample(16, 0{given})\n"
+        f"images = model.generate_from(latents{given})\n```\n\n"
         "![Samples of the mixture](samples_gmm.png)"
     )
 

@@ -72,7 +72,7 @@ def save_preset(
             save_grid(temporary / SAMPLES, model.generate(PICTURED, seed=0))
             if sampler is not None:
                 labels = model.sample_labels(PICTURED, 0)
-                images = model.generate_from(sampler.sample(PICTURED, 0), labels)
+                images = model.generate_from(sampler.sample(PICTURED, 0, labels), labels)
                 save_grid(temporary / SAMPLER_SAMPLES, images)
             if len(examples):
                 rebuilt = model.reconstruct(*examples)
