@@ -402,6 +402,16 @@ def test_a_stream_goes_on_where_it_was_left(start: int) -> None:
     assert _numbers(rest.take(4)) == _numbers(whole.take(start + 4))[start:]
 
 
+def test_options_of_a_pipeline() -> None:
+    """Replicas share batches by their rows; and `fit` has no tuner to wait for."""
+    stream, _ = data.training_stream(_numbered(10), batch_size=4)
+    for dataset in (stream, data.load(_numbered(10))):
+        options = dataset.options()
+        assert options.autotune.enabled is False
+        policy = options.experimental_distribute.auto_shard_policy
+        assert policy == tf.data.experimental.AutoShardPolicy.DATA
+
+
 def test_another_seed_is_another_order() -> None:
     one, other = (data.training_stream(_numbered(50), batch_size=50, seed=s)[0] for s in (0, 1))
     assert _numbers(one.take(1)) != _numbers(other.take(1))

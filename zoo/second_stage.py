@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoo import losses
+from zoo import data, losses
 from zoo.likelihoods import MIN_VARIANCE
 from zoo.training.adam import Adam
 
@@ -115,7 +115,7 @@ def _batches(means: np.ndarray, deviations: np.ndarray, seed: int) -> tf.data.Da
         of_z, of_u = tf.unstack(tf.random.stateless_normal([2, BATCH, dims], seeds))
         return ((tf.gather(mean, rows) + tf.gather(deviation, rows) * of_z, of_u),)
 
-    return tf.data.Dataset.range(np.iinfo(np.int64).max).map(batch)
+    return data.untuned(tf.data.Dataset.range(np.iinfo(np.int64).max).map(batch))
 
 
 def _mlp(dims: int, outputs: int, seed: int) -> keras.Model:

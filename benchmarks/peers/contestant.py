@@ -127,12 +127,12 @@ def keras_example(name: str, steps: int, *, jit_compile: bool = False) -> Turns:
 
 
 def endless(batch: np.ndarray) -> Any:
-    """One batch again and again, without the tuner that its iterator may wait for at its end."""
+    """One batch again and again."""
     import tensorflow as tf  # noqa: PLC0415
 
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return tf.data.Dataset.from_tensors(batch).repeat().with_options(options)
+    import zoo  # noqa: PLC0415
+
+    return zoo.data.untuned(tf.data.Dataset.from_tensors(batch).repeat())
 
 
 def fit(model: Any, dataset: Any, steps: int) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
+from zoo import data
 from zoo.training.adam import Adam
 
 if TYPE_CHECKING:
@@ -43,4 +44,4 @@ def distill(
     drawn = keras.Model(decoder.inputs[0], keras.ops.sigmoid(decoder.outputs[0]))
     rate = keras.optimizers.schedules.CosineDecay(2e-3, steps)
     drawn.compile(Adam(rate), "mse")
-    drawn.fit(tf.data.Dataset.range(steps).map(pair), epochs=1, verbose=0)
+    drawn.fit(data.untuned(tf.data.Dataset.range(steps).map(pair)), epochs=1, verbose=0)

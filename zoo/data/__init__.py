@@ -5,7 +5,7 @@ array. Decoded images are held in memory as bytes (Fashion-MNIST 47 MB, CelebA a
 so every epoch after the first costs no reading.
 """
 
-from zoo.data.pipeline import load, to_array, training_stream
+from zoo.data.pipeline import load, to_array, training_stream, untuned
 from zoo.data.sources import (
     DEFAULT_SOURCE,
     Images,
@@ -25,4 +25,5 @@ __all__ = [
     "source_name",
     "to_array",
     "training_stream",
+    "untuned",
 ]
