@@ -16,6 +16,7 @@ import zoo
 from zoo import metrics, samplers
 from zoo.cli import main
 from zoo.files import read_json
+from zoo.pretrained import publishing
 from zoo.runs import load_run
 from zoo.samplers import fit_sampler, load_sampler
 from zoo.second_stage import SecondStage, sample_second_stage
@@ -202,18 +203,21 @@ def test_a_sampler_of_classes_is_stored_whole(
     classes: tuple[Any, np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:
     vae, images, labels = classes
-    sampler = fit_sampler(vae, images, labels=labels, components=2)
+    sampler = fit_sampler(vae, images, labels=labels, components=8)
+    assert sampler.arrays["means"].shape == (4, 2, 3)
     sampler.save(tmp_path / "a.npz")
     again = load_sampler(tmp_path / "a.npz")
-    np.testing.assert_array_equal(again.sample(9, 1, 3), sampler.sample(9, 1, np.full(9, 3)))
+    np.testing.assert_array_equal(again.sample(9, 1, 3), sampler.sample(9, 1, np.full(9, 3.0)))
 
 
 def test_mistakes_with_classes(classes: tuple[Any, np.ndarray, np.ndarray]) -> None:
     vae, images, labels = classes
     with pytest.raises(ValueError, match=r"cvae has 4 classes: expected labels"):
         fit_sampler(vae, images)
-    with pytest.raises(ValueError, match=r"0 images of class 3: expected at least components=2"):
-        fit_sampler(vae, images, labels=labels % 3, components=2)
+    with pytest.raises(
+        ValueError, match=r"0 images of class 3: expected at least 2, for a mixture of 1"
+    ):
+        fit_sampler(vae, images, labels=labels % 3, components=4)
     sampler = fit_sampler(vae, images, labels=labels, components=1)
     for wrong in (None, 4, -1, [0, 1], 0.5):
         with pytest.raises(ValueError, match=r"each of 4 classes: expected labels from 0 to 3"):
@@ -288,6 +292,69 @@ def test_a_sampler_is_measured(run: Path) -> None:
     np.testing.assert_allclose(found["metrics"]["frechet_distance"], distance, rtol=1e-6)
 
 
+@pytest.fixture(scope="module")
+def conditional_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("classes")
+    rng = np.random.default_rng(0)
+    images = np.kron(rng.random((90, 2, 2, 1)), np.ones((1, 14, 14, 1))).astype(np.float32)
+    labels = np.arange(90) % 3
+    np.savez(
+        folder / "images.npz", x_train=images, y_train=labels, x_test=images[:30],
+        y_test=labels[:30],
+    )  # fmt: skip
+    _zoo(
+        "train", "cvae", "--data", folder / "images.npz", "--out", folder / "run", "--epochs", 1,
+        "--batch-size", 30, "--latent-dim", 2, "--network", "mlp",
+    )  # fmt: skip
+    return folder / "run"
+
+
+def test_latents_are_of_the_class_of_their_image(conditional_run: Path, tmp_path: Path) -> None:
+    run, images, place = conditional_run, tmp_path / "a.npy", conditional_run / "sampler_gmm.npz"
+    _zoo("sample", run, "--sampler", "gmm", "--out", images, "--n", 9, "--seed", 1)
+    model, sampler = load_run(run), load_sampler(place)
+    labels = model.sample_labels(9, 1)
+    assert len(set(labels)) > 1
+    wanted = model.generate_from(sampler.sample(9, 1, labels), labels)
+    np.testing.assert_array_equal(np.load(images), wanted)
+    _zoo("sample", run, "--sampler", "gmm", "--out", images, "--n", 9, "--label", 2)
+    wanted = model.generate_from(sampler.sample(9, 0, 2), 2)
+    np.testing.assert_array_equal(np.load(images), wanted)
+
+    # One of all classes, as earlier versions fitted, is replaced.
+    arrays = {name: array[0] for name, array in sampler.arrays.items()}
+    samplers.Sampler("gmm", sampler.draw, arrays, sampler.fitted_to).save(place)
+    assert load_sampler(place).sample(9, 1).shape == (9, 2)
+    _zoo("sample", run, "--sampler", "gmm", "--out", images, "--n", 9, "--label", 2)
+    np.testing.assert_array_equal(np.load(images), wanted)
+
+    extractor = "fashion_mnist_classifier"
+    _zoo(
+        "evaluate", run, "--sampler", "gmm", "--extractor", extractor, "--importance-samples", 2,
+        "--seed", 1, "--samples", 9,
+    )  # fmt: skip
+    found = read_json(run / "metrics_gmm.json")["metrics"]["frechet_distance"]
+    features = metrics.load_extractor(extractor)
+    with np.load(run.parent / "images.npz") as data:
+        real = features(data["x_test"])
+    fake = features(model.generate_from(sampler.sample(9, 1, labels), labels))
+    np.testing.assert_allclose(found, metrics.frechet_distance(real, fake), rtol=1e-6)
+    protocol = {"split": "test", "samples": 9, "extractor": extractor, "seed": 1}
+    again = samplers.sampler_metrics(model, str(run.parent / "images.npz"), sampler, protocol)
+    np.testing.assert_allclose(again["frechet_distance_gmm"], found, rtol=1e-6)
+
+
+def test_a_published_mixture_needs_enough_of_each_class(
+    conditional_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, config = load_run(conditional_run), read_json(conditional_run / "config.json")
+    sampler = publishing._mixture(model, config)
+    assert sampler is not None
+    assert sampler.arrays["means"].shape == (3, 3, 2)  # 90 images // 10, for three classes
+    monkeypatch.setattr(publishing, "FEWEST", 31)
+    assert publishing._mixture(model, config) is None
+
+
 # Mistakes
 
 
@@ -310,7 +377,7 @@ def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], 
         fit_sampler(vae, images, "two_stage", steps=0)
     with pytest.raises(ValueError, match=r"created without num_classes"):
         fit_sampler(vae, images, labels=np.zeros(20, int))
-    with pytest.raises(ValueError, match=r"20 images: expected at least components=30"):
+    with pytest.raises(ValueError, match=r"20 images: expected at least 30, for a mixture of 30"):
         fit_sampler(vae, images, components=30)
     with pytest.raises(ValueError, match=r"'prior' was not fitted"):
         fit_sampler(vae, images, "prior").save(tmp_path / "a.npz")

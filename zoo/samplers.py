@@ -43,13 +43,13 @@ class Sampler:
 
     Attributes:
         name: One of `KINDS`.
-        draw: Number of latents, seed and labels int [n] or None to float32 [n, latent_dim].
+        draw: Number of latents, seed and labels, as `sample` takes, to float32 [n, latent_dim].
         arrays: What `draw` was made of; empty for the prior.
         fitted_to: Fingerprint of the weights of the model that it was fitted to.
     """
 
     name: str
-    draw: Callable[[int, int, np.ndarray | None], np.ndarray]
+    draw: Callable[[int, int, Any], np.ndarray]
     arrays: dict[str, np.ndarray]
     fitted_to: str
 
@@ -59,14 +59,15 @@ class Sampler:
         Args:
             n: Number of latents.
             seed: The same seed gives the same latents.
-            labels: Classes that they are for, one for all or int [n]. Only a mixture of each class
-                heeds them, and needs them.
+            labels: Classes that they are for, one for all or int [n]. Only a mixture for each class
+                needs them, and looks at them.
 
         Returns:
             float32 [n, latent_dim].
 
         Raises:
-            ValueError: If `n` < 1, or labels are missing, no classes or of another number.
+            ValueError: If `n` < 1, or labels that are needed are missing, no classes, or of another
+                number.
         """
         if n < 1:
             msg = f"n={n}: expected at least 1."
@@ -111,14 +112,15 @@ def fit_sampler(
         kind: One of `KINDS`.
         labels: Of a conditional model, int [n]. A "gmm" then has a mixture for each class; latents
             of "two_stage" are for any.
-        components: Gaussians of a mixture, of full covariance.
+        components: Gaussians of full covariance; shared out among classes, of which each has one at
+            least.
         steps: Updates of the second VAE of "two_stage".
         seed: Of the fit: the same seed gives the same sampler.
 
     Raises:
         ValueError: If there is no such kind, or the model has no Gaussian posterior to fit it to;
-            labels are missing, or given to a model without; or images, of a class too, are fewer
-            than `components`.
+            labels are missing, or given to a model without; or a mixture has fewer images than
+            Gaussians, or fewer than 2.
     """
     _check(model, kind)
     if kind == "prior":
@@ -155,8 +157,8 @@ def load_sampler(path: str | Path) -> Sampler:
 def sampler_of_run(run: str | Path, model: ZooModel, kind: str) -> Sampler:
     """The stored sampler of a run; fitted to its training data and stored, if it has none.
 
-    One that was fitted to other weights, as before the run was trained on, is fitted anew. A preset
-    stays as it is.
+    One that was fitted to other weights, as before the run was trained on, is fitted anew; so is a
+    mixture of all classes, as earlier versions fitted. A preset stays as it is.
 
     Args:
         run: A run folder, a preset's, or a checkpoint, beside which the sampler is then kept.
@@ -175,8 +177,13 @@ def sampler_of_run(run: str | Path, model: ZooModel, kind: str) -> Sampler:
     preset = presets.is_preset(run)
     if preset and place.exists():
         presets.check_files(run, presets.read_config(run), [name])
-    if place.exists() and (stored := load_sampler(place)).fitted_to == fingerprint(model):
-        return stored
+    if place.exists():
+        stored = load_sampler(place)
+        # By "gmm" only, a conditional model's classes have samplers of their own.
+        axes = 2 if kind == "gmm" and model.num_classes else 1
+        current = preset or kind != "gmm" or stored.arrays["weights"].ndim == axes
+        if current and stored.fitted_to == fingerprint(model):
+            return stored
     config = read_config(run)
     images, labels = training_images(model, config["data"])
     seed = config.get("seed", model.seed)  # a preset's is the model's
@@ -240,13 +247,15 @@ def _mixtures(
     model: ZooModel, images: np.ndarray, labels: np.ndarray | None, components: int, seed: int
 ) -> dict[str, np.ndarray]:
     """Weights [k], means [k, d] and covariances [k, d, d]; with labels [classes, ...] of each."""
+    k = max(1, components // (model.num_classes or 1))
 
     def fit(rows: np.ndarray, of: str) -> list[np.ndarray]:
-        if np.sum(rows) < components:
-            msg = f"{np.sum(rows)} images{of}: expected at least components={components}."
+        n, fewest = np.sum(rows), max(2, k)
+        if n < fewest:
+            msg = f"{n} images{of}: expected at least {fewest}, for a mixture of {k} Gaussians."
             raise ValueError(msg)
         given = None if labels is None else labels[rows]
-        mixture = fit_mixture(model, images[rows], given, components=components, seed=seed)
+        mixture = fit_mixture(model, images[rows], given, components=k, seed=seed)
         return [mixture.weights_, mixture.means_, mixture.covariances_]
 
     if labels is None:
@@ -257,9 +266,7 @@ def _mixtures(
     return dict(zip(("weights", "means", "covariances"), found, strict=True))
 
 
-def _drawing(
-    kind: str, arrays: dict[str, np.ndarray]
-) -> Callable[[int, int, np.ndarray | None], np.ndarray]:
+def _drawing(kind: str, arrays: dict[str, np.ndarray]) -> Callable[[int, int, Any], np.ndarray]:
     if kind == "two_stage":
         return lambda n, seed, _: sample_second_stage(arrays, n, seed)
     from sklearn.mixture import GaussianMixture  # noqa: PLC0415  (a second, for who draws otherwise)
@@ -271,18 +278,17 @@ def _drawing(
         return made
 
     def of_classes(n: int, seed: int, labels: Any) -> np.ndarray:
-        classes = len(arrays["weights"])
-        labels = np.asarray(-1 if labels is None else labels)
-        if labels.shape not in ((), (n,)) or not np.isin(labels, range(classes)).all():
+        classes, asked = len(arrays["weights"]), np.asarray(labels)
+        if asked.shape not in ((), (n,)) or not np.isin(asked, range(classes)).all():
             msg = (
                 f"This sampler has a mixture for each of {classes} classes: expected labels from 0 "
                 f"to {classes - 1}, one for all or [{n}]."
             )
             raise ValueError(msg)
-        labels = np.broadcast_to(labels, n)
+        asked = np.broadcast_to(asked, n).astype(np.int64)
         latents = np.empty((n, arrays["means"].shape[-1]), np.float32)
-        for y in np.unique(labels):
-            rows = labels == y
+        for y in np.unique(asked):
+            rows = asked == y
             own = int(np.random.default_rng([seed, y]).integers(2**31))
             latents[rows] = draw(mixture(y), int(np.sum(rows)), own)
         return latents

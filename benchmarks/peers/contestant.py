@@ -95,7 +95,7 @@ def this_project(name: str, steps: int) -> Turns:
 def keras_example(name: str, steps: int, *, jit_compile: bool = False) -> Turns:
     """`fit` of a model with two passes on one batch held in memory.
 
-    With `jit_compile`, as Keras compiles where it is not told, which is slower on a CPU.
+    With `jit_compile`, as Keras compiles by itself only where there is an accelerator.
     """
     import keras  # noqa: PLC0415
     import keras_style  # noqa: PLC0415

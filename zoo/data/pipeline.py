@@ -36,7 +36,8 @@ def load(
         seed: Seed of the order.
 
     Returns:
-        float32 [height, width, channels] or [batch, height, width, channels] in [0, 1].
+        float32 [height, width, channels] or [batch, height, width, channels] in [0, 1]; `untuned`,
+        and so is what is made of it.
 
     Raises:
         FileNotFoundError, ConnectionError, ValueError: As `zoo.data.read`; also if labels are asked

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 RECORDED = ("epochs", "batch_size", "seed", "decay_steps", "accumulate", "precision", "versions")
 PICTURED = 32  # test images whose reconstructions are shown
-COMPONENTS = 50  # of a VAE's mixture, of all classes together: 10 draw worse, 100 hardly better
+COMPONENTS = 50  # of a VAE's mixture: 10 draw worse, 100 hardly better
+FEWEST = 10  # images of a class, for a mixture of its own
 
 
 def save_run_as_preset(
@@ -73,14 +74,16 @@ def save_run_as_preset(
 
 
 def _mixture(model: ZooModel, config: Mapping[str, Any]) -> Sampler | None:
-    """A mixture fitted to the posteriors of the run's training images, of a model that has some."""
+    """A mixture fitted to the posteriors of the run's training images.
+
+    None of a model without Gaussian posteriors, or where a class has too few images.
+    """
     if not getattr(model, "gaussian_posterior", False):
         return None
     images, labels = training_images(model, config["data"])
+    if labels is not None and np.bincount(labels, minlength=model.num_classes).min() < FEWEST:
+        return None
     components = min(COMPONENTS, len(images) // 10 or 1)
-    if labels is not None:
-        fewest = int(np.bincount(labels, minlength=model.num_classes).min())
-        components = min(components // model.num_classes, fewest // 10) or 1
     return fit_sampler(
         model, images, labels=labels, components=components, seed=config.get("seed", 0)
     )

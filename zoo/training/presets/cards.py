@@ -128,10 +128,10 @@ def _usage(name: str) -> str:
 
 
 def _sampler(name: str, classes: int) -> str:
-    each, given = (" of each class", ", labels") if classes else ("", "")
+    each, given = ("For each class a", ", labels") if classes else ("A", "")
     labels = f"labels = 0  # to {classes - 1}, or one an image\n" if classes else ""
     return (
-        f"A Gaussian mixture fitted to the posteriors of the training images{each} (arXiv "
+        f"{each} Gaussian mixture fitted to the posteriors of the training images (arXiv "
         "1903.12436) draws latents that the decoder knows better than the prior's:\n\n"
         "```python\nfrom zoo.pretrained import load_sampler\n\n"
         f"{labels}latents = load_sampler({json.dumps(name)}).sample(16, 0{given})\n"
