@@ -128,14 +128,13 @@ def _usage(name: str) -> str:
 
 
 def _sampler(name: str, classes: int) -> str:
-    each, given = ("For each class a", ", labels") if classes else ("A", "")
     labels = f"labels = 0  # to {classes - 1}, or one an image\n" if classes else ""
     return (
-        f"{each} Gaussian mixture fitted to the posteriors of the training images (arXiv "
+        f"{'For each class a' if classes else 'A'} Gaussian mixture fitted to the posteriors of the training images (arXiv "
         "1903.12436) draws latents that the decoder knows better than the prior's:\n\n"
         "```python\nfrom zoo.pretrained import load_sampler\n\n"
-        f"{labels}latents = load_sampler({json.dumps(name)}).sample(16, 0{given})\n"
-        f"images = model.generate_from(latents{given})\n```\n\n"
+        f"{labels}latents = load_sampler({json.dumps(name)}).sample(16, seed=0{', labels=labels' if classes else ''})\n"
+        f"images = model.generate_from(latents{', labels' if classes else ''})\n```\n\n"
         "![Samples of the mixture](samples_gmm.png)"
     )
 
