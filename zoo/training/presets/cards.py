@@ -128,13 +128,16 @@ def _usage(name: str) -> str:
 
 
 def _sampler(name: str, classes: int) -> str:
-    labels = f"labels = 0  # to {classes - 1}, or one an image\n" if classes else ""
+    each, labels, asked, given = "A", "", "", ""
+    if classes:
+        each, labels = "For each class a", f"labels = 0  # to {classes - 1}, or one an image\n"
+        asked, given = ", labels=labels", ", labels"
     return (
-        f"{'For each class a' if classes else 'A'} Gaussian mixture fitted to the posteriors of the training images (arXiv "
+        f"{each} Gaussian mixture fitted to the posteriors of the training images (arXiv "
         "1903.12436) draws latents that the decoder knows better than the prior's:\n\n"
         "```python\nfrom zoo.pretrained import load_sampler\n\n"
-        f"{labels}latents = load_sampler({json.dumps(name)}).sample(16, seed=0{', labels=labels' if classes else ''})\n"
-        f"images = model.generate_from(latents{', labels' if classes else ''})\n```\n\n"
+        f"{labels}latents = load_sampler({json.dumps(name)}).sample(16, seed=0{asked})\n"
+        f"images = model.generate_from(latents{given})\n```\n\n"
         "![Samples of the mixture](samples_gmm.png)"
     )
 
