@@ -50,9 +50,13 @@ def _assert_same_run(found: Path, wanted: Path) -> None:
 
 # A case a kill point: within an epoch, while writing, and between two files of a checkpoint.
 @pytest.mark.parametrize(
-    ("case", "point"), [(CASES[0], "step:3"), (CASES[4], "write:4"), (CASES[5], "rename:6")],
-    ids=["step", "write", "rename"],
-)  # fmt: skip
+    ("case", "point"),
+    [
+        pytest.param(CASES[0], "step:3", id="step"),
+        pytest.param(CASES[4], "write:4", id="write"),
+        pytest.param(CASES[5], "rename:6", id="rename", marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_run_resumes_exactly(case: Case, point: str, source: Path, tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert _run(case, source, whole, 2, "never") == 0
