@@ -179,10 +179,8 @@ def sampler_of_run(run: str | Path, model: ZooModel, kind: str) -> Sampler:
         presets.check_files(run, presets.read_config(run), [name])
     if place.exists():
         stored = load_sampler(place)
-        # By "gmm" only, a conditional model's classes have samplers of their own.
-        axes = 2 if kind == "gmm" and model.num_classes else 1
-        current = preset or kind != "gmm" or stored.arrays["weights"].ndim == axes
-        if current and stored.fitted_to == fingerprint(model):
+        of_all = kind == "gmm" and model.num_classes and stored.arrays["weights"].ndim == 1
+        if (preset or not of_all) and stored.fitted_to == fingerprint(model):
             return stored
     config = read_config(run)
     images, labels = training_images(model, config["data"])
@@ -249,19 +247,19 @@ def _mixtures(
     """Weights [k], means [k, d] and covariances [k, d, d]; with labels [classes, ...] of each."""
     k = max(1, components // (model.num_classes or 1))
 
-    def fit(rows: np.ndarray, of: str) -> list[np.ndarray]:
-        n, fewest = np.sum(rows), max(2, k)
+    def fit(images: np.ndarray, labels: np.ndarray | None, of: str) -> list[np.ndarray]:
+        n, fewest = len(images), max(2, k)
         if n < fewest:
             msg = f"{n} images{of}: expected at least {fewest}, for a mixture of {k} Gaussians."
             raise ValueError(msg)
-        given = None if labels is None else labels[rows]
-        mixture = fit_mixture(model, images[rows], given, components=k, seed=seed)
+        mixture = fit_mixture(model, images, labels, components=k, seed=seed)
         return [mixture.weights_, mixture.means_, mixture.covariances_]
 
     if labels is None:
-        found = fit(np.ones(len(images), bool), "")
+        found = fit(images, None, "")
     else:
-        each = [fit(labels == y, f" of class {y}") for y in range(model.num_classes)]
+        rows = [labels == y for y in range(model.num_classes)]
+        each = [fit(images[of], labels[of], f" of class {y}") for y, of in enumerate(rows)]
         found = [np.stack(values) for values in zip(*each, strict=True)]
     return dict(zip(("weights", "means", "covariances"), found, strict=True))
 
