@@ -224,7 +224,7 @@ def test_wrong_folders(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="8 bits a channel"):
         data.read(tmp_path / "deep")
     (tmp_path / "half" / "train").mkdir(parents=True)
-    with pytest.raises(ValueError, match="has no folder 'test'"):
+    with pytest.raises(ValueError, match="holds no images"):
         data.read(tmp_path / "half", split="test")
 
 
@@ -254,8 +254,8 @@ def test_npz(tmp_path: Path) -> None:
     np.savez(path, images=pixels)
     assert len(data.to_array(path, split="anything")) == 20
     np.savez(path, images=pixels, labels=np.arange(3))
-    with pytest.raises(ValueError, match=r"labels has shape \(3,\); expected \(20,\)"):
-        data.read(path)
+    with pytest.raises(ValueError, match="3 labels for 20 images"):
+        data.to_array(path, split="train", labels=True)
     path.write_bytes(b"PK nonsense")
     with pytest.raises(ValueError, match=r"x\.npz cannot be read"):
         data.read(path)
@@ -292,10 +292,10 @@ def test_resizing_an_array_is_antialiased() -> None:
     [
         (np.zeros((4, 4), np.float32), r"shape \(4, 4\); expected \[n, height"),
         (np.zeros((0, 4, 4, 1), np.float32), "n ≥ 1"),
-        (np.zeros((2, 4, 4, 2), np.uint8), "has 2 channels"),
+        (np.zeros((2, 4, 4, 2), np.uint8), ": 2 channels"),
         (np.full((2, 4, 4, 1), np.nan), "32 NaN values"),
         (np.full((2, 4, 4, 1), 255.0), r"from 255 to 255; expected \[0, 1\]. Divide by 255"),
-        (np.full((2, 4, 4, 1), -1.0), r"map \[−1, 1\]"),
+        (np.full((2, 4, 4, 1), -1.0), r"Map \[−1, 1\]"),
         (np.full((2, 4, 4, 1), np.inf), "from inf to inf"),
         (np.zeros((2, 4, 4, 1), np.int64), "dtype int64; expected uint8"),
         ({"a": 1}, "source of type dict"),

@@ -143,6 +143,7 @@ def bench(
     ]
     for folder, settings in runs:
         _check_begun(folder, settings)
+    say(data.describe(source))
     return all(_run_once(folder, source, settings, say) for folder, settings in runs)
 
 

@@ -301,6 +301,12 @@ def train(
     chief, before = strategies.is_chief(devices), trained.steps_done
     images = settings["batch_size"] or trained.default_batch_size
     say = console.print if chief else _say_nothing
+    say(
+        zoo_data.describe(settings["data"], image_shape=trained.image_shape),
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )
     if resume:
         say(f"Resuming {out} with the settings it was begun with.")
     if devices.num_replicas_in_sync > 1:
@@ -481,6 +487,10 @@ def evaluate(
     folder = _run_of(run)
     place = folder / name if folder.is_dir() else folder.with_suffix(f".{name}")
     model, source = load_run(folder), data or read_config(folder)["data"]
+    if model.num_classes:
+        zoo_data.check_classes(source, read_config(folder))
+    found = zoo_data.describe(source, split=split, image_shape=model.image_shape)
+    console.print(found, soft_wrap=True, highlight=False, markup=False)
     latents = None
     if sampler != "prior":
         test = zoo_data.read(source, split=split, image_shape=model.image_shape)
@@ -613,6 +623,8 @@ def convert(
         options |= {"discriminator_init": discriminator_init, "model": model}
         options |= {"batch_norm": batch_norm or "insert", "whiten_posterior": whiten}
         if whiten:
+            described = zoo_data.describe(data, image_shape=source.image_shape)
+            console.print(described, soft_wrap=True, highlight=False, markup=False)
             options["images"] = zoo_data.to_array(
                 data, split="train", limit=WHITENED, image_shape=source.image_shape
             )
@@ -625,6 +637,7 @@ def convert(
     converted.compile()
     settings = {"batch_size": converted.default_batch_size, "seed": seed}
     facts = {"data": data, "epochs": 0, "converted_from": str(run)}
+    facts |= {name: config[name] for name in ("class_names",) if name in config}
     save_run(converted, out, {**facts, **settings})
     report.save(out / "conversion.json")
     console.print(f"Train it with: zoo train {out} --epochs 5", soft_wrap=True)

@@ -1,52 +1,143 @@
-"""A folder of PNG and JPEG files."""
+"""A folder of image files."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import re
+from collections import Counter
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from zoo.data.images import (
+    SPLIT_NAMES,
+    Contents,
+    Images,
+    Shape,
+    counted,
+    printable,
+    shortened,
+    split_to_read,
+)
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
-SPLITS = ("train", "test")
-Shape = tuple[int, int, int]
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
+# What systems leave in folders, beside whatever begins with a dot.
+SYSTEM = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
+SYSTEM |= {"thumbs.db", "ehthumbs.db", "desktop.ini"}
+
+ORIENTATION = 0x0112  # the tag in EXIF; above 4 width and height change places
+
+Parts = tuple[str, ...]  # of a path relative to the folder
 
 
-def read(folder: Path, split: str, shape: Shape | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """Pixels uint8 [n, height, width, channels], and labels int32 [n] if classes are folders.
+@dataclass(frozen=True)
+class Listing:
+    """The image files of a split.
+
+    Attributes:
+        folder: The folder.
+        files: Those of the split, in order.
+        root: Parts of the folder within, beneath which folders are classes: the split's, or none.
+        classes: The names of the class folders, in the order of their numbers; of all splits.
+        notes: What was skipped and why, and how splits were made, in sentences.
+    """
+
+    folder: Path
+    files: list[Parts]
+    root: Parts
+    classes: list[str]
+    notes: list[str]
+
+    def paths(self) -> list[Path]:
+        """Of the files."""
+        return [self.folder.joinpath(*file) for file in self.files]
+
+    def labels(self) -> tuple[np.ndarray | None, str]:
+        """(int32 [n] or None, why there are none although there are class folders)."""
+        level = len(self.root)
+        beside = [file for file in self.files if len(file) == level + 1]
+        if len(beside) == len(self.files):
+            return None, ""
+        if beside:
+            msg = (
+                f"{printable(self.folder)}: {counted(len(beside), 'image')} beside the class "
+                f"folders, such as {_shown(beside[0])}, without a class. Move into a class folder, "
+                "or remove, what is to have a label."
+            )
+            return None, msg
+        numbers = {name: number for number, name in enumerate(self.classes)}
+        return np.array([numbers[file[level]] for file in self.files], np.int32), ""
+
+
+def read(folder: Path, split: str, shape: Shape | None) -> Images:
+    """The images of a split, with labels if classes are folders.
 
     Every file is decoded here, so that a corrupt one is found before training begins.
     """
-    root, files = _files(folder, split)
-    wanted = shape or _common_shape(folder, files)
-    pixels = np.stack([_convert(file, wanted) for file in files])
-    classes = [file.relative_to(root).parts[0] for file in files]
-    if any(len(file.relative_to(root).parts) < 2 for file in files):
-        return pixels, None
-    # All files of the split's root, so that train and test number the classes alike.
-    names = sorted({file.relative_to(root).parts[0] for file in _image_files(root)})
-    return pixels, np.array([names.index(name) for name in classes], np.int32)
+    listing = find(folder, split)
+    wanted = shape or _common_shape(listing)
+    pixels = np.stack([_convert(path, wanted) for path in listing.paths()])
+    labels, unlabelled = listing.labels()
+    return Images(
+        pixels,
+        labels,
+        _names(listing) or None,
+        what=printable(listing.folder),
+        notes=listing.notes,
+        unlabelled=unlabelled,
+    )
+
+
+def contents(folder: Path, split: str) -> Contents:
+    """What `read` would find, from the names and headers of the files."""
+    listing = find(folder, split)
+    labels, unlabelled = listing.labels()
+    shape, note = _headers(listing.paths())
+    notes = [*listing.notes, *([f"No labels: {unlabelled}"] if unlabelled else []), *note]
+    if labels is None:
+        return Contents(len(listing.files), shape, notes=notes)
+    names = _names(listing)
+    counts = np.bincount(labels, minlength=len(names))
+    return Contents(len(listing.files), shape, len(names), names, counts, notes)
+
+
+def number_of_classes(folder: Path) -> int:
+    """The number of class folders, of all splits; 0 if the training split has no labels.
+
+    Raises:
+        ValueError: If some images of the training split are in none; and as `find`.
+    """
+    listing = find(folder, "train")
+    labels, unlabelled = listing.labels()
+    if unlabelled:
+        raise ValueError(unlabelled)
+    return 0 if labels is None else len(listing.classes)
+
+
+def class_names(folder: Path) -> list[str]:
+    """The names of the class folders of all splits, in the order of their numbers."""
+    folder, files, roots, _ = _survey(folder)
+    classes, _ = _classes(folder, files, [(name,) for name in roots.values()] or [()])
+    return [printable(name) for name in classes]
 
 
 def shape(folder: Path) -> tuple[int | None, int | None, int]:
-    """(height, width, channels); None where files differ."""
-    files = _image_files(_existing(folder))
+    """(height, width, channels) of the images of all splits; None where they differ."""
+    folder, files, _, _ = _survey(folder)
     sizes, modes = set(), set()
     for file in files:
-        with _opened(file) as image:
+        with _opened(folder.joinpath(*file)) as image:
             sizes.add(image.size)
             modes.add(image.mode)
-    channels = 1 if modes <= {"1", "L"} else 3
-    if len(sizes) > 1:
-        return None, None, channels
-    width, height = sizes.pop()
-    return height, width, channels
+    return _of_all(sizes, modes)
 
 
 def convert(image: Image.Image, shape: Shape) -> np.ndarray:
@@ -75,68 +166,245 @@ def from_array(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
-def _files(folder: Path, split: str) -> tuple[Path, list[Path]]:
-    """The root under which classes are folders, and the files of the split, in a fixed order."""
-    folder = _existing(folder)
-    if split not in SPLITS:
-        msg = f"{folder} has no split {split!r}; a folder has {SPLITS}."
+def find(folder: Path, split: str) -> Listing:
+    """The files of a split, as `zoo.data.read` describes folders.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If it has no images, or no such split.
+    """
+    folder, files, roots, notes = _survey(folder)
+    wanted = next((name for name, known in SPLIT_NAMES.items() if split in known), None)
+    if not roots:
+        chosen, note = _cut(folder, files, split, wanted)
+        classes, empty = _classes(folder, files, [()])
+        return Listing(folder, chosen, (), classes, [*notes, *empty, note])
+    there, stands_in = split_to_read(wanted or split, roots)
+    if there not in roots:
+        msg = (
+            f"{printable(folder)} has no split {split!r}, only {_folders(roots.values())}. Add a "
+            f"folder {wanted or 'train'}/, or give a folder without such folders, of which a tenth "
+            "is held out as test."
+        )
         raise ValueError(msg)
-    if any((folder / name).is_dir() for name in SPLITS):
-        if not (folder / split).is_dir():
-            msg = f"{folder} has no folder {split!r}, but the other split's. Add it."
-            raise ValueError(msg)
-        return folder / split, _image_files(folder / split)
-    files = _image_files(folder)
-    ranked = sorted(
-        files, key=lambda f: hashlib.sha256(str(f.relative_to(folder)).encode()).digest()
-    )
-    held_out = set(ranked[: max(1, len(files) // 10)])
-    chosen = [file for file in files if (file in held_out) == (split == "test")]
-    if not chosen:
-        msg = f"{folder} has {len(files)} image; expected at least 2, to hold one out as test."
-        raise ValueError(msg)
-    return folder, chosen
+    if stands_in:
+        notes.append(f"There is no folder test/: {_folders([roots[there]])} is the test split.")
+    chosen = [file for file in files if file[0] == roots[there]]
+    classes, empty = _classes(folder, files, [(name,) for name in roots.values()])
+    return Listing(folder, chosen, (roots[there],), classes, [*notes, *empty])
+
+
+def natural_order(name: str) -> tuple[list[tuple[int, int]], str]:
+    """Sorts names as text does, but runs of digits by their value: 2 before 10."""
+    runs = re.findall("[0-9]+|[^0-9]", name, re.DOTALL)
+    # A run of digits stands where text has its first digit.
+    key = [(ord("0"), int(run)) if run[0] in "0123456789" else (ord(run), 0) for run in runs]
+    return key, name
 
 
 def _existing(folder: Path) -> Path:
     folder = folder.expanduser()
     if not folder.is_dir():
-        msg = f"The folder {folder} does not exist."
+        msg = f"The folder {printable(folder)} does not exist."
         raise FileNotFoundError(msg)
     return folder
 
 
-def _image_files(folder: Path) -> list[Path]:
-    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
+def _survey(folder: Path) -> tuple[Path, list[Parts], dict[str, str], list[str]]:
+    """(the folder, its images, the folder of each split if there are any, notes)."""
+    folder = _existing(folder)
+    files, notes = _walk(folder)
     if not files:
-        msg = f"{folder} holds no images ({', '.join(SUFFIXES)})."
+        msg = f"{printable(folder)} holds no images ({', '.join(SUFFIXES)})."
+        raise ValueError(" ".join([msg, *notes]))
+    roots = _split_roots(folder, files)
+    if not roots:
+        named = sorted({file[0] for file in files if len(file) > 1 and _split_named(file[0])})
+        if named:
+            notes.append(f"{_folders(named)}: a class, as there are other folders beside it.")
+        return folder, files, roots, notes
+    outside = [file for file in files if file[0] not in roots.values()]
+    if outside:
+        notes.append(
+            f"Skipped {counted(len(outside), 'image')} outside of {_folders(roots.values())}, such "
+            f"as {_shown(outside[0])}."
+        )
+    return folder, [file for file in files if file[0] in roots.values()], roots, notes
+
+
+def _walk(folder: Path) -> tuple[list[Parts], list[str]]:
+    """All image files, sorted, links followed; and what was skipped, in sentences."""
+    files: list[Parts] = []
+    system: list[Parts] = []
+    broken: list[Parts] = []
+    loops: list[Parts] = []
+    others: Counter[str] = Counter()
+    waiting: list[tuple[Parts, frozenset[str]]] = [((), frozenset())]
+    while waiting:
+        within, above = waiting.pop()
+        path = folder.joinpath(*within)
+        here = os.path.realpath(path)
+        if here in above:
+            loops.append(within)
+            continue
+        with os.scandir(path) as entries:
+            for entry in entries:
+                parts = (*within, entry.name)
+                # Path.is_dir, and not the entry's, takes a link to itself for what it is: broken.
+                target = Path(entry) if entry.is_symlink() else entry
+                if _is_system(entry.name):
+                    system.append(parts)
+                elif target.is_dir():
+                    waiting.append((parts, above | {here}))
+                elif not target.is_file():
+                    broken.append(parts)
+                elif (suffix := Path(entry.name).suffix.lower()) in SUFFIXES:
+                    files.append(parts)
+                else:
+                    others[printable(suffix) or "without a suffix"] += 1
+    notes = [
+        f"Skipped {counted(len(skipped), noun)}, such as {_shown(min(skipped))}."
+        for noun, skipped in (
+            ("hidden or system file or folder", system),
+            ("link to nothing, or special file", broken),
+            ("link to a folder that it lies in", loops),
+        )
+        if skipped
+    ]
+    if others:
+        kinds = [f"{n} {suffix}" for suffix, n in sorted(others.items())]
+        notes.append(f"Skipped files of other formats: {shortened(kinds)}.")
+    return sorted(files), notes
+
+
+def _is_system(name: str) -> bool:
+    return name.startswith(".") or name.lower() in SYSTEM
+
+
+def _split_named(name: str) -> str | None:
+    """The split that a folder is called after."""
+    return next((split for split, known in SPLIT_NAMES.items() if name.lower() in known), None)
+
+
+def _split_roots(folder: Path, files: list[Parts]) -> dict[str, str]:
+    """The folder of each split; none if the folders within are classes.
+
+    They are splits if no other folder has images, or if there are both train and a split to test
+    on: else what is called train may be a class beside others.
+    """
+    folders = {file[0] for file in files if len(file) > 1}
+    roots: dict[str, str] = {}
+    for name in sorted(folders):
+        split = _split_named(name)
+        if split in roots:
+            msg = (
+                f"{printable(folder)} has {_folders([roots[split], name])} for the split {split}. "
+                "Join them, or rename one."
+            )
+            raise ValueError(msg)
+        if split is not None:
+            roots[split] = name
+    whole = "train" in roots and len(roots) > 1
+    return roots if whole or len(roots) == len(folders) else {}
+
+
+def _cut(
+    folder: Path, files: list[Parts], split: str, wanted: str | None
+) -> tuple[list[Parts], str]:
+    """The files of one of the two splits into which a folder without any is cut; and a note."""
+    if wanted not in ("train", "test"):
+        msg = f"{printable(folder)} has no split {split!r}; it has train and test."
         raise ValueError(msg)
-    return files
+    if len(files) < 2:
+        msg = (
+            f"{printable(folder)} has {len(files)} image; expected at least 2, to hold one out as "
+            "test."
+        )
+        raise ValueError(msg)
+    ranked = sorted(files, key=lambda f: hashlib.sha256(os.fsencode(Path(*f))).digest())
+    held_out = set(ranked[: max(1, len(files) // 10)])
+    note = (
+        f"The folder has no splits: {counted(len(held_out), 'image')}, a tenth, chosen by a hash "
+        f"of the names, {'is' if len(held_out) == 1 else 'are'} the test split."
+    )
+    return [file for file in files if (file in held_out) == (wanted == "test")], note
 
 
-def _common_shape(folder: Path, files: list[Path]) -> Shape:
-    height, width, channels = shape(folder)
+def _classes(folder: Path, files: list[Parts], roots: list[Parts]) -> tuple[list[str], list[str]]:
+    """The class folders that have images in any split; and a note on those that have none."""
+    level = len(roots[0])
+    classes = {file[level] for file in files if len(file) > level + 1}
+    empty: set[str] = set()
+    for root in roots if classes else ():
+        with os.scandir(folder.joinpath(*root)) as entries:
+            empty |= {e.name for e in entries if not _is_system(e.name) and e.is_dir()} - classes
+    note = f"No class, for lack of images: {_folders(sorted(empty))}."
+    return sorted(classes, key=natural_order), [note] if empty else []
+
+
+def _names(listing: Listing) -> list[str]:
+    return [printable(name) for name in listing.classes]
+
+
+def _shown(file: Parts) -> str:
+    return printable(Path(*file))
+
+
+def _folders(names: Iterable[str]) -> str:
+    return shortened([f"{printable(name)}/" for name in names])
+
+
+def _headers(paths: list[Path]) -> tuple[tuple[int | None, int | None, int], list[str]]:
+    """(height, width, channels), None where files differ; and a note on animations."""
+    sizes, modes, animations = set(), set(), 0
+    for path in paths:
+        with _named(path), Image.open(path) as image:
+            turned = image.format == "JPEG" and image.getexif().get(ORIENTATION, 1) > 4
+            sizes.add(image.size[::-1] if turned else image.size)
+            modes.add(image.mode)
+            # What phones call a JPEG may hold a preview as its second frame.
+            animations += image.format != "MPO" and getattr(image, "n_frames", 1) > 1
+    note = f"The first frame is taken of {counted(animations, 'file')} with several."
+    return _of_all(sizes, modes), [note] if animations else []
+
+
+def _of_all(sizes: set[tuple[int, int]], modes: set[str]) -> tuple[int | None, int | None, int]:
+    channels = 1 if modes <= {"1", "L"} else 3
+    if len(sizes) > 1:
+        return None, None, channels
+    width, height = next(iter(sizes))
+    return height, width, channels
+
+
+def _common_shape(listing: Listing) -> Shape:
+    height, width, channels = shape(listing.folder)
     if height is None or width is None:
         msg = (
-            f"The {len(files)} images of {folder} differ in size. Say which to resize to "
-            "(image_shape, or --image-size)."
+            f"The {len(listing.files)} images of {printable(listing.folder)} differ in size. Say "
+            "which to resize to (image_shape, or --image-size)."
         )
         raise ValueError(msg)
     return height, width, channels
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[Image.Image]:
-    """The image of a file, turned upright; whatever fails while it is open names the file."""
+def _named(file: Path) -> Iterator[None]:
+    """Whatever fails names the file: Pillow raises many kinds of errors on damaged ones."""
     try:
-        with Image.open(file) as image:
-            if image.mode.startswith(("I", "F")):
-                msg = f"mode {image.mode}; expected 8 bits a channel"
-                raise ValueError(msg)  # noqa: TRY301  (to be given the file's name below)
-            yield ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        msg = f"{file} is not a readable image ({error}). Remove or replace it."
+        yield
+    except Exception as error:
+        msg = f"{printable(file)} is not a readable image ({error}). Remove or replace it."
         raise ValueError(msg) from error
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    """The image of a file, turned upright."""
+    with _named(file), Image.open(file) as image:
+        if image.mode.startswith(("I", "F")):
+            msg = f"mode {image.mode}; expected 8 bits a channel"
+            raise ValueError(msg)
+        yield ImageOps.exif_transpose(image)
 
 
 def _convert(file: Path, shape: Shape) -> np.ndarray:

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from zoo.data.sources import Images, read
+from zoo.data.images import printable
+from zoo.data.sources import read, source_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from zoo.data.images import Images
 
 
 def load(
@@ -134,7 +137,9 @@ def to_array(
     pixels = images.pixels[:limit].astype(np.float32)
     if images.pixels.dtype == np.uint8:
         pixels /= np.float32(255.0)
-    return (pixels, images.labels[:limit]) if images.labels is not None and labels else pixels
+    if not labels or images.labels is None:
+        return pixels
+    return pixels, images.labels[:limit]
 
 
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -150,7 +155,7 @@ def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
 def _read(source: Any, split: str, image_shape: Sequence[int] | None, *, labels: bool) -> Images:
     images = read(source, split=split, image_shape=image_shape)
     if labels and images.labels is None:
-        msg = f"{source if isinstance(source, str) else 'The source'} has no labels."
+        msg = f"{printable(source_name(source))} has no labels."
         raise ValueError(msg)
     return images
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.data import folder, sprites, tfds_source
+from zoo.data import arrays, folder, sprites, tfds_source
+from zoo.data.images import Contents, Images, Shape, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,29 +16,27 @@ if TYPE_CHECKING:
 DEFAULT_SOURCE = tfds_source.SAMPLE
 
 
-@dataclass(frozen=True)
-class Images:
-    """A split of a data set in memory.
-
-    Attributes:
-        pixels: uint8 in 0..255 or float32 in [0, 1], [n, height, width, channels].
-        labels: int32 [n], or None where the source has none.
-    """
-
-    pixels: np.ndarray
-    labels: np.ndarray | None
-
-
 def read(source: Any, *, split: str = "train", image_shape: Sequence[int] | None = None) -> Images:
     """Reads a split into memory.
 
+    Of a folder, files and folders that are hidden or a system's are skipped, as are files of other
+    formats than `zoo.data.folder.SUFFIXES`; links are followed. Folders `train/`, `test/` and
+    `val/` (or `training/`, `testing/`, `valid/`, `validation/`) are its splits, if no others hold
+    images, or if `train/` and one of the others are there; else a tenth of the files, by a hash of
+    their names, is the split `test`. The folders within a split, or else within the folder, are
+    classes, if they hold images in any split, numbered in natural order (2 before 10).
+
+    Where a folder, an `.npz` file or a TFDS data set has no test split, its validation split is
+    read for it. `describe` says so, and what was skipped.
+
+    Labels are checked when someone asks for `Images.labels`.
+
     Args:
-        source: A TFDS name; `"sprites"`, drawn by `zoo.data.sprites`;
-            a folder (with `train/` and `test/` folders, or else split 90 : 10 by
-            a hash of the file names; the folders within are classes); an `.npz` file with
-            `x_train`, `x_test` and perhaps `y_train`, `y_test`, or with `images` and perhaps
-            `labels`; an array [n, height, width] or [n, height, width, channels], uint8 or float
-            in [0, 1]; or `Images`. An array, `images` or `Images` is every split at once.
+        source: A TFDS name; `"sprites"`, drawn by `zoo.data.sprites`; a folder of images, as
+            below; an `.npz` file with `x_train`, `x_test` and perhaps `y_train`, `y_test`, or with
+            `images` and perhaps `labels`; an `.npy` file; an array [n, height, width] or
+            [n, height, width, channels], uint8, bool or float in [0, 1]; or `Images`. An array,
+            `images`, an `.npy` file or `Images` is every split at once.
         split: Name of the split; TFDS slices such as `"train[:10%]"` too.
         image_shape: (height, width, channels) to convert images to: centre-cropped to the aspect
             ratio, resized with antialiasing, alpha composited over white. None keeps the source's.
@@ -52,22 +50,19 @@ def read(source: Any, *, split: str = "train", image_shape: Sequence[int] | None
         ValueError: If the source is unknown, empty, corrupt (the file is named), of the wrong rank
             or dtype, holds NaN or values outside its range, or has no such split.
     """
-    shape = None
-    if image_shape is not None:
-        height, width, channels = image_shape
-        shape = (int(height), int(width), int(channels))
+    shape = None if image_shape is None else _shape(image_shape)
     if isinstance(source, Images):
         images = source
     elif isinstance(source, np.ndarray):
-        images = Images(_checked(source, "The array"), None)
-    elif _is_npz(source):
-        images = _read_npz(Path(source).expanduser(), split)
-    elif _is_folder(source):
-        images = Images(*folder.read(Path(source).expanduser(), split, shape))
+        images = Images(source, what="The array")
+    elif _is_array_file(source):
+        images = arrays.read(Path(source).expanduser(), split)
+    elif is_folder(source):
+        images = folder.read(Path(source), split, shape)
     elif isinstance(source, str) and source == sprites.NAME:
-        images = Images(*sprites.read(split))
+        images = Images(*sprites.read(split), sprites.SHAPES, what=source)
     elif isinstance(source, str):
-        images = Images(*tfds_source.read(source, split, shape))
+        images = tfds_source.read(source, split, shape)
     else:
         msg = f"A source of type {type(source).__name__}: expected a name, path or NumPy array."
         raise ValueError(msg)
@@ -81,20 +76,57 @@ def read(source: Any, *, split: str = "train", image_shape: Sequence[int] | None
         )
         raise ValueError(msg)
     pixels = np.stack([folder.convert(folder.from_array(p), shape) for p in images.pixels])
-    return Images(pixels, images.labels)
+    return images.with_pixels(pixels)
+
+
+def describe(source: Any, *, split: str = "train", image_shape: Sequence[int] | None = None) -> str:
+    """What `read` with the same arguments finds: a line on images and classes, and notes.
+
+    The notes say what was skipped and why, and how splits were made. Folders are not decoded for
+    it, and TFDS data sets not read.
+
+    Raises:
+        FileNotFoundError, ConnectionError, ValueError: As `read`.
+    """
+    shape = None if image_shape is None else _shape(image_shape)
+    return _contents(source, split).text(printable(source_name(source)), split, shape)
 
 
 def number_of_classes(source: Any) -> int:
-    """Classes of a labelled source: one more than the largest label of its training split.
+    """Classes of a labelled source: those it names, or one more than the largest training label.
 
     Raises:
-        ValueError: If it has no labels; and as `read`.
+        ValueError: If it has no labels, or labels that number most classes without an image, or
+            from 1; and as `read`.
     """
-    labels = read(source, split="train").labels
-    if labels is None:
-        msg = f"{source_name(source)} has no labels, which a conditional model needs."
+    if is_folder(source):
+        classes = folder.number_of_classes(Path(source))
+    elif _is_tfds(source) and (declared := tfds_source.number_of_classes(source)):
+        classes = declared
+    else:
+        classes = read(source, split="train").number_of_classes()
+    if not classes:
+        msg = f"{printable(source_name(source))} has no labels, which a conditional model needs."
         raise ValueError(msg)
-    return int(labels.max()) + 1
+    return classes
+
+
+def class_names(source: Any) -> list[str] | None:
+    """The name of each class, in the order of their numbers; None where they are only numbered.
+
+    Raises:
+        FileNotFoundError, ValueError: As `read`.
+    """
+    names: Sequence[str] | None = None
+    if isinstance(source, Images):
+        names = source.class_names
+    elif is_folder(source):
+        names = folder.class_names(Path(source))
+    elif source_name(source) == sprites.NAME:
+        names = sprites.SHAPES
+    elif _is_tfds(source):
+        names = tfds_source.class_names(source)
+    return list(names) if names else None
 
 
 def image_shape(source: Any, size: int | None = None) -> tuple[int, int, int]:
@@ -107,9 +139,9 @@ def image_shape(source: Any, size: int | None = None) -> tuple[int, int, int]:
     Raises:
         ValueError: If the images differ in size and `size` is None.
     """
-    if _is_folder(source):
-        shape = folder.shape(Path(source).expanduser())
-    elif isinstance(source, str) and not _is_npz(source) and source != sprites.NAME:
+    if is_folder(source):
+        shape = folder.shape(Path(source))
+    elif _is_tfds(source):
         shape = tfds_source.shape(source)
     else:
         shape = read(source, split="train").pixels.shape[1:]
@@ -122,72 +154,48 @@ def image_shape(source: Any, size: int | None = None) -> tuple[int, int, int]:
 
 def source_name(source: Any) -> str:
     """What a run folder keeps of a source: a TFDS name, an absolute path, or "array"."""
-    if _is_folder(source) or _is_npz(source):
+    if is_folder(source) or _is_array_file(source):
         return str(Path(source).expanduser().resolve())
     return source if isinstance(source, str) else "array"
 
 
-def _is_folder(source: Any) -> bool:
+def is_folder(source: Any) -> bool:
     """Whether a source is meant as a folder: it is one, or is spelled as a path."""
-    if isinstance(source, Path):
-        return not _is_npz(source)
+    if not isinstance(source, (str, Path)) or not str(source) or _is_array_file(source):
+        return False
     return (
-        isinstance(source, str)
-        and not _is_npz(source)
-        and (Path(source).is_dir() or source.startswith((".", "/", "~")) or "\\" in source)
+        isinstance(source, Path)
+        or Path(source).is_dir()
+        or source.startswith((".", "/", "~"))
+        or "\\" in source
     )
 
 
-def _is_npz(source: Any) -> bool:
-    return isinstance(source, (str, Path)) and Path(source).suffix == ".npz"
+def _shape(image_shape: Sequence[int]) -> Shape:
+    height, width, channels = image_shape
+    return int(height), int(width), int(channels)
 
 
-def _read_npz(path: Path, split: str) -> Images:
-    if not path.exists():
-        msg = f"{path} does not exist."
-        raise FileNotFoundError(msg)
-    try:
-        with np.load(path) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError) as error:
-        msg = f"{path} cannot be read as .npz: {error}"
-        raise ValueError(msg) from error
-    pixels, labels = ("images", "labels") if "images" in arrays else (f"x_{split}", f"y_{split}")
-    if pixels not in arrays:
-        msg = f"{path} has no array {pixels!r}, only {sorted(arrays)}. Choose another split?"
-        raise ValueError(msg)
-    images = _checked(arrays[pixels], f"{path}: {pixels}")
-    if labels not in arrays:
-        return Images(images, None)
-    if arrays[labels].shape != (len(images),):
-        msg = f"{path}: {labels} has shape {arrays[labels].shape}; expected ({len(images)},)."
-        raise ValueError(msg)
-    return Images(images, arrays[labels].astype(np.int32))
+def _contents(source: Any, split: str) -> Contents:
+    if is_folder(source):
+        return folder.contents(Path(source), split)
+    if _is_tfds(source):
+        return tfds_source.contents(source, split)
+    return read(source, split=split).contents()
 
 
-def _checked(pixels: np.ndarray, name: str) -> np.ndarray:
-    """[n, height, width, channels], uint8 or float32, every value in range."""
-    if pixels.ndim == 3:
-        pixels = pixels[..., None]
-    if pixels.ndim != 4 or not pixels.size:
-        msg = f"{name} has shape {pixels.shape}; expected [n, height, width, channels], n ≥ 1."
-        raise ValueError(msg)
-    if pixels.shape[-1] not in (1, 3):
-        msg = f"{name} has {pixels.shape[-1]} channels (shape {pixels.shape}); expected 1 or 3."
-        raise ValueError(msg)
-    if pixels.dtype == np.uint8:
-        return pixels
-    if not np.issubdtype(pixels.dtype, np.floating):
-        msg = f"{name} has dtype {pixels.dtype}; expected uint8 in 0..255 or float in [0, 1]."
-        raise ValueError(msg)
-    if np.isnan(pixels).any():
-        msg = f"{name} has {int(np.isnan(pixels).sum())} NaN values. Remove those images."
-        raise ValueError(msg)
-    low, high = float(pixels.min()), float(pixels.max())
-    if low < 0.0 or high > 1.0:
-        msg = (
-            f"{name} has values from {low:g} to {high:g}; expected [0, 1]. Divide by 255, or map "
-            "[−1, 1] by (x + 1) / 2."
-        )
-        raise ValueError(msg)
-    return pixels.astype(np.float32)
+def _is_array_file(source: Any) -> bool:
+    """Whether a source is meant as a file: it is one, or has the suffix and is no folder."""
+    if not isinstance(source, (str, Path)):
+        return False
+    path = Path(source).expanduser()
+    return path.is_file() or (path.suffix.lower() in arrays.SUFFIXES and not path.is_dir())
+
+
+def _is_tfds(source: Any) -> bool:
+    return (
+        isinstance(source, str)
+        and source != sprites.NAME
+        and not is_folder(source)
+        and not _is_array_file(source)
+    )

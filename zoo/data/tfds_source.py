@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from zoo.data import folder
+from zoo.data.images import Contents, Images, Shape, split_to_read
 
 SAMPLE = "fashion_mnist_sample"
 SAMPLE_FOLDER = Path(__file__).parent / SAMPLE
@@ -20,8 +21,8 @@ DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 MAX_BYTES = 8 << 30
 
 
-def read(name: str, split: str, shape: folder.Shape | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """Pixels uint8 [n, height, width, channels] in the data set's order, and labels int32 [n]."""
+def read(name: str, split: str, shape: Shape | None) -> Images:
+    """The images of a split, uint8 in the data set's order, with its feature `label` if any."""
     builder = _builder(name)
     height, width, channels = shape or _feature_shape(builder)
     if height is None or width is None:
@@ -29,10 +30,7 @@ def read(name: str, split: str, shape: folder.Shape | None) -> tuple[np.ndarray,
         raise ValueError(msg)
     source = (height, width, channels)
     builder = _prepared(name, builder)
-    known = list(builder.info.splits)
-    if split.partition("[")[0] not in known:
-        msg = f"{name} has no split {split!r}; it has {known}."
-        raise ValueError(msg)
+    split, notes = _split(name, builder, split)
     size = builder.info.splits[split].num_examples * int(np.prod(source))
     if size > MAX_BYTES:
         msg = (
@@ -40,16 +38,50 @@ def read(name: str, split: str, shape: folder.Shape | None) -> tuple[np.ndarray,
             "--image-size, or a slice such as 'train[:10%]'."
         )
         raise ValueError(msg)
-    keys = ["image", *(["label"] if "label" in builder.info.features else [])]
+    label = _label(builder)
+    unlabelled = ""
+    if label is not None and label.shape != ():
+        unlabelled = f"{name}: its feature `label` has shape {label.shape}; expected one number."
+    keys = ["image", *(["label"] if label is not None and not unlabelled else [])]
     pixels, labels = [], []
     for example in builder.as_dataset(split=split).batch(1 if None in _raw(builder) else 1000):
-        arrays = [np.asarray(example[key]) for key in keys]
-        batch = arrays[0]
-        if batch.shape[1:] != source:
+        found = [np.asarray(example[key]) for key in keys]
+        batch = found[0]
+        if batch.shape[1:] != source and batch.dtype == np.uint8:
             batch = np.stack([folder.convert(folder.from_array(p), source) for p in batch])
         pixels.append(batch)
-        labels.extend(arrays[1:])
-    return np.concatenate(pixels), np.concatenate(labels).astype(np.int32) if labels else None
+        labels.extend(found[1:])
+    return Images(
+        np.concatenate(pixels),
+        np.concatenate(labels) if labels else None,
+        _class_names(builder),
+        what=name,
+        notes=notes,
+        unlabelled=unlabelled,
+    )
+
+
+def contents(name: str, split: str) -> Contents:
+    """What `read` would find, from what TFDS knows of the data set."""
+    builder = _prepared(name, _builder(name))
+    split, notes = _split(name, builder, split)
+    return Contents(
+        builder.info.splits[split].num_examples,
+        _feature_shape(builder),
+        _number_of_classes(builder),
+        _class_names(builder),
+        notes=notes,
+    )
+
+
+def number_of_classes(name: str) -> int:
+    """The classes that a data set declares; 0 if it does not."""
+    return _number_of_classes(_builder(name))
+
+
+def class_names(name: str) -> list[str] | None:
+    """The names of its classes, unless they are their numbers."""
+    return _class_names(_builder(name))
 
 
 def shape(name: str) -> tuple[int | None, int | None, int]:
@@ -72,6 +104,34 @@ def _builder(name: str) -> Any:
             f"Did you mean {' or '.join(near)}?"
         )
         raise ValueError(msg) from error
+
+
+def _split(name: str, builder: Any, split: str) -> tuple[str, list[str]]:
+    """The split to read, and notes."""
+    known = list(builder.info.splits)
+    split, notes = split_to_read(split, known)
+    if split.partition("[")[0] not in known:
+        msg = f"{name} has no split {split!r}; it has {known}."
+        raise ValueError(msg)
+    return split, notes
+
+
+def _label(builder: Any) -> Any:
+    """The feature `label`, or None."""
+    features = builder.info.features or {}
+    return features["label"] if "label" in features else None  # noqa: SIM401  (no mapping: no get)
+
+
+def _number_of_classes(builder: Any) -> int:
+    return getattr(_label(builder), "num_classes", None) or 0
+
+
+def _class_names(builder: Any) -> list[str] | None:
+    """The names of its classes, unless they are their numbers."""
+    names = getattr(_label(builder), "names", None)
+    if not names or names == [str(number) for number in range(len(names))]:
+        return None
+    return list(names)
 
 
 def _raw(builder: Any) -> tuple[int | None, ...]:

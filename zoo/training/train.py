@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
-    from zoo.data.sources import Images
+    from zoo.data.images import Images
     from zoo.training.model import ZooModel
 
 FORMAT = 1
@@ -112,7 +112,8 @@ def train(
         left as it is, and nothing is written.
 
     Raises:
-        ValueError: If the data cannot feed the model, or an argument is out of range.
+        ValueError: If the data cannot feed the model, or are others than the run was begun with, or
+            an argument is out of range.
         FloatingPointError: If a loss is no number or explodes; the step is named, and the last
             checkpoint is of a step before.
         OSError: If the folder cannot be written, before training where that can be known.
@@ -122,6 +123,8 @@ def train(
     batch_size = batch_size or model.default_batch_size
     images = data.read(source, split="train", image_shape=model.image_shape)
     _check_labels(model, source, images)
+    fingerprint = data.fingerprint(images, labels=bool(model.num_classes))
+    _check_data(model, source, fingerprint, out)
     _check_batch_size(model, batch_size, len(images.pixels))
     _check_metric(model, best, validation)
     steps_per_epoch = _steps_per_epoch(model, images, batch_size)
@@ -131,6 +134,8 @@ def train(
         return True
     settings = {
         "data": data.source_name(source),
+        "data_fingerprint": fingerprint,
+        **({"class_names": list(images.class_names)} if images.class_names else {}),
         "epochs": epochs,
         "batch_size": batch_size,
         "seed": seed,
@@ -208,6 +213,17 @@ def _check_labels(model: ZooModel, source: Any, images: Images) -> None:
         )
         raise ValueError(msg)
     model.checked_labels(images.labels, len(images.labels))
+
+
+def _check_data(model: ZooModel, source: Any, fingerprint: dict[str, Any], out: Path) -> None:
+    """Refuses to go on with a run on other data; one from before its first step begins anew."""
+    if not model.steps_done or not (out / "config.json").exists():
+        return
+    config = read_json(out / "config.json")
+    if model.num_classes:
+        data.check_classes(source, config)
+    if "data_fingerprint" in config:  # earlier versions wrote none
+        data.check_unchanged(config["data_fingerprint"], fingerprint, str(out))
 
 
 def _check_batch_size(model: ZooModel, batch_size: int, there: int) -> None:

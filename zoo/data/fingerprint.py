@@ -1,0 +1,107 @@
+"""Whether data are those that a run was begun with."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoo.data import sources
+from zoo.data.images import printable, shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zoo.data.images import Images
+
+HASHED = 1 << 30  # bytes of pixels that are hashed: in a second or two
+
+
+def fingerprint(images: Images, *, labels: bool) -> dict[str, Any]:
+    """What tells images from others, as JSON has it.
+
+    Args:
+        images: A split.
+        labels: Whether the labels matter too.
+
+    Returns:
+        `images`, their number; `shape`, of one; `pixels`, the SHA-256 of all, or beyond 1 GiB of
+        every k-th image; and `labels`, that of the labels, if they matter.
+
+    Raises:
+        ValueError: As `Images.labels`, if they matter.
+    """
+    step = math.ceil(images.pixels.nbytes / HASHED)
+    found: dict[str, Any] = {
+        "images": len(images.pixels),
+        "shape": list(images.pixels.shape[1:]),
+        "pixels": _sha256(images.pixels[::step]),
+    }
+    if labels and images.labels is not None:
+        found["labels"] = _sha256(images.labels)
+    return found
+
+
+def check_unchanged(begun: Mapping[str, Any], now: Mapping[str, Any], run: str) -> None:
+    """Refuses to go on with a run on other images than it was begun with.
+
+    Args:
+        begun: The `fingerprint` in the run's config.json.
+        now: That of the data as they are.
+        run: The run folder, for the error.
+
+    Raises:
+        ValueError: If they differ; what differs and the remedy are named.
+    """
+    different = [name for name in {**begun, **now} if begun.get(name) != now.get(name)]
+    if not different:
+        return
+    what = ", ".join(
+        f"{name} ({begun.get(name)}, now {now.get(name)})" if name in ("images", "shape") else name
+        for name in different
+    )
+    msg = (
+        f"The training data are not those that {run} was begun with. These differ: {what}. Restore "
+        "the data; or train a new run; or, to go on with the changed data all the same, remove "
+        f"data_fingerprint from {run}/config.json."
+    )
+    raise ValueError(msg)
+
+
+def check_classes(source: Any, config: Mapping[str, Any]) -> None:
+    """Refuses labelled data whose class numbers mean other classes than a run's.
+
+    Where a run or the data have no names of classes, there is nothing to compare.
+
+    Args:
+        source: As for `zoo.data.read`.
+        config: The run's config.json.
+
+    Raises:
+        ValueError: If the names differ; and as `zoo.data.read`.
+    """
+    now = sources.class_names(source)
+    begun = config.get("class_names")
+    if now is None:
+        return
+    earlier = config.get("epochs", 0) > 0 and "data_fingerprint" not in config
+    if begun is None and earlier and sources.is_folder(source):
+        begun = sorted(now)  # earlier versions, which wrote no names, sorted folders as text
+    if begun is None or begun == now:
+        return
+    name = printable(sources.source_name(source))
+    pairs = enumerate(itertools.zip_longest(begun, now))
+    first = next(number for number, (before, after) in pairs if before != after)
+    msg = (
+        f"{name} has the classes {shortened(now)}; the run was trained with {shortened(begun)}. "
+        f"Number {first} would mean another class. Give data with folders "
+        "for the same classes, or train a new run."
+    )
+    raise ValueError(msg)
+
+
+def _sha256(values: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()

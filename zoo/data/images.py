@@ -1,0 +1,233 @@
+"""Images in memory, and what a split holds, in words."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoo.data.checked import checked_labels, checked_pixels, count_classes
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+# Of a split that some call otherwise; in folders any capitals.
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "test": ("test", "testing"),
+    "validation": ("validation", "val", "valid"),
+}
+LISTED = 12  # classes that a description lists before it leaves some out
+
+Shape = tuple[int, int, int]
+
+
+class Images:
+    """A split of a data set in memory.
+
+    Attributes:
+        pixels: uint8 in 0..255 or float32 in [0, 1], [n, height, width, channels].
+        class_names: Name of each class, in the order of their numbers; None where classes are only
+            numbered, or there are none.
+        what: What the images are, for errors, such as a path.
+        notes: What was skipped or taken otherwise than one might think, in sentences.
+    """
+
+    def __init__(
+        self,
+        pixels: Any,
+        labels: Any = None,
+        class_names: Sequence[str] | None = None,
+        *,
+        what: str = "The images",
+        notes: Sequence[str] = (),
+        unlabelled: str = "",
+    ) -> None:
+        """Checks the pixels; labels are checked once someone asks for them.
+
+        Args:
+            pixels: As `zoo.data.checked.checked_pixels` takes them, [n, height, width, 1 or 3] or
+                [n, height, width].
+            labels: As `zoo.data.checked.checked_labels` takes them, or None.
+            class_names: Name of each class.
+            what: What the images are, for errors.
+            notes: Sentences for `describe`.
+            unlabelled: The error of whoever asks for labels.
+
+        Raises:
+            ValueError: If pixels are of another shape, or out of range.
+        """
+        self.pixels = _of_four_axes(checked_pixels(pixels, what), what)
+        self.class_names = None if class_names is None else tuple(class_names)
+        self.what = what
+        self.notes = tuple(notes)
+        self._labels = labels
+        self._unlabelled = unlabelled
+
+    @functools.cached_property
+    def labels(self) -> np.ndarray | None:
+        """int32 [n], or None where the source has none.
+
+        Raises:
+            ValueError: If what the source has are no class numbers, one per image.
+        """
+        if self._unlabelled:
+            raise ValueError(self._unlabelled)
+        if self._labels is None:
+            return None
+        classes = None if self.class_names is None else len(self.class_names)
+        labels = checked_labels(self._labels, classes, f"{self.what}, labels")
+        if len(labels) != len(self.pixels):
+            msg = f"{self.what}: {len(labels)} labels for {len(self.pixels)} images."
+            raise ValueError(msg)
+        return labels
+
+    def number_of_classes(self) -> int:
+        """As many as have names, or one more than the largest label; 0 if there are no labels.
+
+        Raises:
+            ValueError: As `labels`, and as `zoo.data.checked.count_classes`.
+        """
+        if self.labels is None:
+            return 0
+        if self.class_names is not None:
+            return len(self.class_names)
+        return count_classes(self.labels, self.what)
+
+    def with_pixels(self, pixels: np.ndarray) -> Images:
+        """The same with other pixels, such as after resizing; they are not checked again."""
+        other = copy.copy(self)
+        other.pixels = pixels
+        return other
+
+    def contents(self) -> Contents:
+        """What they are, in short."""
+        classes, counts, notes = 0, None, list(self.notes)
+        try:
+            classes = self.number_of_classes()
+            if self.labels is not None:
+                counts = np.bincount(self.labels, minlength=classes)
+        except ValueError as error:
+            notes.append(f"No conditional model can take the labels: {error}")
+        height, width, channels = self.pixels.shape[1:]
+        size = (height, width, channels)
+        return Contents(len(self.pixels), size, classes, self.class_names, counts, notes)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a split holds, which can be known without decoding it.
+
+    Attributes:
+        images: Their number.
+        shape: (height, width, channels); None where images differ.
+        classes: Number of classes; 0 if there are no labels.
+        class_names: Name of each class, or None where they are only numbered.
+        counts: Images of each class, int [classes], where known.
+        notes: What was skipped or taken otherwise than one might think, in sentences.
+    """
+
+    images: int
+    shape: tuple[int | None, int | None, int]
+    classes: int = 0
+    class_names: Sequence[str] | None = None
+    counts: np.ndarray | None = None
+    notes: Sequence[str] = ()
+
+    def text(self, name: str, split: str, image_shape: Shape | None = None) -> str:
+        """A line on the images and classes, and one for each note.
+
+        Args:
+            name: Of the source.
+            split: Of the images.
+            image_shape: What they are converted to.
+        """
+        count = counted(self.images, "image")
+        size = " × ".join("?" if side is None else str(side) for side in self.shape)
+        lines = [f"Data: {name}, {split}: {count} of {size}, {self._classes()}."]
+        if image_shape is not None and tuple(image_shape) != tuple(self.shape):
+            wanted = " × ".join(str(side) for side in image_shape)
+            lines.append(f"  Converted to {wanted}: cropped to that aspect, resized.")
+        if self.counts is not None and not self.counts.all():
+            empty = [self._name(i) for i in np.flatnonzero(self.counts == 0).tolist()]
+            lines.append(f"  No images in {split}: {shortened(empty)}.")
+        return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
+
+    def _classes(self) -> str:
+        if not self.classes:
+            return "no classes"
+        if self.class_names is None:
+            return f"{counted(self.classes, 'class')} (0 to {self.classes - 1})"
+        names = [self._name(i) for i in range(self.classes)]
+        return f"{counted(self.classes, 'class')}: {shortened(names)}"
+
+    def _name(self, number: int) -> str:
+        if self.class_names is None:
+            return str(number)
+        count = "" if self.counts is None else f" ({self.counts[number]})"
+        return f"{number} {self.class_names[number]}{count}"
+
+
+def split_to_read(split: str, there: Collection[str]) -> tuple[str, list[str]]:
+    """The split that is read for another: where there is no test split, the validation split.
+
+    Args:
+        split: What is asked for; perhaps with a slice, such as "test[:100]".
+        there: The names of the splits there are.
+
+    Returns:
+        The split, and what is to be noted.
+    """
+    name, bracket, rest = split.partition("[")
+    if name in there or name != "test":
+        return split, []
+    for other in SPLIT_NAMES["validation"]:
+        if other in there:
+            return f"{other}{bracket}{rest}", [f"There is no split test: {other} stands in."]
+    return split, []
+
+
+def printable(name: str | os.PathLike[str]) -> str:
+    r"""A file name, in which bytes that are no UTF-8 are shown as "\xff"."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def counted(n: int, noun: str) -> str:
+    """Such as "1 class" or "2 classes"."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{n:,} {noun if n == 1 else plural}"
+
+
+def shortened(texts: Sequence[str]) -> str:
+    """The texts, or of many the first and the last."""
+    if len(texts) <= LISTED:
+        return ", ".join(texts)
+    return ", ".join([*texts[: LISTED - 2], "…", texts[-1]])
+
+
+def _of_four_axes(pixels: np.ndarray, what: str) -> np.ndarray:
+    """[n, height, width, channels]."""
+    expected = "expected [n, height, width, channels], n ≥ 1"
+    if pixels.ndim == 3 and pixels.shape[-1] in (1, 3):
+        msg = f"{what}: shape {pixels.shape}; {expected}. Give a single image as `x[None]`."
+        raise ValueError(msg)
+    if pixels.ndim == 3:
+        pixels = pixels[..., None]
+    if pixels.ndim != 4 or not pixels.size:
+        msg = f"{what}: shape {pixels.shape}; {expected}."
+        raise ValueError(msg)
+    if pixels.shape[-1] not in (1, 3):
+        remedy = ""
+        if pixels.shape[-1] == 4:
+            remedy = " Leave the alpha out, `x[..., :3]`."
+        elif pixels.shape[1] in (1, 3):
+            remedy = " Put the channels last, `np.moveaxis(x, 1, -1)`."
+        msg = (
+            f"{what}: {pixels.shape[-1]} channels (shape {pixels.shape}); expected 1 or 3.{remedy}"
+        )
+        raise ValueError(msg)
+    return pixels
