@@ -68,7 +68,14 @@ def _read_npz(path: Path, split: str) -> Images:
     if pixels is None:
         msg = f"{name} has no array {of_pixels!r}, only {sorted(there)}. Choose another split?"
         raise ValueError(msg)
-    return Images(pixels, labels, what=f"{name}: {of_pixels}", notes=notes, unlabelled=unlabelled)
+    return Images(
+        pixels,
+        labels,
+        what=f"{name}: {of_pixels}",
+        what_labels=f"{name}: {of_labels}",
+        notes=notes,
+        unlabelled=unlabelled,
+    )
 
 
 def _labels(file: Any, key: str, name: str) -> tuple[Any, str]:

@@ -23,6 +23,7 @@ from zoo.data.images import (
     printable,
     shortened,
     split_to_read,
+    unlabelled_note,
 )
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ class Listing:
         if beside:
             msg = (
                 f"{printable(self.folder)}: {counted(len(beside), 'image')} beside the class "
-                f"folders, such as {_shown(beside[0])}, without a class. Move into a class folder, "
-                "or remove, what is to have a label."
+                f"folders, such as {_shown(beside[0])}, without a class. Move each into a class "
+                "folder, or remove it."
             )
             return None, msg
         numbers = {name: number for number, name in enumerate(self.classes)}
@@ -100,8 +101,9 @@ def contents(folder: Path, split: str) -> Contents:
     """What `read` would find, from the names and headers of the files."""
     listing = find(folder, split)
     labels, unlabelled = listing.labels()
-    shape, note = _headers(listing.paths())
-    notes = [*listing.notes, *([f"No labels: {unlabelled}"] if unlabelled else []), *note]
+    folder, files, _, _ = _survey(folder)
+    shape, note = _headers([folder.joinpath(*file) for file in files])
+    notes = [*listing.notes, *note, *([unlabelled_note(unlabelled)] if unlabelled else [])]
     if labels is None:
         return Contents(len(listing.files), shape, notes=notes)
     names = _names(listing)
@@ -179,16 +181,20 @@ def find(folder: Path, split: str) -> Listing:
         chosen, note = _cut(folder, files, split, wanted)
         classes, empty = _classes(folder, files, [()])
         return Listing(folder, chosen, (), classes, [*notes, *empty, note])
-    there, stands_in = split_to_read(wanted or split, roots)
+    there, _ = split_to_read(wanted or split, roots)
     if there not in roots:
+        within = printable(folder / roots["train"]) if wanted == "test" else ""
+        cut = (
+            f", or give {within} itself, of which a tenth is then the test split" if within else ""
+        )
         msg = (
             f"{printable(folder)} has no split {split!r}, only {_folders(roots.values())}. Add a "
-            f"folder {wanted or 'train'}/, or give a folder without such folders, of which a tenth "
-            "is held out as test."
+            f"folder {wanted or split}/{cut}."
         )
         raise ValueError(msg)
-    if stands_in:
-        notes.append(f"There is no folder test/: {_folders([roots[there]])} is the test split.")
+    if "test" not in roots and "validation" in roots:
+        name = _folders([roots["validation"]])
+        notes.append(f"There is no folder test/: {name} is the test split.")
     chosen = [file for file in files if file[0] == roots[there]]
     classes, empty = _classes(folder, files, [(name,) for name in roots.values()])
     return Listing(folder, chosen, (roots[there],), classes, [*notes, *empty])
@@ -237,6 +243,7 @@ def _walk(folder: Path) -> tuple[list[Parts], list[str]]:
     files: list[Parts] = []
     system: list[Parts] = []
     broken: list[Parts] = []
+    special: list[Parts] = []
     loops: list[Parts] = []
     others: Counter[str] = Counter()
     waiting: list[tuple[Parts, frozenset[str]]] = [((), frozenset())]
@@ -250,14 +257,13 @@ def _walk(folder: Path) -> tuple[list[Parts], list[str]]:
         with os.scandir(path) as entries:
             for entry in entries:
                 parts = (*within, entry.name)
-                # Path.is_dir, and not the entry's, takes a link to itself for what it is: broken.
-                target = Path(entry) if entry.is_symlink() else entry
+                target = _target(entry)
                 if _is_system(entry.name):
                     system.append(parts)
                 elif target.is_dir():
                     waiting.append((parts, above | {here}))
                 elif not target.is_file():
-                    broken.append(parts)
+                    (broken if entry.is_symlink() else special).append(parts)
                 elif (suffix := Path(entry.name).suffix.lower()) in SUFFIXES:
                     files.append(parts)
                 else:
@@ -265,9 +271,10 @@ def _walk(folder: Path) -> tuple[list[Parts], list[str]]:
     notes = [
         f"Skipped {counted(len(skipped), noun)}, such as {_shown(min(skipped))}."
         for noun, skipped in (
-            ("hidden or system file or folder", system),
-            ("link to nothing, or special file", broken),
-            ("link to a folder that it lies in", loops),
+            ("hidden or system entry", system),
+            ("broken link", broken),
+            ("special file", special),
+            ("looping link", loops),
         )
         if skipped
     ]
@@ -275,6 +282,11 @@ def _walk(folder: Path) -> tuple[list[Parts], list[str]]:
         kinds = [f"{n} {suffix}" for suffix, n in sorted(others.items())]
         notes.append(f"Skipped files of other formats: {shortened(kinds)}.")
     return sorted(files), notes
+
+
+def _target(entry: os.DirEntry[str]) -> Path | os.DirEntry[str]:
+    """What an entry links to, or the entry: only Path's methods bear a link to itself."""
+    return Path(entry) if entry.is_symlink() else entry
 
 
 def _is_system(name: str) -> bool:
@@ -337,7 +349,8 @@ def _classes(folder: Path, files: list[Parts], roots: list[Parts]) -> tuple[list
     empty: set[str] = set()
     for root in roots if classes else ():
         with os.scandir(folder.joinpath(*root)) as entries:
-            empty |= {e.name for e in entries if not _is_system(e.name) and e.is_dir()} - classes
+            visible = [entry for entry in entries if not _is_system(entry.name)]
+            empty |= {entry.name for entry in visible if _target(entry).is_dir()} - classes
     note = f"No class, for lack of images: {_folders(sorted(empty))}."
     return sorted(classes, key=natural_order), [note] if empty else []
 
@@ -393,7 +406,8 @@ def _named(file: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        msg = f"{printable(file)} is not a readable image ({error}). Remove or replace it."
+        why = printable(str(error))
+        msg = f"{printable(file)} is not a readable image ({why}). Remove or replace it."
         raise ValueError(msg) from error
 
 

@@ -33,7 +33,6 @@ class Images:
         pixels: uint8 in 0..255 or float32 in [0, 1], [n, height, width, channels].
         class_names: Name of each class, in the order of their numbers; None where classes are only
             numbered, or there are none.
-        what: What the images are, for errors, such as a path.
         notes: What was skipped or taken otherwise than one might think, in sentences.
     """
 
@@ -44,6 +43,7 @@ class Images:
         class_names: Sequence[str] | None = None,
         *,
         what: str = "The images",
+        what_labels: str = "The labels",
         notes: Sequence[str] = (),
         unlabelled: str = "",
     ) -> None:
@@ -54,7 +54,8 @@ class Images:
                 [n, height, width].
             labels: As `zoo.data.checked.checked_labels` takes them, or None.
             class_names: Name of each class.
-            what: What the images are, for errors.
+            what: What the images are, for errors, such as "x.npz: x_train".
+            what_labels: What the labels are, likewise.
             notes: Sentences for `describe`.
             unlabelled: The error of whoever asks for labels.
 
@@ -63,7 +64,7 @@ class Images:
         """
         self.pixels = _of_four_axes(checked_pixels(pixels, what), what)
         self.class_names = None if class_names is None else tuple(class_names)
-        self.what = what
+        self._what_labels = what_labels
         self.notes = tuple(notes)
         self._labels = labels
         self._unlabelled = unlabelled
@@ -80,9 +81,9 @@ class Images:
         if self._labels is None:
             return None
         classes = None if self.class_names is None else len(self.class_names)
-        labels = checked_labels(self._labels, classes, f"{self.what}, labels")
+        labels = checked_labels(self._labels, classes, self._what_labels)
         if len(labels) != len(self.pixels):
-            msg = f"{self.what}: {len(labels)} labels for {len(self.pixels)} images."
+            msg = f"{self._what_labels}: {len(labels)} labels for {len(self.pixels)} images."
             raise ValueError(msg)
         return labels
 
@@ -96,7 +97,7 @@ class Images:
             return 0
         if self.class_names is not None:
             return len(self.class_names)
-        return count_classes(self.labels, self.what)
+        return count_classes(self.labels, self._what_labels)
 
     def with_pixels(self, pixels: np.ndarray) -> Images:
         """The same with other pixels, such as after resizing; they are not checked again."""
@@ -112,7 +113,7 @@ class Images:
             if self.labels is not None:
                 counts = np.bincount(self.labels, minlength=classes)
         except ValueError as error:
-            notes.append(f"No conditional model can take the labels: {error}")
+            notes.append(unlabelled_note(error))
         height, width, channels = self.pixels.shape[1:]
         size = (height, width, channels)
         return Contents(len(self.pixels), size, classes, self.class_names, counts, notes)
@@ -153,7 +154,7 @@ class Contents:
             wanted = " × ".join(str(side) for side in image_shape)
             lines.append(f"  Converted to {wanted}: cropped to that aspect, resized.")
         if self.counts is not None and not self.counts.all():
-            empty = [self._name(i) for i in np.flatnonzero(self.counts == 0).tolist()]
+            empty = [self._name(i, "") for i in np.flatnonzero(self.counts == 0).tolist()]
             lines.append(f"  No images in {split}: {shortened(empty)}.")
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
@@ -162,14 +163,12 @@ class Contents:
             return "no classes"
         if self.class_names is None:
             return f"{counted(self.classes, 'class')} (0 to {self.classes - 1})"
-        names = [self._name(i) for i in range(self.classes)]
+        counts = [""] * self.classes if self.counts is None else [f" ({n})" for n in self.counts]
+        names = [self._name(number, count) for number, count in enumerate(counts)]
         return f"{counted(self.classes, 'class')}: {shortened(names)}"
 
-    def _name(self, number: int) -> str:
-        if self.class_names is None:
-            return str(number)
-        count = "" if self.counts is None else f" ({self.counts[number]})"
-        return f"{number} {self.class_names[number]}{count}"
+    def _name(self, number: int, count: str) -> str:
+        return f"{number} = {self.class_names[number]}{count}" if self.class_names else str(number)
 
 
 def split_to_read(split: str, there: Collection[str]) -> tuple[str, list[str]]:
@@ -196,9 +195,18 @@ def printable(name: str | os.PathLike[str]) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
+def unlabelled_note(error: Exception | str) -> str:
+    """For a description of data whose labels only a conditional model would need."""
+    return f"No conditional model can take the labels: {error}"
+
+
 def counted(n: int, noun: str) -> str:
-    """Such as "1 class" or "2 classes"."""
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    """Such as "1 image", "2 classes" or "3 entries"."""
+    plural = f"{noun}s"
+    if noun.endswith("y"):
+        plural = f"{noun[:-1]}ies"
+    elif noun.endswith("s"):
+        plural = f"{noun}es"
     return f"{n:,} {noun if n == 1 else plural}"
 
 

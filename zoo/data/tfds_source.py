@@ -56,6 +56,7 @@ def read(name: str, split: str, shape: Shape | None) -> Images:
         np.concatenate(labels) if labels else None,
         _class_names(builder),
         what=name,
+        what_labels=f"{name}: label",
         notes=notes,
         unlabelled=unlabelled,
     )
@@ -96,7 +97,10 @@ def _builder(name: str) -> Any:
         return tfds.builder_from_directory(SAMPLE_FOLDER)
     try:
         return tfds.builder(name)
-    except tfds.core.DatasetNotFoundError as error:
+    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+        # A ValueError on what is no name at all; or, to be told, on a configuration of a data set.
+        if isinstance(error, ValueError) and not str(error).startswith("Parsing builder name"):
+            raise
         names = [*tfds.list_builders(), SAMPLE]
         near = difflib.get_close_matches(name, names) or [SAMPLE]
         msg = (
