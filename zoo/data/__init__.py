@@ -5,7 +5,6 @@ array. Decoded images are held in memory as bytes (Fashion-MNIST 47 MB, CelebA a
 so every epoch after the first costs no reading.
 """
 
-from zoo.data.fingerprint import check_classes, check_unchanged, fingerprint
 from zoo.data.images import Images
 from zoo.data.pipeline import load, to_array, training_stream, untuned
 from zoo.data.sources import (
@@ -17,6 +16,7 @@ from zoo.data.sources import (
     read,
     source_name,
 )
+from zoo.data.unchanged import check_classes, check_unchanged, fingerprint
 
 __all__ = [
     "DEFAULT_SOURCE",

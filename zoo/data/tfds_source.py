@@ -97,9 +97,9 @@ def _builder(name: str) -> Any:
         return tfds.builder_from_directory(SAMPLE_FOLDER)
     try:
         return tfds.builder(name)
-    except (tfds.core.DatasetNotFoundError, ValueError) as error:
-        # A ValueError on what is no name at all; or, to be told, on a configuration of a data set.
-        if isinstance(error, ValueError) and not str(error).startswith("Parsing builder name"):
+    except ValueError as error:  # as DatasetNotFoundError is one; or of what is no name at all
+        unparsed = str(error).startswith("Parsing builder name")
+        if not unparsed and not isinstance(error, tfds.core.DatasetNotFoundError):
             raise
         names = [*tfds.list_builders(), SAMPLE]
         near = difflib.get_close_matches(name, names) or [SAMPLE]
