@@ -56,11 +56,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _bench(names: list[str], source: Path, out: Path, **options: Any) -> list[str]:
-    """Lines that it says."""
+    """Lines that it says, after the first, on the data."""
     lines: list[str] = []
     options = {"epochs": 1, "extractor": EXTRACTOR, "say": lines.append, **options}
     assert bench.bench(names, source, out, **options)
-    return lines
+    assert all(line.startswith("Data: ") for line in lines[:1])
+    return lines[1:]
 
 
 def test_every_model_has_a_row() -> None:

@@ -74,6 +74,7 @@ def test_progress_is_readable(source: Path, tmp_path: Path, capsys) -> None:
         "--batch-size", 20, "--network", "mlp",
     )  # fmt: skip
     lines = capsys.readouterr().out.splitlines()
+    assert lines.pop(0) == f"Data: {source}, train: 150 images of 28 × 28 × 1, no classes."
     assert re.fullmatch(r"epoch 1/2  distortion -?[\d.]+  loss -?[\d.]+  rate [\d.]+", lines[0])
     assert lines[1].startswith("epoch 2/2  distortion ")
 
