@@ -177,6 +177,7 @@ def test_alpha_is_composited_over_white(tmp_path: Path) -> None:
     pixels[..., 3] = np.arange(16).reshape(4, 4) * 17
     for i in range(2):
         _save(tmp_path / f"{i}.png", pixels)
+    assert "2 images with transparency: composited over white." in data.describe(tmp_path)
     found = data.read(tmp_path).pixels[0]
     np.testing.assert_array_equal(found, np.repeat(255 - pixels[..., 3:], 3, axis=2))
 

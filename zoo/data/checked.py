@@ -130,8 +130,8 @@ def checked_pixels(images: Any, what: str) -> np.ndarray:
     if found.dtype == np.uint8:
         if found.size and found.max() == 1:
             msg = (
-                f"{what}: uint8 without a value above 1, nearly black images. Give 0/1 masks "
-                "as bool, `x.astype(bool)`; if they are that dark, give floats, `x / 255`."
+                f"{what}: uint8 without a value above 1, nearly black images. Give 0/1 masks as "
+                "bool, `x.astype(bool)`, or times 255; if they are that dark, floats, `x / 255`."
             )
             raise ValueError(msg)
         return found

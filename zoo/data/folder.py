@@ -102,8 +102,8 @@ def contents(folder: Path, split: str) -> Contents:
     listing = find(folder, split)
     labels, unlabelled = listing.labels()
     folder, files, _, _ = _survey(folder)
-    shape, note = _headers([folder.joinpath(*file) for file in files])
-    notes = [*listing.notes, *note, *([unlabelled_note(unlabelled)] if unlabelled else [])]
+    shape, more = _headers([folder.joinpath(*file) for file in files])
+    notes = [*listing.notes, *more, *([unlabelled_note(unlabelled)] if unlabelled else [])]
     if labels is None:
         return Contents(len(listing.files), shape, notes=notes)
     names = _names(listing)
@@ -368,8 +368,8 @@ def _folders(names: Iterable[str]) -> str:
 
 
 def _headers(paths: list[Path]) -> tuple[tuple[int | None, int | None, int], list[str]]:
-    """(height, width, channels), None where files differ; and a note on animations."""
-    sizes, modes, animations = set(), set(), 0
+    """(height, width, channels), None where files differ; and notes on what is left out."""
+    sizes, modes, animations, transparent = set(), set(), 0, 0
     for path in paths:
         with _named(path), Image.open(path) as image:
             turned = image.format == "JPEG" and image.getexif().get(ORIENTATION, 1) > 4
@@ -377,8 +377,13 @@ def _headers(paths: list[Path]) -> tuple[tuple[int | None, int | None, int], lis
             modes.add(image.mode)
             # What phones call a JPEG may hold a preview as its second frame.
             animations += image.format != "MPO" and getattr(image, "n_frames", 1) > 1
-    note = f"The first frame is taken of {counted(animations, 'file')} with several."
-    return _of_all(sizes, modes), [note] if animations else []
+            transparent += image.has_transparency_data
+    notes = []
+    if animations:
+        notes.append(f"The first frame is taken of {counted(animations, 'file')} with several.")
+    if transparent:
+        notes.append(f"{counted(transparent, 'image')} with transparency: composited over white.")
+    return _of_all(sizes, modes), notes
 
 
 def _of_all(sizes: set[tuple[int, int]], modes: set[str]) -> tuple[int | None, int | None, int]:

@@ -2,7 +2,7 @@
 
 A run folder holds:
 
-    config.json       model, data, seed, batch size, epochs, versions
+    config.json       model, data, their fingerprint and classes, seed, batch size, epochs, versions
     model.keras       the latest state, from step 0 on; older ones in checkpoints/, best.keras
     history.json      one entry a finished epoch
     samples/          epoch_0001.png …
