@@ -12,6 +12,7 @@ import socket
 import tarfile
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -439,17 +440,13 @@ def test_a_validation_split_stands_in_for_test(name: str, tmp_path: Path) -> Non
     assert _values(tmp_path, "val") == [2]
 
 
-def test_a_validation_split_stands_in_elsewhere_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_validation_split_stands_in_elsewhere_too(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     np.savez(path, x_train=_array(3), x_val=_array(5))
     assert len(data.read(path, split="test").pixels) == 5
     assert "There is no split test: val stands in." in data.describe(path, split="test")
-    builder = tfds_source._builder(data.DEFAULT_SOURCE)
-    splits = {"train": 1, "validation": 2}
-    assert tfds_source.split_to_read("test[:5]", splits)[0] == "validation[:5]"
-    assert tfds_source.split_to_read("test", list(builder.info.splits)) == ("test", [])
+    assert tfds_source.split_to_read("test[:5]", ["validation"])[0] == "validation[:5]"
+    assert tfds_source.split_to_read("test", ["test", "validation"]) == ("test", [])
 
 
 def test_a_split_that_a_folder_lacks(tmp_path: Path) -> None:
@@ -1025,6 +1022,60 @@ def test_unknown_names_get_suggestions() -> None:
 def test_a_split_that_is_not_there() -> None:
     with pytest.raises(ValueError, match=r"no split 'valid'; it has \['train', 'test'\]"):
         data.read(data.DEFAULT_SOURCE, split="valid")
+
+
+def _tfds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: np.ndarray, labels: Any, **label: Any
+) -> str:
+    """The name of a data set with the splits train and validation, whose builder is a stand-in."""
+    feature = SimpleNamespace(shape=np.shape(labels)[1:], **label)
+    dataset = tf.data.Dataset.from_tensor_slices({"image": images, "label": labels})
+    info = SimpleNamespace(
+        features={"image": SimpleNamespace(shape=images.shape[1:]), "label": feature},
+        splits=dict.fromkeys(("train", "validation"), SimpleNamespace(num_examples=len(images))),
+    )
+    builder = SimpleNamespace(
+        name="x", data_path=tmp_path, info=info, as_dataset=lambda split: dataset
+    )
+    monkeypatch.setattr(tfds_source, "_builder", lambda name: builder)
+    return "x"
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 1, -1, 0], "x: label: label -1 at index 2"),
+        ([0, 1, 0.5, 0], "x: label: label 0.5 at index 2"),
+        ([2**32 + 1] * 4, "x: label: label 4294967297"),
+        (np.eye(4), r"feature `label` has shape \(4,\); expected one number"),
+        (["a", "b", "c", "d"], r"x: label: dtype object.*np\.unique"),
+    ],
+)
+def test_labels_of_tfds_are_checked_as_others(
+    labels: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = _array(4)
+    name = _tfds(tmp_path, monkeypatch, images, np.array(labels))
+    np.testing.assert_array_equal(data.read(name).pixels, images)
+    with pytest.raises(ValueError, match=message):
+        data.to_array(name, split="train", labels=True)
+    with pytest.raises(ValueError, match=message):
+        data.number_of_classes(name)
+
+
+def test_class_names_of_tfds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = _array(4), np.array([0, 1, 0, 1])
+    name = _tfds(tmp_path, monkeypatch, images, labels, num_classes=3, names=["a", "b", "c"])
+    assert data.read(name).class_names == ("a", "b", "c")
+    assert data.number_of_classes(name) == 3
+    assert "x, train: 4 images of 6 × 5 × 1, 3 classes: 0 = a, 1 = b, 2 = c." in data.describe(name)
+    assert "There is no split test: validation stands in." in data.describe(name, split="test")
+    assert len(data.read(name, split="test").pixels) == 4
+    numbered = _tfds(tmp_path, monkeypatch, images, labels, num_classes=2, names=["0", "1"])
+    assert data.class_names(numbered) is None
+    deep = _tfds(tmp_path, monkeypatch, images.astype(np.uint16), labels)
+    with pytest.raises(ValueError, match="x: dtype uint16; expected uint8"):
+        data.read(deep)
 
 
 def test_a_slice() -> None:

@@ -33,7 +33,7 @@ def read(source: Any, *, split: str = "train", image_shape: Sequence[int] | None
 
     Args:
         source: A TFDS name; `"sprites"`, drawn by `zoo.data.sprites`; a folder of images, as
-            below; an `.npz` file with `x_train`, `x_test` and perhaps `y_train`, `y_test`, or with
+            above; an `.npz` file with `x_train`, `x_test` and perhaps `y_train`, `y_test`, or with
             `images` and perhaps `labels`; an `.npy` file; an array [n, height, width] or
             [n, height, width, channels], uint8, bool or float in [0, 1]; or `Images`. An array,
             `images`, an `.npy` file or `Images` is every split at once.
