@@ -293,7 +293,7 @@ def test_resizing_an_array_is_antialiased() -> None:
         (np.zeros((4, 4), np.float32), r"shape \(4, 4\); expected \[n, height"),
         (np.zeros((0, 4, 4, 1), np.float32), "n ≥ 1"),
         (np.zeros((2, 4, 4, 2), np.uint8), "has 2 channels"),
-        (np.full((2, 4, 4, 1), np.nan), "has 32 NaN values"),
+        (np.full((2, 4, 4, 1), np.nan), "32 NaN values"),
         (np.full((2, 4, 4, 1), 255.0), r"from 255 to 255; expected \[0, 1\]. Divide by 255"),
         (np.full((2, 4, 4, 1), -1.0), r"map \[−1, 1\]"),
         (np.full((2, 4, 4, 1), np.inf), "from inf to inf"),
