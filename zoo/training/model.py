@@ -247,15 +247,11 @@ class ZooModel(keras.Model):
         images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
         if weights is not None:
             raise ValueError(_no_weights("sample_weight or class_weight", self))
-        images = self._checked_images(images)
-        if not images.dtype.is_floating:
-            remedy = "Give x.astype('float32')." if images.dtype.is_bool else "Divide by 255."
-            msg = f"Images are {images.dtype.name}; expected float32 in [0, 1]. {remedy}"
-            raise ValueError(msg)
+        images = self._floating_images(images)
         batch = {"images": tf.cast(images, tf.float32)}
         wrong = tf.zeros([0], tf.float64)
         if self.num_classes:
-            labels = self._checked_shape_of_labels(labels)
+            labels = self._numbers(labels, tf.shape(images)[0])
             sound = (labels >= 0) & (labels < self.num_classes) & (labels == tf.floor(labels))
             wrong = tf.where(sound, tf.zeros_like(labels), labels)
             batch["labels"] = tf.cast(tf.where(sound, labels, tf.zeros_like(labels)), tf.int32)
@@ -276,6 +272,15 @@ class ZooModel(keras.Model):
                 f"Images have shape {tuple(images.shape[1:])}, but the model was created with "
                 f"image_shape={self.image_shape}."
             )
+            raise ValueError(msg)
+        return images
+
+    def _floating_images(self, images: Any) -> Any:
+        """Images to train on, as a tensor: what their integers stand for is for the user to say."""
+        images = self._checked_images(images)
+        if not images.dtype.is_floating:
+            remedy = "Give x.astype('float32')." if images.dtype.is_bool else "Divide by 255."
+            msg = f"Images are {images.dtype.name}; expected float32 in [0, 1]. {remedy}"
             raise ValueError(msg)
         return images
 
@@ -301,7 +306,7 @@ class ZooModel(keras.Model):
         pixels = tf.cast(images, tf.float32)
         return pixels / 255.0 if images.dtype == tf.uint8 else pixels
 
-    def _checked_shape_of_labels(self, labels: Any) -> Any:
+    def _numbers(self, labels: Any, batch: Any) -> Any:
         """Labels as float64 [batch], which holds every int32 and shows what is none."""
         found = None if labels is None else tf.convert_to_tensor(labels)
         if found is None or found.dtype == tf.string:
@@ -318,7 +323,12 @@ class ZooModel(keras.Model):
                 "One-hot rows become numbers by `labels.argmax(axis=-1)`."
             )
             raise ValueError(msg)
-        return tf.cast(tf.reshape(found, [-1]), tf.float64)
+        numbers = tf.cast(found, tf.float64)
+        if shape.rank is not None:
+            return tf.reshape(numbers, [-1])
+        # A graph for labels of several ranks: of rows, none is a class.
+        columns = tf.reshape(numbers, [batch, -1])
+        return tf.where(tf.shape(columns)[1] == 1, columns[:, 0], tf.constant(np.nan, tf.float64))
 
     def _note_data(self, images: Any, wrong_labels: Any) -> None:
         none = tf.zeros([1], tf.float64)
@@ -353,7 +363,11 @@ class ZooModel(keras.Model):
         checked.checked_pixels(pixels, "The images of a batch")  # raises where they are the fault
         label = labels[1] or labels[0]
         label = int(label) if np.isfinite(label) and label == int(label) else label
-        msg = f"A batch has label {label}: expected a class from 0 to {self.num_classes - 1}."
+        rows = " One-hot rows become numbers by `labels.argmax(axis=-1)`." if label != label else ""
+        msg = (
+            f"A batch has label {label}: expected a class from 0 to {self.num_classes - 1}, one "
+            f"number per image.{rows}"
+        )
         raise ValueError(msg)
 
     def drawing(self, images: Any, *, test: bool = False) -> Callable[..., Any]:
@@ -669,9 +683,7 @@ class ZooModel(keras.Model):
             x, y, weights = keras.utils.unpack_x_y_sample_weight(tuple(held_out))
             parts = {"x": x, "y": y, "sample_weight": weights}
             self._check_arrays(parts, "validation ")
-            given["validation_data"] = tuple(
-                part for part in parts.values() if part is not None
-            )
+            given["validation_data"] = tuple(part for part in parts.values() if part is not None)
         return super().fit(**{name: given[name] for name in given if name != "self"})
 
     def _check_arrays(self, given: dict[str, Any], what: str) -> None:
@@ -685,8 +697,8 @@ class ZooModel(keras.Model):
         x, y = given.get("x"), given.get("y")
         if not isinstance(x, (np.ndarray, tf.Tensor)):
             return
-        if isinstance(x, np.ndarray) and np.issubdtype(x.dtype, np.floating):
-            checked.checked_pixels(x[:FIRST], f"The {what}images")
+        self._floating_images(x[:FIRST])
+        checked.checked_pixels(x[:FIRST], f"The {what}images")
         if not self.num_classes:
             given["y"] = None
         elif y is not None:
@@ -723,8 +735,8 @@ class ZooModel(keras.Model):
     def check_inputs(self, inputs: Any) -> None:
         """Raises ValueError where the input of `call` has values that the model does not take."""
         if self.num_classes:
-            x, labels = inputs
-            self.checked_labels(labels, len(x))
+            x, *labels = inputs if isinstance(inputs, (list, tuple)) else (inputs,)
+            self.checked_labels(labels[0] if labels else None, len(x))
 
     # Keras's functions of several steps at once fail with several replicas: they put each step into
     # a conditional, in which nothing can be summed over replicas (its issue 19246).
