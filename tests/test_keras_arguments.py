@@ -101,7 +101,7 @@ def test_losses_and_metrics_are_refused(name: str, argument: str, value: Any) ->
     [
         ("vae", {"auto_scale_loss": False}, "float16.*mixed_bfloat16"),
         ("vae", {"jit_compile": "auto"}, "'auto': expected True or False"),
-        ("vae", {"optimizer": keras.optimizers.SGD(use_ema=True)}, "optimizer has use_ema.*no aver"),
+        ("vae", {"optimizer": keras.optimizers.SGD(use_ema=True)}, "has use_ema.*no averaged"),
         ("dcgan", {"generator_optimizer": keras.optimizers.SGD(use_ema=True)}, "ema=0.999"),
         ("dcgan", {"optimizer": "adam"}, "optimizer: this dcgan has generator_optimizer, discr"),
     ],
@@ -136,7 +136,7 @@ def test_run_eagerly(name: str) -> None:
         np.testing.assert_allclose(logs[key], value, rtol=1e-5)
 
 
-# fit: images and labels
+# Images and labels
 
 
 class _Pairs(keras.utils.PyDataset):
@@ -187,8 +187,8 @@ def test_wrong_images(kind: str) -> None:
         lambda x: _fit(model, x),
         lambda x: _fit(model, validation_data=(x, None), epochs=1),
         lambda x: model.evaluate(x, verbose=0),
-        lambda x: model.train_on_batch(x),
-        lambda x: model.test_on_batch(x),
+        model.train_on_batch,
+        model.test_on_batch,
     ]
     for loop in loops:
         with pytest.raises(ValueError, match=message):
@@ -305,7 +305,7 @@ def test_labels_that_are_missing_or_no_images() -> None:
             _fit(_model(), x)
 
 
-# fit: the other arguments
+# Other arguments of `fit`
 
 
 @pytest.mark.parametrize("name", ["vae", "dcgan"])

@@ -14,6 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from zoo.training.model import ZooModel
 
+RATES = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
 CHECK_EVERY = 20  # calls between looks at the data's faults: a look waits for the GPU
 
 
@@ -27,37 +28,39 @@ def adapted(callbacks: Any, model: ZooModel) -> list[keras.callbacks.Callback]:
     Raises:
         ValueError: If one of Keras's callbacks would do nothing here, or half of what it says.
     """
-    if isinstance(callbacks, keras.callbacks.CallbackList):
-        msg = "callbacks: a CallbackList; expected a list of callbacks. Give `[first, second]`."
-        raise ValueError(msg)
-    given = keras.tree.flatten(callbacks) if callbacks else []
-    return [DataCheck(), *(_adapted(callback, model) for callback in given)]
+    given = [callbacks] if isinstance(callbacks, keras.callbacks.CallbackList) else callbacks
+    return [DataCheck(), *(_adapted(each, model) for each in keras.tree.flatten(given or []))]
 
 
 def _adapted(callback: Any, model: ZooModel) -> Any:
     _check_monitor(callback, model)
+    several = len(model.optimizer_names) > 1
+    reason = _refusal(callback, model, several=several)
+    if reason is not None:
+        raise ValueError(reason)
+    if type(callback) is keras.callbacks.TerminateOnNaN:
+        return TerminateOnAnyNaN(callback.raise_error)
+    return OnEveryOptimizer(callback) if several and isinstance(callback, RATES) else callback
+
+
+def _refusal(callback: Any, model: ZooModel, *, several: bool) -> str | None:
+    """Why a callback is refused, or None."""
+    if isinstance(callback, keras.callbacks.CallbackList):
+        return "callbacks: a CallbackList; expected a list of callbacks. Give `[first, second]`."
     if isinstance(callback, keras.callbacks.SwapEMAWeights):
-        msg = f"SwapEMAWeights: no optimizer here keeps averages. {average_advice(model)}"
-        raise ValueError(msg)
+        return f"SwapEMAWeights: no optimizer here keeps averages. {average_advice(model)}"
     if isinstance(callback, keras.callbacks.OrbaxCheckpoint):
-        msg = (
+        return (
             "OrbaxCheckpoint keeps the state of one optimizer, without the running means. Take "
             "keras.callbacks.ModelCheckpoint or BackupAndRestore, which keep all, or `zoo.train`."
         )
-        raise ValueError(msg)
-    if type(callback) is keras.callbacks.TerminateOnNaN:
-        return TerminateOnAnyNaN(callback.raise_error)
-    rates = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
-    if not isinstance(callback, rates) or len(model.optimizer_names) == 1:
-        return callback
-    if type(callback) not in rates:
-        msg = (
+    if several and isinstance(callback, RATES) and type(callback) not in RATES:
+        return (
             f"{type(callback).__name__} moves the learning rate of one optimizer; this "
             f"{model.model_name} has {', '.join(model.optimizer_names)}. Derive it from "
             "keras.callbacks.Callback, and set the rate of each."
         )
-        raise ValueError(msg)
-    return OnEveryOptimizer(callback)
+    return None
 
 
 def average_advice(model: ZooModel) -> str:

@@ -53,7 +53,8 @@ class ZooModel(keras.Model):
     family: ClassVar[str]
     model_name: ClassVar[str]
     network: str
-    train_function: Any  # Keras's, as is the next
+    train_function: Any  # Keras's, as are the next two
+    predict_function: Any
     steps_per_execution: int
     log_names: tuple[str, ...]
     optimizer_names: tuple[str, ...]
@@ -265,7 +266,7 @@ class ZooModel(keras.Model):
                 f"Images are a {type(images).__name__}; expected one array [batch, height, width, "
                 "channels]. Pass fit(images, labels), or a data set of images or of such pairs."
             )
-            raise ValueError(msg)
+            raise ValueError(msg)  # noqa: TRY004  (as for other wrong data)
         images = tf.convert_to_tensor(images)
         if not images.shape[1:].is_compatible_with(self.image_shape):
             msg = (
@@ -363,10 +364,10 @@ class ZooModel(keras.Model):
         checked.checked_pixels(pixels, "The images of a batch")  # raises where they are the fault
         label = labels[1] or labels[0]
         label = int(label) if np.isfinite(label) and label == int(label) else label
-        rows = " One-hot rows become numbers by `labels.argmax(axis=-1)`." if label != label else ""
+        one_hot = " One-hot rows become numbers by `labels.argmax(axis=-1)`."
         msg = (
             f"A batch has label {label}: expected a class from 0 to {self.num_classes - 1}, one "
-            f"number per image.{rows}"
+            f"number per image.{one_hot if np.isnan(label) else ''}"
         )
         raise ValueError(msg)
 
@@ -551,22 +552,7 @@ class ZooModel(keras.Model):
                 replicas are to be compiled with XLA.
         """
         self._check_compile(kwargs, jit_compile)
-        unknown = [n for n in kwargs if n.endswith("optimizer") and n not in self.optimizer_names]
-        if unknown or len(optimizers) > len(self.optimizer_names):
-            msg = (
-                f"{unknown[0] if unknown else len(optimizers)}: this {self.model_name} has "
-                f"{', '.join(self.optimizer_names)}."
-            )
-            raise ValueError(msg)
-        if 0 < len(optimizers) < len(self.optimizer_names):
-            msg = (
-                f"{len(optimizers)} optimizer for {', '.join(self.optimizer_names)}: expected one "
-                f"for each in this order, or by name: `{self.optimizer_names[0]}=…`. None takes "
-                "the paper's."
-            )
-            raise ValueError(msg)
-        given = dict(zip(self.optimizer_names, optimizers, strict=False))
-        given |= {name: kwargs.pop(name) for name in self.optimizer_names if name in kwargs}
+        given = self._given_optimizers(optimizers, kwargs)
         if accumulate < 1:
             msg = f"accumulate={accumulate}: expected at least 1."
             raise ValueError(msg)
@@ -583,7 +569,6 @@ class ZooModel(keras.Model):
                 "replicas. Leave it out, or train on one device."
             )
             raise ValueError(msg)
-        self._check_optimizers(given)
         self.accumulate = accumulate
         for name in self.optimizer_names:
             optimizer = keras.optimizers.get(given.get(name) or self.default_optimizer(name))
@@ -614,18 +599,35 @@ class ZooModel(keras.Model):
                 "create the model with dtype='mixed_bfloat16', which needs none."
             )
             raise ValueError(msg)
-        if not isinstance(jit_compile, bool):
+        if jit_compile not in (True, False):
             msg = (
                 f"jit_compile={jit_compile!r}: expected True or False, for XLA draws other random "
                 "numbers."
             )
             raise ValueError(msg)
 
-    def _check_optimizers(self, given: dict[str, Any]) -> None:
-        optimizers = [value for value in given.values() if value is not None]
-        if len({id(value) for value in optimizers if not isinstance(value, str)}) < sum(
-            not isinstance(value, str) for value in optimizers
-        ):
+    def _given_optimizers(
+        self, optimizers: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The optimizers that `compile` was given, by name, taken out of `kwargs`."""
+        unknown = [n for n in kwargs if n.endswith("optimizer") and n not in self.optimizer_names]
+        if unknown or len(optimizers) > len(self.optimizer_names):
+            msg = (
+                f"{unknown[0] if unknown else len(optimizers)}: this {self.model_name} has "
+                f"{', '.join(self.optimizer_names)}."
+            )
+            raise ValueError(msg)
+        if 0 < len(optimizers) < len(self.optimizer_names):
+            msg = (
+                f"{len(optimizers)} optimizer for {', '.join(self.optimizer_names)}: expected one "
+                f"for each in this order, or by name: `{self.optimizer_names[0]}=…`. None takes "
+                "the paper's."
+            )
+            raise ValueError(msg)
+        given = dict(zip(self.optimizer_names, optimizers, strict=False))
+        given |= {name: kwargs.pop(name) for name in self.optimizer_names if name in kwargs}
+        objects = [id(x) for x in given.values() if isinstance(x, keras.optimizers.Optimizer)]
+        if len(set(objects)) < len(objects):
             msg = f"One optimizer for {', '.join(given)}: expected an object for each."
             raise ValueError(msg)
         for name, optimizer in given.items():
@@ -637,6 +639,7 @@ class ZooModel(keras.Model):
                     f"{callbacks.average_advice(self)}"
                 )
                 raise ValueError(msg)
+        return given
 
     def updates_a_step(self, optimizer_name: str) -> int:  # noqa: ARG002
         """How often the named optimizer updates its variables in one training step."""

@@ -73,7 +73,7 @@ def on_each_replica(values: Any) -> Any:
 
 
 def in_turn(batch: dict[str, Any], n: int) -> list[dict[str, Any]]:
-    """This replica's rows of `n` parts of the global batch: part i has examples i, i + n, …
+    """This replica's rows of `n` parts of the global batch: part i has every n-th example from i.
 
     Args:
         batch: This replica's images, labels and noise by name, each [batch, ...].
