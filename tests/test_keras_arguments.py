@@ -127,7 +127,8 @@ def test_an_optimizer_for_each() -> None:
     assert float(model.discriminator_optimizer.learning_rate) == pytest.approx(2e-4)
 
 
-@pytest.mark.parametrize("name", ["vae", pytest.param("dcgan", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vae", "dcgan"])
 def test_run_eagerly(name: str) -> None:
     """It changes nothing. (tests/test_precision.py has `steps_per_execution`, `jit_compile`.)"""
     logs, expected = _fit(_model(name, run_eagerly=True)), _fit(_model(name))
@@ -148,23 +149,27 @@ class _Pairs(keras.utils.PyDataset):
         return IMAGES[part], LABELS[part]
 
 
-def test_kinds_of_data() -> None:
-    """Arrays, tensors, tf.data, PyDataset and generators give the same run."""
+def _endless() -> Any:
+    while True:
+        yield from (_Pairs()[i] for i in range(3))
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "options"),
+    [
+        (_data(IMAGES, LABELS), None, {"batch_size": None}),
+        (_Pairs(), None, {"batch_size": None}),
+        pytest.param(tf.constant(IMAGES), tf.constant(LABELS), {}, marks=pytest.mark.slow),
+        pytest.param(
+            _endless(), None, {"batch_size": None, "steps_per_epoch": 3}, marks=pytest.mark.slow
+        ),
+    ],
+    ids=["tf.data", "PyDataset", "tensors", "generator"],
+)
+def test_kinds_of_data(x: Any, y: Any, options: Any) -> None:
+    """All give the run that arrays give."""
     expected = _fit(_model("cvae"), IMAGES, LABELS)
-
-    def endless() -> Any:
-        while True:
-            yield from (_Pairs()[i] for i in range(3))
-
-    kinds: list[tuple[Any, Any, dict[str, Any]]] = [
-        (tf.constant(IMAGES), tf.constant(LABELS), {}),
-        (_data(IMAGES, LABELS), None, {}),
-        (_Pairs(), None, {}),
-        (endless(), None, {"steps_per_epoch": 3}),
-    ]
-    for x, y, options in kinds:
-        arrays = {"batch_size": 8} if y is not None else {"batch_size": None}
-        assert _fit(_model("cvae"), x, y, **arrays, **options) == expected
+    assert _fit(_model("cvae"), x, y, **options) == expected
 
 
 WRONG_IMAGES = {
@@ -198,7 +203,6 @@ def test_wrong_images(kind: str) -> None:
     for loop in loops[:1] + loops[2:3]:
         with pytest.raises(ValueError, match=message):
             loop(_data(images))
-    _fit(model)  # goes on, with images in range
 
 
 def test_wrong_images_under_xla() -> None:
@@ -278,12 +282,12 @@ def test_wrong_labels(kind: str) -> None:
             _fit(model, **options)
     assert model.steps_done == 0
     data = _data(IMAGES, labels if kind == "text" else labels.astype(np.float64))
-    for loop in (_fit, _evaluate):
+    for loop in (_fit, _evaluate)[: 1 + (kind == "half")]:
         with pytest.raises(ValueError, match=message):
             loop(model, data)
     assert model.steps_done <= 1  # by the data set's first batch
-    # A model that is not conditional needs none.
-    _fit(_model(), IMAGES, labels, validation_data=(IMAGES, labels))
+    if kind in ("one-hot", "text"):  # a model that is not conditional needs none
+        _fit(_model(), IMAGES[:8], labels[:8], validation_data=(IMAGES[:8], labels[:8]))
 
 
 def test_exact_labels() -> None:
@@ -353,23 +357,37 @@ def test_verbose(capsys: pytest.CaptureFixture[str]) -> None:
         assert ("3/3" in capsys.readouterr().out) == shown
 
 
-def test_validation() -> None:
-    """validation_data, _split, _batch_size, _steps and _freq."""
-    wanted = _fit(_model(), IMAGES[:16], validation_data=(IMAGES[16:], None), epochs=2)
-    assert len(wanted["val_loss"]) == 2
-    for options in [
+def _half_of_images(**options: Any) -> dict[str, Any]:
+    return {"x": IMAGES[:16], "validation_data": (IMAGES[16:], None), **options}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
         {"x": IMAGES, "validation_split": 1 / 3},
-        {"validation_data": _data(IMAGES[16:])},
-        {"validation_data": (IMAGES[16:], None), "validation_batch_size": 3},
-        {"validation_data": _data(IMAGES[16:]).repeat(), "validation_steps": 1},
-    ]:
-        found = _fit(_model(), **{"x": IMAGES[:16], **options}, epochs=2)
-        assert found.keys() == wanted.keys()
-        for name, value in wanted.items():
-            # the noise of an evaluation depends on where its batches begin
-            rtol = 0.2 if "validation_batch_size" in options else 1e-6
-            np.testing.assert_allclose(found[name], value, rtol=rtol)
-    rare = _fit(_model(), validation_data=(IMAGES, None), epochs=2, validation_freq=2)
+        _half_of_images(validation_data=_data(IMAGES[16:])),
+        pytest.param(_half_of_images(validation_batch_size=3), marks=pytest.mark.slow),
+        pytest.param(
+            _half_of_images(validation_data=_data(IMAGES[16:]).repeat(), validation_steps=1),
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["split", "data", "batch_size", "steps"],
+)
+def test_validation(options: Any) -> None:
+    """Held-out images are evaluated after each epoch, whichever way they are given."""
+    wanted = _fit(_model(), **_half_of_images(), epochs=2)
+    assert len(wanted["val_loss"]) == 2
+    found = _fit(_model(), **options, epochs=2)
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        # the noise of an evaluation depends on where its batches begin
+        rtol = 0.2 if "validation_batch_size" in options else 1e-6
+        np.testing.assert_allclose(found[name], value, rtol=rtol)
+
+
+def test_validation_freq() -> None:
+    rare = _fit(_model(), **_half_of_images(), epochs=2, validation_freq=2)
     assert (len(rare["loss"]), len(rare["val_loss"])) == (2, 1)
 
 
