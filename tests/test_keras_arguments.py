@@ -49,7 +49,8 @@ def _model(name: str = "vae", rate: float = 0.01, **compiling: Any) -> Any:
 
 
 def _fit(model: Any, x: Any = IMAGES, y: Any = None, **options: Any) -> dict[str, Any]:
-    options = {"batch_size": 8, "shuffle": False, "verbose": 0, **options}
+    batches = {"batch_size": 8} if isinstance(x, np.ndarray) else {}
+    options = {**batches, "shuffle": False, "verbose": 0, **options}
     return model.fit(x, y, **options).history
 
 
@@ -157,12 +158,12 @@ def _endless() -> Any:
 @pytest.mark.parametrize(
     ("x", "y", "options"),
     [
-        (_data(IMAGES, LABELS), None, {"batch_size": None}),
-        (_Pairs(), None, {"batch_size": None}),
-        pytest.param(tf.constant(IMAGES), tf.constant(LABELS), {}, marks=pytest.mark.slow),
+        (_data(IMAGES, LABELS), None, {}),
+        (_Pairs(), None, {}),
         pytest.param(
-            _endless(), None, {"batch_size": None, "steps_per_epoch": 3}, marks=pytest.mark.slow
+            tf.constant(IMAGES), tf.constant(LABELS), {"batch_size": 8}, marks=pytest.mark.slow
         ),
+        pytest.param(_endless(), None, {"steps_per_epoch": 3}, marks=pytest.mark.slow),
     ],
     ids=["tf.data", "PyDataset", "tensors", "generator"],
 )
@@ -347,6 +348,9 @@ def test_epochs_batches_and_order() -> None:
     assert model.steps_done == 4
     model.fit(IMAGES, batch_size=12, verbose=0)
     assert model.steps_done == 6
+    for data in (_data(IMAGES), _Pairs()):
+        with pytest.raises(ValueError, match="batch_size=4: a data set has batches of its own"):
+            _fit(model, data, batch_size=4)
     runs = [_fit(_model(), shuffle=shuffle)["loss"] for shuffle in (True, True, False)]
     assert runs[0] == runs[1] != runs[2]
 
@@ -680,5 +684,7 @@ def test_labels_of_inference(labels: np.ndarray) -> None:
     ],
 )
 def test_the_evaluation_of_wrong_images(source: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match="samples=0, importance_samples=50: expected at least 1"):
+        zoo.evaluation.evaluate(_model(), IMAGES, samples=0)
     with pytest.raises(ValueError, match=message):
         zoo.evaluation.evaluate(_model(), source, extractor="none", importance_samples=1)

@@ -679,6 +679,13 @@ class ZooModel(keras.Model):
         given = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs).arguments
         if given.get("class_weight") is not None:
             raise ValueError(_no_weights("class_weight", self))
+        batched = (tf.data.Dataset, tf.distribute.DistributedDataset, keras.utils.PyDataset)
+        if given.get("batch_size") is not None and isinstance(given.get("x"), batched):
+            msg = (
+                f"batch_size={given['batch_size']}: a data set has batches of its own. Leave it "
+                "out, or give the data set this size."
+            )
+            raise ValueError(msg)
         given["callbacks"] = callbacks.adapted(given.get("callbacks"), self)
         self._check_arrays(given, "")
         held_out = given.get("validation_data")
