@@ -58,15 +58,18 @@ def evaluate(
         distances.
 
     Raises:
-        ValueError: If the data do not fit the model or the extractor.
+        ValueError: If the data do not fit the model or the extractor, or a number is out of range.
     """
+    if importance_samples < 1 or (samples is not None and samples < 1):
+        msg = f"samples={samples}, importance_samples={importance_samples}: expected at least 1."
+        raise ValueError(msg)
     conditional = bool(model.num_classes)
     found = data.to_array(source, split=split, image_shape=model.image_shape, labels=conditional)
     images, labels = found if conditional else (found, None)
     if conditional:
         labels = model.checked_labels(labels, len(images))
     name = data.source_name(source)
-    samples = samples or len(images)
+    samples = len(images) if samples is None else samples
     latents = model.sample_latents(samples, seed) if latents is None else latents
     extractor = extractor or EXTRACTORS.get(name, "inception_v3")
     extractor = None if extractor == "none" else extractor

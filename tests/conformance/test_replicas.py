@@ -24,6 +24,7 @@ from tests.equivalence import (
 )
 from zoo.launch import launch
 from zoo.training import strategy
+from zoo.training.replicas import in_turn
 
 CORE = [case for case in CASES if case.core]
 
@@ -86,7 +87,13 @@ def test_all_replicas_skip_an_overflow(case: Case, replicas: int, images: np.nda
         keras.utils.set_random_seed(0)
         with _strategy(n).scope():
             model = case.create_without_batch_norm(guarded=True)
-        model.fit(*case.data(images), batch_size=24, epochs=1, shuffle=False, verbose=0)
+        first, others = (
+            tf.data.Dataset.from_tensor_slices(case.data(part)).batch(24)
+            for part in (images[:24], images[24:])
+        )
+        with pytest.raises(ValueError, match="to inf; expected"):  # after the step
+            model.fit(first, shuffle=False, verbose=0)
+        model.fit(others, shuffle=False, verbose=0)
         optimizers = [getattr(model, name) for name in model.optimizer_names]
         variables = [*model.trainable_variables, *(v for o in optimizers for v in o.variables)]
         found.append({f"weight/{i} {v.name}": np.asarray(v) for i, v in enumerate(variables)})
@@ -151,6 +158,81 @@ def test_uneven_batches(case: Case, images: np.ndarray) -> None:
         model.fit(*case.data(images[:10]), batch_size=7, epochs=2, shuffle=False, verbose=0)
         found.append(outcome(model))
     assert_equivalent(found[1], found[0])
+
+
+SPLIT = [c for c in CASES if c.name == "factor_vae" or c.options.get("n_critic", 1) > 1]
+
+
+@pytest.mark.parametrize("replicas", [2, 3])
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_rows_of_parts(replicas: int, n: int) -> None:
+    """The parts of all replicas together are every n-th row, whatever the replicas' shares."""
+    shares = [[0, 1, 2, 3, 4], [5, 6], [7, 8, 9, 10, 11, 12, 13]][:replicas]
+
+    def split() -> list[Any]:
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        rows = tf.gather(tf.ragged.constant(shares), replica)
+        return [part["images"] for part in in_turn({"images": rows}, n)]
+
+    strategy = _strategy(replicas)
+    parts = tf.function(lambda: strategy.run(split))()
+    for i, part in enumerate(parts):
+        rows = np.concatenate(strategy.experimental_local_results(part))
+        np.testing.assert_array_equal(rows, np.concatenate(shares)[i::n])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("case", "options", "accumulate"),
+    [
+        pytest.param(c, options, n, id=f"{c.id}-accumulate={n}")
+        for c, options, n in [
+            *((c, {}, 1) for c in SPLIT),
+            # BatchNorm sees the parts
+            (CASES[3], {"network": "mlp", "n_critic": 3}, 2),
+            (CASES[3], {}, 3),
+        ]
+    ],
+)
+def test_parts_of_a_batch(case: Case, options: Any, accumulate: int, images: np.ndarray) -> None:
+    """Minibatches and parts are those of one device, though they do not divide a replica's share.
+
+    Shares of 11 and 11, or 8, 7 and 7.
+    """
+    found = []
+    for replicas in (1, 2, 3):
+        keras.utils.set_random_seed(0)
+        with _strategy(replicas).scope():
+            model = case.create_with_sgd(accumulate=accumulate, **options)
+        data = case.data(images[:22])
+        history = model.fit(*data, batch_size=22, shuffle=False, verbose=0).history
+        logs = {f"history/{name}": np.ravel(values) for name, values in history.items()}
+        found.append({**logs, **outcome(model)})
+    assert_equivalent(found[1], found[0])
+    assert_equivalent(found[2], found[0])
+
+
+@pytest.mark.parametrize("replicas", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_wrong_data_on_one_replica(replicas: int, images: np.ndarray) -> None:
+    """An error says what one replica has seen: pixels or a label of another's share."""
+    labels = np.arange(60) % 3
+    with _strategy(replicas).scope():
+        model = zoo.create("cvae", IMAGE_SHAPE, LATENT_DIM, network="mlp", num_classes=3)
+        model.compile(keras.optimizers.SGD(0.01))
+    for kind, message in [("pixels", "to 255; expected"), ("label", "label 7: expected a class")]:
+        x, y = images.copy(), labels.copy()
+        if kind == "pixels":
+            x[23] = 255.0
+        else:
+            y[1] = 7
+        data = tf.data.Dataset.from_tensor_slices((x, y)).batch(24)
+        with pytest.raises(ValueError, match=message):
+            model.fit(data, shuffle=False, verbose=0)
+        with pytest.raises(ValueError, match=message):
+            model.evaluate(data, verbose=0)
+    pixels = np.full((24, *IMAGE_SHAPE), 37, np.float32)
+    with pytest.raises(ValueError, match="Divide by 255"):
+        model.predict(tf.data.Dataset.from_tensors(((pixels, labels[:24]),)), verbose=0)
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])

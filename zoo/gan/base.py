@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from zoo.augmentation import diff_augment, parse_policy
 from zoo.training.model import ZooModel, check_network, copy_network, with_labels
-from zoo.training.replicas import global_count
+from zoo.training.replicas import global_count, in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -257,10 +257,7 @@ class BaseGAN(ZooModel):
             f"A replica's batch has fewer images than n_critic={self.n_critic} updates need. Use "
             "larger batches, or drop the remainder of the data.",
         )
-        # Every n-th example, and not the n-th block: then the minibatches of N replicas together
-        # are those of one device (where n_critic divides a replica's batch).
-        for i in range(self.n_critic):
-            minibatch = {name: x[i :: self.n_critic] for name, x in batch.items()}
+        for minibatch in in_turn(batch, self.n_critic):
             logs = self._update_one("discriminator", minibatch)
         # The last minibatch again, with other noise: the players have not met on it.
         minibatch |= self.draws(
@@ -375,6 +372,7 @@ class BaseGAN(ZooModel):
 
     def discriminate(self, images: Any, labels: Any = None) -> Any:
         """The discriminator's logit, float32 tensor [batch]: higher for what it takes for real."""
+        images = self.images_of(images)
         outputs = self.discriminator(with_labels(images, labels), training=False)
         logit = outputs[0] if isinstance(outputs, (list, tuple)) else outputs
         return logit[:, 0]

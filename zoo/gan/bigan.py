@@ -96,7 +96,7 @@ class BiGAN(GAN):
 
     def encode(self, images: Any) -> tuple[Any, Any]:
         """Posterior (mean, log-variance), float32 tensors [batch, latent_dim], of images."""
-        mean, log_variance = self.encoder(images, training=False)
+        mean, log_variance = self.encoder(self.images_of(images), training=False)
         return mean, log_variance
 
     def reconstruct(self, images: Any) -> Any:

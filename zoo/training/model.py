@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import secrets
 import zlib
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,8 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from zoo import networks
-from zoo.training import presets
-from zoo.training.replicas import all_reduce_sum, draw_for_replica
+from zoo.data import checked
+from zoo.training import callbacks, presets
+from zoo.training.replicas import all_reduce_sum, draw_for_replica, in_turn, on_each_replica
 from zoo.training.running import RunningMeans
 from zoo.training.strategies import is_multi_worker
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GENERATE_BATCH = 256
+FIRST = 256  # images of an array that `fit` looks at before it trains
 MEANS = "running_means"  # their key in a saved model
 
 
@@ -49,7 +53,8 @@ class ZooModel(keras.Model):
     family: ClassVar[str]
     model_name: ClassVar[str]
     network: str
-    train_function: Any  # Keras's, as is the next
+    train_function: Any  # Keras's, as are the next two
+    predict_function: Any
     steps_per_execution: int
     log_names: tuple[str, ...]
     optimizer_names: tuple[str, ...]
@@ -214,15 +219,12 @@ class ZooModel(keras.Model):
         if labels is None:
             msg = f"{self.model_name} has {self.num_classes} classes: expected labels, int [n]."
             raise ValueError(msg)
-        found = np.asarray(labels)
-        wrong = found[(found < 0) | (found >= self.num_classes) | (found != np.floor(found))]
-        if wrong.size:
-            msg = f"label {wrong.flat[0]}: expected a class from 0 to {self.num_classes - 1}."
-            raise ValueError(msg)
-        if found.ndim > 1 or found.size not in (1, n):
+        labels = np.reshape(labels, 1) if np.ndim(labels) == 0 else labels
+        found = checked.checked_labels(labels, self.num_classes, "The labels")
+        if len(found) not in (1, n):
             msg = f"labels of shape {found.shape}: expected one for all, or [{n}]."
             raise ValueError(msg)
-        return np.broadcast_to(found.reshape(-1), n).astype(np.int32)
+        return np.broadcast_to(found, n)
 
     # Deployment
 
@@ -235,38 +237,139 @@ class ZooModel(keras.Model):
     def batch_of(self, data: Any) -> dict[str, Any]:
         """What `fit` hands to a step: `images`, and of a conditional model int32 `labels` [batch].
 
-        Data are x, (x,) or (x, y); who is not conditional ignores y.
+        Data are x, (x,) or (x, y); who is not conditional ignores y. Values out of range are noted
+        in the running means, for `check_data`: within a graph nothing can be raised that XLA,
+        replicas and several workers would all raise.
 
         Raises:
-            ValueError: If images are not floating point, or of another shape than `image_shape`; or
-                labels are needed and absent, or not integers.
+            ValueError: If images are not floating point, or of another shape than `image_shape`;
+                labels are needed and absent, or not one number per image; or there are weights.
         """
-        images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
-        if not images.dtype.is_floating:
-            msg = f"Images are {images.dtype.name}; expected float32 in [0, 1]. Divide by 255."
-            raise ValueError(msg)
+        images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+        if weights is not None:
+            raise ValueError(_no_weights("sample_weight or class_weight", self))
+        images = self._floating_images(images)
+        batch = {"images": tf.cast(images, tf.float32)}
+        wrong = tf.zeros([0], tf.float64)
+        if self.num_classes:
+            labels = self._numbers(labels, tf.shape(images)[0])
+            sound = (labels >= 0) & (labels < self.num_classes) & (labels == tf.floor(labels))
+            wrong = tf.where(sound, tf.zeros_like(labels), labels)
+            batch["labels"] = tf.cast(tf.where(sound, labels, tf.zeros_like(labels)), tf.int32)
+        self._note_data(batch["images"], wrong)
+        return batch
+
+    def _checked_images(self, images: Any) -> Any:
+        """Images as a tensor, [batch, *image_shape]."""
+        if isinstance(images, (list, tuple, dict)):
+            msg = (
+                f"Images are a {type(images).__name__}; expected one array [batch, height, width, "
+                "channels]. Pass fit(images, labels), or a data set of images or of such pairs."
+            )
+            raise ValueError(msg)  # noqa: TRY004  (as for other wrong data)
+        images = tf.convert_to_tensor(images)
         if not images.shape[1:].is_compatible_with(self.image_shape):
             msg = (
                 f"Images have shape {tuple(images.shape[1:])}, but the model was created with "
                 f"image_shape={self.image_shape}."
             )
             raise ValueError(msg)
-        if not self.num_classes:
-            return {"images": images}
-        if labels is None or not labels.dtype.is_integer:
-            found = "none" if labels is None else labels.dtype.name
+        return images
+
+    def _floating_images(self, images: Any) -> Any:
+        """Images to train on, as a tensor: what their integers stand for is for the user to say."""
+        images = self._checked_images(images)
+        if not images.dtype.is_floating:
+            remedy = "Give x.astype('float32')." if images.dtype.is_bool else "Divide by 255."
+            msg = f"Images are {images.dtype.name}; expected float32 in [0, 1]. {remedy}"
+            raise ValueError(msg)
+        return images
+
+    def images_of(self, images: Any) -> Any:
+        """Images as `encode` and its likes take them, as a float32 tensor in [0, 1].
+
+        Args:
+            images: Floats in [0, 1]; or uint8, which are divided by 255, or bools;
+                [batch, height, width, channels]. Within a graph their values are not looked at.
+
+        Raises:
+            ValueError: If they have another shape or dtype, or values out of range.
+        """
+        if isinstance(images, keras.KerasTensor):
+            return images
+        if tf.executing_eagerly():
+            found = checked.checked_pixels(images, "The images")
+            images = images if isinstance(images, tf.Tensor) else found  # which has a gradient
+        images = self._checked_images(images)
+        if not (images.dtype.is_floating or images.dtype in (tf.uint8, tf.bool)):
+            msg = f"Images are {images.dtype.name}; expected float32 in [0, 1], or uint8 in 0..255."
+            raise ValueError(msg)
+        pixels = tf.cast(images, tf.float32)
+        return pixels / 255.0 if images.dtype == tf.uint8 else pixels
+
+    def _numbers(self, labels: Any, batch: Any) -> Any:
+        """Labels as float64 [batch], which holds every int32 and shows what is none."""
+        found = None if labels is None else tf.convert_to_tensor(labels)
+        if found is None or found.dtype == tf.string:
             msg = (
                 f"{self.model_name} has num_classes={self.num_classes}: expected integer labels "
-                f"with the images, got {found}. Pass fit(images, labels), or a data set of pairs."
+                f"with the images, got {'none' if found is None else 'text'}. Pass fit(images, "
+                "labels), or a data set of pairs."
             )
             raise ValueError(msg)
-        labels = tf.cast(tf.reshape(labels, [-1]), tf.int32)
-        tf.debugging.assert_less(
-            tf.reduce_max(tf.where(labels < 0, self.num_classes, labels)),
-            self.num_classes,
-            f"A label is no class from 0 to {self.num_classes - 1}.",
+        shape = found.shape
+        if shape.rank is not None and (shape.rank != 1 and tuple(shape[1:]) != (1,)):
+            msg = (
+                f"Labels have shape {tuple(shape)}; expected [batch], one class number per image. "
+                "One-hot rows become numbers by `labels.argmax(axis=-1)`."
+            )
+            raise ValueError(msg)
+        numbers = tf.cast(found, tf.float64)
+        if shape.rank is not None:
+            return tf.reshape(numbers, [-1])
+        # A graph for labels of several ranks: of rows, none is a class.
+        columns = tf.reshape(numbers, [batch, -1])
+        return tf.where(tf.shape(columns)[1] == 1, columns[:, 0], tf.constant(np.nan, tf.float64))
+
+    def _note_data(self, images: Any, wrong_labels: Any) -> None:
+        none = tf.zeros([1], tf.float64)
+        ranges = tf.stack([*_range(images), *_range(tf.concat([none, wrong_labels], axis=0))])
+        low, high, *labels = tf.unstack(on_each_replica(ranges), axis=1)
+        (low, _), (_, high) = _range(low), _range(high)
+        tolerance = checked.TOLERANCE
+        sound = (low >= -tolerance) & (high <= 1.0 + tolerance)
+        pixels = tf.where(sound, tf.zeros([2], tf.float64), tf.stack([low, high]))
+        labels = [_range(labels[0])[0], _range(labels[1])[1]]
+        self.running_means.note_data(tf.concat([pixels, tf.stack(labels)], axis=0))
+        if tf.executing_eagerly() and tf.distribute.get_strategy().num_replicas_in_sync == 1:
+            self.check_data()
+
+    def check_data(self) -> None:
+        """Checks the batches that steps have seen since the means were last reset, or this call.
+
+        `fit`, `evaluate` and their likes on one batch call it.
+
+        Raises:
+            ValueError: If there were pixels outside of [0, 1] or NaN, or labels that are no
+                classes.
+        """
+        wrong = self.running_means.wrong_data.numpy()
+        if not wrong.any():
+            return
+        self.running_means.wrong_data.assign(tf.zeros_like(wrong))
+        pixels, labels = wrong[:2], wrong[2:]
+        if np.isnan(pixels).any():
+            msg = "The images of a batch have NaN values. Remove those images."
+            raise ValueError(msg)
+        checked.checked_pixels(pixels, "The images of a batch")  # raises where they are the fault
+        label = labels[1] or labels[0]
+        label = int(label) if np.isfinite(label) and label == int(label) else label
+        one_hot = " One-hot rows become numbers by `labels.argmax(axis=-1)`."
+        msg = (
+            f"A batch has label {label}: expected a class from 0 to {self.num_classes - 1}, one "
+            f"number per image.{one_hot if np.isnan(label) else ''}"
         )
-        return {"images": images, "labels": labels}
+        raise ValueError(msg)
 
     def drawing(self, images: Any, *, test: bool = False) -> Callable[..., Any]:
         """What draws noise for a batch: `draw(name, shape, uniform=False)`, as `noise`.
@@ -344,10 +447,10 @@ class ZooModel(keras.Model):
         )
         total: Any = None
         logs: list[dict[str, Any]] = []
-        for i in range(self.accumulate):
+        for share in in_turn(batch, self.accumulate):
             # The next part waits for the last one's gradients, whose activations are then freed.
             with tf.control_dependencies([] if total is None else total):
-                part = {name: tf.identity(x[i :: self.accumulate]) for name, x in batch.items()}
+                part = {name: tf.identity(x) for name, x in share.items()}
                 gradients, values = compute(part)
                 total = (
                     gradients
@@ -439,22 +542,17 @@ class ZooModel(keras.Model):
                 stays; None keeps them.
             jit_compile: Compile the step with XLA, whose random numbers are others: the run is as
                 repeatable, but not the same.
-            **kwargs: Optimizers by name, and what else `keras.Model.compile` takes.
+            **kwargs: Optimizers by name; `run_eagerly` and `steps_per_execution` as in Keras.
+                docs/keras.md has all arguments of `keras.Model.compile`.
 
         Raises:
-            ValueError: If there is no such optimizer, `accumulate` < 1, `clip_norm` ≤ 0,
-                `decay_steps` < 1 or a learning rate has a schedule already, or replicas are to be
-                compiled with XLA.
+            ValueError: If there is no such optimizer, or one for some and not by name, or one for
+                two; an argument of Keras's that means nothing here is given; `accumulate` < 1,
+                `clip_norm` ≤ 0, `decay_steps` < 1 or a learning rate has a schedule already, or
+                replicas are to be compiled with XLA.
         """
-        unknown = [n for n in kwargs if n.endswith("optimizer") and n not in self.optimizer_names]
-        if unknown or len(optimizers) > len(self.optimizer_names):
-            msg = (
-                f"{unknown[0] if unknown else len(optimizers)}: this {self.model_name} has "
-                f"{', '.join(self.optimizer_names)}."
-            )
-            raise ValueError(msg)
-        given = dict(zip(self.optimizer_names, optimizers, strict=False))
-        given |= {name: kwargs.pop(name) for name in self.optimizer_names if name in kwargs}
+        self._check_compile(kwargs, jit_compile)
+        given = self._given_optimizers(optimizers, kwargs)
         if accumulate < 1:
             msg = f"accumulate={accumulate}: expected at least 1."
             raise ValueError(msg)
@@ -485,6 +583,64 @@ class ZooModel(keras.Model):
         for name in self.optimizer_names:
             getattr(self, name).build(self.variables_of(name))
 
+    def _check_compile(self, given: dict[str, Any], jit_compile: Any) -> None:
+        """Refuses what Keras's `compile` takes and no step here would look at."""
+        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+            if given.get(name) is not None:
+                msg = (
+                    f"{name}={given[name]!r}: a {self.model_name} has its own losses, and logs "
+                    f"{', '.join(self.log_names)}. Leave it out; choose losses by the model's "
+                    "options, and measure more with `zoo.evaluation.evaluate`."
+                )
+                raise ValueError(msg)
+        if given.get("auto_scale_loss") is False:
+            msg = (
+                "auto_scale_loss=False: float16's gradients need the scale. Leave it out, or "
+                "create the model with dtype='mixed_bfloat16', which needs none."
+            )
+            raise ValueError(msg)
+        if jit_compile not in (True, False):
+            msg = (
+                f"jit_compile={jit_compile!r}: expected True or False, for XLA draws other random "
+                "numbers."
+            )
+            raise ValueError(msg)
+
+    def _given_optimizers(
+        self, optimizers: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The optimizers that `compile` was given, by name, taken out of `kwargs`."""
+        unknown = [n for n in kwargs if n.endswith("optimizer") and n not in self.optimizer_names]
+        if unknown or len(optimizers) > len(self.optimizer_names):
+            msg = (
+                f"{unknown[0] if unknown else len(optimizers)}: this {self.model_name} has "
+                f"{', '.join(self.optimizer_names)}."
+            )
+            raise ValueError(msg)
+        if 0 < len(optimizers) < len(self.optimizer_names):
+            msg = (
+                f"{len(optimizers)} optimizer for {', '.join(self.optimizer_names)}: expected one "
+                f"for each in this order, or by name: `{self.optimizer_names[0]}=…`. None takes "
+                "the paper's."
+            )
+            raise ValueError(msg)
+        given = dict(zip(self.optimizer_names, optimizers, strict=False))
+        given |= {name: kwargs.pop(name) for name in self.optimizer_names if name in kwargs}
+        objects = [id(x) for x in given.values() if isinstance(x, keras.optimizers.Optimizer)]
+        if len(set(objects)) < len(objects):
+            msg = f"One optimizer for {', '.join(given)}: expected an object for each."
+            raise ValueError(msg)
+        for name, optimizer in given.items():
+            inner = getattr(optimizer, "inner_optimizer", optimizer)
+            if getattr(inner, "use_ema", False):
+                msg = (
+                    f"{name} has use_ema=True: Keras would put the averages in place of the "
+                    "weights at the end of each `fit`, and no run could go on from there. "
+                    f"{callbacks.average_advice(self)}"
+                )
+                raise ValueError(msg)
+        return given
+
     def updates_a_step(self, optimizer_name: str) -> int:  # noqa: ARG002
         """How often the named optimizer updates its variables in one training step."""
         return 1
@@ -510,6 +666,88 @@ class ZooModel(keras.Model):
             each._all_reduce_sum_gradients = _as_they_are
         return optimizer
 
+    # Keras's loops: what docs/keras.md says of their arguments
+
+    @functools.wraps(keras.Model.fit)
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras, but for what would do nothing here, or harm: that is refused.
+
+        Raises:
+            ValueError: If weights are given, a callback is none for this model, or images or
+                labels are not what the model takes; the first of arrays before any step.
+        """
+        given = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs).arguments
+        if given.get("class_weight") is not None:
+            raise ValueError(_no_weights("class_weight", self))
+        batched = (tf.data.Dataset, tf.distribute.DistributedDataset, keras.utils.PyDataset)
+        if given.get("batch_size") is not None and isinstance(given.get("x"), batched):
+            msg = (
+                f"batch_size={given['batch_size']}: a data set has batches of its own. Leave it "
+                "out, or give the data set this size."
+            )
+            raise ValueError(msg)
+        given["callbacks"] = callbacks.adapted(given.get("callbacks"), self)
+        self._check_arrays(given, "")
+        held_out = given.get("validation_data")
+        if isinstance(held_out, (list, tuple)):
+            x, y, weights = keras.utils.unpack_x_y_sample_weight(tuple(held_out))
+            parts = {"x": x, "y": y, "sample_weight": weights}
+            self._check_arrays(parts, "validation ")
+            given["validation_data"] = tuple(part for part in parts.values() if part is not None)
+        return super().fit(**{name: given[name] for name in given if name != "self"})
+
+    def _check_arrays(self, given: dict[str, Any], what: str) -> None:
+        """Checks the arguments x, y and sample_weight of a loop, as far as they are arrays.
+
+        Labels are made int32, or left out where the model needs none. Of the images the first are
+        looked at, before any step; the steps look at all.
+        """
+        if given.get("sample_weight") is not None:
+            raise ValueError(_no_weights(f"{what}sample_weight", self))
+        x, y = given.get("x"), given.get("y")
+        if not isinstance(x, (np.ndarray, tf.Tensor)):
+            return
+        self._floating_images(x[:FIRST])
+        checked.checked_pixels(x[:FIRST], f"The {what}images")
+        if not self.num_classes:
+            given["y"] = None
+        elif y is not None:
+            given["y"] = checked.checked_labels(y, self.num_classes, f"The {what}labels")
+
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras; raises ValueError as `fit`."""
+        logs = super().train_on_batch(*args, **kwargs)
+        self.check_data()
+        return logs
+
+    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras; raises ValueError as `fit`."""
+        logs = super().test_on_batch(*args, **kwargs)
+        self.check_data()
+        return logs
+
+    def make_predict_function(self, force: bool = False) -> Any:  # noqa: FBT001, FBT002
+        """What `predict` calls with batches, which are checked here: the model's graph cannot."""
+        if self.predict_function is None or force:
+            super().make_predict_function(force)
+            function = self.predict_function
+
+            def checking(batches: Any) -> Any:
+                for batch in batches:
+                    x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
+                    for part in self.distribute_strategy.experimental_local_results(x):
+                        self.check_inputs(part)
+                return function(batches)
+
+            self.predict_function = checking
+        return self.predict_function
+
+    def check_inputs(self, inputs: Any) -> None:
+        """Raises ValueError where the input of `call` has values that the model does not take."""
+        if self.num_classes:
+            x, *labels = inputs if isinstance(inputs, (list, tuple)) else (inputs,)
+            self.checked_labels(labels[0] if labels else None, len(x))
+
     # Keras's functions of several steps at once fail with several replicas: they put each step into
     # a conditional, in which nothing can be summed over replicas (its issue 19246).
 
@@ -531,17 +769,28 @@ class ZooModel(keras.Model):
             self.train_function = tf.function(several, reduce_retracing=True)
         return self.train_function
 
+    @functools.wraps(keras.Model.evaluate)
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """As in Keras; step by step with several replicas, for data may end within an execution."""
-        if not self._several_steps_of_replicas():
-            return super().evaluate(*args, **kwargs)
-        kwargs.pop("_use_cached_eval_dataset", None)  # which `fit` made for several steps
+        """As in Keras; step by step with several replicas, for data may end within an execution.
+
+        Raises:
+            ValueError: As `fit`.
+        """
+        bound = inspect.signature(keras.Model.evaluate).bind(self, *args, **kwargs)
+        given = {**bound.arguments, **bound.arguments.pop("kwargs", {})}
+        self._check_arrays(given, "")
         size: int = self.steps_per_execution
-        self.steps_per_execution = 1
+        if self._several_steps_of_replicas():
+            given.pop("_use_cached_eval_dataset", None)  # which `fit` made for several steps
+            self.steps_per_execution = 1
         try:
-            return super().evaluate(*args, **kwargs)
+            results = super().evaluate(
+                **{name: given[name] for name in given if name not in ("self", "kwargs")}
+            )
         finally:
             self.steps_per_execution = size
+        self.check_data()
+        return results
 
     def _several_steps_of_replicas(self) -> bool:
         return self.steps_per_execution > 1 and self.distribute_strategy.num_replicas_in_sync > 1
@@ -632,6 +881,22 @@ class ZooModel(keras.Model):
             **({"num_classes": self.num_classes} if self.num_classes else {}),
             "seed": self.seed,
         }
+
+
+def _range(values: Any) -> tuple[Any, Any]:
+    """Smallest and largest value, scalar float64, both NaN if there is one."""
+    # XLA's minimum and maximum pass over NaN. A sum does not.
+    spoiled = tf.math.is_nan(tf.reduce_sum(values))
+    ends = tf.cast(tf.stack([tf.reduce_min(values), tf.reduce_max(values)]), tf.float64)
+    low, high = tf.unstack(tf.where(spoiled, tf.constant(np.nan, tf.float64), ends))
+    return low, high
+
+
+def _no_weights(argument: str, model: ZooModel) -> str:
+    return (
+        f"{argument}: the losses of a {model.model_name} are means over images that count alike. "
+        "Repeat or leave out images in the data instead."
+    )
 
 
 def _decaying(optimizer: Any, updates: int) -> Any:

@@ -61,6 +61,35 @@ def on_global_batch(function: Callable[..., Any], *tensors: Any) -> Any:
     return tf.nest.map_structure(lambda x: x[start : start + batch], found)
 
 
+def on_each_replica(values: Any) -> Any:
+    """The values [k] of every replica, [replicas, k], the same on each."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return values[None]
+    mine = tf.range(context.num_replicas_in_sync) == tf.cast(
+        context.replica_id_in_sync_group, tf.int32
+    )
+    return all_reduce_sum(tf.where(mine[:, None], values[None], tf.zeros_like(values)))
+
+
+def in_turn(batch: dict[str, Any], n: int) -> list[dict[str, Any]]:
+    """This replica's rows of `n` parts of the global batch: part i has every n-th example from i.
+
+    Args:
+        batch: This replica's images, labels and noise by name, each [batch, ...].
+        n: Number of parts, static.
+
+    Returns:
+        The parts, like `batch`. Those of all replicas together are those of one device, however
+        the replicas share the batch.
+    """
+    context = tf.distribute.get_replica_context()
+    start: Any = 0
+    if n > 1 and context is not None and context.num_replicas_in_sync > 1:
+        start, _ = _place(context, tf.shape(batch["images"])[0])
+    return [{name: x[(i - start) % n :: n] for name, x in batch.items()} for i in range(n)]
+
+
 def draw_for_replica(draw: Callable[[Any], Any], batch: Any) -> Any:
     """Rows of one global draw that belong to this replica.
 

@@ -1,4 +1,4 @@
-"""The means that `fit` logs, and the step at which one of them was no longer a number."""
+"""The means that `fit` logs, and what went wrong on the way: in the losses, or in the data."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ class RunningMeans(keras.metrics.Metric):
         self.totals = variable("totals", (len(names),))
         self.counts = variable("counts", (len(names),))
         self.bad_step = variable("bad_step", (), "int64")
+        self.wrong_data = variable("wrong_data", (4,), "float64")
 
     def update_state(self, totals: Any, counts: Any, step: Any) -> None:
         """Adds a batch.
@@ -51,6 +52,16 @@ class RunningMeans(keras.metrics.Metric):
         sane = tf.reduce_all(tf.abs(means) < EXPLODED)  # false for NaN too
         known = self.bad_step.value
         self.bad_step.assign(tf.where(sane | (known > 0), known, step))
+
+    def note_data(self, wrong: Any) -> None:
+        """Keeps what the first wrong batch has that a model does not take.
+
+        Args:
+            wrong: Smallest and largest pixel of a batch of which one is out of range, and of the
+                labels that are no classes, float64 [4]; 0 where all are right.
+        """
+        known = self.wrong_data.value
+        self.wrong_data.assign(tf.where(tf.reduce_any(known != 0.0), known, wrong))
 
     def result(self) -> dict[str, Any]:
         """The means so far by name, scalar float32 tensors; 0 where there are no examples."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import tensorflow as tf
 
 from zoo import losses
+from zoo.data.checked import checked_pixels
 from zoo.likelihoods import LIKELIHOODS
 from zoo.training.adam import Adam
 from zoo.training.model import ZooModel, check_network, copy_network, with_labels
@@ -373,8 +374,13 @@ class BaseVAE(ZooModel):
     def encode(self, images: Any, labels: Any = None) -> tuple[Any, Any]:
         """Posterior (mean, log-variance), float32 tensors [batch, latent_dim], of images.
 
-        Here and below, int32 `labels` [batch] are for a conditional model, or one class for all.
+        Here and below, images are floats in [0, 1], or uint8 in 0…255; int32 `labels` [batch] are
+        for a conditional model, or one class for all.
+
+        Raises:
+            ValueError: If images or labels are not what the model takes.
         """
+        images = self.images_of(images)
         labels = self._labels_of(images, labels)
         mean, log_variance = self.encoder(with_labels(images, labels), training=False)
         return mean, log_variance
@@ -392,7 +398,7 @@ class BaseVAE(ZooModel):
         return self.decode(latents, labels)
 
     def reconstruct(self, images: Any, labels: Any = None) -> Any:
-        """Mean image of the posterior mean, float32 tensor like `images`."""
+        """Mean image of the posterior mean, float32 tensor in [0, 1] of the shape of `images`."""
         return self.decode(self.encode(images, labels)[0], labels)
 
     def call(self, inputs: Any, training: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002
@@ -406,7 +412,14 @@ class BaseVAE(ZooModel):
             return None
         if labels is None or tf.executing_eagerly():
             return self.checked_labels(labels, x.shape[0])
-        return labels
+        labels = labels if labels.shape.rank == 1 else tf.reshape(labels, [-1])
+        return tf.cast(labels, tf.int32)
+
+    def check_inputs(self, inputs: Any) -> None:
+        """Raises ValueError where `predict` is given what the model does not take."""
+        super().check_inputs(inputs)
+        images = inputs[0] if isinstance(inputs, (list, tuple)) else inputs
+        checked_pixels(images, "The images")
 
     # Deployment
 
@@ -432,7 +445,7 @@ class BaseVAE(ZooModel):
         """Importance weights log p(x, z) − log q(z | x) of arXiv 1509.00519, eq. 7.
 
         Args:
-            images: x, float32 [batch, height, width, channels].
+            images: x, [batch, height, width, channels] as of `encode`.
             noise: ε ~ N(0, I), float32 [k, batch, latent_dim].
             labels: Of a conditional model, int32 [batch].
 
@@ -440,6 +453,7 @@ class BaseVAE(ZooModel):
             float32 [k, batch], nats. Their mean over k estimates the ELBO, their log-mean-exp the
             k-sample bound on log p(x).
         """
+        images = self.images_of(images)
         mean, log_variance = self.encode(images, labels)
         latents = mean + tf.exp(0.5 * log_variance) * noise
         log_posterior = losses.normal_log_density(latents, mean, log_variance)

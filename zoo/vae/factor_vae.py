@@ -10,7 +10,7 @@ from keras import layers
 
 from zoo.registry import register_model
 from zoo.training.adam import Adam
-from zoo.training.replicas import global_count, on_global_batch
+from zoo.training.replicas import global_count, in_turn, on_global_batch
 from zoo.vae.base import BaseVAE
 
 if TYPE_CHECKING:
@@ -119,10 +119,7 @@ class FactorVAE(BaseVAE):
         batch = self.batch_of(data)
         batch |= self.draws(self.drawing(batch["images"]))
         examples = global_count(batch["images"])
-        # Every other example, and not a block: the halves of N replicas together are those of one
-        # device (where a replica's batch is even).
-        other = {name: x[1::2] for name, x in batch.items()}
-        batch = {name: x[::2] for name, x in batch.items()}
+        batch, other = in_turn(batch, 2)
         *_, latents, _ = self.forward(other, training=True)
         batch["shuffled"] = _shuffled(latents, other)
         count = global_count(batch["images"])

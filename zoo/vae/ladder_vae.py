@@ -110,6 +110,7 @@ class LadderVAE(BaseVAE):
 
     def log_weights(self, images: Any, noise: Any, labels: Any = None) -> Any:
         """As in `BaseVAE`; each sample takes a path of its own through the layers."""
+        images = self.images_of(images)
         sent = self.encoder(with_labels(images, labels), training=False)
 
         def log_weight(noise: Any) -> Any:
@@ -124,6 +125,7 @@ class LadderVAE(BaseVAE):
 
     def encode(self, images: Any, labels: Any = None) -> tuple[Any, Any]:
         """(Δμ, log Δσ²) where each layer above takes its mean, as in `BaseVAE`."""
+        images = self.images_of(images)
         labels = self._labels_of(images, labels)
         sent = self.encoder(with_labels(images, labels), training=False)
         mean, log_variance, _ = self._infer(sent, tf.zeros_like(sent[0]))

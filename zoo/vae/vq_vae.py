@@ -179,7 +179,7 @@ class VQVAE(BaseVAE):
 
     def encode(self, images: Any, labels: Any = None) -> Any:  # noqa: ARG002  (it has no labels)
         """Codes, int32 tensor [batch, height / 4, width / 4], of images."""
-        return self.quantizer(self.encoder(images, training=False))[1]
+        return self.quantizer(self.encoder(self.images_of(images), training=False))[1]
 
     def decode(self, codes: Any, labels: Any = None) -> Any:
         """Mean images, float32 tensor [batch, height, width, channels] in [0, 1], of codes."""
@@ -206,6 +206,7 @@ class VQVAE(BaseVAE):
 
         Its mean is the ELBO, and so is the k-sample bound, for its k rows are the same.
         """
+        images = self.images_of(images)
         codes = self.encode(images)
         logits = self.logits(self.quantizer.embed(codes), labels)
         joint = pixelcnn.log_probability(self.code_prior, codes)
