@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import keras
-
 from zoo import data, registry
 from zoo.files import read_json, write_json
-from zoo.training import checkpoints
+from zoo.training import checkpoints, loading
 from zoo.training.presets import is_preset, load_preset
 from zoo.training.train import FORMAT, describe
 
@@ -44,13 +42,7 @@ def load_run(path: str | Path) -> ZooModel:
             else f"{file} does not exist."
         )
         raise FileNotFoundError(msg)
-    checkpoints.check(file, config["model"])
-    registry.import_models()
-    try:
-        model = keras.models.load_model(file)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = f"{file} cannot be loaded: {error}"
-        raise ValueError(msg) from error
+    model = loading.load(file, config["model"])
     for key in ("image_shape", "latent_dim"):
         if (found := model.get_config()[key]) != config[key]:
             msg = f"{file} is of another run: its {key} is {found}, but the run's {config[key]}."
@@ -96,11 +88,13 @@ def save_run(model: ZooModel, out: str | Path, config: dict[str, Any]) -> None:
 
     Raises:
         FileExistsError: If `out` holds a run.
+        ValueError: If the model could not be loaded from there; nothing is then written.
     """
     out = Path(out)
     if (out / checkpoints.LATEST).exists():
         msg = f"{out} holds a run already. Choose another folder, or remove it."
         raise FileExistsError(msg)
+    loading.check_loadable(model)
     write_json(out / "config.json", {**config, **describe(model)})
     checkpoints.save(model, out)
 
