@@ -137,10 +137,11 @@ def gan_to_vae(
         )
     model = build(plan.network)
     images = decoded(model)
+    exact, notes = images_in_float64(source, reference)
     equality = measure(
         source.images_of(build(reference)) if reference and recalibrated else source.images,
         lambda z: images(plan.carried(z)),
-        None if reference is None else images_in_float64(source, reference),
+        exact,
         latents,
     )
     kind = "bitwise" if source.prior == "standard_normal" else "distributional"
@@ -161,7 +162,7 @@ def gan_to_vae(
         prior="" if source.prior == "standard_normal" else f"{source.prior} from N(0, I)",
         output=f"images in [{source.image_range[0]:.0f}, 1] to logits",
         first_diverging=plan.first_diverging(latents),
-        notes=plan.notes,
+        notes=(*plan.notes, *notes),
     )
     check_exact(report)
     if dry_run:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.convert import rules
-from zoo.convert.building import build, in_float32
+from zoo.convert.building import build, float32_layers, in_float32
 from zoo.convert.reading import read
 from zoo.convert.verification import normal_draws
 from zoo.gan.base import BaseGAN
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CHUNK = 256
 ROUNDING = 1e-4  # of pixels
+UNREAD = "the source could not be read: its noise floor is unknown, and taken as 0"
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,23 @@ def decoded(decoder: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     return lambda latents: np.asarray(tf.sigmoid(run(decoder, np.asarray(latents))))
 
 
-def images_in_float64(generator: Generator, network: Network) -> Callable[[np.ndarray], Any]:
-    """What the generator would draw without rounding."""
-    images = generator.images_of(build(network, "float64"))
-    return lambda latents: images(np.asarray(latents, np.float64))
+def images_in_float64(
+    generator: Generator, network: Network | None
+) -> tuple[Callable[[np.ndarray], Any] | None, tuple[str, ...]]:
+    """What the generator would draw without rounding, and what the report has to say of it.
+
+    None of one that could not be read.
+    """
+    if network is None:
+        return None, (UNREAD,)
+    model = build(network, "float64")
+    images = generator.images_of(model)
+    return lambda latents: images(np.asarray(latents, np.float64)), in_float32_only(model)
+
+
+def in_float32_only(model: keras.Model) -> tuple[str, ...]:
+    """Notes for the report on layers of a float64 model that take float32 only."""
+    names = ", ".join(float32_layers(model))
+    return (
+        (f"{names}: in float32 only, whose rounding the noise floor leaves out",) if names else ()
+    )
