@@ -14,7 +14,7 @@ from zoo.training.train import FORMAT, describe
 if TYPE_CHECKING:
     from zoo.training.model import ZooModel
 
-__all__ = ["load_run", "read_config", "run_folder", "save_run", "with_classes"]
+__all__ = ["is_lone_file", "load_run", "read_config", "run_folder", "save_run", "with_classes"]
 
 
 def load_run(path: str | Path) -> ZooModel:
@@ -56,6 +56,21 @@ def run_folder(path: str | Path) -> Path:
     if path.suffix != ".keras":
         return path
     return path.parent.parent if path.parent.name == checkpoints.FOLDER else path.parent
+
+
+def is_lone_file(path: str | Path) -> bool:
+    """Whether a path is a model's file of its own, and no checkpoint of the run it lies in.
+
+    What else lies beside it, such as the `config.json` of another program, does not matter.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return False
+    try:
+        read_config(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return True
+    return not checkpoints.may_be_checkpoint(path)
 
 
 def read_config(path: str | Path) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def load(path: Path, model_name: str) -> ZooModel:
             unknown = [
                 x for x in _foreign(json.loads(file.read("config.json"))) if not x.registered
             ]
-        msg = f"{path} cannot be loaded: {_reason(error)}"
+        msg = f"{path} cannot be loaded: {reason(error)}"
         if unknown:
             msg = (
                 f"{path} cannot be loaded: {unknown[0]} is of your own code. Load it in Python: "
@@ -91,7 +91,7 @@ def check_loadable(model: ZooModel) -> None:
         foreign = list(_foreign(keras.saving.serialize_keras_object(model)))
     except FAULTS as error:
         msg = (
-            f"The model could be trained, but not saved: {_reason(error)}. Give the class a "
+            f"The model could be trained, but not saved: {reason(error)}. Give the class a "
             f"get_config of all its arguments, and decorate it with {REGISTER}."
         )
         raise ValueError(msg) from error
@@ -111,7 +111,7 @@ def check_loadable(model: ZooModel) -> None:
     except FAULTS as error:
         msg = (
             "The model could be trained, but not loaded from its checkpoints: "
-            f"{_reason(error)}. A layer of your own needs a get_config of all its arguments, and "
+            f"{reason(error)}. A layer of your own needs a get_config of all its arguments, and "
             "weights that __init__ or build makes."
         )
         raise ValueError(msg) from error
@@ -158,7 +158,7 @@ def _remedy(found: _Foreign) -> str:
     )
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """What an error of Keras says, without the configurations that it prints."""
     text = str(error).rpartition("Exception encountered: ")[2].strip()
     first = " ".join(text.partition("\n\n")[0].partition("Full object config")[0].split())
