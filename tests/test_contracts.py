@@ -12,6 +12,7 @@ from keras import layers, ops
 import zoo
 from tests.cases import CASES
 from zoo.training import contracts
+from zoo.training.model import check_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -95,11 +96,22 @@ SQUASHED = {
 }
 
 
+def _check_decoder(network: keras.Model) -> None:
+    check_network(network, "decoder", (LATENT,), [SHAPE], values=[contracts.LOGITS])
+
+
 @pytest.mark.parametrize("name", SQUASHED)
 def test_decoders_squashed_already(name: str) -> None:
     make, cause = SQUASHED[name]
     with pytest.raises(ValueError, match=f"decoder ends in {cause} .*expected logits.*Remove the"):
-        zoo.create("vae", SHAPE, LATENT, network="mlp", decoder=make())
+        _check_decoder(make())
+
+
+def test_models_check_their_decoders() -> None:
+    make, _ = SQUASHED["sigmoid, reshape"]
+    for model in ("vae", "vae_gan"):
+        with pytest.raises(ValueError, match="decoder ends in sigmoid"):
+            zoo.create(model, SHAPE, LATENT, network="conv-8", decoder=make())
 
 
 LOGITS = {
@@ -122,13 +134,13 @@ LOGITS = {
 
 @pytest.mark.parametrize("name", LOGITS)
 def test_decoders_to_logits(name: str) -> None:
-    zoo.create("vae", SHAPE, LATENT, network="mlp", decoder=LOGITS[name]())
+    _check_decoder(LOGITS[name]())
 
 
 @pytest.mark.parametrize("model", ["dcgan", "wgan", "wgan_gp", "lsgan"])
 def test_squashed_discriminators(model: str) -> None:
     with pytest.raises(ValueError, match=r"discriminator ends in sigmoid .*expected logits"):
-        zoo.create(model, SHAPE, LATENT, network="mlp", discriminator=_score("sigmoid"))
+        zoo.create(model, SHAPE, LATENT, network="conv-8", discriminator=_score("sigmoid"))
 
 
 def test_squashed_discriminators_of_other_forms() -> None:
@@ -140,22 +152,22 @@ def test_squashed_discriminators_of_other_forms() -> None:
         Subclassed(ops.sigmoid, (1,)),
     ):
         with pytest.raises(ValueError, match="discriminator ends in sigmoid"):
-            zoo.create("dcgan", SHAPE, LATENT, network="mlp", discriminator=network)
+            zoo.create("dcgan", SHAPE, LATENT, network="conv-8", discriminator=network)
         with pytest.raises(ValueError, match="discriminator ends in sigmoid"):
-            zoo.create("vae_gan", SHAPE, LATENT, network="mlp", discriminator=network)
+            zoo.create("vae_gan", SHAPE, LATENT, network="conv-8", discriminator=network)
     classes = _network(lambda x: [_flat(x, None, 1), _flat(x, "softmax", 3)], SHAPE)
     with pytest.raises(ValueError, match="discriminator ends in softmax"):
-        zoo.create("acgan", SHAPE, LATENT, network="mlp", num_classes=3, discriminator=classes)
+        zoo.create("acgan", SHAPE, LATENT, network="conv-8", num_classes=3, discriminator=classes)
     latent, image = keras.Input((LATENT,)), keras.Input(SHAPE)
     both = layers.Concatenate()([layers.Flatten()(image), latent])
     pairs = keras.Model([image, latent], layers.Dense(1, activation="sigmoid")(both))
     with pytest.raises(ValueError, match="discriminator ends in sigmoid"):
-        zoo.create("bigan", SHAPE, LATENT, network="mlp", discriminator=pairs)
+        zoo.create("bigan", SHAPE, LATENT, network="conv-8", discriminator=pairs)
 
 
 def test_discriminators_of_logits() -> None:
     for network in (_score(None), Subclassed(lambda x: x, (1,))):
-        zoo.create("dcgan", SHAPE, LATENT, network="mlp", discriminator=network)
+        zoo.create("dcgan", SHAPE, LATENT, network="conv-8", discriminator=network)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +188,7 @@ def test_discriminators_of_logits() -> None:
 )
 def test_generators_beyond_the_unit_range(network: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        zoo.create("dcgan", SHAPE, LATENT, network="mlp", generator=network())
+        zoo.create("dcgan", SHAPE, LATENT, network="conv-8", generator=network())
 
 
 def test_the_remedy_for_a_generator_helps() -> None:
@@ -189,7 +201,7 @@ def test_the_remedy_for_a_generator_helps() -> None:
         _network(lambda x: ops.clip(_image(_flat(x)), 0.0, 1.0)),
         Subclassed(ops.sigmoid),
     ):
-        model = zoo.create("dcgan", SHAPE, LATENT, network="mlp", generator=network)
+        model = zoo.create("dcgan", SHAPE, LATENT, network="conv-8", generator=network)
         assert model.generate(4, seed=0).min() >= 0.0
 
 
@@ -197,7 +209,7 @@ def test_an_encoder_of_deviations() -> None:
     own = _network(lambda x: [_flat(x, None, LATENT), _flat(x, "softplus", LATENT)], SHAPE)
     for name in ("vae", "bigan"):
         with pytest.raises(ValueError, match="encoder's log-variance ends in softplus .*log σ²"):
-            zoo.create(name, SHAPE, LATENT, network="mlp", encoder=own)
+            zoo.create(name, SHAPE, LATENT, network="conv-8", encoder=own)
 
 
 # One for each kind of network; of the other models in the slow suite.
@@ -246,7 +258,7 @@ def test_what_a_file_holds_is_taken_as_it_was(tmp_path: Any, monkeypatch: Any) -
     """Networks of a file have random weights when the model is made: no run says anything."""
     generator = _network(lambda x: _image(_flat(x, "tanh")))
     with contracts.unchecked():  # as a version before these checks let it pass
-        model = zoo.create("dcgan", SHAPE, LATENT, network="mlp", generator=generator)
+        model = zoo.create("dcgan", SHAPE, LATENT, network="conv-8", generator=generator)
     model.save(tmp_path / "old.keras")
     loaded = keras.models.load_model(tmp_path / "old.keras")
     np.testing.assert_array_equal(loaded.generate(2, seed=0), model.generate(2, seed=0))

@@ -16,6 +16,7 @@ from tests.test_convert import _shake
 from zoo import cli, convert
 from zoo.convert.reading import named_weights
 from zoo.convert.report import Report
+from zoo.runs import is_lone_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,7 +136,16 @@ def _latents() -> np.ndarray:
     return np.random.default_rng(5).normal(size=(50, LATENT)).astype(np.float32)
 
 
-@pytest.mark.parametrize("own", [*FLOAT32_ONLY, *UNNAMED])
+SLOW = (ConstantInCall, TakesAnyPrecision)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        pytest.param(own, marks=[pytest.mark.slow] if own in SLOW else [])
+        for own in (*FLOAT32_ONLY, *UNNAMED)
+    ],
+)
 def test_layers_of_the_users_own_are_carried_over(own: Any) -> None:
     # Twice, for a name of a first and of a second to tell apart.
     generator = _generator(own(name="own"), own(name="another"))
@@ -151,7 +161,11 @@ def test_layers_of_the_users_own_are_carried_over(own: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "own", [OfConstant, UnnamedWeights, pytest.param(UnnamedLayers, marks=pytest.mark.slow)]
+    "own",
+    [
+        UnnamedWeights,
+        *(pytest.param(x, marks=pytest.mark.slow) for x in (OfConstant, UnnamedLayers)),
+    ],
 )
 def test_into_a_model_that_has_the_layer_too(own: Any) -> None:
     vae = zoo.create("vae", SHAPE, LATENT, network=NETWORK, decoder=_generator(own(), logits=True))
@@ -246,7 +260,7 @@ def _empty(folder: Path) -> Path:
     ("suffix", "beside"),
     [
         (".h5", _hub_folder),
-        (".keras", _run_folder),
+        pytest.param(".keras", _run_folder, marks=pytest.mark.slow),
         pytest.param(".keras", _hub_folder, marks=pytest.mark.slow),
         pytest.param(".keras", _empty, marks=pytest.mark.slow),
         pytest.param(".h5", _empty, marks=pytest.mark.slow),
@@ -261,9 +275,7 @@ def test_files_are_converted_alike(
     generator.compile(loss=lambda y, x: y - x)
     path = beside(tmp_path / "folder") / f"generator{suffix}"
     generator.save(path)
-    _, report = convert.gan_to_vae(path)
-    _, again = convert.gan_to_vae(str(path))
-    assert again.equality == report.equality
+    _, report = convert.gan_to_vae(path, dry_run=True)
     out = tmp_path / "out"
     assert _zoo("convert", path, "--to", "vae", "--out", out, "--data", "sprites") == 0
     found = Report.load(out / "conversion.json")
@@ -273,18 +285,40 @@ def test_files_are_converted_alike(
     np.testing.assert_allclose(zoo.load_run(out).generate_from(z), generator(z), atol=5e-6)
 
 
-def test_models_of_the_zoo_in_files_of_their_own(tmp_path: Path, capsys: Any) -> None:
-    for name, to in (("dcgan", "vae"), ("vae", "gan")):
-        model = zoo.create(name, SHAPE, LATENT, network=NETWORK)
-        path = _hub_folder(tmp_path / name) / "model.keras"
-        model.save(path)
-        arguments = ("convert", path, "--data", "sprites", "--no-whiten", "--dry-run", "--to")
-        assert _zoo(*arguments, to) == 0
-        assert "equivalence" in capsys.readouterr().out
-        assert _zoo(*arguments, model.family) == 1
-        assert f"holds a {name}, a {model.family.upper()} already" in capsys.readouterr().err
-    with pytest.raises(TypeError, match="vae is a VAE already"):
-        convert.gan_to_vae(tmp_path / "vae" / "model.keras")
+@pytest.mark.parametrize(
+    ("name", "to"), [("vae", "gan"), pytest.param("dcgan", "vae", marks=pytest.mark.slow)]
+)
+def test_models_of_the_zoo_in_files_of_their_own(
+    name: str, to: str, tmp_path: Path, capsys: Any
+) -> None:
+    model = zoo.create(name, SHAPE, LATENT, network="mlp")
+    path = _hub_folder(tmp_path / name) / "model.keras"
+    model.save(path)
+    arguments = ("convert", path, "--data", "sprites", "--no-whiten", "--dry-run", "--to")
+    assert _zoo(*arguments, to) == 0
+    assert "equivalence" in capsys.readouterr().out
+    assert _zoo(*arguments, model.family) == 1
+    assert f"holds a {name}, a {model.family.upper()} already" in capsys.readouterr().err
+    if name == "vae":
+        with pytest.raises(TypeError, match="vae is a VAE already"):
+            convert.gan_to_vae(path)
+
+
+def test_what_is_a_file_of_its_own(tmp_path: Path) -> None:
+    """A checkpoint is so by what it holds and by its run; a network never is."""
+    run, hub = _run_folder(tmp_path / "run"), _hub_folder(tmp_path / "hub")
+    generator, gan = _generator(), zoo.create("dcgan", SHAPE, LATENT, network="mlp")
+    for folder in (run, hub):
+        gan.save(folder / "model.keras")
+        generator.save(folder / "generator.keras")
+        (folder / "generator.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+        (folder / "cut.keras").write_bytes(b"PK and no more")
+    assert not is_lone_file(run)
+    assert not is_lone_file(run / "model.keras")
+    assert not is_lone_file(run / "cut.keras")  # whose run names the others that are whole
+    alone = [run / "generator.keras", run / "generator.h5", hub / "cut.keras"]
+    alone += [hub / f"{name}" for name in ("model.keras", "generator.keras", "generator.h5")]
+    assert all(map(is_lone_file, alone))
 
 
 def test_files_that_cannot_be_loaded(tmp_path: Path, capsys: Any) -> None:

@@ -99,13 +99,13 @@ def _decoder(*between: Any) -> keras.Model:
 
 def _vae(*between: Any, optimizer: Any = None, **options: Any) -> Any:
     options = {"decoder": _decoder(*between), **options} if between else options
-    model = zoo.create("vae", IMAGE_SHAPE, LATENT_DIM, network="mlp", **options)
+    model = zoo.create("vae", IMAGE_SHAPE, LATENT_DIM, network="conv-8", **options)
     model.compile(optimizer)
     return model
 
 
 def _renamed() -> Any:
-    model = Unnamed(image_shape=IMAGE_SHAPE, latent_dim=LATENT_DIM, network="mlp")
+    model = Unnamed(image_shape=IMAGE_SHAPE, latent_dim=LATENT_DIM, network="conv-8")
     model.compile()
     return model
 
