@@ -335,3 +335,15 @@ def test_files_that_cannot_be_loaded(tmp_path: Path, capsys: Any) -> None:
             convert.gan_to_vae(tmp_path / name)
     assert _zoo("convert", tmp_path / "cut.keras", "--to", "vae", "--dry-run") == 1
     assert "cut.keras cannot be loaded" in capsys.readouterr().err
+
+
+def test_a_generator_of_bright_images_alone() -> None:
+    """Its decoder's logits are bounded as a user's own would not be let through."""
+    generator = _generator()
+    latent, logits = generator.inputs[0], generator.layers[-3].output
+    tanh = layers.Activation("tanh")(layers.ReLU()(logits))
+    bright = keras.Model(latent, layers.Rescaling(0.5, 0.5)(tanh))
+    vae, report = convert.gan_to_vae(bright, network=NETWORK)
+    assert report.equality.passed
+    z = _latents()
+    np.testing.assert_allclose(vae.generate_from(z), bright(z), atol=5e-6)

@@ -38,6 +38,7 @@ from zoo.convert.sources import (
     images_in_float64,
 )
 from zoo.convert.verification import claim, measure, normal_draws, prior_latents
+from zoo.training.contracts import unchecked
 from zoo.training.model import copy_network
 from zoo.vae.base import BaseVAE
 from zoo.vae.vae import VAE
@@ -273,12 +274,13 @@ def _new_vae(
     for layer in decoder.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False  # its statistics are the generator's
-    return VAE(
-        image_shape=source.image_shape,
-        latent_dim=source.latent_dim,
-        network=architecture,
-        encoder=encoder,
-        decoder=decoder,
-        transfer=TRANSFER,
-        seed=seed,
-    )
+    with unchecked():  # the decoder was compared with the generator, whatever its logits' range
+        return VAE(
+            image_shape=source.image_shape,
+            latent_dim=source.latent_dim,
+            network=architecture,
+            encoder=encoder,
+            decoder=decoder,
+            transfer=TRANSFER,
+            seed=seed,
+        )

@@ -4,7 +4,8 @@ Shapes do not tell a logit from a probability. The end of a network's graph ofte
 its values is found through reshapes and the like, in models within models, and in `keras.ops`. Only
 where the graph does not tell (a subclassed network has none) the network is run on random inputs.
 A decoder whose logits happen to lie in [0, 1] at first is no fault, so logits are judged by what
-cannot change in training: a bound, or a saturation.
+cannot change in training: a bound, or a saturation. A sigmoid that a normalisation in a subclassed
+network keeps from saturating goes unseen.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
     Taken: TypeAlias = Callable[[], "Range | None"]
 
 LOGITS, IMAGES, LOG_VARIANCE = "logits", "images", "log-variance"
-# Logits must reach both: 12 % and 88 %. A squashing function's values do not, even rescaled twice.
+# Logits must be able to reach −2 and 2, which are 12 % and 88 %. What a squashing function makes
+# cannot; a clip far out, or a tanh that is scaled up, can.
 REACH = 2.0
 ROUNDING = 1e-4  # of pixels
 EXAMPLES = 16
-PRIOR_SCALES = (0.0, 1.0, 4.0)  # of a generator's latents
+PRIOR_SCALES = (0.0, 1.0, 4.0)  # of a generator's latents: what its prior draws, and its extremes
 LARGE = (1e4, 1e6)  # scales of inputs at which a squashing function saturates
 # What activation layers make of any number.
 ACTIVATION_LAYERS: dict[type, Callable[[Any], tuple[float, float]]] = {
