@@ -232,3 +232,13 @@ def test_networks_of_keras_layers_are_loaded_back_in_silence(monkeypatch: Any) -
     # The zoo's own networks are known to load, and take no time.
     loading.check_loadable(_vae())
     assert len(found) == 1
+
+
+def test_a_run_of_before_says_what_keeps_it_from_loading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "check_loadable", lambda model: None)
+    model = _vae(layers.Lambda(lambda x: 2.0 * x, name="anonymous"))
+    save_run(model, tmp_path / "run", {"data": "sprites"})
+    with pytest.raises(ValueError, match=r"model.keras cannot be loaded: .*'anonymous' holds a Py"):
+        zoo.load_run(tmp_path / "run")

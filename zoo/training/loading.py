@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 FAULTS = (OSError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError)
 REGISTER = "@keras.saving.register_keras_serializable()"
+LAMBDA = "a lambda"
 KNOWN_PACKAGES = ("keras", "keras_hub", "keras_cv", "keras_nlp")  # that Keras imports by itself
 
 
@@ -62,12 +63,15 @@ def load(path: Path, model_name: str) -> ZooModel:
             unknown = [
                 x for x in _foreign(json.loads(file.read("config.json"))) if not x.registered
             ]
-        msg = f"{path} cannot be loaded: {reason(error)}"
-        if unknown:
-            msg = (
-                f"{path} cannot be loaded: {unknown[0]} is of your own code. Load it in Python: "
-                "import the module that registers it, then zoo.load_run(folder)."
+        why = reason(error)
+        if unknown and unknown[0].kind == LAMBDA:
+            why = f"{unknown[0].where} holds a Python lambda, which Keras does not load"
+        elif unknown:
+            why = (
+                f"{unknown[0]} is of your own code. Load it in Python: import the module that "
+                "registers it, then zoo.load_run(folder)"
             )
+        msg = f"{path} cannot be loaded: {why}."
         raise ValueError(msg) from error
 
 
@@ -108,6 +112,8 @@ def check_loadable(model: ZooModel) -> None:
             model.save(file)
             checkpoints.check(file, model.model_name)
             loaded = keras.models.load_model(file)
+    except OSError:  # the disk's fault, say
+        raise
     except FAULTS as error:
         msg = (
             "The model could be trained, but not loaded from its checkpoints: "
@@ -146,7 +152,7 @@ def _check_same(model: ZooModel, loaded: ZooModel, foreign: list[_Foreign]) -> N
 
 
 def _remedy(found: _Foreign) -> str:
-    if found.kind == "a lambda":
+    if found.kind == LAMBDA:
         return (
             f"{found.where} holds a Python lambda, which Keras saves but does not load: the run "
             "could be trained, and then not used. Write it with keras.ops, or as a layer with a "
@@ -189,7 +195,7 @@ def _foreign(value: Any, role: str = "", name: str | None = None) -> Iterator[_F
         made = isinstance(each, dict) and "class_name" in each
         if key == "activation" and isinstance(each, dict) and not made:
             # Keras keeps only the code of a lambda there.
-            yield _Foreign(place, "a lambda", registered=False)
+            yield _Foreign(place, LAMBDA, registered=False)
         elif made and not role:
             yield from _foreign(each, key)
         else:
@@ -200,7 +206,7 @@ def _kind(value: dict[str, Any]) -> tuple[str, bool] | None:
     """(class or function, whether registered) of a foreign object; None of another."""
     name, module, registered = (value.get(x) for x in ("class_name", "module", "registered_name"))
     if name == "__lambda__":
-        return "a lambda", False
+        return LAMBDA, False
     if name == "function":
         name = registered = value["config"]
         known = keras.saving.get_registered_object(registered)
