@@ -525,7 +525,8 @@ def convert(
     run: Annotated[
         str,
         typer.Argument(
-            help="A run folder, checkpoint or pretrained model; or any generator's .keras file."
+            help="A run folder, checkpoint or pretrained model; or any generator's .keras or "
+            ".h5 file."
         ),
     ],
     to: Annotated[str, typer.Option(help="The family to convert to: vae or gan.")],
@@ -594,19 +595,18 @@ def convert(
 
     from zoo import convert as zoo_convert
     from zoo import data as zoo_data
-    from zoo.runs import load_run, read_config, save_run
+    from zoo.runs import is_lone_file, load_run, read_config, save_run
 
     found = _run_of(run)
-    foreign = (
-        to == "vae" and found.suffix == ".keras" and not (found.parent / "config.json").exists()
-    )
+    foreign = is_lone_file(found)
     config = {} if foreign else read_config(found)
-    source: Any = found if foreign else load_run(found)
+    source: Any = zoo_convert.load_file(found) if foreign else load_run(found)
     data = data or config.get("data")
     if data is None:
         raise ValueError(f"{run} does not know its data: name them with --data.")
-    if not foreign and source.family == to:
-        raise ValueError(f"{run} holds a {config['model']}, a {to.upper()} already.")
+    if getattr(source, "family", "gan") == to:  # a network is taken for a generator
+        held = getattr(source, "model_name", "generator")
+        raise ValueError(f"{run} holds a {held}, a {to.upper()} already.")
     keras.utils.set_random_seed(seed)
     target = load_run(into) if into else None
     options: dict[str, Any] = {

@@ -5,18 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import keras
-
 from zoo import data, registry
 from zoo.files import read_json, write_json
-from zoo.training import checkpoints
+from zoo.training import checkpoints, loading
 from zoo.training.presets import is_preset, load_preset
 from zoo.training.train import FORMAT, describe
 
 if TYPE_CHECKING:
     from zoo.training.model import ZooModel
 
-__all__ = ["load_run", "read_config", "run_folder", "save_run", "with_classes"]
+__all__ = ["is_lone_file", "load_run", "read_config", "run_folder", "save_run", "with_classes"]
 
 
 def load_run(path: str | Path) -> ZooModel:
@@ -44,13 +42,7 @@ def load_run(path: str | Path) -> ZooModel:
             else f"{file} does not exist."
         )
         raise FileNotFoundError(msg)
-    checkpoints.check(file, config["model"])
-    registry.import_models()
-    try:
-        model = keras.models.load_model(file)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = f"{file} cannot be loaded: {error}"
-        raise ValueError(msg) from error
+    model = loading.load(file, config["model"])
     for key in ("image_shape", "latent_dim"):
         if (found := model.get_config()[key]) != config[key]:
             msg = f"{file} is of another run: its {key} is {found}, but the run's {config[key]}."
@@ -64,6 +56,21 @@ def run_folder(path: str | Path) -> Path:
     if path.suffix != ".keras":
         return path
     return path.parent.parent if path.parent.name == checkpoints.FOLDER else path.parent
+
+
+def is_lone_file(path: str | Path) -> bool:
+    """Whether a path is a model's file of its own, and no checkpoint of the run it lies in.
+
+    What else lies beside it, such as the `config.json` of another program, does not matter.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return False
+    try:
+        read_config(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return True
+    return not checkpoints.may_be_checkpoint(path)
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -96,11 +103,13 @@ def save_run(model: ZooModel, out: str | Path, config: dict[str, Any]) -> None:
 
     Raises:
         FileExistsError: If `out` holds a run.
+        ValueError: If the model could not be loaded from there; nothing is then written.
     """
     out = Path(out)
     if (out / checkpoints.LATEST).exists():
         msg = f"{out} holds a run already. Choose another folder, or remove it."
         raise FileExistsError(msg)
+    loading.check_loadable(model)
     write_json(out / "config.json", {**config, **describe(model)})
     checkpoints.save(model, out)
 

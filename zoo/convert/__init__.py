@@ -5,6 +5,7 @@ from zoo.convert.gan_to_vae import gan_to_vae
 from zoo.convert.recipes import DiscriminatorWarmUp, SleepWakeJoint
 from zoo.convert.report import Report
 from zoo.convert.rules import fold_batch_norm
+from zoo.convert.sources import load_file
 from zoo.convert.vae_to_gan import vae_to_gan
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "in_float32",
     "in_float64",
     "is_functional",
+    "load_file",
     "vae_to_gan",
 ]

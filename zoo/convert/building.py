@@ -22,6 +22,7 @@ def build(network: Network, dtype: str = "float32") -> keras.Model:
     Args:
         network: The network.
         dtype: Of weights and computation: float64 shows what float32 would give without rounding.
+            A layer that takes float32 only keeps to it: see `float32_layers`.
 
     Returns:
         A functional model, its weights rounded once from the network's arrays.
@@ -40,10 +41,11 @@ def build(network: Network, dtype: str = "float32") -> keras.Model:
             inputs.append(tensor)
             tensors[Ref(block.name)] = tensor
             continue
-        operation = made[block.shares] if block.shares else _make(block, dtype)
+        arguments = map_refs(tensors.__getitem__, (block.args, dict(block.kwargs)))
+        shared = made.get(block.shares or "")
+        operation, output = _called(block, shared, arguments, dtype)
         made[block.name] = operation
-        args, kwargs = map_refs(tensors.__getitem__, (block.args, dict(block.kwargs)))
-        found = tree.flatten(operation(*args, **kwargs))
+        found = tree.flatten(output)
         tensors |= {Ref(block.name, index): tensor for index, tensor in enumerate(found)}
         _set_weights(operation, block)
     outputs = [tensors[ref] for ref in network.outputs]
@@ -52,6 +54,53 @@ def build(network: Network, dtype: str = "float32") -> keras.Model:
         outputs if len(outputs) > 1 else outputs[0],
         name=network.name,
     )
+
+
+def float32_layers(model: keras.Model) -> list[str]:
+    """Names of the layers that `build` could make in float32 only."""
+    return [
+        layer.name
+        for layer in model.layers
+        if getattr(layer, "compute_dtype", "float64") == "float32"
+        and not isinstance(layer, layers.InputLayer)
+    ]
+
+
+def _called(block: Block, shared: Any, arguments: Any, dtype: str) -> tuple[Any, Any]:
+    """(the operation of a block, its symbolic output), the `shared` one if there is one."""
+    args, kwargs = arguments
+    if dtype == "float32" or not isinstance(block.layer, type):
+        operation = shared or _make(block, dtype)
+        return operation, operation(*args, **kwargs)
+    try:
+        operation = shared or _make(block, dtype)
+        output = operation(*args, **kwargs)
+        if not shared and not _is_known(operation):
+            # A layer that declares its output's shape is not traced: only a run tells.
+            some = tree.map_structure(_zeros_like, arguments)
+            operation(*some[0], **some[1])
+    except Exception:  # noqa: BLE001  (whatever a user's layer raises: of a float32 constant, say)
+        operation = shared or _make(block, "float32")
+        args, kwargs = tree.map_structure(_in_float32, arguments)
+        output = operation(*args, **kwargs)
+    return operation, output
+
+
+def _is_known(layer: Any) -> bool:
+    """Whether it, and what is in it, is of Keras or the zoo: these compute in any precision."""
+    modules = {type(each).__module__.partition(".")[0] for each in layer._flatten_layers()}
+    return modules <= {"keras", "zoo"}
+
+
+def _zeros_like(value: Any) -> Any:
+    if not isinstance(value, keras.KerasTensor):
+        return value
+    return keras.ops.zeros([size or 1 for size in value.shape], value.dtype)
+
+
+def _in_float32(value: Any) -> Any:
+    tensor = isinstance(value, keras.KerasTensor) and "float" in str(value.dtype)
+    return keras.ops.cast(value, "float32") if tensor else value
 
 
 def _make(block: Block, dtype: str) -> Any:
@@ -106,8 +155,8 @@ def is_functional(model: keras.Model) -> bool:
 def in_float64(model: keras.Model) -> keras.Model:
     """A copy that computes in float64: what the float32 model would give without rounding.
 
-    The model itself where there can be none: its call cannot be read, or a layer of the user's own
-    takes float32 only. Its noise is then measured as 0, and the strictest tolerance holds.
+    The model itself where its call cannot be read: its noise is then measured as 0, and the
+    strictest tolerance holds. A layer that takes float32 only stays in it.
     """
     return _in_precision(model, "float64")
 

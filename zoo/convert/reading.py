@@ -7,6 +7,7 @@ have a layer are written as that layer: two networks that compute alike look ali
 from __future__ import annotations
 
 import math
+import re
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -267,13 +268,42 @@ def _scale_and_offset(
     return found
 
 
+def _automatic_names(layer: Any) -> set[str]:
+    """What Keras calls variables, generators and the layers within a layer, but for the number."""
+    inner = {type(each).__name__ for each in layer._flatten_layers(include_self=False)}
+    # Keras's own way from the name of a class to that of an instance.
+    words = {re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name))
+             for name in inner}  # fmt: skip
+    return {"variable", "seed_generator", *(name.lower() for name in words)}
+
+
+def _renumbered(paths: list[list[str]], automatic: set[str]) -> list[list[str]]:
+    """Paths whose automatic names are numbered by their order beside each other."""
+    found = [list(path) for path in paths]
+    orders: dict[tuple[str, ...], list[str]] = {}
+    for path, new in zip(paths, found, strict=True):
+        for i, name in enumerate(path):
+            base = re.sub(r"_\d+$", "", name)
+            if base not in automatic:
+                continue
+            order = orders.setdefault((*path[:i], base), [])
+            if name not in order:
+                order.append(name)
+            new[i] = f"{base}_{order.index(name)}" if order.index(name) else base
+    return found
+
+
 def named_weights(layer: Any) -> dict[str, Any]:
     """A layer's weights by name; where several have one name, by the end of the path that differs.
+
+    Numbers in names that Keras gives by itself, which differ from one copy of the layer to the
+    next, are replaced by their order: `variable_12` and `variable_13` by `variable` and
+    `variable_1`.
 
     Raises:
         ValueError: If two have one path.
     """
-    paths = [w.path.split("/") for w in layer.weights]
+    paths = _renumbered([w.path.split("/") for w in layer.weights], _automatic_names(layer))
     found = {}
     for path, weight in zip(paths, layer.weights, strict=True):
         length = 1

@@ -10,12 +10,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from zoo import registry
 from zoo.convert import rules
-from zoo.convert.building import build, in_float32
+from zoo.convert.building import build, float32_layers, in_float32
 from zoo.convert.reading import read
 from zoo.convert.verification import normal_draws
 from zoo.gan.base import BaseGAN
 from zoo.layers import PRIORS, prior_layer
+from zoo.training import loading
+from zoo.vae.base import BaseVAE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 CHUNK = 256
 ROUNDING = 1e-4  # of pixels
+UNREAD = "the source could not be read: its noise floor is unknown, and taken as 0"
 
 
 @dataclass(frozen=True)
@@ -80,28 +84,60 @@ class Generator:
         return images
 
 
+def load_file(path: str | Path) -> keras.Model:
+    """Loads a Keras model from a file of its own, whatever lies beside it.
+
+    Args:
+        path: A whole model as `.keras`, `.h5` or `.hdf5`: a generator, or a model of the zoo.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is a folder, damaged, without its architecture, or holds a class that
+            Keras does not know.
+    """
+    path = Path(path)
+    if not path.exists():
+        msg = f"{path} does not exist; expected a .keras or .h5 file of a generator."
+        raise FileNotFoundError(msg)
+    if path.is_dir():
+        msg = f"{path} is a folder; expected a .keras or .h5 file. Load a run with zoo.load_run."
+        raise ValueError(msg)
+    registry.import_models()
+    try:
+        # How it was trained does not matter, and may take what is not there.
+        model = keras.models.load_model(path, compile=False)
+    except loading.FAULTS as error:
+        msg = (
+            f"{path} cannot be loaded: {loading.reason(error)}. Expected a whole model, as "
+            "model.save writes it to a .keras or .h5 file, of classes that Keras knows: layers of "
+            f"your own need {loading.REGISTER}, and their module to be imported."
+        )
+        raise ValueError(msg) from error
+    return model
+
+
 def generator_of(gan: Any, weights: str = "auto", prior: str = "standard_normal") -> Generator:
     """The generator to convert.
 
     Args:
-        gan: A GAN of the zoo, any Keras generator (latents to images), or the path of a `.keras`
-            file of one.
+        gan: A GAN of the zoo, any Keras generator (latents to images), or the path of a file of
+            one, as `load_file` takes.
         weights: `"ema"`, `"raw"`, or `"auto"`: the average where there is one.
         prior: Law of the latents of a generator from outside the zoo.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        TypeError: If it is no model.
-        ValueError: If the average is asked for and absent, the generator is conditional or draws no
-            images, or an option is unknown.
+        TypeError: If it is no model, or a VAE.
+        ValueError: If the file cannot be loaded, the average is asked for and absent, the generator
+            is conditional or draws no images, or an option is unknown.
     """
     check_choice("weights", weights, ("auto", "ema", "raw"))
     check_choice("prior", prior, PRIORS)
     if isinstance(gan, (str, Path)):
-        if not Path(gan).exists():
-            msg = f"{gan} does not exist; expected a .keras file of a generator."
-            raise FileNotFoundError(msg)
-        gan = keras.models.load_model(gan)
+        gan = load_file(gan)
+    if isinstance(gan, BaseVAE):
+        msg = f"This {gan.model_name} is a VAE already: expected a GAN, or a generator."
+        raise TypeError(msg)
     averaged = isinstance(gan, BaseGAN) and gan.ema_generator is not None
     if weights == "ema" and not averaged:
         msg = "weights='ema': the GAN keeps no average of its generator. Take 'raw' or 'auto'."
@@ -135,7 +171,10 @@ def _read(model: keras.Model) -> tuple[Network, tuple[float, float]]:
 
 def _range_of(generator: Generator) -> tuple[float, float]:
     """Darkest and brightest value that its images can have, by those of a few."""
-    drawn = run(generator.model, generator.carried(normal_draws(64, generator.latent_dim, 0)))
+    draws = normal_draws(64, generator.latent_dim, 0)
+    # Far from 0 too: what only happens to lie in a range leaves it there.
+    draws = np.concatenate([draws, 4.0 * draws])
+    drawn = run(generator.model, generator.carried(draws))
     low, high = float(drawn.min()), float(drawn.max())
     if not (low >= -1.0 - ROUNDING and high <= 1.0 + ROUNDING):
         msg = f"The generator draws {low:.4g} to {high:.4g}; expected images in [0, 1] or [−1, 1]."
@@ -196,7 +235,23 @@ def decoded(decoder: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     return lambda latents: np.asarray(tf.sigmoid(run(decoder, np.asarray(latents))))
 
 
-def images_in_float64(generator: Generator, network: Network) -> Callable[[np.ndarray], Any]:
-    """What the generator would draw without rounding."""
-    images = generator.images_of(build(network, "float64"))
-    return lambda latents: images(np.asarray(latents, np.float64))
+def images_in_float64(
+    generator: Generator, network: Network | None
+) -> tuple[Callable[[np.ndarray], Any] | None, tuple[str, ...]]:
+    """What the generator would draw without rounding, and what the report has to say of it.
+
+    None of one that could not be read.
+    """
+    if network is None:
+        return None, (UNREAD,)
+    model = build(network, "float64")
+    images = generator.images_of(model)
+    return lambda latents: images(np.asarray(latents, np.float64)), in_float32_only(model)
+
+
+def in_float32_only(model: keras.Model) -> tuple[str, ...]:
+    """Notes for the report on layers of a float64 model that take float32 only."""
+    names = ", ".join(float32_layers(model))
+    return (
+        (f"{names}: in float32 only, whose rounding the noise floor leaves out",) if names else ()
+    )

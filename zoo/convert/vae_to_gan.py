@@ -28,7 +28,7 @@ from zoo.convert.plan import (
 from zoo.convert.posterior import aggregate_moments
 from zoo.convert.reading import read
 from zoo.convert.report import Report, TensorRow, within
-from zoo.convert.sources import check_choice, decoded, run
+from zoo.convert.sources import check_choice, decoded, in_float32_only, run
 from zoo.convert.verification import claim, measure, normal_draws, prior_latents
 from zoo.gan.base import BaseGAN
 from zoo.vae.base import BaseVAE
@@ -125,10 +125,11 @@ def vae_to_gan(
         labels = (np.arange(len(z), dtype=np.int32) % classes,) if classes else ()
         return run(generator, plan.carried(z), *labels)
 
+    exact = build(original, "float64")
     equality = measure(
         decoder_images(in_float32(vae.decoder), np.float32),
         generator_images,
-        decoder_images(build(original, "float64"), np.float64),
+        decoder_images(exact, np.float64),
         latents,
     )
     discriminator, discriminator_rows, arrays = _discriminator(
@@ -151,7 +152,7 @@ def vae_to_gan(
         prior="N(0, I) carried to the aggregate posterior's Gaussian" if whiten_posterior else "",
         output="logits to images in [0, 1]",
         first_diverging=plan.first_diverging(latents),
-        notes=plan.notes,
+        notes=(*plan.notes, *in_float32_only(exact)),
     )
     check_exact(report)
     if dry_run:

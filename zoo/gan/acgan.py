@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from zoo.gan.gan import GAN
 from zoo.registry import register_model
+from zoo.training.contracts import IMAGES, LOGITS
 from zoo.training.model import check_network
 
 if TYPE_CHECKING:
@@ -41,8 +42,13 @@ class ACGAN(GAN):
     def check_networks(self) -> None:
         """Raises ValueError if a network is not what the model needs."""
         latent, classes = (self.latent_dim,), (self.num_classes,)
-        check_network(self.generator, "generator", latent, [self.image_shape], labels=True)
-        check_network(self.discriminator, "discriminator", self.image_shape, [(1,), classes])
+        check_network(
+            self.generator, "generator", latent, [self.image_shape], labels=True, values=[IMAGES]
+        )
+        check_network(
+            self.discriminator, "discriminator", self.image_shape, [(1,), classes],
+            values=[LOGITS, LOGITS],
+        )  # fmt: skip
 
     def judge(self, images: Any, batch: dict[str, Any], *, real: bool, training: bool) -> list[Any]:
         """The logit [batch, 1] and the logits of the classes [batch, num_classes]."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from zoo.augmentation import diff_augment, parse_policy
+from zoo.training.contracts import IMAGES, LOGITS
 from zoo.training.model import ZooModel, check_network, copy_network, with_labels
 from zoo.training.replicas import global_count, in_turn
 
@@ -48,7 +49,8 @@ class BaseGAN(ZooModel):
         **kwargs: `name` and `dtype`.
 
     Raises:
-        ValueError: If a network has the wrong shapes, or an option is out of range.
+        ValueError: If a network has the wrong shapes, the generator's values leave [0, 1], the
+            discriminator's are no logits, or an option is out of range.
     """
 
     family = "gan"
@@ -130,9 +132,13 @@ class BaseGAN(ZooModel):
         """Raises ValueError if a network is not what the model needs."""
         labels = bool(self.num_classes)
         check_network(
-            self.generator, "generator", (self.latent_dim,), [self.image_shape], labels=labels
-        )
-        check_network(self.discriminator, "discriminator", self.image_shape, [(1,)], labels=labels)
+            self.generator, "generator", (self.latent_dim,), [self.image_shape], labels=labels,
+            values=[IMAGES],
+        )  # fmt: skip
+        check_network(
+            self.discriminator, "discriminator", self.image_shape, [(1,)], labels=labels,
+            values=[LOGITS],
+        )  # fmt: skip
 
     # Hooks
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from zoo.gan.gan import GAN
 from zoo.registry import register_model
+from zoo.training.contracts import IMAGES, LOG_VARIANCE, LOGITS, check_values
 from zoo.training.model import check_network
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ class BiGAN(GAN):
         self.keep_own(**own, encoder=encoder)
         self.encoder = encoder or self.build_network("encoder", self.image_shape, self.latent_dim)
         moments = [(self.latent_dim,)] * 2
-        check_network(self.encoder, "encoder", self.image_shape, moments)
+        check_network(
+            self.encoder, "encoder", self.image_shape, moments, values=[None, LOG_VARIANCE]
+        )
 
     def new_discriminator(self, **options: Any) -> keras.Model:
         """A discriminator of pairs of image and latent."""
@@ -57,12 +60,20 @@ class BiGAN(GAN):
 
     def check_networks(self) -> None:
         """Raises ValueError if a network is not what the model needs."""
-        check_network(self.generator, "generator", (self.latent_dim,), [self.image_shape])
+        images = [self.image_shape]
+        check_network(self.generator, "generator", (self.latent_dim,), images, values=[IMAGES])
 
         def of_pairs(images: Any) -> Any:
             return self.discriminator([images, tf.zeros([len(images), self.latent_dim])])
 
         check_network(of_pairs, "discriminator", self.image_shape, [(1,)])
+        check_values(
+            self.discriminator,
+            "discriminator",
+            [LOGITS],
+            lambda images: [of_pairs(images)],
+            self.image_shape,
+        )
 
     # Training
 

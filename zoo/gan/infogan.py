@@ -12,6 +12,7 @@ from zoo import losses
 from zoo.gan._codes import CodesFromNormal
 from zoo.gan.gan import GAN
 from zoo.registry import register_model
+from zoo.training.contracts import IMAGES, LOGITS
 from zoo.training.model import check_network
 
 if TYPE_CHECKING:
@@ -117,9 +118,11 @@ class InfoGAN(GAN):
 
     def check_networks(self) -> None:
         """Raises ValueError if a network is not what the model needs."""
-        check_network(self.generator, "generator", (self.latent_dim,), [self.image_shape])
+        images = [self.image_shape]
+        check_network(self.generator, "generator", (self.latent_dim,), images, values=[IMAGES])
         outputs = [(units,) for units in (1, *self.heads)]
-        check_network(self.discriminator, "discriminator", self.image_shape, outputs)
+        values = [LOGITS, *([LOGITS] if self.categorical else [])]
+        check_network(self.discriminator, "discriminator", self.image_shape, outputs, values=values)
 
     # Losses
 

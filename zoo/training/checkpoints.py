@@ -76,6 +76,16 @@ def check(path: Path, model_name: str) -> None:
         raise ValueError(msg)
 
 
+def may_be_checkpoint(path: Path) -> bool:
+    """Whether a file is a model of the zoo, or too damaged to tell: not a network by itself."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            config = json.loads(file.read("config.json"))
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, KeyError):
+        return True
+    return not isinstance(config, dict) or str(config.get("registered_name")).startswith("zoo>")
+
+
 def _fault(path: Path, model_name: str) -> str | None:
     try:
         with zipfile.ZipFile(path) as file:

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from zoo import networks
 from zoo.data import checked
-from zoo.training import callbacks, presets
+from zoo.training import callbacks, contracts, presets
 from zoo.training.replicas import all_reduce_sum, draw_for_replica, in_turn, on_each_replica
 from zoo.training.running import RunningMeans
 from zoo.training.strategies import is_multi_worker
@@ -862,14 +862,14 @@ class ZooModel(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> ZooModel:
         """Builds the model of `get_config`."""
-        return cls(
-            **{
-                key: keras.saving.deserialize_keras_object(value)
-                if isinstance(value, dict) and "class_name" in value
-                else value
-                for key, value in config.items()
-            }
-        )
+        arguments = {
+            key: keras.saving.deserialize_keras_object(value)
+            if isinstance(value, dict) and "class_name" in value
+            else value
+            for key, value in config.items()
+        }
+        with contracts.unchecked():
+            return cls(**arguments)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
@@ -963,8 +963,9 @@ def check_network(
     outputs: Sequence[Sequence[int]],
     *,
     labels: bool = False,
+    values: Sequence[str | None] = (),
 ) -> None:
-    """Checks a network's shapes by running it on two zero examples.
+    """Checks a network's shapes by running it on two zero examples, and what its values are.
 
     Args:
         network: The `keras.Model`.
@@ -972,18 +973,25 @@ def check_network(
         inputs: Shape of one input example.
         outputs: Shapes of one example of each output.
         labels: Whether it takes int32 labels [batch] too.
+        values: Of each output, as of `contracts.check_values`.
 
     Raises:
-        ValueError: If an output is missing or of another shape.
+        ValueError: If an output is missing, of another shape, or not such values.
     """
-    found = network(_zeros(2, inputs, labels))
-    found = list(found) if isinstance(found, (list, tuple)) else [found]
+
+    def run(x: Any) -> list[Any]:
+        given = tf.zeros([len(x)], tf.int32) if labels else None
+        outputs = network(with_labels(x, given))
+        return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+
+    found = run(tf.zeros([2, *inputs]))
     shapes = [tuple(tensor.shape[1:]) for tensor in found]
     if shapes != [tuple(shape) for shape in outputs]:
         msg = (
             f"The {role} maps {tuple(inputs)} to {shapes}; expected {[tuple(s) for s in outputs]}."
         )
         raise ValueError(msg)
+    contracts.check_values(network, role, values, run, inputs)
 
 
 def with_labels(x: Any, labels: Any) -> Any:

@@ -28,7 +28,7 @@ import tensorflow as tf
 from zoo import data
 from zoo.files import read_json, remove_scratch, write_json
 from zoo.pictures import grid, pairs, save_grid
-from zoo.training import checkpoints, strategies
+from zoo.training import checkpoints, loading, strategies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -112,8 +112,9 @@ def train(
         left as it is, and nothing is written.
 
     Raises:
-        ValueError: If the data cannot feed the model, or are others than the run was begun with, or
-            an argument is out of range.
+        ValueError: If the data cannot feed the model, or are others than the run was begun with; an
+            argument is out of range; or the model could not be loaded from its checkpoints: a
+            network holds a class that Keras does not know, say.
         FloatingPointError: If a loss is no number or explodes; the step is named, and the last
             checkpoint is of a step before.
         OSError: If the folder cannot be written, before training where that can be known.
@@ -309,6 +310,10 @@ class _Recorder(keras.callbacks.Callback):
         these settings. (A converted model is there before, without them.)
         """
         self.saved_step = self.model.steps_done
+        begins = self.saved_step == 0 or not (self.out / checkpoints.LATEST).exists()
+        if begins:
+            # Before anything is written; and by every worker, for all then find the same, and stop.
+            loading.check_loadable(self.model)
         self.chief = strategies.is_chief(self.model.distribute_strategy)
         if not self.chief:
             return
@@ -329,7 +334,7 @@ class _Recorder(keras.callbacks.Callback):
         checkpoints.check_space(self.model, self.out, self.keep + 2)  # the best and a new one
         remove_scratch(self.out)
         write_json(self.out / "config.json", config)
-        if self.saved_step == 0 or not (self.out / checkpoints.LATEST).exists():
+        if begins:
             checkpoints.save(self.model, self.out, keep=self.keep)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002

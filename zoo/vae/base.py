@@ -20,6 +20,7 @@ from zoo import losses
 from zoo.data.checked import checked_pixels
 from zoo.likelihoods import LIKELIHOODS
 from zoo.training.adam import Adam
+from zoo.training.contracts import LOG_VARIANCE, LOGITS
 from zoo.training.model import ZooModel, check_network, copy_network, with_labels
 from zoo.training.replicas import global_count, global_mean
 
@@ -56,8 +57,8 @@ class BaseVAE(ZooModel):
         **kwargs: `name` and `dtype`.
 
     Raises:
-        ValueError: If a network has the wrong shapes, the decoder ends in a squashing function, an
-            option is out of range, or options contradict each other.
+        ValueError: If a network has the wrong shapes, the decoder's values are no logits or the
+            encoder's no log-variances, an option is out of range, or options contradict each other.
     """
 
     family = "vae"
@@ -109,7 +110,6 @@ class BaseVAE(ZooModel):
         self.encoder = encoder or self.build_network("encoder", *shapes, **options)
         self.decoder = decoder or self.new_decoder(*shapes, **options)
         self.check_networks()
-        _check_logits(self.decoder)
         self.transfer = None if transfer is None else [float(weight) for weight in transfer]
         if transfer is not None:
             self.first_decoder = copy_network(self.decoder, (self.latent_dim,))
@@ -181,8 +181,13 @@ class BaseVAE(ZooModel):
     def check_networks(self) -> None:
         """Raises ValueError if a network is not what the model needs."""
         latent, labels = (self.latent_dim,), bool(self.num_classes)
-        check_network(self.encoder, "encoder", self.image_shape, [latent, latent], labels=labels)
-        check_network(self.decoder, "decoder", latent, [self.image_shape], labels=labels)
+        check_network(
+            self.encoder, "encoder", self.image_shape, [latent, latent], labels=labels,
+            values=[None, LOG_VARIANCE],
+        )  # fmt: skip
+        check_network(
+            self.decoder, "decoder", latent, [self.image_shape], labels=labels, values=[LOGITS]
+        )
 
     # Steps
 
@@ -495,15 +500,3 @@ class BaseVAE(ZooModel):
         names = ("network", "likelihood", "warm_up", "cycle", "free_bits", "transfer")
         options = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **options, **self.own_networks()}
-
-
-def _check_logits(decoder: keras.Model) -> None:
-    """A decoder that ends in a sigmoid would be squashed twice, and learn grey."""
-    last = decoder.layers[-1]
-    activation = getattr(getattr(last, "activation", None), "__name__", "linear")
-    if activation in ("sigmoid", "tanh") or "Sigmoid" in type(last).__name__:
-        msg = (
-            f"The decoder's last layer {last.name!r} ends in {activation}; expected image logits. "
-            "Remove the activation: the model applies the sigmoid."
-        )
-        raise ValueError(msg)

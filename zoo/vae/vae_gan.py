@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from zoo import losses
 from zoo.registry import register_model
+from zoo.training.contracts import LOGITS
 from zoo.training.model import check_network, with_labels
 from zoo.training.replicas import global_count
 from zoo.vae.base import BaseVAE
@@ -88,7 +89,10 @@ class VAEGAN(BaseVAE):
             "discriminator", self.image_shape, normalization=normalization, **options
         )
         labels = bool(self.num_classes)
-        check_network(self.discriminator, "discriminator", self.image_shape, [(1,)], labels=labels)
+        check_network(
+            self.discriminator, "discriminator", self.image_shape, [(1,)], labels=labels,
+            values=[LOGITS],
+        )  # fmt: skip
         self.feature_layer = feature_layer
         self.judge = self._with_features()
 

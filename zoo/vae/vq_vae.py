@@ -13,6 +13,7 @@ from zoo.networks import pixelcnn
 from zoo.networks.grid import grid_shape
 from zoo.quantization import VectorQuantizer, commitment_loss, perplexity
 from zoo.registry import register_model
+from zoo.training.contracts import LOGITS
 from zoo.training.model import check_network
 from zoo.training.replicas import all_reduce_sum, on_global_batch
 from zoo.vae.base import BaseVAE
@@ -108,7 +109,7 @@ class VQVAE(BaseVAE):
         """Raises ValueError if a network is not what the model needs."""
         features = (*self.grid, self.latent_dim)
         check_network(self.encoder, "encoder", self.image_shape, [features])
-        check_network(self.decoder, "decoder", features, [self.image_shape])
+        check_network(self.decoder, "decoder", features, [self.image_shape], values=[LOGITS])
 
     # The loss
 
