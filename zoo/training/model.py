@@ -709,9 +709,20 @@ def check_network(
         labels: Whether it takes int32 labels [batch] too.
 
     Raises:
-        ValueError: If an output is missing or of another shape.
+        ValueError: If an output is missing or of another shape, or TensorFlow cannot compute the
+            network on this processor.
     """
-    found = network(_zeros(2, inputs, labels))
+    try:
+        found = network(_zeros(2, inputs, labels))
+    except (tf.errors.UnimplementedError, tf.errors.InvalidArgumentError) as error:
+        if "NCHW" not in str(error) and "NHWC" not in str(error):
+            raise
+        msg = (
+            f"The {role} convolves channels first, which TensorFlow computes on this processor "
+            "only with oneDNN: set TF_ENABLE_ONEDNN_OPTS=1 before TensorFlow is imported, or "
+            "build the network with data_format='channels_last'."
+        )
+        raise ValueError(msg) from error
     found = list(found) if isinstance(found, (list, tuple)) else [found]
     shapes = [tuple(tensor.shape[1:]) for tensor in found]
     if shapes != [tuple(shape) for shape in outputs]:

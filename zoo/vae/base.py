@@ -19,6 +19,7 @@ import tensorflow as tf
 from zoo import losses
 from zoo.likelihoods import LIKELIHOODS
 from zoo.training.adam import Adam
+from zoo.training.channels import runnable
 from zoo.training.model import ZooModel, check_network, copy_network, with_labels
 from zoo.training.replicas import global_count, global_mean
 
@@ -105,8 +106,10 @@ class BaseVAE(ZooModel):
         self.keep_own(encoder=encoder, decoder=decoder)
         options = {"num_classes": self.num_classes} if self.num_classes else {}
         shapes = (self.image_shape, self.latent_dim)
-        self.encoder = encoder or self.build_network("encoder", *shapes, **options)
-        self.decoder = decoder or self.new_decoder(*shapes, **options)
+        self.encoder = runnable(encoder, "encoder") or self.build_network(
+            "encoder", *shapes, **options
+        )
+        self.decoder = runnable(decoder, "decoder") or self.new_decoder(*shapes, **options)
         self.check_networks()
         _check_logits(self.decoder)
         self.transfer = None if transfer is None else [float(weight) for weight in transfer]
