@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
+import keras
 import pytest
 
-from zoo import environment, launch
+from zoo import environment, launch, registry
 from zoo.environment import ONEDNN
 
 
@@ -17,7 +20,8 @@ def run(code: str, **variables: str | None) -> subprocess.CompletedProcess[str]:
     """Runs code with environment variables set, or of value None, absent."""
     env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", **variables}
     env = {name: value for name, value in env.items() if value is not None}
-    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -112,3 +116,67 @@ def test_onednn_in_new_processes() -> None:
     done = run(late, **{ONEDNN: "0"})
     assert done.stdout.strip() == "False"
     assert done.stderr.count("Import zoo before TensorFlow") == 1
+
+
+# Keras's backend
+
+SENTENCE = (
+    "Keras's backend is 'jax', but the models of the zoo need 'tensorflow': set KERAS_BACKEND="
+)
+
+
+@pytest.mark.parametrize("code", ["import zoo, keras", "import zoo; zoo.networks.build('mlp', '')"])
+@pytest.mark.parametrize("by", ["variable", "file"])
+def test_another_backend_is_refused(code: str, by: str, tmp_path: Path) -> None:
+    """In one sentence, before anything heavy is imported, by whichever way Keras is asked for."""
+    (tmp_path / "keras.json").write_text(json.dumps({"backend": "jax"}))
+    variables = {"KERAS_BACKEND": "jax"} if by == "variable" else {"KERAS_BACKEND": None}
+    done = run(code, **variables, KERAS_HOME=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"ImportError: {SENTENCE}tensorflow")
+
+
+def test_the_variable_counts_more_than_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in Keras itself."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delitem(sys.modules, "keras")
+    for text in ('{"backend": "jax"}', "{", "[]"):
+        (tmp_path / "keras.json").write_text(text)
+        monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+        environment.check_backend()
+    monkeypatch.delenv("KERAS_BACKEND")
+    environment.check_backend()  # "[]": Keras takes TensorFlow
+    (tmp_path / "keras.json").unlink()
+    environment.check_backend()
+
+
+def test_a_backend_in_use_is_what_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Keras was imported first."""
+    monkeypatch.setattr(keras.config, "backend", lambda: "jax")
+    with pytest.raises(ImportError, match=SENTENCE):
+        registry.import_models_with_keras()
+
+
+def test_the_command_says_it_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from zoo.cli import main
+
+    monkeypatch.setattr(keras.config, "backend", lambda: "jax")
+    monkeypatch.setattr(registry, "describe_models", environment.check_backend)
+    with pytest.raises(SystemExit) as stop:
+        main(["list"])
+    assert stop.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"Error: {SENTENCE}")
+    assert "Traceback" not in error
+
+
+@pytest.mark.slow
+def test_the_command_under_another_backend() -> None:
+    done = run("from zoo.cli import main; main(['sample', 'nowhere'])", KERAS_BACKEND="jax")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"Error: {SENTENCE}tensorflow")
+    assert "Traceback" not in done.stderr
