@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import pytest
 
+import zoo
 from zoo import environment, launch, registry
 from zoo.environment import ONEDNN
 
@@ -116,6 +117,17 @@ def test_onednn_in_new_processes() -> None:
     done = run(late, **{ONEDNN: "0"})
     assert done.stdout.strip() == "False"
     assert done.stderr.count("Import zoo before TensorFlow") == 1
+
+
+# Keras's settings
+
+
+@pytest.mark.parametrize("floatx", ["float64", "float16"])
+def test_another_floatx_is_refused(monkeypatch: pytest.MonkeyPatch, floatx: str) -> None:
+    """`fit` casts images to it, and losses would mix it with float32."""
+    monkeypatch.setattr(keras.config, "floatx", lambda: floatx)
+    with pytest.raises(ValueError, match=f"floatx is '{floatx}'.*need 'float32'.*keras.json"):
+        zoo.create("vae", (8, 8, 1), 3, network="mlp", dtype="float32")
 
 
 # Keras's backend

@@ -43,7 +43,7 @@ class ZooModel(keras.Model):
 
     Raises:
         ValueError: If `image_shape` is not three positive integers, `latent_dim` < 1, there is one
-            class, or a model that needs classes is given none.
+            class, a model that needs classes is given none, or Keras's floatx is not float32.
     """
 
     family: ClassVar[str]
@@ -71,6 +71,13 @@ class ZooModel(keras.Model):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
+        if keras.config.floatx() != "float32":
+            msg = (
+                f"Keras's floatx is {keras.config.floatx()!r}: the models of the zoo need "
+                "'float32', and take dtype='mixed_bfloat16' or 'mixed_float16' for less. Call "
+                "keras.config.set_floatx('float32'), or mend keras.json."
+            )
+            raise ValueError(msg)
         # Inputs stay float32: the networks cast them where they compute in less.
         super().__init__(autocast=False, **kwargs)
         self.image_shape = tuple(int(size) for size in image_shape)
