@@ -18,10 +18,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import zoo  # before Keras: it turns on oneDNN
+
+# isort: split
 import keras
 import numpy as np
 
-import zoo
 from zoo import data, metrics
 from zoo.bench import processor
 from zoo.convert import gan_to_vae, vae_to_gan

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import argparse
 
+from zoo import data  # before TensorFlow: it turns on oneDNN
+
+# isort: split
 import keras
 import numpy as np
 import tensorflow as tf
 
-from zoo import data
 from zoo.files import replacing, sha256, write_json
 from zoo.metrics.features import CLASSIFIERS, classifier
 

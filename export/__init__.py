@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import zoo  # noqa: F401  (first: it turns on oneDNN, before TensorFlow is imported)
 from export.metadata import read_export
 from export.spec import Endpoint, endpoints
 from export.verification import Report, read_report, verify

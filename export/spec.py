@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import zoo
 from export.portable_random import portable_draw
-from zoo.convert import in_float32
+from zoo.convert import in_channels_last
 from zoo.training.model import ZooModel, slerp
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def endpoints(
             raise ValueError(msg)
     hooks |= {name: hook for name, hook in optional.items() if name in functions}
     used = dict.fromkeys(name for *_, uses in hooks.values() for name in uses)
-    networks = {name: rewrite(in_float32(getattr(model, name))) for name in used}
+    networks = {name: rewrite(in_channels_last(getattr(model, name))) for name in used}
     served = _WithNetworks(model, networks)
     found = {
         name: Endpoint(

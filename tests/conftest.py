@@ -6,6 +6,9 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
+import zoo  # noqa: F401  (before TensorFlow, as users are told to)
+
+# isort: split
 import keras
 import numpy as np
 import pytest

@@ -377,7 +377,8 @@ def test_folding_refuses(make: Callable[[], keras.Model], reason: str) -> None:
     assert bool(folded.notes) == bool(reason)
     assert all(reason in note and "not folded" in note for note in folded.notes)
     x = draws(model)
-    np.testing.assert_array_equal(np.asarray(build(folded)(x)), np.asarray(model(x)))
+    wanted = in_float32(model)(x)  # channels last where TensorFlow computes nothing else
+    np.testing.assert_array_equal(np.asarray(build(folded)(x)), np.asarray(wanted))
 
 
 def plain_decoder(*, use_bias: bool = True, inner: bool = False) -> keras.Model:

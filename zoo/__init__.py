@@ -1,6 +1,7 @@
 """VAEs and GANs in Keras 3: train, evaluate, convert between them, export with proof.
 
-`import zoo` is cheap: TensorFlow is imported by the first call that needs it.
+`import zoo` is cheap: TensorFlow is imported by the first call that needs it. Import zoo before
+TensorFlow and Keras: it turns on oneDNN (`zoo.environment`).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from zoo.environment import turn_on_onednn
 from zoo.registry import create, import_models_with_keras, list_models, register_model
 
 if TYPE_CHECKING:
@@ -47,4 +49,5 @@ def _submodule(name: str) -> ModuleType:
     return import_module(f"zoo.{name}")
 
 
+turn_on_onednn()
 import_models_with_keras()

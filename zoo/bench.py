@@ -31,6 +31,7 @@ import keras
 import tensorflow as tf
 
 from zoo import data, registry
+from zoo.environment import onednn_is_on
 from zoo.evaluation import evaluate
 from zoo.files import read_json, write_json
 from zoo.runs import load_run, read_config, with_classes
@@ -304,11 +305,16 @@ class _Clock(keras.callbacks.Callback):
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were taken on: processor, its cores that this process may use, GPUs."""
+    """What the figures were taken on: processor, its cores that this process may use, GPUs.
+
+    The vector instructions and whether TensorFlow used oneDNN decide the speed of a processor.
+    """
     gpus = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
     may_use = getattr(os, "sched_getaffinity", None)  # not on macOS
     return {
         "processor": processor(),
+        "vector_instructions": vector_instructions(),
+        "onednn": onednn_is_on(),
         "cores": len(may_use(0)) if may_use else os.cpu_count(),
         "gpus": [gpu.get("device_name", "GPU") for gpu in gpus],
         "tensorflow": tf.__version__,
@@ -317,10 +323,21 @@ def machine() -> dict[str, Any]:
 
 def processor() -> str:
     """The processor's name."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def vector_instructions() -> list[str]:
+    """The processor's vector instructions as Linux calls them; none where it does not say."""
+    flags = (_cpuinfo("flags") or _cpuinfo("Features")).split()  # the latter on ARM
+    return [flag for flag in flags if flag.startswith(("avx", "fma", "amx", "asimd", "sve"))]
+
+
+def _cpuinfo(key: str) -> str:
+    """What Linux says of the first core, or nothing."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    found = [line.partition(":")[2].strip() for line in lines if line.split(":")[0].strip() == key]
+    return found[0] if found else ""
 
 
 @contextmanager

@@ -221,6 +221,10 @@ class SpectralDense(SpectralLayer, layers.Dense):
 class SpectralConv2D(SpectralLayer, layers.Conv2D):
     """A Conv2D layer (channels last) with a spectrally normalised kernel; see `SpectralLayer`."""
 
+    def __init__(self, filters: int, kernel_size: Any, *args: Any, **kwargs: Any) -> None:
+        kwargs = {"data_format": "channels_last", **kwargs}
+        super().__init__(filters, kernel_size, *args, **kwargs)
+
     def call(self, inputs: Any, training: bool | None = None) -> Any:  # noqa: FBT001
         """Like `Conv2D`."""
         x = self.convolution_op(inputs, self.normalized_kernel(training=training))

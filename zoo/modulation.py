@@ -55,7 +55,7 @@ class EqualizedConv2D(layers.Conv2D):
     """A Conv2D layer (channels last) with an equalised learning rate."""
 
     def __init__(self, filters: int, kernel_size: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("kernel_initializer", _normal())
+        kwargs = {"kernel_initializer": _normal(), "data_format": "channels_last", **kwargs}
         super().__init__(filters, kernel_size, **kwargs)
 
     def call(self, inputs: Any) -> Any:
@@ -82,7 +82,8 @@ class ModulatedConv2D(layers.Conv2D):
     def __init__(
         self, filters: int, kernel_size: Any, *, demodulate: bool = True, **kwargs: Any
     ) -> None:
-        kwargs = {"padding": "same", "kernel_initializer": _normal(), **kwargs}
+        fixed = {"padding": "same", "data_format": "channels_last"}
+        kwargs = {**fixed, "kernel_initializer": _normal(), **kwargs}
         super().__init__(filters, kernel_size, **kwargs)
         self.demodulate = demodulate
 
@@ -192,6 +193,7 @@ class Blur(layers.Layer):
             ops.pad(inputs, ((0, 0), edge, edge, (0, 0))),
             ops.convert_to_tensor(kernel, self.compute_dtype),
             strides=self.strides,
+            data_format="channels_last",
         )
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -17,6 +17,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from zoo.environment import check_backend
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from importlib.machinery import ModuleSpec
@@ -179,6 +181,7 @@ class _ImportModelsAfterKeras(MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname != "keras":
             return None
+        check_backend()
         sys.meta_path.remove(self)
         spec = find_spec("keras")
         if spec is not None and spec.loader is not None:
@@ -193,8 +196,14 @@ class _ImportModelsAfterKeras(MetaPathFinder):
 
 
 def import_models_with_keras() -> None:
-    """Sees to it that wherever Keras is imported, now or later, the models are too."""
+    """Sees to it that wherever Keras is imported, now or later, the models are too.
+
+    Raises:
+        ImportError: If Keras is there with another backend than TensorFlow; later, the import of
+            Keras raises it.
+    """
     if "keras" in sys.modules:
+        check_backend()
         import_models()
     else:
         sys.meta_path.insert(0, _ImportModelsAfterKeras())

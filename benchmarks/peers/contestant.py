@@ -77,9 +77,8 @@ def images() -> np.ndarray:
 
 def this_project(name: str, steps: int) -> Turns:
     """`fit` on one batch held in memory, and on the data."""
+    import zoo  # noqa: I001, PLC0415  (first: it turns on oneDNN)
     import tensorflow as tf  # noqa: PLC0415
-
-    import zoo  # noqa: PLC0415
 
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
     model = zoo.create(name, SHAPE, LATENT_DIM, **OPTIONS[name])
@@ -97,11 +96,10 @@ def keras_example(name: str, steps: int, *, jit_compile: bool = False) -> Turns:
 
     With `jit_compile`, as Keras compiles by itself only where there is an accelerator.
     """
+    from zoo import networks  # noqa: I001, PLC0415  (first: it turns on oneDNN)
     import keras  # noqa: PLC0415
     import keras_style  # noqa: PLC0415
     import tensorflow as tf  # noqa: PLC0415
-
-    from zoo import networks  # noqa: PLC0415
 
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
 

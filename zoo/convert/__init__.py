@@ -1,6 +1,6 @@
 """Conversions between models: GAN ⇄ VAE, and rewrites that keep a network's function."""
 
-from zoo.convert.building import in_float32, in_float64, is_functional
+from zoo.convert.building import in_channels_last, in_float32, in_float64, is_functional
 from zoo.convert.gan_to_vae import gan_to_vae
 from zoo.convert.recipes import DiscriminatorWarmUp, SleepWakeJoint
 from zoo.convert.report import Report
@@ -14,6 +14,7 @@ __all__ = [
     "SleepWakeJoint",
     "fold_batch_norm",
     "gan_to_vae",
+    "in_channels_last",
     "in_float32",
     "in_float64",
     "is_functional",

@@ -10,7 +10,9 @@ import numpy as np
 from keras import layers, tree
 
 from zoo.convert.blocks import Block, Network, Ref, map_refs
+from zoo.convert.layout import to_channels_last
 from zoo.convert.reading import named_weights, read
+from zoo.training import channels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 def build(network: Network, dtype: str = "float32") -> keras.Model:
     """Builds a Keras model of new layers with the network's weights.
+
+    Layers that are channels first are built channels last where TensorFlow cannot compute them:
+    never in float64, and on some processors not at all.
 
     Args:
         network: The network.
@@ -30,6 +35,8 @@ def build(network: Network, dtype: str = "float32") -> keras.Model:
     Raises:
         ValueError: If a layer cannot be made again from its configuration.
     """
+    if dtype == "float64" or not channels.runs_channels_first():
+        network = to_channels_last(network)
     tensors: dict[Ref, Any] = {}
     made: dict[str, Any] = {}
     inputs = []
@@ -162,13 +169,30 @@ def in_float64(model: keras.Model) -> keras.Model:
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """The model, or if it computes in mixed precision, a copy with its weights in float32.
+    """The model, or a copy with its weights in float32, channels last where it must be.
 
-    A model whose call cannot be read stays as it is.
+    A copy is made if the model computes in mixed precision, or TensorFlow cannot compute it on this
+    processor. A model whose call cannot be read stays as it is.
     """
-    if all(layer.compute_dtype == "float32" for layer in model._flatten_layers()):
+    runs = channels.runs_channels_first() or not channels.has_channels_first(model)
+    if runs and all(layer.compute_dtype == "float32" for layer in model._flatten_layers()):
         return model
     return _in_precision(model, "float32")
+
+
+def in_channels_last(model: keras.Model) -> keras.Model:
+    """The model in float32; a copy without channels-first layers, where it has any.
+
+    Every processor and server can compute it, whether with oneDNN or not. A model whose call cannot
+    be read stays as it is.
+    """
+    model = in_float32(model)
+    if not channels.has_channels_first(model):
+        return model
+    try:
+        return build(to_channels_last(read(model)))
+    except (TypeError, ValueError):
+        return model
 
 
 def _in_precision(model: keras.Model, dtype: str) -> keras.Model:

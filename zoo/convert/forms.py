@@ -19,8 +19,9 @@ def towards(network: Network, target: Network) -> Network:
     Channels last, a Dense for a transposed convolution of one pixel, upsampling and convolution for
     a transposed convolution or the other way round, and wider layers where the target's are.
     """
-    network = rules.absorb_channel_permutation(network)
     kinds = {block.layer for block in target}
+    if layers.Permute not in kinds:
+        network = rules.absorb_channel_permutation(network)
     if not any(_is_unit_conv_transpose(target, block) for block in target):
         network = rules.unit_conv_transpose_to_dense(network)
     if layers.UpSampling2D not in kinds:

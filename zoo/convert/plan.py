@@ -91,7 +91,7 @@ def plan_into(
     Raises:
         ValueError: As `align`.
     """
-    target = rules.merge_rescalings(read(model, model.name))
+    target = rules.merge_rescalings(rules.to_channels_last(read(model, model.name)))
     (old,), (new,) = (rules.latent_input(each).shape for each in (network, target))
     carry = None
     if new != old:

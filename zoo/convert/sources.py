@@ -165,7 +165,8 @@ def generator_of(gan: Any, weights: str = "auto", prior: str = "standard_normal"
 
 
 def _read(model: keras.Model) -> tuple[Network, tuple[float, float]]:
-    network = rules.merge_rescalings(rules.unwrap_spectral_norm(read(model, "generator")))
+    network = rules.to_channels_last(rules.unwrap_spectral_norm(read(model, "generator")))
+    network = rules.merge_rescalings(network)
     return network, rules.output_range(network)
 
 

@@ -99,7 +99,8 @@ def vae_to_gan(
     _check(vae, gan, images, mode, model, options, made, whiten_posterior=whiten_posterior)
     classes = 0 if gan is not None else int(options.get("num_classes", 0))
     mean, factor = np.zeros(vae.latent_dim), np.eye(vae.latent_dim)
-    original = network = rules.unwrap_spectral_norm(read(vae.decoder, "decoder"))
+    original = rules.unwrap_spectral_norm(read(vae.decoder, "decoder"))
+    original = network = rules.to_channels_last(original)
     if whiten_posterior:
         mean, covariance = aggregate_moments(vae, np.asarray(images))
         factor = np.linalg.cholesky(covariance)

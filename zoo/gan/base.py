@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from zoo.augmentation import diff_augment, parse_policy
+from zoo.training.channels import runnable
 from zoo.training.contracts import IMAGES, LOGITS
 from zoo.training.model import ZooModel, check_network, copy_network, with_labels
 from zoo.training.replicas import global_count, in_turn
@@ -103,8 +104,8 @@ class BaseGAN(ZooModel):
         self.augmentations = parse_policy(diff_augment)
         self.ttur = float(ttur)
         self.keep_own(generator=generator, discriminator=discriminator)
-        self.generator = generator or self.new_generator()
-        self.discriminator = discriminator or self.new_discriminator()
+        self.generator = runnable(generator, "generator") or self.new_generator()
+        self.discriminator = runnable(discriminator, "discriminator") or self.new_discriminator()
         self.check_networks()
         self.ema_generator = (
             None

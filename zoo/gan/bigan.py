@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from zoo.gan.gan import GAN
 from zoo.registry import register_model
+from zoo.training.channels import runnable
 from zoo.training.contracts import IMAGES, LOG_VARIANCE, LOGITS, check_values
 from zoo.training.model import check_network
 
@@ -48,7 +49,9 @@ class BiGAN(GAN):
         super().__init__(**kwargs)
         own = {role: kwargs.get(role) for role in ("generator", "discriminator")}
         self.keep_own(**own, encoder=encoder)
-        self.encoder = encoder or self.build_network("encoder", self.image_shape, self.latent_dim)
+        self.encoder = runnable(encoder, "encoder") or self.build_network(
+            "encoder", self.image_shape, self.latent_dim
+        )
         moments = [(self.latent_dim,)] * 2
         check_network(
             self.encoder, "encoder", self.image_shape, moments, values=[None, LOG_VARIANCE]

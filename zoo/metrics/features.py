@@ -121,15 +121,16 @@ def classifier(image_shape: Sequence[int], classes: int) -> keras.Model:
     must compare with others.
     """
     float32 = {"dtype": "float32"}
+    last = {"data_format": "channels_last"}  # whatever keras.json says
     images = keras.Input(tuple(image_shape), name="image", **float32)
     x = images
     for i, (width, strides) in enumerate([(32, 1), (32, 2), (64, 1), (64, 2), (128, 1)]):
         x = layers.Conv2D(
-            width, 3, strides, padding="same", use_bias=False, name=f"conv_{i}", **float32
+            width, 3, strides, padding="same", use_bias=False, name=f"conv_{i}", **float32, **last
         )(x)
         x = layers.BatchNormalization(name=f"batch_norm_{i}", **float32)(x)
         x = layers.ReLU(name=f"relu_{i}", **float32)(x)
-    x = layers.GlobalAveragePooling2D(name="pool", **float32)(x)
+    x = layers.GlobalAveragePooling2D(name="pool", **float32, **last)(x)
     features = layers.Dense(64, name="features", **float32)(x)
     x = layers.ReLU(name="relu", **float32)(features)
     x = layers.Dropout(0.3, name="dropout", **float32)(x)
@@ -162,6 +163,8 @@ def _inception_v3() -> FeatureExtractor:
 
     Not the TF-Slim network of published FIDs: its figures compare among themselves only.
     """
+    outside = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_last")
     try:
         network = keras.applications.InceptionV3(include_top=False, pooling="avg")
     except Exception as error:  # Keras raises bare Exception where the download fails
@@ -170,6 +173,8 @@ def _inception_v3() -> FeatureExtractor:
             f"a local extractor of {[n for n in list_extractors() if n != 'inception_v3']}."
         )
         raise ConnectionError(msg) from error
+    finally:
+        keras.config.set_image_data_format(outside)
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)])
     def run(images: Any) -> Any:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     Norm = Callable[[str], Callable[[Any], Any]]  # makes a normalisation of a name
 
 NORMALIZATIONS = ("batch", "none", "spectral")
+LAST = {"data_format": "channels_last"}  # whatever keras.json says
 JOINT_UNITS = 512  # behind a latent, and behind latent and image
 
 
@@ -52,7 +53,7 @@ def image_inputs(
         return [images], images
     label = label_input()
     x = layers.Reshape((1, 1, num_classes), name="label_pixel")(one_hot(label, num_classes))
-    planes = layers.UpSampling2D(image_shape[:2], name="label_planes")(x)
+    planes = layers.UpSampling2D(image_shape[:2], name="label_planes", **LAST)(x)
     return [images, label], layers.Concatenate(name="image_and_label")([images, planes])
 
 

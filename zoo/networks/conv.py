@@ -33,9 +33,15 @@ def encoder(
     inputs, x = _heads.image_inputs(image_shape, num_classes)
     for i in range(_heads.halvings(image_shape, "conv")):
         x = layers.Conv2D(
-            _channels(i, width), 4, strides=2, padding="same", activation="relu", name=f"conv_{i}"
+            _channels(i, width),
+            4,
+            strides=2,
+            padding="same",
+            activation="relu",
+            name=f"conv_{i}",
+            **_heads.LAST,
         )(x)
-    x = layers.Flatten(name="flatten")(x)
+    x = layers.Flatten(name="flatten", **_heads.LAST)(x)
     x = layers.Dense(256, activation="relu", name="hidden")(x)
     return _heads.model(inputs, _heads.posterior(x, latent_dim), "encoder")
 
@@ -102,12 +108,12 @@ def discriminator(
         batch_norm = normalization == "batch" and i > 0
         x = conv(
             _channels(i, width), 4, strides=2, padding="same", use_bias=not batch_norm,
-            kernel_initializer=init, name=f"conv_{i}",
+            kernel_initializer=init, name=f"conv_{i}", **_heads.LAST,
         )(x)  # fmt: skip
         if batch_norm:
             x = _heads.batch_norm(f"batch_norm_{i}")(x)
         x = _heads.leaky_relu(f"leaky_relu_{i}")(x)
-    x = layers.Flatten(name="flatten")(x)
+    x = layers.Flatten(name="flatten", **_heads.LAST)(x)
     return _heads.discriminator(
         images, x, _heads.leaky_relu, normalization=normalization, num_classes=num_classes,
         latent_dim=latent_dim, heads=heads, initializer=_normal(),
@@ -139,7 +145,7 @@ def _expand(
             use_bias=last or not norm,
             kernel_initializer=_normal() if last else init,
             dtype="float32" if last else None,
-            name="logits" if last else f"conv_transpose_{i}",
+            name="logits" if last else f"conv_transpose_{i}", **_heads.LAST,
         )(x)  # fmt: skip
     return x
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import keras
 from keras import layers
 
+from zoo.networks import _heads
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -49,11 +51,13 @@ def encoder(image_shape: Sequence[int], code_dim: int, width: int = WIDTH) -> ke
     for i in range(2):
         x = layers.Conv2D(
             width, 4, strides=2, padding="same", kernel_initializer="he_normal", name=f"conv_{i}",
-            activation="relu" if i == 0 else None,
+            activation="relu" if i == 0 else None, **_heads.LAST,
         )(x)  # fmt: skip
     x = _residual_blocks(x, width)
     return keras.Model(
-        images, layers.Conv2D(code_dim, 1, dtype="float32", name="features")(x), name="encoder"
+        images,
+        layers.Conv2D(code_dim, 1, dtype="float32", name="features", **_heads.LAST)(x),
+        name="encoder",
     )
 
 
@@ -64,14 +68,14 @@ def decoder(image_shape: Sequence[int], code_dim: int, width: int = WIDTH) -> ke
         ValueError: As of `grid_shape`.
     """
     features = keras.Input((*grid_shape(image_shape), code_dim), name="features")
-    x = layers.Conv2D(width, 3, padding="same", name="conv")(features)
+    x = layers.Conv2D(width, 3, padding="same", name="conv", **_heads.LAST)(features)
     x = _residual_blocks(x, width)
     x = layers.Conv2DTranspose(
         width, 4, strides=2, padding="same", kernel_initializer="he_normal", activation="relu",
-        name="conv_transpose",
+        name="conv_transpose", **_heads.LAST,
     )(x)  # fmt: skip
     logits = layers.Conv2DTranspose(
-        image_shape[2], 4, strides=2, padding="same", dtype="float32", name="logits"
+        image_shape[2], 4, strides=2, padding="same", dtype="float32", name="logits", **_heads.LAST
     )(x)
     return keras.Model(features, logits, name="decoder")
 
@@ -80,8 +84,8 @@ def _residual_blocks(x: keras.KerasTensor, width: int) -> keras.KerasTensor:
     """Blocks of ReLU, 3 × 3 convolution, ReLU, 1 × 1 convolution, and a last ReLU."""
     for i in range(BLOCKS):
         y = layers.ReLU(name=f"block_{i}_relu_0")(x)
-        y = layers.Conv2D(width, 3, padding="same", name=f"block_{i}_conv_0")(y)
+        y = layers.Conv2D(width, 3, padding="same", name=f"block_{i}_conv_0", **_heads.LAST)(y)
         y = layers.ReLU(name=f"block_{i}_relu_1")(y)
-        y = layers.Conv2D(width, 1, name=f"block_{i}_conv_1")(y)
+        y = layers.Conv2D(width, 1, name=f"block_{i}_conv_1", **_heads.LAST)(y)
         x = layers.Add(name=f"block_{i}")([x, y])
     return layers.ReLU(name="blocks_relu")(x)

@@ -23,7 +23,7 @@ def encoder(image_shape: Sequence[int], latent_dim: int, *, num_classes: int = 0
     (Sohn et al. 2015).
     """
     inputs = [keras.Input(image_shape, name="image")]
-    x = layers.Flatten(name="flatten")(inputs[0])
+    x = layers.Flatten(name="flatten", **_heads.LAST)(inputs[0])
     if num_classes:
         inputs.append(_heads.label_input())
         rows = _heads.one_hot(inputs[1], num_classes)
@@ -73,7 +73,7 @@ def discriminator(
     dense, _ = _heads.linear_layers(normalization)
     images = keras.Input(image_shape, name="image")
     x = layers.Rescaling(2.0, -1.0, name="to_signed_range")(images)
-    x = layers.Flatten(name="flatten")(x)
+    x = layers.Flatten(name="flatten", **_heads.LAST)(x)
     for i in range(2):
         x = dense(WIDTH, name=f"hidden_{i}")(x)
         if normalization == "batch" and i == 1:

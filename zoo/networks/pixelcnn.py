@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
+from zoo.networks import _heads
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -136,16 +138,18 @@ def _logits(prior: keras.Model, codes: Any, label: Any) -> Any:
 
 def _shifted(x: keras.KerasTensor, down: int, right: int, name: str) -> keras.KerasTensor:
     """Zeros come in above and on the left, the last rows and columns go."""
-    x = keras.layers.ZeroPadding2D(((down, 0), (right, 0)), name=f"{name}_pad")(x)
-    return keras.layers.Cropping2D(((0, down), (0, right)), name=f"{name}_crop")(x)
+    x = keras.layers.ZeroPadding2D(((down, 0), (right, 0)), name=f"{name}_pad", **_heads.LAST)(x)
+    return keras.layers.Cropping2D(((0, down), (0, right)), name=f"{name}_crop", **_heads.LAST)(x)
 
 
 def _conv(
     x: keras.KerasTensor, channels: int, above: int, left: int, right: int, name: str
 ) -> keras.KerasTensor:
     """Convolution over a position and so many rows above, and columns left and right of it."""
-    x = keras.layers.ZeroPadding2D(((above, 0), (left, right)), name=f"{name}_pad")(x)
-    return keras.layers.Conv2D(channels, (above + 1, left + 1 + right), name=name)(x)
+    x = keras.layers.ZeroPadding2D(((above, 0), (left, right)), name=f"{name}_pad", **_heads.LAST)(
+        x
+    )
+    return keras.layers.Conv2D(channels, (above + 1, left + 1 + right), name=name, **_heads.LAST)(x)
 
 
 def _of_class(

@@ -34,7 +34,7 @@ def encoder(
     """
     inputs, x = _heads.image_inputs(image_shape, num_classes)
     x = _trunk(x, image_shape, width, layers.Conv2D)
-    x = layers.Flatten(name="flatten")(x)
+    x = layers.Flatten(name="flatten", **_heads.LAST)(x)
     return _heads.model(inputs, _heads.posterior(x, latent_dim), "encoder")
 
 
@@ -97,7 +97,7 @@ def discriminator(
     x = layers.Rescaling(2.0, -1.0, name="to_signed_range")(images)
     x = _trunk(x, image_shape, width, conv, norm)
     pixels = x.shape[1] * x.shape[2]
-    x = layers.GlobalAveragePooling2D(dtype="float32", name="pixel_mean")(x)
+    x = layers.GlobalAveragePooling2D(dtype="float32", name="pixel_mean", **_heads.LAST)(x)
     x = layers.Rescaling(pixels, dtype="float32", name="features")(x)
     return _heads.discriminator(
         images, x, _relu, normalization=normalization, num_classes=num_classes,
@@ -120,17 +120,19 @@ def _expand(
     for i in reversed(range(stages)):
         x = _up_block(x, _channels(i, width), f"block_{i}", norm)
     x = _activate(x, "output", norm)
-    return layers.Conv2D(image_shape[2], 3, padding="same", dtype="float32", name="logits")(x)
+    return layers.Conv2D(
+        image_shape[2], 3, padding="same", dtype="float32", name="logits", **_heads.LAST
+    )(x)
 
 
 def _up_block(
     x: keras.KerasTensor, channels: int, name: str, norm: _heads.Norm | None
 ) -> keras.KerasTensor:
     """Doubles the side."""
-    shortcut = layers.UpSampling2D(2, name=f"{name}_shortcut_upsample")(x)
-    shortcut = layers.Conv2D(channels, 1, name=f"{name}_shortcut")(shortcut)
+    shortcut = layers.UpSampling2D(2, name=f"{name}_shortcut_upsample", **_heads.LAST)(x)
+    shortcut = layers.Conv2D(channels, 1, name=f"{name}_shortcut", **_heads.LAST)(shortcut)
     x = _activate(x, f"{name}_0", norm)
-    x = layers.UpSampling2D(2, name=f"{name}_upsample")(x)
+    x = layers.UpSampling2D(2, name=f"{name}_upsample", **_heads.LAST)(x)
     x = _conv_3x3(layers.Conv2D, channels, f"{name}_conv_0")(x)
     x = _activate(x, f"{name}_1", norm)
     x = _conv_3x3(layers.Conv2D, channels, f"{name}_conv_1")(x)
@@ -175,9 +177,9 @@ def _down_block(
     x = _activate(x, f"{name}_1", norm)
     x = _conv_3x3(conv, channels, f"{name}_conv_1")(x)
     if pool:
-        x = layers.AveragePooling2D(2, name=f"{name}_pool")(x)
-        shortcut = layers.AveragePooling2D(2, name=f"{name}_shortcut_pool")(shortcut)
-        shortcut = conv(channels, 1, name=f"{name}_shortcut")(shortcut)
+        x = layers.AveragePooling2D(2, name=f"{name}_pool", **_heads.LAST)(x)
+        shortcut = layers.AveragePooling2D(2, name=f"{name}_shortcut_pool", **_heads.LAST)(shortcut)
+        shortcut = conv(channels, 1, name=f"{name}_shortcut", **_heads.LAST)(shortcut)
     return layers.Add(name=name)([x, shortcut])
 
 
@@ -189,7 +191,7 @@ def _activate(x: keras.KerasTensor, name: str, norm: _heads.Norm | None) -> kera
 
 def _conv_3x3(conv: type[layers.Layer], channels: int, name: str) -> layers.Layer:
     init = keras.initializers.VarianceScaling(2.0, "fan_avg", "uniform")
-    return conv(channels, 3, padding="same", kernel_initializer=init, name=name)
+    return conv(channels, 3, padding="same", kernel_initializer=init, name=name, **_heads.LAST)
 
 
 def _relu(name: str) -> Any:

@@ -90,7 +90,7 @@ def discriminator(
     for i in range(stages):
         x = _residual(x, _channels(i + 1, width), f"block_{i}")
     x = _conv(x.shape[-1], 3, "conv")(x)
-    x = layers.Flatten(name="flatten")(x)
+    x = layers.Flatten(name="flatten", **_heads.LAST)(x)
     units = _channels(stages, width)
     x = EqualizedDense(units, activation=scaled_leaky_relu, name="features")(x)
     logit = EqualizedDense(1, dtype="float32", name="logit")(x)
@@ -129,11 +129,11 @@ def _synthesis(image_shape: Sequence[int], width: int) -> keras.Model:
     x = _styled(x, styles, _channels(stages, width), f"conv_{stages}")
     image = _to_rgb(x, styles, image_shape[2], stages)
     for i in reversed(range(stages)):
-        x = layers.UpSampling2D(2, interpolation="bilinear", name=f"upsample_{i}")(x)
+        x = layers.UpSampling2D(2, interpolation="bilinear", name=f"upsample_{i}", **_heads.LAST)(x)
         x = _styled(x, styles, _channels(i, width), f"conv_{i}_0")
         x = _styled(x, styles, _channels(i, width), f"conv_{i}_1")
         image = layers.UpSampling2D(
-            2, interpolation="bilinear", dtype="float32", name=f"upsample_image_{i}"
+            2, interpolation="bilinear", dtype="float32", name=f"upsample_image_{i}", **_heads.LAST
         )(image)
         image = layers.Add(dtype="float32", name=f"image_{i}")(
             [image, _to_rgb(x, styles, image_shape[2], i)]

@@ -47,7 +47,7 @@ class ZooModel(keras.Model):
 
     Raises:
         ValueError: If `image_shape` is not three positive integers, `latent_dim` < 1, there is one
-            class, or a model that needs classes is given none.
+            class, a model that needs classes is given none, or Keras's floatx is not float32.
     """
 
     family: ClassVar[str]
@@ -76,6 +76,13 @@ class ZooModel(keras.Model):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
+        if keras.config.floatx() != "float32":
+            msg = (
+                f"Keras's floatx is {keras.config.floatx()!r}: the models of the zoo need "
+                "'float32', and take dtype='mixed_bfloat16' or 'mixed_float16' for less. Call "
+                "keras.config.set_floatx('float32'), or mend keras.json."
+            )
+            raise ValueError(msg)
         # Inputs stay float32: the networks cast them where they compute in less.
         super().__init__(autocast=False, **kwargs)
         self.image_shape = tuple(int(size) for size in image_shape)
@@ -976,7 +983,8 @@ def check_network(
         values: Of each output, as of `contracts.check_values`.
 
     Raises:
-        ValueError: If an output is missing, of another shape, or not such values.
+        ValueError: If an output is missing, of another shape, or not such values; or TensorFlow
+            cannot compute the network on this processor.
     """
 
     def run(x: Any) -> list[Any]:
@@ -984,7 +992,17 @@ def check_network(
         outputs = network(with_labels(x, given))
         return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
 
-    found = run(tf.zeros([2, *inputs]))
+    try:
+        found = run(tf.zeros([2, *inputs]))
+    except (tf.errors.UnimplementedError, tf.errors.InvalidArgumentError) as error:
+        if "NCHW" not in str(error) and "NHWC" not in str(error):
+            raise
+        msg = (
+            f"The {role} convolves channels first, which TensorFlow computes on this processor "
+            "only with oneDNN: set TF_ENABLE_ONEDNN_OPTS=1 before TensorFlow is imported, or "
+            "build the network with data_format='channels_last'."
+        )
+        raise ValueError(msg) from error
     shapes = [tuple(tensor.shape[1:]) for tensor in found]
     if shapes != [tuple(shape) for shape in outputs]:
         msg = (

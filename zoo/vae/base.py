@@ -20,6 +20,7 @@ from zoo import losses
 from zoo.data.checked import checked_pixels
 from zoo.likelihoods import LIKELIHOODS
 from zoo.training.adam import Adam
+from zoo.training.channels import runnable
 from zoo.training.contracts import LOG_VARIANCE, LOGITS
 from zoo.training.model import ZooModel, check_network, copy_network, with_labels
 from zoo.training.replicas import global_count, global_mean
@@ -107,8 +108,10 @@ class BaseVAE(ZooModel):
         self.keep_own(encoder=encoder, decoder=decoder)
         options = {"num_classes": self.num_classes} if self.num_classes else {}
         shapes = (self.image_shape, self.latent_dim)
-        self.encoder = encoder or self.build_network("encoder", *shapes, **options)
-        self.decoder = decoder or self.new_decoder(*shapes, **options)
+        self.encoder = runnable(encoder, "encoder") or self.build_network(
+            "encoder", *shapes, **options
+        )
+        self.decoder = runnable(decoder, "decoder") or self.new_decoder(*shapes, **options)
         self.check_networks()
         self.transfer = None if transfer is None else [float(weight) for weight in transfer]
         if transfer is not None:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from zoo import losses
 from zoo.registry import register_model
+from zoo.training.channels import runnable
 from zoo.training.contracts import LOGITS
 from zoo.training.model import check_network, with_labels
 from zoo.training.replicas import global_count
@@ -85,7 +86,7 @@ class VAEGAN(BaseVAE):
         own = {role: kwargs.get(role) for role in ("encoder", "decoder")}
         self.keep_own(**own, discriminator=discriminator)
         options = {"num_classes": self.num_classes} if self.num_classes else {}
-        self.discriminator = discriminator or self.build_network(
+        self.discriminator = runnable(discriminator, "discriminator") or self.build_network(
             "discriminator", self.image_shape, normalization=normalization, **options
         )
         labels = bool(self.num_classes)

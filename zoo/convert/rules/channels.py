@@ -8,21 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from keras import layers
 
-from zoo.convert.blocks import Block
+from zoo.convert.layout import to_channels_last
 from zoo.convert.rules.linear import with_weights
+from zoo.training.channels import ELEMENTWISE
 
 if TYPE_CHECKING:
-    from zoo.convert.blocks import Network
+    from zoo.convert.blocks import Block, Network
+
+__all__ = ["absorb_channel_permutation", "to_channels_last"]
 
 ABSORB = "absorb channel permutation"
 LAST = "channels last"
-ELEMENTWISE = (
-    layers.Activation,
-    layers.ReLU,
-    layers.LeakyReLU,
-    layers.ELU,
-)
-TO_LAST, TO_FIRST = (2, 3, 1), (3, 1, 2)
 
 
 def absorb_channel_permutation(network: Network) -> Network:
@@ -34,65 +30,6 @@ def absorb_channel_permutation(network: Network) -> Network:
     """
     for permute in [block for block in network if block.layer is layers.Permute]:
         network = _into_columns(network, permute) or _into_rows(network, permute) or network
-    return network
-
-
-def to_channels_last(network: Network) -> Network:
-    """The network with [batch, height, width, channels] inside; its inputs and outputs stay.
-
-    Keras keeps the kernels of both layouts alike: only Permutes are needed, which cancel between
-    layers and move past activations. `absorb_channel_permutation` takes those at Dense layers.
-    """
-    for name in [block.name for block in network if _is_channels_first(block)]:
-        block = network[name]
-        changes = {"axis": -1} if "axis" in block.config else {"data_format": "channels_last"}
-        taken = network[block.parents[0]].shape
-        shape = _permuted(block.shape, TO_LAST) if len(block.shape) == 3 else block.shape
-        network = network.replaced(replace(block.with_config(**changes), shape=shape))
-        network = network.inserted_before(_permute(TO_LAST, taken), block.name)
-        if len(shape) == 3:
-            network = network.inserted(_permute(TO_FIRST, shape), after=block.name)
-    return _with_permutes_moved(network)
-
-
-def _is_channels_first(block: Block) -> bool:
-    norm = block.layer is layers.BatchNormalization and len(block.shape) == 3
-    return (norm and block.config["axis"] == 1) or (
-        block.config.get("data_format") == "channels_first" and block.layer is not layers.Flatten
-    )
-
-
-def _permute(dims: tuple[int, ...], taken: tuple[int | None, ...]) -> Block:
-    return Block("permute", layers.Permute, {"dims": dims}, shape=_permuted(taken, dims))
-
-
-def _permuted(shape: tuple[int | None, ...], dims: tuple[int, ...]) -> tuple[int | None, ...]:
-    return tuple(shape[dim - 1] for dim in dims)
-
-
-def _with_permutes_moved(network: Network) -> Network:
-    """With Permutes behind the activations that follow them, and without pairs that cancel."""
-    for name in [block.name for block in network]:
-        while name in network.blocks and network[name].layer is layers.Permute:
-            permute, child = network[name], network.only_child(name)
-            if child is None:
-                break
-            taken = network[permute.parents[0]].shape
-            if child.layer in ELEMENTWISE and child.activation != "softmax":
-                network = network.without(name).replaced(
-                    replace(child, args=permute.args, shape=taken)
-                )
-                network = network.inserted(permute, after=child.name)
-            elif child.layer is layers.Permute:
-                dims = _permuted(tuple(permute.config["dims"]), tuple(child.config["dims"]))
-                network = network.without(name)
-                if dims == (1, 2, 3):
-                    network = network.without(child.name)
-                else:
-                    network = network.replaced(network[child.name].with_config(dims=dims))
-                break
-            else:
-                break
     return network
 
 

@@ -72,7 +72,11 @@ def conv_transpose_to_upsample_conv(
         kernel, reason = _split(network, block)
         if kernel is not None:
             strides = tuple(block.config["strides"])
-            config = {"size": strides, "interpolation": "nearest"}
+            config = {
+                "size": strides,
+                "interpolation": "nearest",
+                "data_format": "channels_last",
+            }
             (parent,) = block.parents
             shape = (*block.shape[:2], network[parent].shape[-1])
             up = Block("up_sampling", layers.UpSampling2D, config, shape=shape)

@@ -1,0 +1,175 @@
+"""Networks given channels first, where TensorFlow computes no such convolutions.
+
+On a CPU, TensorFlow convolves [batch, channels, height, width] with oneDNN alone, and in float32,
+bfloat16 and float16 alone. Keras keeps the kernels of both layouts alike, so that a network between
+transpositions computes the same.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import layers, tree
+
+FIRST, LAST = "channels_first", "channels_last"
+# Layers without weights that compute each number by itself, or from those at the same place.
+ELEMENTWISE = (
+    layers.Activation,
+    layers.Add,
+    layers.Average,
+    layers.Dropout,
+    layers.ELU,
+    layers.LeakyReLU,
+    layers.Multiply,
+    layers.ReLU,
+    layers.Subtract,
+)
+
+
+@cache
+def runs_channels_first() -> bool:
+    """Whether TensorFlow convolves float32 images channels first in this process."""
+    try:
+        tf.nn.conv2d(tf.zeros((1, 1, 2, 2)), tf.zeros((1, 1, 1, 1)), 1, "SAME", data_format="NCHW")
+    except (tf.errors.UnimplementedError, tf.errors.InvalidArgumentError):
+        return False
+    return True
+
+
+def is_channels_first(config: dict[str, Any]) -> bool:
+    """Whether a layer's config, or that of the layer it wraps, asks for channels first."""
+    inner = config.get("layer")
+    inner = inner.get("config", {}) if isinstance(inner, dict) else {}
+    return FIRST in (config.get("data_format"), inner.get("data_format"))
+
+
+def with_channels_last(config: dict[str, Any]) -> dict[str, Any]:
+    """The config for channels last, in the layer that it wraps too."""
+    changed = {
+        key: LAST if value == FIRST else with_channels_last(value)
+        for key, value in config.items()
+        if value == FIRST or isinstance(value, dict)
+    }
+    # A wrapped layer's build_config would build it for channels first.
+    return {key: v for key, v in {**config, **changed}.items() if key != "build_config"}
+
+
+def has_channels_first(network: keras.Model) -> bool:
+    """Whether a layer of the network, at any depth, is channels first; Flatten does not count."""
+    return any(
+        getattr(layer, "data_format", None) == FIRST and not isinstance(layer, layers.Flatten)
+        for layer in network._flatten_layers()
+    )
+
+
+def runnable(network: keras.Model | None, role: str) -> keras.Model | None:
+    """The network, or a copy in channels last if TensorFlow cannot compute it as it is.
+
+    The copy takes and gives the same tensors, and has the same weights. A warning says that it is
+    trained in place of the given network.
+
+    Args:
+        network: Given by the user, or None for none. Only functional and sequential models can be
+            copied; others are returned as they are.
+        role: What to call it in the warning.
+
+    Raises:
+        ValueError: If the copy would keep its layers in another order, so that weights could not be
+            loaded into it.
+    """
+    if network is None or runs_channels_first() or not has_channels_first(network):
+        return network
+    graph = type(network).__name__ == "Functional"
+    if not (graph or (isinstance(network, keras.Sequential) and network.built)):
+        return network
+    made = channels_last(network)
+    warnings.warn(
+        f"The {role} {network.name!r} has channels-first layers, which TensorFlow computes on this "
+        f"processor only with TF_ENABLE_ONEDNN_OPTS=1. The model trains a copy of it in channels "
+        f"last, as model.{role}.",
+        stacklevel=2,
+    )
+    return made
+
+
+def channels_last(network: Any) -> Any:
+    """A copy with the same weights that trains alike, whose layers are channels last.
+
+    Raises:
+        ValueError: If the copy would have its layers in another order.
+    """
+    graph = network
+    if isinstance(network, keras.Sequential):
+        graph = keras.Model(network.inputs, network.outputs, name=network.name)
+    turner = _Turner()
+    made = keras.models.clone_model(graph, clone_function=turner.copy, call_function=turner.call)
+    for layer, copy in turner.copies:
+        copy.set_weights(layer.get_weights())
+    order = [[layer.name for layer in each.layers if layer.weights] for each in (graph, made)]
+    if order[0] != order[1]:
+        msg = (
+            f"The network {network.name!r} has channels-first layers, and cannot be turned to "
+            "channels last: set TF_ENABLE_ONEDNN_OPTS=1 before TensorFlow is imported, or build it "
+            "with data_format='channels_last'."
+        )
+        raise ValueError(msg)
+    # Its class is part of where a file keeps the weights of a network within a network.
+    sequential = isinstance(network, keras.Sequential)
+    return keras.Sequential(made.layers, name=network.name) if sequential else made
+
+
+class _Turner:
+    """Copies the layers of a network and calls the copies, channels last where they may be."""
+
+    def __init__(self) -> None:
+        self.copies: list[tuple[Any, Any]] = []
+        self.turned: set[int] = set()  # ids of the copies that take channels last
+        # By id: a channels-first tensor (which so stays alive), and the same channels last.
+        self.last: dict[int, tuple[Any, Any]] = {}
+
+    def copy(self, layer: Any) -> Any:
+        """A layer, or a whole network within the network, that takes channels last."""
+        if type(layer).__name__ == "Functional" or isinstance(layer, keras.Sequential):
+            return channels_last(layer)
+        config = layer.get_config()
+        turned = not isinstance(layer, layers.Flatten) and is_channels_first(config)
+        if turned:
+            config = with_channels_last(config)
+        elif isinstance(layer, layers.BatchNormalization) and config["axis"] == 1:
+            turned, config = True, {**config, "axis": -1}
+        made = type(layer).from_config(config)
+        if turned:
+            self.turned.add(id(made))
+        if isinstance(layer, layers.Layer):  # and no operation of keras.ops
+            self.copies.append((layer, made))
+        return made
+
+    def call(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
+        """Calls a copy on tensors that are channels first outside of it."""
+        if id(layer) not in self.turned and not self._may_turn(layer, args):
+            return layer(*args, **kwargs)
+        return self._to_first(layer(*tree.map_structure(self._to_last, args), **kwargs))
+
+    def _may_turn(self, layer: Any, args: Any) -> bool:
+        softmax = getattr(layer, "activation", None) is keras.activations.softmax
+        known = all(id(tensor) in self.last for tensor in tree.flatten(args))
+        return known and type(layer) in ELEMENTWISE and not softmax
+
+    def _to_last(self, tensor: Any) -> Any:
+        if id(tensor) not in self.last:
+            axes = range(2, len(tensor.shape))
+            found = layers.Permute((*axes, 1))(tensor) if axes else tensor
+            self.last[id(tensor)] = (tensor, found)
+        return self.last[id(tensor)][1]
+
+    def _to_first(self, tensor: Any) -> Any:
+        rank = len(tensor.shape)
+        if rank < 3:
+            return tensor
+        found = layers.Permute((rank - 1, *range(1, rank - 1)))(tensor)
+        self.last[id(found)] = (found, tensor)
+        return found
