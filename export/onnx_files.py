@@ -91,7 +91,8 @@ def export_onnx(
                 _save(proto, folder / f"{name}.onnx", external=external_data)
             write_metadata(folder, path, "onnx", run, entries)
     except OSError as error:
-        raise OSError(error.errno, f"{error.strerror} (nothing was written)", str(path)) from error
+        reason = f"{error.strerror or error} (nothing was written)"
+        raise OSError(error.errno, reason, str(path)) from error
     return path
 
 

@@ -26,7 +26,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo import data
-from zoo.files import read_json, remove_scratch, write_json
+from zoo.files import read_json, write_json
 from zoo.pictures import grid, pairs, save_grid
 from zoo.training import checkpoints, strategies
 
@@ -311,7 +311,6 @@ class _Recorder(keras.callbacks.Callback):
             # (images,), and of a conditional model the labels too
             self.pictured = found if isinstance(found, tuple) else (found,)
         checkpoints.check_space(self.model, self.out, self.keep + 2)  # the best and a new one
-        remove_scratch(self.out)
         write_json(self.out / "config.json", config)
         if self.saved_step == 0 or not (self.out / checkpoints.LATEST).exists():
             checkpoints.save(self.model, self.out, keep=self.keep)
