@@ -268,9 +268,8 @@ def parse_json(content: bytes, where: str | Path, kind: Kind | None = None) -> A
         raise ValueError(msg) from error
     _check_values(value, where)
     value = _restored(value, where)
-    _check_finite(value, where, allowed=kind is None or kind.figures)
     if kind is not None:
-        _check_kind(value, where, kind)
+        _check(value, where, kind)
     return value
 
 
@@ -372,30 +371,38 @@ def _restored(value: Any, where: str | Path) -> Any:
     return value
 
 
-def _check_finite(value: Any, where: str | Path, *, allowed: bool) -> None:
-    if not allowed:
-        for place, number in _not_finite(value).items():
-            msg = f"{where}: {place[1:]} is {number}; expected a finite number. Was it edited?"
-            raise ValueError(msg)
-
-
-def _check_kind(value: Any, where: str | Path, kind: Kind) -> None:
+def _check(value: Any, where: str | Path, kind: Kind) -> None:
     from pydantic import ValidationError  # noqa: PLC0415  (0.1 s, for files that are checked)
 
+    found = value.get("format") if isinstance(value, dict) else None
+    if kind.format and isinstance(found, int) and found > kind.format:
+        msg = (
+            f"{where} is of format {found}, but this version reads up to {kind.format}. "
+            "Upgrade it: pip install -U vaegan-zoo."
+        )
+        raise ValueError(msg)
+    fault = None
+    if not kind.figures and (bad := _not_finite(value)):
+        place, number = min(bad.items())
+        fault = f"{place[1:]} is {number}: expected a finite number"
     try:
         _adapter(kind).validate_python(value, strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = "/".join(map(str, first["loc"]))
-        if first["type"] == "missing":
-            fault = f"{place} is missing"
-        else:
-            found = repr(first["input"])
-            found = found if len(found) <= 60 else f"{found[:60]} …"
-            expected = first["msg"].removeprefix("Input should be ")
-            fault = f"{place + ' is ' if place else ''}{found}: expected {expected}"
+        fault = _explain(error)
+    if fault is not None:
         msg = f"{where}: {fault}. The file should be {kind.what}. {kind.remedy}"
-        raise ValueError(msg) from error
+        raise ValueError(msg)
+
+
+def _explain(error: Any) -> str:
+    first = error.errors(include_url=False)[0]
+    place = "/".join(map(str, first["loc"]))
+    if first["type"] == "missing":
+        return f"{place} is missing"
+    found = repr(first["input"])
+    found = found if len(found) <= 60 else f"{found[:60]} …"
+    expected = first["msg"].removeprefix("Input should be ")
+    return f"{place + ' is ' if place else ''}{found}: expected {expected}"
 
 
 @lru_cache

@@ -25,12 +25,14 @@ class Kind(NamedTuple):
         schema: The type of its value, for pydantic.
         remedy: For errors: what to do.
         figures: Whether it holds measured numbers, which may be NaN or infinite.
+        format: The latest format that this version reads; 0 if the kind has none.
     """
 
     what: str
     schema: Any
     remedy: str
     figures: bool = False
+    format: int = 0
 
 
 class _Run(TypedDict):
@@ -72,6 +74,27 @@ class _Preset(TypedDict):
     files: dict[str, str]
 
 
+class _Machine(TypedDict):
+    processor: str
+    cores: Count
+    gpus: list[str]
+    tensorflow: str
+
+
+class _Row(TypedDict):
+    row: str
+    family: str
+    note: str
+    seed: int
+
+
+class _FinishedRow(_Row):
+    epochs: Index
+    parameters: Count
+    images_per_second: float | None
+    machine: _Machine
+
+
 class _Metrics(TypedDict):
     model: NotRequired[str]
     data: str
@@ -86,11 +109,7 @@ class _Metrics(TypedDict):
     importance_samples: NotRequired[Count]
     sampling_error: NotRequired[Figures]
     latent_r2_each: NotRequired[list[float]]
-    bench: NotRequired[dict[str, Any]]
-
-
-class _PresetMetrics(_Metrics):
-    sampling_error: Figures  # type: ignore[misc]  # of presets it is required
+    bench: NotRequired[_FinishedRow]
 
 
 class _Epoch(TypedDict):
@@ -183,7 +202,7 @@ class _Listed(TypedDict):
     image_shape: ImageShape
     size: Count
     sha256: str
-    headline: tuple[str, float] | list[str | float] | None
+    headline: Annotated[list[str | float], Len(2, 2)] | None
 
 
 class _Registry(TypedDict):
@@ -202,31 +221,6 @@ class _Timing(TypedDict):
     seconds: Annotated[float, Gt(0)]
 
 
-class _Machine(TypedDict):
-    processor: str
-    cores: Count
-    gpus: list[str]
-    tensorflow: str
-
-
-class _Row(TypedDict):
-    row: str
-    family: str
-    note: str
-    seed: int
-
-
-class _FinishedRow(_Row):
-    epochs: Index
-    parameters: Count
-    images_per_second: float | None
-    machine: _Machine
-
-
-class _Bench(_Metrics):
-    bench: _FinishedRow  # type: ignore[misc]  # of a benchmark it is required
-
-
 class _Failure(TypedDict):
     error: str
     bench: _Row
@@ -236,17 +230,15 @@ RUN = Kind(
     "the config.json of a run, as `zoo train` and `zoo convert` write it",
     _Run,
     "Take it from a copy, or train again.",
+    format=1,
 )
 PRESET = Kind(
-    "the config.json of a preset, as `save_preset` writes it", _Preset, "Get the preset anew."
+    "the config.json of a preset, as `save_preset` writes it",
+    _Preset,
+    "Get the preset anew. (A run folder is given to load_run.)",
+    format=1,
 )
 METRICS = Kind("metrics, as `zoo evaluate` writes them", _Metrics, "Measure again.", figures=True)
-PRESET_METRICS = Kind(
-    "metrics, as `zoo.pretrained.measure` returns them",
-    _PresetMetrics,
-    "Get the preset anew.",
-    figures=True,
-)
 HISTORY = Kind(
     "one entry for each epoch, as `zoo train` writes them",
     Annotated[list[_Epoch], Len(1)],
@@ -265,14 +257,13 @@ VERIFICATION = Kind(
     "Remove it, and verify again.",
     figures=True,
 )
-REGISTRY = Kind("the list of presets", _Registry, "Install the package anew.", figures=True)
+REGISTRY = Kind(
+    "the list of presets", _Registry, "Install the package anew.", figures=True, format=1
+)
 CLASSIFIER = Kind("a classifier's description", _Classifier, "Install the package anew.")
 TIMING = Kind(
     "one entry for each epoch, as `zoo bench` writes them",
     list[_Timing],
     "Remove it: only the speed of past epochs is lost.",
-)
-BENCH = Kind(
-    "metrics, as `zoo bench` writes them", _Bench, "Remove it, and bench again.", figures=True
 )
 FAILURE = Kind("why a row failed, as `zoo bench` writes it", _Failure, "Remove it.")
