@@ -88,7 +88,7 @@ def _new_scratch(path: Path) -> tuple[Path, FileLock]:
             lock = FileLock(scratch / f"{path.name}{LOCK}", timeout=0)
             try:
                 lock.acquire()
-            except (FileNotFoundError, Timeout):
+            except (FileExistsError, FileNotFoundError, Timeout):
                 continue  # until it is locked, another process may take it for one that was left
             except OSError:
                 shutil.rmtree(scratch, ignore_errors=True)
@@ -97,7 +97,9 @@ def _new_scratch(path: Path) -> tuple[Path, FileLock]:
     except OSError as error:
         if _no_space(error) is not None:
             raise
-        msg = f"{path} cannot be written: {error.strerror or error}. Choose another place."
+        is_file = isinstance(error, (FileExistsError, NotADirectoryError))
+        reason = "its folder is a file" if is_file else error.strerror or error
+        msg = f"{path} cannot be written: {reason}. Choose another place."
         raise _os_error(type(error), msg, error.errno) from error
 
 
@@ -141,12 +143,13 @@ def remove_scratch(folder: str | Path) -> None:
         named = _OWN_SCRATCH.fullmatch(left.name)
         if named is None or left.is_symlink():
             continue
-        lock = left / f"{named[1]}{LOCK}"
+        lock = f"{named[1]}{LOCK}"
         with suppress(OSError, Timeout):
-            if lock.exists():
-                with FileLock(lock, timeout=0):
+            found = os.listdir(left)  # noqa: PTH208  (names, at one moment)
+            if lock in found:
+                with FileLock(left / lock, timeout=0):
                     shutil.rmtree(left, ignore_errors=True)
-            elif any(left.iterdir()):  # of a version without locks
+            elif found:  # of a version without locks: they are made first
                 shutil.rmtree(left, ignore_errors=True)
             else:  # its owner finds out, if it lives
                 left.rmdir()
@@ -178,7 +181,9 @@ def locked(folder: str | Path) -> Iterator[None]:
         )
         raise _os_error(BlockingIOError, msg, errno.EAGAIN) from error
     except OSError as error:
-        msg = f"{folder} cannot be written: {error.strerror or error}. Choose another folder."
+        is_file = isinstance(error, (FileExistsError, NotADirectoryError))
+        reason = "it or a folder of it is a file" if is_file else error.strerror or error
+        msg = f"{folder} cannot be written: {reason}. Choose another folder."
         raise _os_error(type(error), msg, error.errno) from error
     try:
         with suppress(OSError):  # a full disk: then it has no name
