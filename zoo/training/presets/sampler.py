@@ -61,9 +61,9 @@ def read_sampler(
     except FileNotFoundError:
         raise
     except KeyError as error:
-        msg = f"{path} is no sampler: {error.args[0]}. Remove it, and fit one anew."
+        msg = f"{path} is no sampler: {error.args[0]!r} is missing. Remove it, and fit one anew."
         raise ValueError(msg) from error
-    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, TypeError, MemoryError, zipfile.BadZipFile) as error:
         msg = f"{path} is no sampler, or was cut short ({error}). Remove it, and fit one anew."
         raise ValueError(msg) from error
     _check_fit(path, name, arrays, kind, latent_dim, classes)

@@ -37,12 +37,14 @@ def write_weights(model: ZooModel, path: Path, precision: str = "float16") -> No
         msg = f"precision={precision!r}: expected one of {PRECISIONS}."
         raise ValueError(msg)
     found = sorted(_saved(model).items())
-    made = io.BytesIO()  # on a full disk HDF5 ends the process (segmentation fault)
-    with h5py.File(made, "w") as file:
+    # In memory: on a full disk HDF5 ends the process, with a segmentation fault.
+    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
         for name, array in found:
             _check_finite(array, name, "The model")
             file[name] = _halved(array) if precision == "float16" else array
-    path.write_bytes(made.getbuffer())
+        file.flush()
+        made = file.id.get_file_image()
+    path.write_bytes(made)
 
 
 def read_weights(model: ZooModel, path: Path) -> None:
