@@ -100,6 +100,8 @@ EXAMPLES: dict[str, Any] = {
         "path": "x", "format": "onnx", "problems": [], "passed": True,
         "rows": [{"runtime": "a", "function": "b", "output": "c", "passed": True, **CHECKED}],
     },
+    "TIMED": {"seconds": 1.5},
+    "CURVE": [{"step": 0, "seconds": 0.0}],
     "TIMING": [{"images": 10, "seconds": 0.5}],
     "FAILURE": {"error": "It failed.", "bench": BENCH_ROW},
     "RUN": {
@@ -228,6 +230,7 @@ def test_every_json_of_the_repository_is_read() -> None:
         "benchmarks/results/*_config.json": "RUN",
         "benchmarks/results/*_metrics.json": "METRICS",
         "benchmarks/results/peers/*.json": "METRICS",
+        "benchmarks/results/*_machine.json": "TIMED",
     }
     for pattern, kind in kinds.items():
         places = sorted(ROOT.glob(pattern))

@@ -226,6 +226,20 @@ class _Failure(TypedDict):
     bench: _Row
 
 
+class _Timed(TypedDict):
+    seconds: Annotated[float, Ge(0)]
+    processor: NotRequired[str]
+    cores: NotRequired[Count]
+    resumed: NotRequired[bool]
+    commit: NotRequired[str]
+    metrics: NotRequired[Figures]
+
+
+class _Point(TypedDict):
+    step: Index
+    seconds: Annotated[float, Ge(0)]
+
+
 RUN = Kind(
     "the config.json of a run, as `zoo train` and `zoo convert` write it",
     _Run,
@@ -265,5 +279,17 @@ TIMING = Kind(
     "one entry for each epoch, as `zoo bench` writes them",
     list[_Timing],
     "Remove it: only the speed of past epochs is lost.",
+)
+TIMED = Kind(
+    "what a command of `benchmarks/` took and found",
+    _Timed,
+    "Remove it, and measure again.",
+    figures=True,
+)
+CURVE = Kind(
+    "points of a curve, as `benchmarks/conversion.py` writes them",
+    list[_Point],
+    "Remove its folder, and measure again.",
+    figures=True,
 )
 FAILURE = Kind("why a row failed, as `zoo bench` writes it", _Failure, "Remove it.")
