@@ -171,12 +171,11 @@ def locked(folder: str | Path) -> Iterator[None]:
     place = folder / LOCK
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        owner = _owner(place)
         lock = FileLock(place, timeout=0)
         lock.acquire()
     except Timeout as error:
         msg = (
-            f"{folder} is being written by {owner or _owner(place) or 'another process'}. "
+            f"{folder} is being written by {_owner(place) or 'another process'}. "
             "Wait for it to end, or choose another folder."
         )
         raise _os_error(BlockingIOError, msg, errno.EAGAIN) from error

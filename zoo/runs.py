@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from zoo.convert import Report
     from zoo.training.model import ZooModel
 
+# What Keras raises for files whose configuration was damaged or edited.
+_NOT_LOADED = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, MemoryError,
+    ArithmeticError,
+)  # fmt: skip
+
 __all__ = [
     "load_run",
     "read_config",
@@ -59,7 +65,7 @@ def load_run(path: str | Path) -> ZooModel:
     registry.import_models()
     try:
         model = keras.models.load_model(file)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except _NOT_LOADED as error:
         msg = f"{file} cannot be loaded: {error}"
         raise ValueError(msg) from error
     for key in ("image_shape", "latent_dim"):

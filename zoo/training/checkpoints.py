@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
     from zoo.training.model import ZooModel
 
+# What zipfile raises for damaged archives; RuntimeError for encrypted and oddly packed ones.
+_DAMAGED = (
+    zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError, RuntimeError,
+)  # fmt: skip
 LATEST, BEST, FOLDER = "model.keras", "best.keras", "checkpoints"
 
 
@@ -83,7 +88,7 @@ def _fault(path: Path, model_name: str) -> str | None:
                 return f"is damaged (in {damaged})"
             config = parse_json(file.read("config.json"), "config.json")
             weights = {"model.weights.h5", "model.weights.json"} & set(file.namelist())
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, KeyError) as error:
+    except _DAMAGED as error:
         return f"is no Keras file, or was cut short ({error})"
     known = isinstance(config, dict)
     found = known and (config.get("registered_name") or config.get("class_name"))

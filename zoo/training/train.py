@@ -8,6 +8,7 @@ A run folder holds:
     samples/          epoch_0001.png …
     reconstructions/  likewise, for VAEs
     logs/             TensorBoard
+    .lock             while a process trains: which one; others are refused
 """
 
 from __future__ import annotations
