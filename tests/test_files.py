@@ -406,7 +406,7 @@ def test_a_second_training_is_refused_before_it_writes(images: np.ndarray, tmp_p
         with pytest.raises(BlockingIOError, match="run is being written by"):
             save_run(model, tmp_path / "run", {})
         assert [path.name for path in (tmp_path / "run").iterdir()] == [files.LOCK]
-    assert train(model, images, tmp_path / "run", epochs=0)  # nothing is to be done
+    assert train(model, images, tmp_path / "run", epochs=0, batch_size=20)  # nothing is to be done
     assert not list(tmp_path.iterdir())
 
 
@@ -548,7 +548,7 @@ def test_what_the_walk_writes_is_of_its_kind(images: np.ndarray, tmp_path: Path)
     vae, gan = tmp_path / "vae", tmp_path / "gan"
     for command in (
         ["train", "vae", "--data", str(source), "--out", str(vae), "--epochs", "2",
-         "--latent-dim", "3", "--option", "network=mlp"],
+         "--latent-dim", "3", "--option", "network=mlp", "--batch-size", "20"],
         ["evaluate", str(vae), "--extractor", "none"],
         ["convert", str(vae), "--to", "gan", "--out", str(gan), "--data", str(source)],
         ["export", str(gan), "--format", "onnx", "--out", str(gan / "onnx")],
