@@ -83,15 +83,11 @@ def export_onnx(
         for key, value in {"endpoint": name, **entries}.items():
             text = value if isinstance(value, str) else to_json(value)
             proto.metadata_props.add(key=key, value=text)
-    try:
-        with replacing(path) as folder:
-            folder.mkdir()
-            for name, proto in protos.items():
-                _save(proto, folder / f"{name}.onnx", external=external_data)
-            write_metadata(folder, path, "onnx", run, entries)
-    except OSError as error:
-        reason = f"{error.strerror or error} (nothing was written)"
-        raise OSError(error.errno, reason, str(path)) from error
+    with replacing(path) as folder:
+        folder.mkdir()
+        for name, proto in protos.items():
+            _save(proto, folder / f"{name}.onnx", external=external_data)
+        write_metadata(folder, path, "onnx", run, entries)
     return path
 
 

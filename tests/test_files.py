@@ -25,6 +25,7 @@ import numpy as np
 import pytest
 
 import zoo
+from export import export_model
 from zoo import files, schemas
 from zoo.cli import main
 from zoo.files import locked, parse_json, read_json, replacing, to_json, write_json
@@ -516,6 +517,8 @@ def test_a_full_disk_leaves_nothing_half_written(images: np.ndarray, tmp_path: P
             model.save_preset(preset)
         with pytest.raises(OSError, match=r"table\.json could not be written.*Free some space"):
             write_json(table, list(range(1000)))
+        with pytest.raises(OSError, match="saved/1 could not be written, and nothing"):
+            export_model(model, tmp_path / "saved", format="saved_model", functions=["generate"])
     assert not list(tmp_path.iterdir())
 
 
