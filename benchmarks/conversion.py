@@ -24,7 +24,7 @@ import zoo  # before Keras: it turns on oneDNN
 import keras
 import numpy as np
 
-from zoo import data, metrics
+from zoo import data, metrics, schemas
 from zoo.bench import processor
 from zoo.convert import gan_to_vae, vae_to_gan
 from zoo.convert.posterior import draw, fit_mixture
@@ -232,7 +232,9 @@ class Curve(keras.callbacks.Callback):
     def __init__(self, path: Path, every: int) -> None:
         super().__init__()
         self.path, self.every = path, every
-        self.points: list[dict[str, float]] = read_json(path) if path.exists() else []
+        self.points: list[dict[str, float]] = []
+        if path.exists():
+            self.points = read_json(path, schemas.CURVE)
         self.images = data.to_array(DATA, split="test")
         self.extractor = metrics.load_extractor("fashion_mnist_classifier")
         self.features = self.extractor(self.images)

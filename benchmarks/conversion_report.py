@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from fashion_mnist import RESULTS, ROOT, write_section
 
+from zoo import schemas
 from zoo.files import read_json, write_json
 
 mpl.use("Agg")
@@ -90,8 +91,9 @@ def collect(out: Path, arms: list[str]) -> Runs:
     for arm in arms:
         for folder in sorted(out.glob(f"seed_*/{arm}")):
             if (folder / "result.json").exists():
-                curve = read_json(folder / "curve.json")
-                found[arm].append({**read_json(folder / "result.json"), "curve": curve})
+                curve = read_json(folder / "curve.json", schemas.CURVE)
+                result = read_json(folder / "result.json", schemas.TIMED)
+                found[arm].append({**result, "curve": curve})
     return dict(found)
 
 

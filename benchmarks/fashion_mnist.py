@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sklearn.decomposition import PCA
 
-from zoo import data
+from zoo import data, schemas
 from zoo.bench import processor
 from zoo.bench_table import put_between
 from zoo.files import read_json, write_json
@@ -53,7 +53,7 @@ def main() -> None:
 def train(out: Path, arguments: list[str], epochs: int) -> None:
     """Trains to `epochs`, noting the time it takes on this machine."""
     history = out / "history.json"
-    if history.exists() and len(read_json(history)) >= epochs:
+    if history.exists() and len(read_json(history, schemas.HISTORY)) >= epochs:
         return
     resume = ["--resume"] if (out / "model.keras").exists() else ["--data", "fashion_mnist"]
     begun = time.time()
@@ -82,9 +82,9 @@ def publish(folders: list[Path]) -> None:
     times = [
         f"{f.name} {m['seconds'] / 60:.0f} min{' (resumed part)' if m['resumed'] else ''}"
         for f in folders
-        for m in [read_json(f / "machine.json")]
+        for m in [read_json(f / "machine.json", schemas.TIMED)]
     ]
-    machine = read_json(folders[0] / "machine.json")
+    machine = read_json(folders[0] / "machine.json", schemas.TIMED)
     lines += [
         "",
         f"Seed 0, {machine['cores']} cores of {machine['processor']}: {', '.join(times)}.",

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from zoo import schemas
 from zoo.files import read_json, write_json
 
 ROOT = Path(__file__).parents[1]
@@ -122,13 +123,14 @@ def train(name: str, runs: Path) -> None:
     for command in commands(name, runs):
         out = Path(command[command.index("--out") + 1] if "--out" in command else command[1])
         begun = (out / "model.keras").exists()
-        if command[0] == "train" and begun and read_json(out / "config.json")["epochs"] > 0:
+        config = read_json(out / "config.json", schemas.RUN) if begun else {}
+        if command[0] == "train" and config.get("epochs", 0) > 0:
             command = ["train", str(out), "--epochs", command[command.index("--epochs") + 1]]  # noqa: PLW2901
         elif command[0] == "convert" and begun:
             continue
         start = time.perf_counter()
         subprocess.run([sys.executable, "-m", "zoo", *command], check=True)
-        made = read_json(file) if file.exists() else {"seconds": 0.0}
+        made = read_json(file, schemas.TIMED) if file.exists() else {"seconds": 0.0}
         seconds = made["seconds"] + time.perf_counter() - start
         write_json(file, {"commit": commit, **made, "seconds": seconds})
 
@@ -157,7 +159,7 @@ def publish(name: str, runs: Path) -> None:
     from zoo.training.presets.cards import LIMITS  # noqa: PLC0415
 
     run, folder = runs / name, ROOT / "saved_models" / name
-    made = read_json(runs / f"{name}.{MADE}")
+    made = read_json(runs / f"{name}.{MADE}", schemas.TIMED)
     facts: dict[str, Any] = {
         "command": "; ".join(f"zoo {each}" for each in RECIPES[name])
         .replace("RUN:", "runs/")

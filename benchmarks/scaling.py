@@ -11,7 +11,6 @@ README.md, and every number to results/scaling_KIND.json.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -56,7 +55,7 @@ def main() -> None:
             measure_replicas(what, args.batch_sizes)
         )  # fmt: skip
         if found:  # workers other than the chief have nothing to say
-            Path(path).write_text(json.dumps(found), encoding="utf-8")
+            write_json(path, found)
         return
     sizes = ["--batch-sizes", *map(str, args.batch_sizes)]
     results: dict[str, Any] = {"replicas": {}}

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.spec import networks_of
+from zoo import schemas
 from zoo.files import read_json, sha256, write_json
-from zoo.runs import read_config, run_folder
+from zoo.runs import read_config, read_metrics, run_folder
 from zoo.training.presets import is_preset
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ def provenance(run: str | Path | None) -> dict[str, Any]:
         found = {"preset": folder.resolve().name, "license": licence}
     if config.get("data"):
         found["data"] = Path(config["data"]).name  # of a folder or file; its place says nothing
-    if (folder / "metrics.json").exists():
-        measured = read_json(folder / "metrics.json")
+    measured = read_metrics(run)
+    if measured is not None:
         protocol = {name: measured.get(name) for name in ("split", "samples", "extractor")}
         found["metrics"] = {**measured["metrics"], **protocol}
     return found
@@ -145,8 +146,8 @@ def read_export(path: str | Path) -> dict[str, Any]:
     for folder in (path, *versions):
         for file in (folder / NAME, folder / EXTRA / NAME):
             if file.exists():
-                found = read_json(file)
-                run = found.get("run")
+                found = read_json(file, schemas.EXPORT)
+                run = found["run"]
                 source = None if run is None else (folder / run).resolve()
                 return {**found, "folder": folder, "run": source}
     msg = f"{path} is not an export (no {NAME} in it). `zoo export` makes them."

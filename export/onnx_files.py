@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from zoo.convert import is_functional
 from zoo.convert.building import build
 from zoo.convert.reading import read
 from zoo.convert.rules import fold_norms, upsample_conv_to_conv_transpose
-from zoo.files import replacing
+from zoo.files import replacing, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,16 +81,13 @@ def export_onnx(
         protos, entries["quality"] = reduced(protos, precision, model, plain)
     for name, proto in protos.items():
         for key, value in {"endpoint": name, **entries}.items():
-            text = value if isinstance(value, str) else json.dumps(value)
+            text = value if isinstance(value, str) else to_json(value)
             proto.metadata_props.add(key=key, value=text)
-    try:
-        with replacing(path) as folder:
-            folder.mkdir()
-            for name, proto in protos.items():
-                _save(proto, folder / f"{name}.onnx", external=external_data)
-            write_metadata(folder, path, "onnx", run, entries)
-    except OSError as error:
-        raise OSError(error.errno, f"{error.strerror} (nothing was written)", str(path)) from error
+    with replacing(path) as folder:
+        folder.mkdir()
+        for name, proto in protos.items():
+            _save(proto, folder / f"{name}.onnx", external=external_data)
+        write_metadata(folder, path, "onnx", run, entries)
     return path
 
 

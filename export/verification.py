@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from export.portable_random import portable_draw
 from export.runtimes import RUNTIMES, SLOW, opened, present
 from export.saved_model import byte_functions
 from export.spec import IMAGES, INTEGERS, Endpoint, as_model, endpoints, names_of
+from zoo import schemas
 from zoo.convert import in_float64
 from zoo.convert.verification import EXTREMES, prior_latents, tolerance_for
 from zoo.files import read_json, write_json
@@ -191,9 +192,10 @@ def read_report(path: str | Path) -> Report | None:
     place = place_of(read_export(path)["folder"], REPORT)
     if not place.exists():
         return None
-    found = read_json(place)
-    del found["passed"]
-    return Report(**{**found, "rows": [Row(**row) for row in found["rows"]]})
+    found = read_json(place, schemas.VERIFICATION)
+    rows = [Row(**{field.name: row[field.name] for field in fields(Row)}) for row in found["rows"]]
+    known = {field.name: found[field.name] for field in fields(Report) if field.name in found}
+    return Report(**{**known, "rows": rows})
 
 
 def _short(error: Exception) -> str:

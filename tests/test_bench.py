@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,12 @@ def test_rows_are_trained_and_measured(
     assert not (tmp_path / "dcgan").exists()  # nothing is trained before
 
 
+# What `zoo evaluate` writes, without throughput.
+EVALUATED = {
+    "data": "array", "split": "test", "images": 9, "samples": 9, "extractor": None, "metrics": {},
+}  # fmt: skip
+
+
 @pytest.mark.usefixtures("quick")
 def test_a_killed_run_goes_on_to_the_same_weights(source: Path, tmp_path: Path) -> None:
     _bench(["vae"], source, tmp_path / "whole", epochs=2)
@@ -139,7 +146,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(source: Path, tmp_path: Path) 
     assert len(read_json(folder / "timing.json")) == 2
 
     # `zoo evaluate` writes no throughput: the run is measured again.
-    write_json(folder / "metrics.json", {"metrics": {}})
+    write_json(folder / "metrics.json", EVALUATED)
     _bench(["vae"], source, tmp_path / "killed", epochs=2)
     assert read_json(folder / "metrics.json")["metrics"] == wanted
 
@@ -218,7 +225,7 @@ def test_rows_are_shared(source: Path, tmp_path: Path, monkeypatch: pytest.Monke
         done.append(folder.parent.name)
         if len(done) == 1:
             _bench(names, source, tmp_path)
-        write_json(folder / "metrics.json", {"bench": {}})
+        _measured(tmp_path, folder.parent.name, "gan", 0, {})
         return True
 
     monkeypatch.setattr(bench, "_run", run)
@@ -252,7 +259,7 @@ def test_throughput_leaves_out_the_first_batch(
 ) -> None:
     """Which takes 100 s to compile; three more of 2 × 20 images take 1 s each."""
     times = iter([100.0, 101.0, 102.0, 103.0])
-    monkeypatch.setattr("time.perf_counter", lambda: next(times))
+    monkeypatch.setattr(bench, "time", SimpleNamespace(perf_counter=lambda: next(times)))
     clock = bench._Clock(tmp_path, batch_size=20, say=lambda _: None)
     clock.set_model(type("Model", (), {"minibatches": 2})())
     clock.on_epoch_begin(0)
@@ -356,7 +363,7 @@ def test_rows_of_different_budgets_do_not_mix(measured: Path) -> None:
 
 
 def test_nothing_measured(tmp_path: Path) -> None:
-    write_json(tmp_path / "vae" / "seed_0" / "metrics.json", {"metrics": {}})  # `zoo evaluate`'s
+    write_json(tmp_path / "vae" / "seed_0" / "metrics.json", EVALUATED)
     with pytest.raises(ValueError, match="no finished row"):
         bench_table.table(tmp_path)
 

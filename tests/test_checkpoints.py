@@ -161,7 +161,7 @@ def test_too_little_space_is_told_before(
 def test_an_unwritable_folder_is_told_before(images: np.ndarray, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     model = _new()
-    with pytest.raises(OSError, match="Not a directory"):
+    with pytest.raises(OSError, match="run cannot be written: it or a folder of it is a file"):
         train(model, images, tmp_path / "file" / "run", epochs=1, batch_size=20)
     assert int(model.step) == 0
 

@@ -496,10 +496,12 @@ def test_a_preset_whose_figures_have_changed(
 
     peers = tmp_path / "benchmarks" / "results" / "peers"
     peers.mkdir(parents=True)
-    peer = {"data": _data_of(FROZEN), "epochs": 7, "metrics": {"frechet_distance": 3.5}}
+    peer = json.loads((FROZEN / "metrics.json").read_text())
+    peer |= {"epochs": 7, "metrics": {"frechet_distance": 3.5}, "sampling_error": {}}
     (peers / "torch_vae.json").write_text(json.dumps(peer))
     (peers.parent / "dcgan_metrics.json").write_text(json.dumps({**peer, "metrics": {"recall": 1}}))
-    (peers.parent / "dcgan_config.json").write_text(json.dumps({"epochs": 7}))
+    run = {"model": "dcgan", "image_shape": [8, 8, 1], "latent_dim": 3, "versions": {}}
+    (peers.parent / "dcgan_config.json").write_text(json.dumps({**run, "format": 1, "epochs": 7}))
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- presets -->\nold\n<!-- /presets -->\nb\n")
     _zoo("bench", "--pretrained", "--table", page)

@@ -5,6 +5,7 @@ The servers are Python's own, on this machine; archives are made by `tarfile` an
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import io
@@ -23,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import requests
 from huggingface_hub import HfApi, snapshot_download
 
 from zoo.pretrained import archives, downloads, hub, is_handle, load_pretrained, resolve
@@ -68,10 +70,12 @@ class _Server(ThreadingHTTPServer):
     cut, cuts = 0, 0
     ranges = True
     redirect = ""
+    drip = b""  # what is sent before one byte after the other, without end
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[str | None] = []  # the Range of each request
+        self.stopped = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}/preset.zip"
 
 
@@ -81,6 +85,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server, asked = self.server, self.headers["Range"]
         server.asked.append(asked)
+        if server.drip:
+            self.wfile.write(server.drip)
+            with contextlib.suppress(OSError):  # the client leaves
+                while not server.stopped.wait(0.01):
+                    self.wfile.write(b"x")
+            return
         if server.redirect and not self.path.endswith("elsewhere"):
             self.send_response(302)
             self.send_header("Location", server.redirect)
@@ -110,6 +120,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Server]:
         thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield made
+        made.stopped.set()
         made.shutdown()
         thread.join()
 
@@ -206,7 +217,42 @@ def test_addresses_and_hashes_are_checked(server: _Server) -> None:
     server.redirect = f"http://0.0.0.0:{server.server_port}/elsewhere"  # this machine, unlisted
     with pytest.raises(ValueError, match="elsewhere: expected an address that starts with https"):
         downloads.fetch(server.url, SHA256)
+    assert len(server.asked) == 1  # it was not contacted
     assert not _cached()
+
+
+def test_redirects(server: _Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.redirect = "/elsewhere"
+    assert downloads.fetch(server.url, SHA256).is_dir()
+    assert server.asked == [None, None]
+    server.redirect = server.url
+    with pytest.raises(ConnectionError, match="more than 10 redirects"):
+        downloads.fetch(server.url, "0" * 64)
+    assert len(server.asked) == 2 + 10
+    # No server elsewhere may have this machine ask itself.
+    answer = SimpleNamespace(is_redirect=True, headers={"Location": server.url}, close=lambda: None)
+    monkeypatch.setattr(requests, "get", lambda *_, **__: answer)
+    with pytest.raises(ValueError, match=f"leads to {server.url}, on this machine"):
+        downloads.fetch("https://example.org/x.zip", "0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("sent", "message"),
+    [
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 100000\r\n\r\n", "fewer than .* bytes come"),
+        (b"HTTP/1.0 200 OK\r\n\r\n", "fewer than .* bytes come"),
+        (b"HTTP/1.0 200 OK\r\nX-Slow: ", "no answer within"),
+    ],
+    ids=["content", "without end", "headers"],
+)
+def test_a_download_does_not_drip_for_ever(
+    server: _Server, sent: bytes, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "GRACE", 0.2)
+    server.drip = sent
+    with pytest.raises(ConnectionError, match=message):
+        downloads.fetch(server.url, SHA256)
+    assert len(server.asked) == 1
 
 
 def test_two_threads_download_once(server: _Server) -> None:
@@ -285,7 +331,7 @@ def test_hostile_archives(content: bytes, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         archives.extract(archive, tmp_path / "to" / "here")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [archive]
-    assert not list((tmp_path / "to").iterdir())
+    assert not (tmp_path / "to").exists()
 
 
 def test_an_archive_that_swells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,6 +343,39 @@ def test_an_archive_that_swells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             archives.extract(tmp_path / "archive", tmp_path / "here")
         monkeypatch.setattr(archives, "MAX_BYTES", 1000)
     assert not (tmp_path / "here").exists()
+
+
+def test_sizes_are_limited_before_anything_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Zeros: a thousand times smaller than what they unpack to."""
+    monkeypatch.setattr(archives, "FREE", 1 << 16)
+    monkeypatch.setattr(archives, "_copy", lambda *_: pytest.fail("it is unpacked"))
+    swollen = {"model.weights.h5": bytes(4 << 20)}
+    archive = tmp_path / "archive"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("config.json", b"{}")
+        file.writestr("model.weights.h5", swollen["model.weights.h5"])
+    assert archive.stat().st_size < 10_000
+    for content in (archive.read_bytes(), _tar(swollen), _tar({"passed_over": bytes(4 << 20)})):
+        archive.write_bytes(content)
+        with pytest.raises(ValueError, match="unpacks to more than .* which no preset of its size"):
+            archives.extract(archive, tmp_path / "here")
+    monkeypatch.setattr(archives, "MAX_OTHER", 10)
+    archive.write_bytes(_zip({"metrics.json": bytes(11)}))
+    with pytest.raises(ValueError, match=r"metrics\.json has 11 bytes; expected up to 10"):
+        archives.extract(archive, tmp_path / "here")
+    assert [path.name for path in tmp_path.iterdir()] == ["archive"]
+
+
+@pytest.mark.parametrize("name", ["model.weights.h5", "metrics.json", "samples.png", "config.json"])
+def test_nothing_is_kept_of_a_preset_that_fails_its_check(server: _Server, name: str) -> None:
+    server.content = _zip({**FILES, name: FILES[name][:-2] + b"xx"})
+    sha256 = hashlib.sha256(server.content).hexdigest()
+    for _ in range(2):
+        with pytest.raises(ValueError, match=rf"{name}.* (has the sha256|is not valid JSON)"):
+            downloads.fetch(server.url, sha256)
+        assert not _cached()
 
 
 def test_other_files_are_passed_over(tmp_path: Path) -> None:

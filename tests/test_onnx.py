@@ -253,7 +253,7 @@ def test_a_full_disk_leaves_nothing(model: keras.Model, tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3000, before[1]))
     try:
-        with pytest.raises(OSError, match="nothing was written"):
+        with pytest.raises(OSError, match="x could not be written, and nothing of it was kept"):
             _export(model, tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -143,7 +143,7 @@ def test_bad_run_folders(source: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not valid JSON"):
         read_config(tmp_path / "run")
     (tmp_path / "run" / "config.json").write_text('{"format": 99}')
-    with pytest.raises(ValueError, match="format 1"):
+    with pytest.raises(ValueError, match="is of format 99, but this version reads up to 1"):
         read_config(tmp_path / "run")
 
 

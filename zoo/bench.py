@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from zoo import data, registry
+from zoo import data, registry, schemas
 from zoo.environment import onednn_is_on
 from zoo.evaluation import evaluate
 from zoo.files import read_json, write_json
@@ -206,7 +206,7 @@ def _run_once(
 def _is_measured(folder: Path) -> bool:
     """`zoo evaluate` writes metrics.json too, without throughput and settings."""
     place = folder / "metrics.json"
-    return place.exists() and "bench" in read_json(place)
+    return place.exists() and "bench" in read_json(place, schemas.METRICS)
 
 
 def _run(folder: Path, source: Any, settings: dict[str, Any], say: Callable[[str], None]) -> bool:
@@ -272,7 +272,7 @@ def _images_per_second(folder: Path) -> float | None:
     """Median over the epochs; None where each was a single batch."""
     if not (folder / "timing.json").exists():
         return None
-    epochs = read_json(folder / "timing.json")
+    epochs = read_json(folder / "timing.json", schemas.TIMING)
     return median(epoch["images"] / epoch["seconds"] for epoch in epochs)
 
 
@@ -299,7 +299,7 @@ class _Clock(keras.callbacks.Callback):
             return
         images = (self.batches - 1) * self.batch_size * self.model.minibatches
         seconds = self.times[1] - self.times[0]
-        before = read_json(self.place) if self.place.exists() else []
+        before = read_json(self.place, schemas.TIMING) if self.place.exists() else []
         write_json(self.place, [*before, {"images": images, "seconds": seconds}])
         self.say(f"epoch {epoch + 1}, {images / seconds:.0f} images/s")
 

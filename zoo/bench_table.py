@@ -6,10 +6,12 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
+from zoo import schemas
 from zoo.files import read_json, replacing
 from zoo.pretrained import list_pretrained
 from zoo.pretrained.catalog import saved_models
 from zoo.registry import FAMILIES
+from zoo.runs import read_config, read_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,12 +68,16 @@ def write_presets(document: str | Path) -> None:
         (p.name, p.family.upper(), _of_preset(saved_models() / p.name)) for p in list_pretrained()
     ]
     results = Path(document).parent / "benchmarks/results"
-    found += [(p.stem, "peer", read_json(p)) for p in sorted((results / "peers").glob("*.json"))]
+    found += [
+        (p.stem, "peer", read_json(p, schemas.METRICS))
+        for p in sorted((results / "peers").glob("*.json"))
+    ]
     for name in EQUALS:
         path = results / f"{name}_metrics.json"
         if path.exists():
-            epochs = read_json(results / f"{name}_config.json")["epochs"]
-            found.append((f"{name}, not a preset", "here", {**read_json(path), "epochs": epochs}))
+            epochs = read_json(results / f"{name}_config.json", schemas.RUN)["epochs"]
+            metrics = read_json(path, schemas.METRICS)
+            found.append((f"{name}, not a preset", "here", {**metrics, "epochs": epochs}))
     names = [name for name in METRICS if any(name in each["metrics"] for *_, each in found)]
     rows = [["preset", "family", "data", "epochs", *(METRICS[name] for name in names)]]
     rows += [["---"] * len(rows[0])]
@@ -92,8 +98,12 @@ def write_presets(document: str | Path) -> None:
 
 def _of_preset(folder: Path) -> dict[str, Any]:
     """Its metrics, and how long it was trained."""
-    facts = read_json(folder / "config.json")["facts"]
-    return {**read_json(folder / "metrics.json"), "epochs": facts.get("epochs", "")}
+    facts = read_config(folder)["facts"]
+    metrics = read_metrics(folder)
+    if metrics is None:
+        msg = f"{folder} has no metrics.json, which the table is made of. Measure the preset."
+        raise ValueError(msg)
+    return {**metrics, "epochs": facts.get("epochs", "")}
 
 
 def _order_of_preset(found: tuple[str, str, dict[str, Any]]) -> tuple[str, str, float]:
@@ -169,7 +179,8 @@ def table(out: str | Path) -> list[str]:
 
 
 def _read(out: str | Path, name: str) -> list[dict[str, Any]]:
-    return [read_json(path) for path in sorted(Path(out).glob(f"*/seed_*/{name}"))]
+    kind = schemas.FAILURE if name == "failed.json" else schemas.METRICS
+    return [read_json(path, kind) for path in sorted(Path(out).glob(f"*/seed_*/{name}"))]
 
 
 def _order(found: Sequence[dict[str, Any]]) -> tuple[int, float]:

@@ -363,8 +363,9 @@ def info(
     ],
 ) -> None:
     """Shows what a run folder holds; or what an export is, and its last verification."""
+    from zoo import schemas
     from zoo.files import read_json
-    from zoo.runs import read_config, run_folder
+    from zoo.runs import read_config, read_metrics, run_folder
 
     path = _run_of(run)
     if not (path / "config.json").exists() and _show_export(path):
@@ -373,12 +374,11 @@ def info(
     table = Table("key", "value", title=str(path))
     for key, value in read_config(path).items():
         table.add_row(key, json.dumps(value))
-    for name in ("metrics.json", "history.json"):
-        if (path / name).exists():
-            found = read_json(path / name)
-            last = found[-1] if isinstance(found, list) else found.get("metrics", {})
-            for key, value in last.items():
-                table.add_row(f"{name.removesuffix('.json')}: {key}", _number(value))
+    for key, value in (read_metrics(path) or {"metrics": {}})["metrics"].items():
+        table.add_row(f"metrics: {key}", _number(value))
+    if (path / "history.json").exists():
+        for key, value in read_json(path / "history.json", schemas.HISTORY)[-1].items():
+            table.add_row(f"history: {key}", _number(value))
     console.print(table)
 
 
@@ -479,14 +479,14 @@ def evaluate(
     from zoo import data as zoo_data
     from zoo.evaluation import evaluate as evaluate_model
     from zoo.files import write_json
-    from zoo.runs import load_run, read_config
+    from zoo.runs import load_run, read_config, required
     from zoo.samplers import sampler_of_run
     from zoo.training.presets import is_preset
 
     name = "metrics.json" if sampler == "prior" else f"metrics_{sampler}.json"
     folder = _run_of(run)
     place = folder / name if folder.is_dir() else folder.with_suffix(f".{name}")
-    model, source = load_run(folder), data or read_config(folder)["data"]
+    model, source = load_run(folder), data or required(read_config(folder), "data", folder)
     if model.num_classes:
         zoo_data.check_classes(source, read_config(folder))
     found = zoo_data.describe(source, split=split, image_shape=model.image_shape)
@@ -638,8 +638,7 @@ def convert(
     settings = {"batch_size": converted.default_batch_size, "seed": seed}
     facts = {"data": data, "epochs": 0, "converted_from": str(run)}
     facts |= {name: config[name] for name in ("class_names",) if name in config}
-    save_run(converted, out, {**facts, **settings})
-    report.save(out / "conversion.json")
+    save_run(converted, out, {**facts, **settings}, report)
     console.print(f"Train it with: zoo train {out} --epochs 5", soft_wrap=True)
 
 
@@ -923,9 +922,9 @@ def _run_to_train(
         raise ValueError(
             f"{model} is a run folder, which training continues: leave out --out {out}."
         )
-    from zoo.files import read_json
+    from zoo.runs import read_config
 
-    return Path(model), read_json(Path(model) / "config.json")["model"], True
+    return Path(model), read_config(model)["model"], True
 
 
 def _settings(config: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo import schemas
 from zoo.files import read_json, replacing
-from zoo.runs import read_config
+from zoo.runs import read_config, read_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -63,16 +64,17 @@ def write_report(runs: Sequence[str | Path], out: str | Path) -> None:
 def metrics_rows(folders: Iterable[Path]) -> tuple[list[str], list[list[str]]]:
     """Header and one row of text per evaluated run, for HTML and Markdown tables."""
     measured = [
-        (folder, read_config(folder), read_json(folder / "metrics.json"))
+        (folder, read_config(folder), metrics)
         for folder in folders
-        if (folder / "metrics.json").exists()
+        if (metrics := read_metrics(folder)) is not None
     ]
     names = [name for name in COLUMNS if any(name in m["metrics"] for _, _, m in measured)]
     rows = []
     for folder, config, found in measured:
         values = [found["metrics"].get(name) for name in names]
         protocol = f"{found['samples']:,} samples, {found['extractor']}"
-        settings = [config["model"], config["latent_dim"], config["epochs"]]
+        epochs = {**config, **config.get("facts", {})}.get("epochs", "")  # facts: of a preset
+        settings = [config["model"], config["latent_dim"], epochs]
         cells = [folder.name, *map(str, settings), protocol]
         rows.append(cells + ["" if v is None else f"{v:.4g}" for v in values])
     titles = [name.replace("_", " ") for name in names]
@@ -92,7 +94,9 @@ def _metrics(folders: Iterable[Path]) -> str:
 
 def _run(folder: Path) -> str:
     config = read_config(folder)
-    facts = {**config, "versions": ", ".join(f"{k} {v}" for k, v in config["versions"].items())}
+    facts = {**config, **config.get("facts", {})}  # the second of a preset
+    if isinstance(facts.get("versions"), dict):
+        facts["versions"] = ", ".join(f"{k} {v}" for k, v in facts["versions"].items())
     parts = [f"<h2>{escape(folder.name)}</h2>"]
     captions = {
         "samples": "samples",
@@ -104,7 +108,7 @@ def _run(folder: Path) -> str:
         if (pictures := sorted((folder / kind).glob("*.png")))
     ]
     if (folder / "conversion.json").exists():
-        parts.append(_conversion(read_json(folder / "conversion.json")))
+        parts.append(_conversion(read_json(folder / "conversion.json", schemas.CONVERSION)))
     parts += [_verification(path) for path in sorted(folder.rglob("verification.json"))]
     parts.append("<h3>Settings</h3>" + _table(["key", "value"], facts.items()))
     return "\n".join(parts)
@@ -129,7 +133,7 @@ def _conversion(report: dict[str, Any]) -> str:
 
 
 def _verification(path: Path) -> str:
-    report = read_json(path)
+    report = read_json(path, schemas.VERIFICATION)
     verdict = "equal" if report["passed"] else "<span class='failed'>NOT equal</span>"
     rows = report["rows"]
     names = list(rows[0]) if rows else []

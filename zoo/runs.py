@@ -5,16 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import data, registry
-from zoo.files import read_json, write_json
+from zoo import data, registry, schemas
+from zoo.files import locked, read_json, write_json
 from zoo.training import checkpoints, loading
 from zoo.training.presets import is_preset, load_preset
-from zoo.training.train import FORMAT, describe
+from zoo.training.presets import read_config as read_preset_config
+from zoo.training.presets import read_metrics as read_preset_metrics
+from zoo.training.train import describe
 
 if TYPE_CHECKING:
+    from zoo.convert import Report
     from zoo.training.model import ZooModel
 
-__all__ = ["is_lone_file", "load_run", "read_config", "run_folder", "save_run", "with_classes"]
+__all__ = [
+    "is_lone_file",
+    "load_run",
+    "read_config",
+    "read_metrics",
+    "required",
+    "run_folder",
+    "save_run",
+    "with_classes",
+]
 
 
 def load_run(path: str | Path) -> ZooModel:
@@ -78,40 +90,87 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If it is in no run folder.
-        ValueError: If it is of a format this version does not know.
+        ValueError: If it is of a format this version does not know, or an entry is missing or of
+            another type; the file and the entry are named.
     """
     path = run_folder(path)
+    if is_preset(path):
+        return read_preset_config(path)
     if not (path / "config.json").exists():
         msg = (
             f"{path} is not a run folder (no config.json). `zoo train` and `zoo convert` make them."
         )
         raise FileNotFoundError(msg)
-    config = read_json(path / "config.json")
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        msg = f"{path}/config.json: expected a run of format {FORMAT}; another version made it?"
+    return read_json(path / "config.json", schemas.RUN)
+
+
+def required(config: dict[str, Any], key: str, path: str | Path) -> Any:
+    """An entry of `config.json` that not every run has.
+
+    Args:
+        config: What `read_config(path)` gives.
+        key: Name of the entry.
+        path: As for `load_run`.
+
+    Raises:
+        ValueError: If it is missing or null; the file and the entry are named.
+    """
+    if config.get(key) is None:
+        msg = (
+            f"{run_folder(path) / 'config.json'} has no {key!r}, which is needed here. Give it as "
+            "an option or argument, or add it to the file."
+        )
         raise ValueError(msg)
-    return config
+    return config[key]
 
 
-def save_run(model: ZooModel, out: str | Path, config: dict[str, Any]) -> None:
+def read_metrics(path: str | Path) -> dict[str, Any] | None:
+    """Reads `metrics.json` of a run or a preset, given as for `load_run`; None if there is none.
+
+    Raises:
+        FileNotFoundError: If it is in no run folder.
+        ValueError: If an entry is missing or of another type, or a preset's file is not the one
+            that its `config.json` says.
+    """
+    folder = run_folder(path)
+    if is_preset(folder):
+        return read_preset_metrics(folder, read_preset_config(folder))
+    place = folder / "metrics.json"
+    return read_json(place, schemas.METRICS) if place.exists() else None
+
+
+def save_run(
+    model: ZooModel, out: str | Path, config: dict[str, Any], report: Report | None = None
+) -> None:
     """Writes a run folder for a model that was not trained there.
 
     Args:
         model: A compiled model.
         out: The folder; must not hold a run yet.
         config: Entries of `config.json` beside those of the model: data, seed and the like.
+        report: Of a converted model, the account of its conversion.
 
     Raises:
         FileExistsError: If `out` holds a run.
-        ValueError: If the model could not be loaded from there; nothing is then written.
+        ValueError: If the model could not be loaded from there.
+        BlockingIOError: If another process writes into it.
+        OSError: If it cannot be written. Nothing of it is left.
     """
     out = Path(out)
     if (out / checkpoints.LATEST).exists():
         msg = f"{out} holds a run already. Choose another folder, or remove it."
         raise FileExistsError(msg)
     loading.check_loadable(model)
-    write_json(out / "config.json", {**config, **describe(model)})
-    checkpoints.save(model, out)
+    with locked(out):
+        try:
+            write_json(out / "config.json", {**config, **describe(model)})
+            checkpoints.save(model, out)
+            if report is not None:
+                report.save(out / "conversion.json")
+        except BaseException:
+            for name in ("config.json", checkpoints.LATEST):
+                (out / name).unlink(missing_ok=True)
+            raise
 
 
 def with_classes(model: str, options: dict[str, Any], source: Any) -> dict[str, Any]:

@@ -14,7 +14,6 @@ may bring the former.
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,9 +24,10 @@ from zoo import data
 from zoo.convert.posterior import draw, fit_mixture, posteriors
 from zoo.evaluation import sample_metrics
 from zoo.files import replacing
-from zoo.runs import read_config
+from zoo.runs import read_config, required
 from zoo.second_stage import fit_second_stage, sample_second_stage
 from zoo.training import presets
+from zoo.training.presets.sampler import read_sampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,23 +135,23 @@ def fit_sampler(
     return Sampler(kind, _drawing(kind, arrays), arrays, fingerprint(model))
 
 
-def load_sampler(path: str | Path) -> Sampler:
+def load_sampler(
+    path: str | Path, kind: str | None = None, latent_dim: int | None = None, classes: int = 0
+) -> Sampler:
     """Reads what `Sampler.save` wrote: it draws the same latents.
+
+    Args:
+        path: The .npz file.
+        kind: The sampler it must be, "gmm" or "two_stage"; None for any.
+        latent_dim: Dimensions that its latents must have; None for any.
+        classes: Of a conditional model, its classes.
 
     Raises:
         FileNotFoundError: If there is none.
-        ValueError: If the file is damaged or no sampler.
+        ValueError: If the file is damaged, no sampler, or one for another model.
     """
-    try:
-        with np.load(path) as file:
-            arrays = dict(file)
-        name, fitted_to = (str(arrays.pop(key)) for key in ("name", "fitted_to"))
-        return Sampler(name, _drawing(name, arrays), arrays, fitted_to)
-    except FileNotFoundError:
-        raise
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        msg = f"{path} is no sampler, or was cut short ({error}). Remove it, and fit one anew."
-        raise ValueError(msg) from error
+    name, fitted_to, arrays = read_sampler(path, kind, latent_dim, classes)
+    return Sampler(name, _drawing(name, arrays), arrays, fitted_to)
 
 
 def sampler_of_run(run: str | Path, model: ZooModel, kind: str) -> Sampler:
@@ -178,12 +178,12 @@ def sampler_of_run(run: str | Path, model: ZooModel, kind: str) -> Sampler:
     if preset and place.exists():
         presets.check_files(run, presets.read_config(run), [name])
     if place.exists():
-        stored = load_sampler(place)
+        stored = load_sampler(place, kind, model.noise_dim, model.num_classes)
         of_all = kind == "gmm" and model.num_classes and stored.arrays["weights"].ndim == 1
         if (preset or not of_all) and stored.fitted_to == fingerprint(model):
             return stored
     config = read_config(run)
-    images, labels = training_images(model, config["data"])
+    images, labels = training_images(model, required(config, "data", run))
     seed = config.get("seed", model.seed)  # a preset's is the model's
     sampler = fit_sampler(model, images, kind, labels=labels, seed=seed)
     if not preset:

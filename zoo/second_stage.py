@@ -94,7 +94,10 @@ def fit_second_stage(
 
 
 def sample_second_stage(arrays: dict[str, np.ndarray], n: int, seed: int) -> np.ndarray:
-    """Latents z, float32 [n, d], of what `fit_second_stage` gave: u, then z given u."""
+    """Latents z, float32 [n, d], of what `fit_second_stage` gave: u, then z given u.
+
+    Arrays of a file are checked by `zoo.training.presets.sampler.read_sampler`.
+    """
     weights = [arrays[f"decoder_{i}"] for i in range(len(arrays) - 3)]
     dims = len(arrays["shift"])
     decoder = _mlp(dims, dims, seed=0)

@@ -60,7 +60,7 @@ def export_web(model: Any, path: str | Path, run: str | Path | None = None) -> P
             "directions": _numbers(directions),
             "shares": shares.tolist(),
         }
-        (folder / "latents.json").write_text(json.dumps(latents), encoding="utf-8")
+        (folder / "latents.json").write_text(json.dumps(latents, allow_nan=False), encoding="utf-8")
         entries = {**describe(model, endpoints(model)), **provenance(run)}
         entries["versions"][PACKAGE] = VERSION
         write_metadata(folder, path, "web", run, entries)

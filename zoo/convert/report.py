@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
+from zoo import schemas
 from zoo.files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -187,15 +188,11 @@ class Report:
             FileNotFoundError: If there is none.
             ValueError: If the file is no report.
         """
-        found = read_json(path)
-        try:
-            rows = [TensorRow(**{**row, **_shapes(row)}) for row in found["rows"]]
-            known = {f.name: found[f.name] for f in fields(cls) if f.name in found}
-            known |= {"rows": rows, "equality": Equality(**found["equality"])}
-            return cls(**{**known, "notes": tuple(found.get("notes", ()))})
-        except (KeyError, TypeError) as error:
-            msg = f"{path} is no conversion report ({error!r}): expected what Report.save writes."
-            raise ValueError(msg) from error
+        found = read_json(path, schemas.CONVERSION)
+        rows = [TensorRow(**_known(TensorRow, {**row, **_shapes(row)})) for row in found["rows"]]
+        equality = Equality(**_known(Equality, found["equality"]))
+        notes = tuple(found.get("notes", ()))
+        return cls(**{**_known(cls, found), "rows": rows, "equality": equality, "notes": notes})
 
     def _facts(self) -> list[str]:
         facts = {
@@ -205,6 +202,11 @@ class Report:
             "first diverging block": self.first_diverging or "",
         }
         return [f"{name}: {text}" for name, text in facts.items() if text] + list(self.notes)
+
+
+def _known(cls: Any, entries: dict[str, Any]) -> dict[str, Any]:
+    """The entries that a dataclass has; others are of other versions."""
+    return {field.name: entries[field.name] for field in fields(cls) if field.name in entries}
 
 
 def _shapes(row: dict[str, Any]) -> dict[str, Any]:

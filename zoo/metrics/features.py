@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from zoo.files import sha256
+from zoo import schemas
+from zoo.files import read_json, sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -140,7 +140,7 @@ def classifier(image_shape: Sequence[int], classes: int) -> keras.Model:
 def _fashion_mnist_classifier() -> FeatureExtractor:
     """The classifier that `benchmarks/train_classifier.py` trained, inside this package."""
     folder = CLASSIFIERS / "fashion_mnist"
-    card = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    card = read_json(folder / "config.json", schemas.CLASSIFIER)
     weights = folder / "model.weights.h5"
     found = sha256(weights)
     if found != card["sha256"]:

@@ -12,9 +12,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from zoo import schemas
 from zoo.files import read_json, sha256, write_json
 
-FORMAT = 1
+FORMAT = schemas.REGISTRY.format
 REGISTRY = "registry.json"
 HEADLINES = ("frechet_distance", "iwae_bound")  # what a preset is known by: the first it has
 
@@ -62,10 +63,7 @@ def list_pretrained(filter: str | None = None) -> list[Preset]:  # noqa: A002  (
     path = saved_models() / REGISTRY
     if not path.exists():
         return []
-    registry = read_json(path)
-    if not isinstance(registry, dict) or registry.get("format") != FORMAT:
-        msg = f"{path}: expected a registry of format {FORMAT}. Install the package anew."
-        raise ValueError(msg)
+    registry = read_json(path, schemas.REGISTRY)
     presets = [_preset(name, entry) for name, entry in registry["presets"].items()]
     return [preset for preset in presets if filter is None or fnmatchcase(preset.name, filter)]
 
@@ -116,9 +114,10 @@ def registry_of(folder: Path) -> dict[str, Any]:
 
 
 def _entry(folder: Path) -> dict[str, Any]:
-    config = read_json(folder / "config.json")
-    metrics = folder / "metrics.json"
-    values = read_json(metrics)["metrics"] if metrics.exists() else {}
+    from zoo.training.presets import check_preset, read_metrics  # noqa: PLC0415
+
+    config = check_preset(folder)
+    values = (read_metrics(folder, config) or {"metrics": {}})["metrics"]
     headline = next(([name, values[name]] for name in HEADLINES if name in values), None)
     return {
         **{key: config[key] for key in ("family", "model", "data", "image_shape")},
@@ -129,12 +128,11 @@ def _entry(folder: Path) -> dict[str, Any]:
 
 
 def _preset(name: str, entry: dict[str, Any]) -> Preset:
+    height, width, channels = entry["image_shape"]
     headline = entry["headline"]
     return Preset(
         name=name,
-        **{
-            **entry,
-            "image_shape": tuple(entry["image_shape"]),
-            "headline": headline and tuple(headline),
-        },
+        **{key: entry[key] for key in ("family", "model", "data", "size", "sha256")},
+        image_shape=(height, width, channels),
+        headline=headline and tuple(headline),
     )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-from urllib.parse import urldefrag, urlsplit
+import time
+from contextlib import closing
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urldefrag, urljoin, urlsplit
 
 import requests
 from filelock import FileLock
+from urllib3.exceptions import HTTPError
 
 from zoo.files import sha256 as sha256_of
 from zoo.pretrained.archives import MAX_BYTES, extract
@@ -17,8 +21,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ATTEMPTS = 5
+REDIRECTS = 10
 TIMEOUT = 30  # seconds without an answer
-CHUNK = 1 << 14  # bytes, of which a cut connection loses less than one
+GRACE = 60  # seconds, to which each SLOWEST bytes that come add one: no download drips for ever
+SLOWEST = 20_000  # bytes a second
+CHUNK = 1 << 14  # bytes at a time, at most
 LOCAL = ("127.0.0.1", "localhost", "::1")  # this machine may serve without TLS
 
 
@@ -32,8 +39,8 @@ def fetch(url: str, sha256: str | None = None) -> Path:
     Raises:
         ValueError: If the address is not `https://`, the hash is missing or another, or the
             archive is unsafe or no preset. Nothing of it is kept.
-        ConnectionError: If the server cannot be reached or breaks off. What came is kept: the next
-            call goes on from there.
+        ConnectionError: If the server cannot be reached, breaks off or is too slow. What came is
+            kept: the next call goes on from there.
         OSError: If the cache cannot be written. Nothing is kept.
     """
     url, sha256 = _checked(url, sha256)
@@ -87,6 +94,14 @@ def _check_address(url: str) -> None:
         raise ValueError(msg)
 
 
+def _check_redirect(url: str, to: str) -> None:
+    """Checks an address before it is contacted; only this machine leads to this machine."""
+    _check_address(to)
+    if urlsplit(to).hostname in LOCAL and urlsplit(url).hostname not in LOCAL:
+        msg = f"{url} leads to {to}, on this machine. Do not use it."
+        raise ValueError(msg)
+
+
 def _download(url: str, part: Path) -> None:
     """Appends to `part` until all is there; tries again as long as an attempt brings something."""
     for attempt in range(ATTEMPTS):
@@ -104,8 +119,8 @@ def _download(url: str, part: Path) -> None:
 def _attempt(url: str, part: Path, start: int) -> None:
     # Bytes as they lie on the server: a resumed compressed transfer could not be put together.
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={start}-"} if start else {})}
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        _check_address(response.url)  # after redirects
+    begun = time.monotonic()
+    with closing(_opened(url, headers)) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
             part.unlink()  # it is longer than the file: of something else
             _attempt(url, part, 0)
@@ -113,8 +128,56 @@ def _attempt(url: str, part: Path, start: int) -> None:
         response.raise_for_status()
         resumed = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
         with part.open("ab" if start and resumed else "wb") as file:
-            for chunk in response.iter_content(CHUNK):
+            before = file.tell()
+            while chunk := _next(response):
                 if file.tell() + len(chunk) > MAX_BYTES:
                     msg = f"{url} is larger than {MAX_BYTES >> 30} GB. Do not use it."
                     raise ValueError(msg)
                 file.write(chunk)
+                if time.monotonic() - begun > GRACE + (file.tell() - before) / SLOWEST:
+                    msg = f"fewer than {SLOWEST:,} bytes come in a second"
+                    raise requests.Timeout(msg)
+
+
+def _next(response: requests.Response) -> bytes:
+    """What has come, as soon as something has; nothing at the end."""
+    try:
+        return response.raw.read1(CHUNK)
+    except HTTPError as error:
+        raise requests.ConnectionError(error) from error
+
+
+def _opened(url: str, headers: dict[str, str]) -> requests.Response:
+    """The answer, after redirects, each of which is checked before it is followed."""
+    for _ in range(REDIRECTS):
+        response = _answer(url, headers)
+        if not response.is_redirect:
+            return response
+        response.close()
+        to = urljoin(url, response.headers["Location"])
+        _check_redirect(url, to)
+        url = to
+    msg = f"more than {REDIRECTS} redirects"
+    raise requests.TooManyRedirects(msg)
+
+
+def _answer(url: str, headers: dict[str, str]) -> requests.Response:
+    """Status and headers, within GRACE seconds: a socket's timeout begins anew with every byte."""
+    found: list[Any] = []
+
+    def ask() -> None:
+        options: dict[str, Any] = {"stream": True, "allow_redirects": False}
+        try:
+            found.append(requests.get(url, headers=headers, timeout=TIMEOUT, **options))
+        except Exception as error:  # noqa: BLE001  (raised below)
+            found.append(error)
+
+    asking = Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(GRACE)
+    if not found:
+        msg = f"no answer within {GRACE} s"
+        raise requests.Timeout(msg)
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]

@@ -64,7 +64,8 @@ def load_sampler(handle: str | Path, *, sha256: str | None = None) -> Sampler:
         msg = f"{handle} brings no {SAMPLER}: its latents come from the prior, model.generate(n)."
         raise ValueError(msg)
     check_files(folder, config, [SAMPLER])
-    return samplers.load_sampler(folder / SAMPLER)
+    classes = config["options"].get("num_classes", 0)
+    return samplers.load_sampler(folder / SAMPLER, "gmm", config["latent_dim"], classes)
 
 
 def resolve(handle: str | Path, *, sha256: str | None = None) -> Path:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoo import schemas
 from zoo.evaluation import evaluate
 from zoo.files import read_json
 from zoo.pretrained.loading import load_sampler, resolve
@@ -87,7 +88,7 @@ def check(handle: str | Path, source: Any = None) -> list[str]:
         msg = f"{folder} has no {METRICS}: it was never measured. Save it with metrics=measure(…)."
         raise ValueError(msg)
     check_files(folder, config, [METRICS])
-    stated = read_json(folder / METRICS)
+    stated = read_json(folder / METRICS, schemas.METRICS)
     names = ("split", "samples", "extractor", "importance_samples", "seed")
     protocol = {name: stated[name] for name in names if name in stated}
     protocol["extractor"] = stated["extractor"] or "none"
@@ -98,9 +99,9 @@ def check(handle: str | Path, source: Any = None) -> list[str]:
         raise NoTestDataError(msg)
     sampler = load_sampler(folder) if SAMPLER in config["files"] else None
     found = _evaluate(load_preset(folder), source, sampler, **protocol)["metrics"]
-    faults = []
+    faults, errors = [], stated.get("sampling_error", {})
     for name, value in stated["metrics"].items():
-        allowed = DEVIATIONS * stated["sampling_error"].get(name, 0.0) + SLACK * abs(value) + 1e-6
+        allowed = DEVIATIONS * errors.get(name, 0.0) + SLACK * abs(value) + 1e-6
         if name not in found:
             faults.append(f"{folder.name}: {name} is no longer measured.")
         elif not abs(found[name] - value) <= allowed:  # NaN differs

@@ -10,7 +10,7 @@ import numpy as np
 
 from zoo import data
 from zoo.pretrained.measuring import measure
-from zoo.runs import load_run, read_config
+from zoo.runs import load_run, read_config, required
 from zoo.samplers import fit_sampler, training_images
 from zoo.training.presets import load_preset
 
@@ -55,16 +55,17 @@ def save_run_as_preset(
         ValueError: If the run or the data cannot be used.
     """
     config = read_config(run)
+    trained_on = required(config, "data", run)
     model = load_run(run)
     known = {key: config[key] for key in RECORDED if config.get(key) is not None}
     with tempfile.TemporaryDirectory() as scratch:
         model.save_preset(Path(scratch) / "rounded", precision=precision)
         model = load_preset(Path(scratch) / "rounded")
-    source = source if source is not None else config["data"]
+    source = source if source is not None else trained_on
     sampler = _mixture(model, config) if seeds else None
     model.save_preset(
         folder,
-        data=Path(config["data"]).name,
+        data=Path(trained_on).name,
         facts={"steps": model.steps_done, **known, **(facts or {})},
         metrics=measure(model, source, seeds, sampler, extractor=extractor) if seeds else None,
         examples=_examples(model, source) if seeds else (),

@@ -10,20 +10,24 @@ average, the step and the running means of the epoch.
 
 from __future__ import annotations
 
-import json
 import shutil
 import zipfile
+import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zoo.files import link, replacing
+from zoo.files import link, parse_json, replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from zoo.training.model import ZooModel
 
+# What zipfile raises for damaged archives; RuntimeError for encrypted and oddly packed ones.
+_DAMAGED = (
+    zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError, RuntimeError,
+)  # fmt: skip
 LATEST, BEST, FOLDER = "model.keras", "best.keras", "checkpoints"
 
 
@@ -92,9 +96,9 @@ def _fault(path: Path, model_name: str) -> str | None:
             damaged = file.testzip()  # Keras reads without comparing checksums
             if damaged is not None:
                 return f"is damaged (in {damaged})"
-            config = json.loads(file.read("config.json"))
+            config = parse_json(file.read("config.json"), "config.json")
             weights = {"model.weights.h5", "model.weights.json"} & set(file.namelist())
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, KeyError) as error:
+    except _DAMAGED as error:
         return f"is no Keras file, or was cut short ({error})"
     known = isinstance(config, dict)
     found = known and (config.get("registered_name") or config.get("class_name"))

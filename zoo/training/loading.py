@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
     from zoo.training.model import ZooModel
 
-FAULTS = (OSError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError)
+# What Keras raises for a configuration that was damaged or edited, or that is the user's own.
+FAULTS = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, MemoryError,
+    ArithmeticError,
+)  # fmt: skip
 REGISTER = "@keras.saving.register_keras_serializable()"
 LAMBDA = "a lambda"
 KNOWN_PACKAGES = ("keras", "keras_hub", "keras_cv", "keras_nlp")  # that Keras imports by itself

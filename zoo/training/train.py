@@ -8,25 +8,27 @@ A run folder holds:
     samples/          epoch_0001.png …
     reconstructions/  likewise, for VAEs
     logs/             TensorBoard
+    .lock             while a process trains: which one; others are refused
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from zoo import data
-from zoo.files import read_json, remove_scratch, write_json
+from zoo import data, schemas
+from zoo.files import locked, read_json, write_json
 from zoo.pictures import grid, pairs, save_grid
 from zoo.training import checkpoints, loading, strategies
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from zoo.data.images import Images
     from zoo.training.model import ZooModel
 
+P = ParamSpec("P")
 FORMAT = 1
 PACKAGES = ("vaegan-zoo", "tensorflow", "keras", "numpy")
 PICTURED = 64  # samples in a grid
@@ -63,6 +66,20 @@ def _steps_per_epoch(model: ZooModel, images: Images, batch_size: int) -> int:
     return data.training_stream(images, batch_size=batch_size * model.minibatches)[1]
 
 
+def _alone(function: Callable[P, bool]) -> Callable[P, bool]:
+    """Lets the chief train only while no other process writes into the run folder."""
+
+    @functools.wraps(function)
+    def alone(*args: P.args, **kwargs: P.kwargs) -> bool:
+        given = inspect.signature(function).bind(*args, **kwargs).arguments
+        chief = strategies.is_chief(given["model"].distribute_strategy)
+        with locked(given["out"]) if chief else nullcontext():
+            return function(*args, **kwargs)
+
+    return alone
+
+
+@_alone
 def train(
     model: ZooModel,
     source: Any,
@@ -119,6 +136,7 @@ def train(
             checkpoint is of a step before.
         OSError: If the folder cannot be written, before training where that can be known.
         ConnectionError: If another worker is lost.
+        BlockingIOError: If another process trains into the folder; nothing is written.
     """
     out = Path(out)
     batch_size = batch_size or model.default_batch_size
@@ -319,7 +337,7 @@ class _Recorder(keras.callbacks.Callback):
             return
         if (self.out / "history.json").exists():
             # A crash between the two files may leave more entries than the model has epochs.
-            whole = read_json(self.out / "history.json")
+            whole = read_json(self.out / "history.json", schemas.HISTORY)
             self.history = [entry for entry in whole if entry["step"] <= self.saved_step]
         if self.model.family == "vae":
             found = data.to_array(
@@ -332,10 +350,15 @@ class _Recorder(keras.callbacks.Callback):
             # (images,), and of a conditional model the labels too
             self.pictured = found if isinstance(found, tuple) else (found,)
         checkpoints.check_space(self.model, self.out, self.keep + 2)  # the best and a new one
-        remove_scratch(self.out)
+        begun = (self.out / "config.json").exists()
         write_json(self.out / "config.json", config)
         if begins:
-            checkpoints.save(self.model, self.out, keep=self.keep)
+            try:
+                checkpoints.save(self.model, self.out, keep=self.keep)
+            except BaseException:
+                if not begun:  # a run without a state is none
+                    (self.out / "config.json").unlink()
+                raise
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         self.batches += 1

@@ -1,6 +1,7 @@
 """Presets: folders of a trained model that need no trust to be loaded.
 
     config.json           what the model is, how it was made, and the hashes of the files beside it
+                          (but of the card, which is edited where it is published)
     model.weights.h5      all its weights, as float16 or float32, without optimizers
     metrics.json          what was measured
     samples.png           and reconstructions.png, where there are any
@@ -12,14 +13,23 @@ Loading one runs no code of it: no pickle, no Lambda, nothing but known classes 
 """
 
 from zoo.training.presets.config import FILES, FORMAT, read_config
-from zoo.training.presets.folder import check_files, is_preset, load_preset, save_preset
+from zoo.training.presets.folder import (
+    check_files,
+    check_preset,
+    is_preset,
+    load_preset,
+    read_metrics,
+    save_preset,
+)
 
 __all__ = [
     "FILES",
     "FORMAT",
     "check_files",
+    "check_preset",
     "is_preset",
     "load_preset",
     "read_config",
+    "read_metrics",
     "save_preset",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo import registry
@@ -103,8 +104,8 @@ def _metadata(
     }
     if source.hub:
         entries["datasets"] = [source.hub]
-    if metrics:
-        values = metrics["metrics"]
+    if metrics:  # JSON has no NaN and no infinities
+        values = {k: v for k, v in metrics["metrics"].items() if math.isfinite(v)}
         entries["metrics"] = list(values)
         result = {
             "task": {"type": "unconditional-image-generation"},
@@ -114,7 +115,7 @@ def _metadata(
             ],
         }
         entries["model-index"] = [{"name": name, "results": [result]}]
-    lines = (f"{key}: {json.dumps(value)}" for key, value in entries.items())
+    lines = (f"{key}: {json.dumps(value, allow_nan=False)}" for key, value in entries.items())
     return "\n".join(("---", *lines, "---"))
 
 
@@ -167,7 +168,7 @@ def _measured(metrics: Mapping[str, Any]) -> str:
 
 def _table(facts: Mapping[str, Any]) -> str:
     rows = [
-        f"| {key} | {value if isinstance(value, str) else json.dumps(value)} |"
+        f"| {key} | {value if isinstance(value, str) else json.dumps(value, allow_nan=False)} |"
         for key, value in facts.items()
     ]
     return "\n".join(("| | |", "| --- | --- |", *rows))

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.files import replacing, sha256, write_json
+import tensorflow as tf
+
+from zoo import schemas
+from zoo.files import read_json, replacing, sha256, write_json
 from zoo.pictures import pairs, save_grid
 from zoo.training.presets import config as configs
 from zoo.training.presets.cards import card
@@ -19,6 +22,7 @@ from zoo.training.presets.config import (
     SAMPLES,
     WEIGHTS,
 )
+from zoo.training.presets.sampler import read_sampler
 from zoo.training.presets.weights import read_weights, write_weights
 
 if TYPE_CHECKING:
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from zoo.training.model import ZooModel
 
 PICTURED = 64  # images of samples.png
+_TOO_LARGE = (MemoryError, OverflowError, tf.errors.OpError)
 
 
 def save_preset(
@@ -86,6 +91,7 @@ def save_preset(
         write_json(temporary / CONFIG, config)
         text = card(folder.name, config, metrics)
         (temporary / CARD).write_text(text, encoding="utf-8")
+        check_preset(temporary)  # what could not be loaded again is not kept
 
 
 def load_preset(folder: str | Path) -> ZooModel:
@@ -103,16 +109,63 @@ def load_preset(folder: str | Path) -> ZooModel:
         ValueError: If a file is not the one its hash in `config.json` says, the configuration
             names what is unknown or not allowed, or the weights are not this model's.
     """
-    config = configs.read_config(folder)
-    check_files(folder, config, [WEIGHTS])
+    config = check_preset(folder)
     options = {key: config[key] for key in ("image_shape", "latent_dim")}
     try:
         model = configs.model_class(config).from_config({**config["options"], **options})
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, *_TOO_LARGE) as error:
         msg = f"{folder}/{CONFIG} makes no {config['model']}: {error}"
         raise ValueError(msg) from error
     read_weights(model, Path(folder) / WEIGHTS)
     return model
+
+
+def check_preset(folder: str | Path) -> dict[str, Any]:
+    """Checks a preset as far as that needs no model: every file's hash, and what is in the small.
+
+    A file that `config.json` lists may be absent, but for the weights. One that it does not list,
+    and that would be read, may not be there.
+
+    Returns:
+        Its `config.json`.
+
+    Raises:
+        FileNotFoundError: If the folder is no preset.
+        ValueError: If a file is not the one its hash in `config.json` says, or not as it should be.
+    """
+    folder = Path(folder)
+    config = configs.read_config(folder)
+    there = [name for name in config["files"] if name == WEIGHTS or (folder / name).exists()]
+    check_files(folder, config, there)
+    # A model has a number for every latent, and its file two bytes or more for every number; what
+    # claims more than that would be made first, and take the memory.
+    size = (folder / WEIGHTS).stat().st_size
+    if not config["latent_dim"] <= config["parameters"] <= size:
+        msg = (
+            f"{folder / CONFIG}: latent_dim={config['latent_dim']}, "
+            f"parameters={config['parameters']}: {WEIGHTS} has only {size:,} bytes. "
+            "Get the preset anew."
+        )
+        raise ValueError(msg)
+    read_metrics(folder, config)
+    if (folder / SAMPLER).exists():
+        check_files(folder, config, [SAMPLER])
+        classes = config["options"].get("num_classes", 0)
+        read_sampler(folder / SAMPLER, "gmm", config["latent_dim"], classes)
+    return config
+
+
+def read_metrics(folder: str | Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The `metrics.json` of a preset, if there is one and it is the one its configuration says.
+
+    Raises:
+        ValueError: If it is not listed or has another hash, or is not as `measure` returns it.
+    """
+    path = Path(folder) / METRICS
+    if not path.exists():
+        return None
+    check_files(folder, config, [METRICS])
+    return read_json(path, schemas.METRICS)
 
 
 def check_files(folder: str | Path, config: Mapping[str, Any], names: Sequence[str]) -> None:
@@ -120,15 +173,18 @@ def check_files(folder: str | Path, config: Mapping[str, Any], names: Sequence[s
 
     Raises:
         FileNotFoundError: If one is missing.
-        ValueError: If one has another hash.
+        ValueError: If one is not listed, or has another hash.
     """
     for name in names:
         path = Path(folder) / name
         if not path.is_file():
             msg = f"{path} does not exist. Was the preset copied whole?"
             raise FileNotFoundError(msg)
-        found, expected = sha256(path), config["files"].get(name)
-        if found != expected:
+        expected = config["files"].get(name)
+        if expected is None:
+            msg = f"{path} is not part of the preset: {CONFIG} does not list it. Remove it."
+            raise ValueError(msg)
+        if (found := sha256(path)) != expected:
             msg = (
                 f"{path} has the sha256 {found}, but {CONFIG} says {expected}: it is damaged or of "
                 "another preset. Get it anew."

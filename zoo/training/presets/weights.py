@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,10 +36,15 @@ def write_weights(model: ZooModel, path: Path, precision: str = "float16") -> No
     if precision not in PRECISIONS:
         msg = f"precision={precision!r}: expected one of {PRECISIONS}."
         raise ValueError(msg)
-    with h5py.File(path, "w") as file:
-        for name, array in sorted(_saved(model).items()):
+    found = sorted(_saved(model).items())
+    # In memory: on a full disk HDF5 ends the process, with a segmentation fault.
+    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
+        for name, array in found:
             _check_finite(array, name, "The model")
             file[name] = _halved(array) if precision == "float16" else array
+        file.flush()
+        made = file.id.get_file_image()
+    path.write_bytes(made)
 
 
 def read_weights(model: ZooModel, path: Path) -> None:
@@ -74,10 +81,12 @@ def _saved(model: ZooModel) -> dict[str, np.ndarray]:
             found[name] = item[()]
 
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.weights.h5"
-        model.save_weights(path)
-        with h5py.File(path, "r") as file:
-            file.visititems(keep)
+        path = Path(folder) / "model.keras"
+        model.save(path)  # which makes its HDF5 file in memory, as above
+        with zipfile.ZipFile(path) as archive:
+            weights = io.BytesIO(archive.read("model.weights.h5"))
+    with h5py.File(weights, "r") as file:
+        file.visititems(keep)
     return found
 
 
