@@ -11,13 +11,14 @@ import onnx
 import tensorflow as tf
 import tf2onnx
 
+from export.graphs import OPSETS, fresh_names, rename_tensors, tensors_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from export.spec import Endpoint
 
 LARGEST = 2**31 - 1  # bytes in one protocol buffer; its large_model fails with NumPy 2
-OPSETS = range(13, 19)  # tf2onnx 1.17 knows no later one
 RANDOM = re.compile(
     r"(Stateless|Stateful)?(Random|Multinomial|Truncated|Parameterized).*|Bernoulli"
 )
@@ -150,15 +151,15 @@ def _explained(endpoint: Endpoint, kind: str, name: str) -> str:
 
 def _name(proto: onnx.ModelProto, inputs: list[str], outputs: list[str]) -> None:
     """Gives the endpoint's names to inputs and outputs, and `batch` to their first axis."""
-    graph, names = proto.graph, {}
-    for values, wanted in ((graph.input, inputs), (graph.output, outputs)):
-        for value, name in zip(values, wanted, strict=True):
+    graph = proto.graph
+    del graph.value_info[:]  # shape inference restores it, with `batch`
+    wanted = [*inputs, *outputs]
+    taken = {*tensors_of(graph)}
+    fresh = fresh_names({*taken, *wanted})
+    names = {name: fresh(name) for name in wanted if name in taken}  # other tensors give way
+    for values, given in ((graph.input, inputs), (graph.output, outputs)):
+        for value, name in zip(values, given, strict=True):
             names[value.name] = name
-            value.name = name
             if value.type.tensor_type.shape.dim:
                 value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    for node in graph.node:
-        for tensors in (node.input, node.output):
-            for i, tensor in enumerate(tensors):
-                tensors[i] = names.get(tensor, tensor)
-    del graph.value_info[:]  # shape inference restores it, with `batch`
+    rename_tensors(graph, names)

@@ -12,7 +12,14 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from export.graphs import attributes, names_taken, rebuilt, renamed
+from export.graphs import (
+    attributes,
+    fresh_names,
+    names_taken,
+    rebuilt,
+    renamed,
+    subgraphs,
+)
 from export.inputs import BATCH, inputs_of
 from export.spec import IMAGES
 
@@ -61,7 +68,7 @@ def reduced(
     quality: dict[str, Any] = {}
     calibration, others = (inputs_of(model, model.sample_latents(N, seed)) for seed in (0, 1))
     for endpoint in functions:
-        proto = protos[endpoint.name]
+        proto = _with_named_nodes(protos[endpoint.name])
         if precision == "float16":
             found[endpoint.name] = _float16(proto)
         else:
@@ -69,6 +76,16 @@ def reduced(
         feeds = _feeds(endpoint, others, seed=1)
         quality[endpoint.name] = _quality(proto, found[endpoint.name], feeds, precision)
     return found, quality
+
+
+def _with_named_nodes(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which every node has a name of its own: by these the tools are told what stays."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    fresh = fresh_names([])
+    for node in copy.graph.node:
+        node.name = fresh(node.name or node.op_type)
+    return copy
 
 
 def _feeds(endpoint: Endpoint, examples: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
@@ -95,13 +112,14 @@ def _float16(proto: onnx.ModelProto) -> onnx.ModelProto:
 
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
-    if any(a.HasField("g") for node in proto.graph.node for a in node.attribute):
+    if any(subgraphs(node) for node in proto.graph.node):
         return copy
     made = OnnxModel(
         convert_float_to_float16(copy, keep_io_types=True, node_block_list=exact_nodes(proto))
     )
     made.topological_sort()
-    # Between nodes that stay float32 the tool goes through float16.
+    # Between nodes that stay float32 the tool goes through float16: a cast to it, and one back. Its
+    # casts are those of new names, and all float32 before.
     before = {node.name for node in proto.graph.node}
     halved: dict[str, str] = {}
     same: dict[str, str] = {}
@@ -111,7 +129,7 @@ def _float16(proto: onnx.ModelProto) -> onnx.ModelProto:
         if node.op_type == "Cast" and node.name not in before:
             if attributes(node)["to"] == onnx.TensorProto.FLOAT16:
                 halved[node.output[0]] = nodes[-1].input[0]
-            elif node.input[0] in halved:
+            elif attributes(node)["to"] == onnx.TensorProto.FLOAT and node.input[0] in halved:
                 same[node.output[0]] = halved[node.input[0]]
     return rebuilt(made.model, nodes, {})
 

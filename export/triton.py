@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
+from export.graphs import fresh_names, rename_tensors, tensors_of
 from export.metadata import check_new, read_export, write_metadata
 from export.onnx_files import export_onnx
 from zoo.files import replacing
@@ -102,14 +103,15 @@ def _without_scalars(file: Path, inputs: Mapping[str, Any]) -> None:
     if not scalars:
         return
     proto = onnx.load(file, load_external_data=False)
-    for node in proto.graph.node:
-        for i, name in enumerate(node.input):
-            if name in scalars:
-                node.input[i] = name + SUFFIX
+    fresh = fresh_names(tensors_of(proto.graph))
+    inner = {name: fresh(name + SUFFIX) for name in scalars}
+    rename_tensors(proto.graph, inner)
+    outer = {name: scalar for scalar, name in inner.items()}
     for value in proto.graph.input:
-        if value.name in scalars:
+        if value.name in outer:
+            value.name = outer[value.name]
             value.type.tensor_type.shape.dim.add(dim_value=1)
-    for name in scalars:
-        proto.graph.node.insert(0, onnx.helper.make_node("Squeeze", [name], [name + SUFFIX]))
+    for name, scalar in inner.items():
+        proto.graph.node.insert(0, onnx.helper.make_node("Squeeze", [name], [scalar], scalar))
     onnx.save(proto, file)
     onnx.checker.check_model(file)
