@@ -105,10 +105,10 @@ def _without_whole_slices(proto: onnx.ModelProto) -> onnx.ModelProto:
         nodes.append(renamed(node, same))
         if node.op_type != "Slice" or not is_standard(node):
             continue
-        bounds = [known.get(name) for name in (*node.input[1:3], *node.input[4:5])]
-        if any(bound is None for bound in bounds):
+        names = (*node.input[1:3], *node.input[4:5])
+        if not all(name in known for name in names):
             continue
-        start, end, *step = bounds
+        start, end, *step = (known[name] for name in names)
         if np.all(np.equal(start, 0)) and np.all(end >= WHOLE) and np.all(np.equal(step, 1)):
             same[node.output[0]] = nodes[-1].input[0]
     return rebuilt(proto, nodes, {})
