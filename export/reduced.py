@@ -19,6 +19,7 @@ from export.graphs import (
     rebuilt,
     renamed,
     subgraphs,
+    tensors_of,
 )
 from export.inputs import BATCH, inputs_of
 from export.spec import IMAGES
@@ -114,9 +115,9 @@ def _float16(proto: onnx.ModelProto) -> onnx.ModelProto:
     copy.CopyFrom(proto)
     if any(subgraphs(node) for node in proto.graph.node):
         return copy
-    made = OnnxModel(
-        convert_float_to_float16(copy, keep_io_types=True, node_block_list=exact_nodes(proto))
-    )
+    exact = exact_nodes(proto)
+    _keep_constants(copy, exact)
+    made = OnnxModel(convert_float_to_float16(copy, keep_io_types=True, node_block_list=exact))
     made.topological_sort()
     # Between nodes that stay float32 the tool goes through float16: a cast to it, and one back. Its
     # casts are those of new names, and all float32 before.
@@ -132,6 +133,27 @@ def _float16(proto: onnx.ModelProto) -> onnx.ModelProto:
             elif attributes(node)["to"] == onnx.TensorProto.FLOAT and node.input[0] in halved:
                 same[node.output[0]] = halved[node.input[0]]
     return rebuilt(made.model, nodes, {})
+
+
+def _keep_constants(proto: onnx.ModelProto, exact: Sequence[str]) -> None:
+    """Gives nodes that stay float32 their own constants, in place.
+
+    Those that they share with others the tool would round, and cast back.
+    """
+    stays = set(exact)
+    others = {name for n in proto.graph.node if n.name not in stays for name in n.input}
+    floats = (t for t in proto.graph.initializer if t.data_type == onnx.TensorProto.FLOAT)
+    shared = {t.name: t for t in floats if t.name in others}
+    fresh = fresh_names(tensors_of(proto.graph))
+    names: dict[str, str] = {}
+    for node in proto.graph.node:
+        for i, name in enumerate(node.input):
+            if node.name in stays and name in shared:
+                if name not in names:
+                    names[name] = fresh(name)
+                    proto.graph.initializer.add().CopyFrom(shared[name])
+                    proto.graph.initializer[-1].name = names[name]
+                node.input[i] = names[name]
 
 
 def _int8(proto: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> onnx.ModelProto:
