@@ -14,6 +14,7 @@ import onnxruntime
 
 from export.graphs import (
     attributes,
+    constants_of,
     fresh_names,
     names_taken,
     rebuilt,
@@ -111,13 +112,11 @@ def _float16(proto: onnx.ModelProto) -> onnx.ModelProto:
     from onnxruntime.transformers.float16 import convert_float_to_float16  # noqa: PLC0415
     from onnxruntime.transformers.onnx_model import OnnxModel  # noqa: PLC0415
 
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
     if any(subgraphs(node) for node in proto.graph.node):
-        return copy
+        return proto
     exact = exact_nodes(proto)
-    _keep_constants(copy, exact)
-    made = OnnxModel(convert_float_to_float16(copy, keep_io_types=True, node_block_list=exact))
+    apart = _kept_apart(proto, exact)
+    made = OnnxModel(convert_float_to_float16(apart, keep_io_types=True, node_block_list=exact))
     made.topological_sort()
     # Between nodes that stay float32 the tool goes through float16: a cast to it, and one back. Its
     # casts are those of new names, and all float32 before.
@@ -135,25 +134,30 @@ def _float16(proto: onnx.ModelProto) -> onnx.ModelProto:
     return rebuilt(made.model, nodes, {})
 
 
-def _keep_constants(proto: onnx.ModelProto, exact: Sequence[str]) -> None:
-    """Gives nodes that stay float32 their own constants, in place.
+def _kept_apart(proto: onnx.ModelProto, exact: Sequence[str]) -> onnx.ModelProto:
+    """A model in which the nodes of these names share no weights or other tensors with the others.
 
-    Those that they share with others the tool would round, and cast back.
+    What they share the tools round for both. They get weights of their own, and the others take
+    what both took through an Identity.
     """
-    stays = set(exact)
-    others = {name for n in proto.graph.node if n.name not in stays for name in n.input}
-    floats = (t for t in proto.graph.initializer if t.data_type == onnx.TensorProto.FLOAT)
-    shared = {t.name: t for t in floats if t.name in others}
-    fresh = fresh_names(tensors_of(proto.graph))
-    names: dict[str, str] = {}
+    stays, constants = set(exact), constants_of(proto)
+    by_others = {x for n in proto.graph.node if n.name not in stays for x in n.input}
+    by_exact = {x for n in proto.graph.node if n.name in stays for x in names_taken(n)}
+    fresh = fresh_names([*tensors_of(proto.graph), *(node.name for node in proto.graph.node)])
+    apart = {name: fresh(name) for name in sorted(by_others & by_exact - {""})}
+    floats = {x: value for x, value in constants.items() if value.dtype == np.float32}
+    weights = {x: name for x, name in apart.items() if x in floats}
+    tensors = {x: name for x, name in apart.items() if x not in constants}
+    nodes: list[onnx.NodeProto] = []
+    made: set[str] = set()
     for node in proto.graph.node:
-        for i, name in enumerate(node.input):
-            if node.name in stays and name in shared:
-                if name not in names:
-                    names[name] = fresh(name)
-                    proto.graph.initializer.add().CopyFrom(shared[name])
-                    proto.graph.initializer[-1].name = names[name]
-                node.input[i] = names[name]
+        if node.name not in stays:
+            for x in tensors.keys() & set(node.input) - made:
+                taken = tensors[x]
+                nodes.append(onnx.helper.make_node("Identity", [x], [taken], taken))
+                made.add(x)
+        nodes.append(renamed(node, weights if node.name in stays else tensors))
+    return rebuilt(proto, nodes, {name: floats[x] for x, name in weights.items()})
 
 
 def _int8(proto: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> onnx.ModelProto:
@@ -167,6 +171,8 @@ def _int8(proto: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> onnx.ModelPro
             return next(self.batches, None)
 
     first = [node.name for node in proto.graph.node if node.op_type in LINEAR]
+    exact = [*exact_nodes(proto), *first[:1]]
+    proto = _kept_apart(proto, exact)
     logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)  # it advises a pre-processing that `simplify` has done
@@ -179,7 +185,7 @@ def _int8(proto: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> onnx.ModelPro
                 file,
                 Reader(),
                 op_types_to_quantize=[*QUANTIZED],
-                nodes_to_exclude=[*exact_nodes(proto), *first[:1]],
+                nodes_to_exclude=exact,
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
                 per_channel=True,

@@ -17,7 +17,7 @@ import zoo
 from export import endpoints, export_model, onnx_files, preflight, triton, verify
 from export.graphs import tensors_of
 from export.layout import channels_first
-from export.reduced import _float16, _with_named_nodes, exact_nodes
+from export.reduced import N, _float16, _int8, _with_named_nodes, exact_nodes
 from export.simplify import simplify
 from export.subpixel import split_transposed_convolutions
 from tests.random_graphs import RandomGraph
@@ -176,6 +176,23 @@ def _check_generator(network: keras.Model) -> None:
     ):
         (found,) = run(None, {"latent": latents})
         np.testing.assert_allclose(found, network(latents), atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", ["norm", "convolution"])
+def test_upsampling_of_columns_and_channels(layer: str) -> None:
+    """Channels first, it repeats what a BatchNorm or a convolution behind it takes for channels."""
+    keras.utils.set_random_seed(0)
+    x = latents = keras.Input((LATENT_DIM,))
+    x = keras.layers.Reshape((2, 2, 3))(keras.layers.Dense(12)(x))
+    x = keras.layers.UpSampling2D(2, data_format="channels_first")(x)
+    if layer == "norm":
+        x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid")(x)
+    network = keras.Model(latents, x)
+    for weight in network.weights:
+        if "moving" in weight.name or "gamma" in weight.name:
+            weight.assign(np.random.default_rng(0).uniform(0.5, 1.5, weight.shape))
+    _check_generator(network)
 
 
 # What a rewrite needs, taken away
@@ -350,28 +367,55 @@ def test_scalars_become_vectors_inside_nodes_too(tmp_path: Path) -> None:
 
 
 def test_what_stays_float32_is_told_by_name() -> None:
-    """Nodes without a name, or of one name, would all stay, or none."""
-    constants = {"w": _noise(8, 64), "v": _noise(64, 5), "axis": np.array([1])}
+    """Nodes without a name, or of one name, would all stay, or none.
+
+    An index and an image are computed of the same features with the same weights: only those of the
+    image are rounded.
+    """
+    proto, names = _with_an_index()
+    assert len(set(names)) == len(names) == 6
+    assert {names[0], names[3], names[4]} <= set(exact_nodes(proto))
+    assert not {names[1], names[2]} & set(exact_nodes(proto))
+    half = _float16(proto)
+    types = {tensor.name: tensor.data_type for tensor in half.graph.initializer}
+    used = {node.name: types[node.input[1]] for node in half.graph.node if len(node.input) > 1}
+    rounded = {name for name in names[:4] if used[name] == TensorProto.FLOAT16}
+    assert rounded == {names[1], names[2]}
+    feeds = _feeds(proto, 200)
+    np.testing.assert_array_equal(_run(half, feeds)[1], _run(proto, feeds)[1])
+
+
+def test_what_an_index_is_computed_of_is_not_quantized() -> None:
+    proto, names = _with_an_index()
+    feeds = {"x": _noise(N, 8)}
+    found = _int8(proto, feeds)
+    (image, index), (wanted, exact) = _run(found, feeds), _run(proto, feeds)
+    np.testing.assert_array_equal(index, exact)
+    assert np.abs(image - wanted).max() > 1e-4
+    made = {name: node.op_type for node in found.graph.node for name in node.output}
+    quantized = {
+        node.name
+        for node in found.graph.node
+        if any(made.get(name) == "DequantizeLinear" for name in node.input)
+    }
+    assert {names[1], names[2]} <= quantized
+    assert not {names[0], names[3], names[4]} & quantized
+
+
+def _with_an_index() -> tuple[onnx.ModelProto, list[str]]:
+    """y = x u w v, and z the place of the largest of x u w; and the names of its nodes."""
+    constants = {"u": _noise(8, 8), "w": _noise(8, 64), "v": _noise(64, 5)}
     nodes = [
-        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("MatMul", ["x", "u"], ["h"], "one"),
+        helper.make_node("MatMul", ["h", "w"], ["a"]),
         helper.make_node("MatMul", ["a", "v"], ["y"], "one"),
-        helper.make_node("MatMul", ["x", "w"], ["c"], "one"),
+        helper.make_node("MatMul", ["h", "w"], ["c"], "one"),
         helper.make_node("ArgMax", ["c"], ["i"], axis=1),
         helper.make_node("Cast", ["i"], ["z"], to=TensorProto.FLOAT),
     ]
     outputs = {"y": ["batch", 5], "z": ["batch", 1]}
     proto = _with_named_nodes(_graph(nodes, {"x": ["batch", 8]}, outputs, constants))
-    names = [node.name for node in proto.graph.node]
-    assert len(set(names)) == len(names) == 5
-    assert {names[2], names[3]} <= set(exact_nodes(proto))
-    assert not {names[0], names[1]} & set(exact_nodes(proto))
-    half = _float16(proto)
-    types = {tensor.name: tensor.data_type for tensor in half.graph.initializer}
-    used = {node.name: types[node.input[1]] for node in half.graph.node if len(node.input) > 1}
-    # What both take stays as exact as the one needs it.
-    assert [used[name] for name in names[:3]] == [
-        TensorProto.FLOAT16, TensorProto.FLOAT16, TensorProto.FLOAT,
-    ]  # fmt: skip
+    return proto, [node.name for node in proto.graph.node]
 
 
 def test_names_of_rewrites_are_new() -> None:
