@@ -186,10 +186,11 @@ def _pad_as_tensorflow(proto: onnx.ModelProto) -> None:
         options = attributes(node)
         if node.op_type != "ConvTranspose" or "kernel_shape" not in options:
             continue
-        sizes, kernel = shapes.get(node.input[0], [])[2:], options["kernel_shape"]
+        kernel = options["kernel_shape"]
+        sizes = [n for n in shapes.get(node.input[0], [])[2:] if n is not None]
         made, pads = options.get("output_shape"), options.get("pads", [])
         strides, dilations = (options.get(x, [1] * len(kernel)) for x in ("strides", "dilations"))
-        if made and len(sizes) == len(kernel) and None not in sizes:
+        if made and len(sizes) == len(kernel):
             rows = zip(sizes, strides, kernel, dilations, made, strict=True)
             total = [s * (n - 1) + d * (k - 1) + 1 - size for n, s, k, d, size in rows]
         elif not made and min(pads, default=0) < 0:
