@@ -27,7 +27,9 @@ FORMATS = ("saved_model", "onnx", "web", "triton")
 
 
 def export_model(model: Any, path: str | Path, format: str = "saved_model", **options: Any) -> Path:  # noqa: A002
-    """Exports a model of the zoo.
+    """Exports a model of the zoo, and compares what was written with the model before it says so.
+
+    The comparison is a quick one, of few inputs in one runtime; `verify` is thorough.
 
     Args:
         model: The model.
@@ -35,14 +37,15 @@ def export_model(model: Any, path: str | Path, format: str = "saved_model", **op
             a new folder for ONNX files, a web page or a model repository.
         format: `"saved_model"`, `"onnx"`, `"web"` (a playground for browsers) or `"triton"` (a
             model repository for NVIDIA's server).
-        **options: `run` (the run folder it comes from); `version` of a SavedModel; `opset`,
-            `precision` and `external_data` of ONNX.
+        **options: `run` (the run folder it comes from); `verify=False`, not to compare; `version`
+            of a SavedModel; `opset`, `precision` and `external_data` of ONNX.
 
     Returns:
         The folder written: the version's, or `path`.
 
     Raises:
-        ValueError: If the format is unknown or the model cannot be converted; nothing is written.
+        ValueError: If the format is unknown, the model cannot be converted, or what was written
+            does not compute what the model computes; then nothing is left behind.
         FileExistsError: If the artefact exists.
     """
     if format == "saved_model":

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 BATCH = 64
 
 
-def inputs_of(model: Any, latents: np.ndarray) -> dict[str, np.ndarray]:
+def inputs_of(
+    model: Any, latents: np.ndarray, generate: Callable[..., np.ndarray] | None = None
+) -> dict[str, np.ndarray]:
     """An example of each batched input for each latent.
 
     Args:
         model: A model of the zoo.
         latents: float32 [n, noise_dim].
+        generate: Images of latents and labels or None; default the model's `generate_from`.
 
     Returns:
         By name, each [n, ...]: `latent`; `label`, all classes in turn; `image`, what is generated
@@ -27,7 +33,7 @@ def inputs_of(model: Any, latents: np.ndarray) -> dict[str, np.ndarray]:
     found = {
         "latent": latents,
         "label": labels,
-        "image": model.generate_from(latents, labels if model.num_classes else None),
+        "image": (generate or model.generate_from)(latents, labels if model.num_classes else None),
         "latent_to": _partners(latents),
         "weight": np.linspace(0.0, 1.0, n, dtype=np.float32),
     }

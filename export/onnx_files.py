@@ -11,6 +11,7 @@ from export.metadata import check_new, describe, provenance, write_metadata
 from export.preflight import preflight
 from export.simplify import simplify
 from export.spec import as_model, endpoints
+from export.verification import check_export
 from zoo.convert import is_functional
 from zoo.convert.building import build
 from zoo.convert.reading import read
@@ -36,6 +37,7 @@ def export_onnx(
     precision: str = "float32",
     external_data: bool = False,
     functions: Sequence[str] | None = None,
+    verify: bool = True,
 ) -> Path:
     """Writes a folder of ONNX files: `generate.onnx` and, for VAEs, `encode.onnx` and so on.
 
@@ -50,13 +52,15 @@ def export_onnx(
         external_data: Put weights beside each file, into NAME.weights. Always where a file would
             exceed 1 GiB, as readers take up to 2.
         functions: Names of the functions to export, as for `endpoints`.
+        verify: Whether to run the files before they are put in their place, as `check_export` does.
 
     Returns:
         The folder.
 
     Raises:
         ValueError: If the opset or the precision is none of these, or an operation has no ONNX form
-            (it is named, with its layer and what helps).
+            (it is named, with its layer and what helps), or a file does not compute what the model
+            computes.
         FileExistsError: If the folder exists.
         OSError: If it cannot be written; then nothing is.
     """
@@ -88,6 +92,8 @@ def export_onnx(
         for name, proto in protos.items():
             _save(proto, folder / f"{name}.onnx", external=external_data)
         write_metadata(folder, path, "onnx", run, entries)
+        if verify:
+            check_export(folder, model)
     return path
 
 

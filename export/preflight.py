@@ -11,13 +11,21 @@ import onnx
 import tensorflow as tf
 import tf2onnx
 
+from export.graphs import (
+    OPSETS,
+    attributes,
+    fresh_names,
+    rename_tensors,
+    shapes_of,
+    tensors_of,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from export.spec import Endpoint
 
 LARGEST = 2**31 - 1  # bytes in one protocol buffer; its large_model fails with NumPy 2
-OPSETS = range(13, 19)  # tf2onnx 1.17 knows no later one
 RANDOM = re.compile(
     r"(Stateless|Stateful)?(Random|Multinomial|Truncated|Parameterized).*|Bernoulli"
 )
@@ -115,6 +123,7 @@ def _converted(endpoint: Endpoint, function: Any, opset: int) -> onnx.ModelProto
     if not _unknown(proto, opset):
         # TensorFlow orders the outputs of a dict by name.
         _name(proto, [*endpoint.inputs], sorted(endpoint.outputs))
+        _pad_as_tensorflow(proto)
         proto.graph.name, proto.graph.doc_string = endpoint.name, ""
         proto.producer_name, proto.producer_version = "vaegan-zoo", ""
     return proto
@@ -150,15 +159,49 @@ def _explained(endpoint: Endpoint, kind: str, name: str) -> str:
 
 def _name(proto: onnx.ModelProto, inputs: list[str], outputs: list[str]) -> None:
     """Gives the endpoint's names to inputs and outputs, and `batch` to their first axis."""
-    graph, names = proto.graph, {}
-    for values, wanted in ((graph.input, inputs), (graph.output, outputs)):
-        for value, name in zip(values, wanted, strict=True):
+    graph = proto.graph
+    del graph.value_info[:]  # shape inference restores it, with `batch`
+    wanted = [*inputs, *outputs]
+    taken = {*tensors_of(graph)}
+    fresh = fresh_names({*taken, *wanted})
+    names = {name: fresh(name) for name in wanted if name in taken}  # other tensors give way
+    for values, given in ((graph.input, inputs), (graph.output, outputs)):
+        for value, name in zip(values, given, strict=True):
             names[value.name] = name
-            value.name = name
             if value.type.tensor_type.shape.dim:
                 value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    for node in graph.node:
-        for tensors in (node.input, node.output):
-            for i, tensor in enumerate(tensors):
-                tensors[i] = names.get(tensor, tensor)
-    del graph.value_info[:]  # shape inference restores it, with `batch`
+    rename_tensors(graph, names)
+
+
+def _pad_as_tensorflow(proto: onnx.ModelProto) -> None:
+    """Gives transposed convolutions the padding of TensorFlow's, in place.
+
+    tf2onnx leaves the padding to ONNX where it does not know the input's size, as behind a Dense
+    layer on feature maps: ONNX halves an odd padding the other way. And it halves a negative one,
+    of a stride beyond the kernel; TensorFlow puts all of it behind. Where the size is not known
+    here either, the node stays, and the check of what was exported decides.
+    """
+    shapes = shapes_of(proto)
+    for node in proto.graph.node:
+        options = attributes(node)
+        if node.op_type != "ConvTranspose" or "kernel_shape" not in options:
+            continue
+        kernel = options["kernel_shape"]
+        sizes = [n for n in shapes.get(node.input[0], [])[2:] if n is not None]
+        made, pads = options.get("output_shape"), options.get("pads", [])
+        strides, dilations = (options.get(x, [1] * len(kernel)) for x in ("strides", "dilations"))
+        if made and len(sizes) == len(kernel):
+            rows = zip(sizes, strides, kernel, dilations, made, strict=True)
+            total = [s * (n - 1) + d * (k - 1) + 1 - size for n, s, k, d, size in rows]
+        elif not made and min(pads, default=0) < 0:
+            half = len(kernel)
+            total = [before + after for before, after in zip(pads[:half], pads[half:], strict=True)]
+        else:
+            continue
+        begin = [max(n, 0) // 2 for n in total]
+        options["pads"] = [*begin, *(max(n, 0) - b for n, b in zip(total, begin, strict=True))]
+        options["output_padding"] = [max(-n, 0) for n in total]
+        options.pop("output_shape", None)
+        options.pop("auto_pad", None)
+        del node.attribute[:]
+        node.attribute.extend(onnx.helper.make_attribute(*item) for item in options.items())

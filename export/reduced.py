@@ -12,7 +12,16 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from export.graphs import attributes, names_taken, rebuilt, renamed
+from export.graphs import (
+    attributes,
+    constants_of,
+    fresh_names,
+    names_taken,
+    rebuilt,
+    renamed,
+    subgraphs,
+    tensors_of,
+)
 from export.inputs import BATCH, inputs_of
 from export.spec import IMAGES
 
@@ -61,7 +70,7 @@ def reduced(
     quality: dict[str, Any] = {}
     calibration, others = (inputs_of(model, model.sample_latents(N, seed)) for seed in (0, 1))
     for endpoint in functions:
-        proto = protos[endpoint.name]
+        proto = _with_named_nodes(protos[endpoint.name])
         if precision == "float16":
             found[endpoint.name] = _float16(proto)
         else:
@@ -69,6 +78,16 @@ def reduced(
         feeds = _feeds(endpoint, others, seed=1)
         quality[endpoint.name] = _quality(proto, found[endpoint.name], feeds, precision)
     return found, quality
+
+
+def _with_named_nodes(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which every node has a name of its own: by these the tools are told what stays."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    fresh = fresh_names([])
+    for node in copy.graph.node:
+        node.name = fresh(node.name or node.op_type)
+    return copy
 
 
 def _feeds(endpoint: Endpoint, examples: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
@@ -93,15 +112,14 @@ def _float16(proto: onnx.ModelProto) -> onnx.ModelProto:
     from onnxruntime.transformers.float16 import convert_float_to_float16  # noqa: PLC0415
     from onnxruntime.transformers.onnx_model import OnnxModel  # noqa: PLC0415
 
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
-    if any(a.HasField("g") for node in proto.graph.node for a in node.attribute):
-        return copy
-    made = OnnxModel(
-        convert_float_to_float16(copy, keep_io_types=True, node_block_list=exact_nodes(proto))
-    )
+    if any(subgraphs(node) for node in proto.graph.node):
+        return proto
+    exact = exact_nodes(proto)
+    apart = _kept_apart(proto, exact)
+    made = OnnxModel(convert_float_to_float16(apart, keep_io_types=True, node_block_list=exact))
     made.topological_sort()
-    # Between nodes that stay float32 the tool goes through float16.
+    # Between nodes that stay float32 the tool goes through float16: a cast to it, and one back. Its
+    # casts are those of new names, and all float32 before.
     before = {node.name for node in proto.graph.node}
     halved: dict[str, str] = {}
     same: dict[str, str] = {}
@@ -111,9 +129,35 @@ def _float16(proto: onnx.ModelProto) -> onnx.ModelProto:
         if node.op_type == "Cast" and node.name not in before:
             if attributes(node)["to"] == onnx.TensorProto.FLOAT16:
                 halved[node.output[0]] = nodes[-1].input[0]
-            elif node.input[0] in halved:
+            elif attributes(node)["to"] == onnx.TensorProto.FLOAT and node.input[0] in halved:
                 same[node.output[0]] = halved[node.input[0]]
     return rebuilt(made.model, nodes, {})
+
+
+def _kept_apart(proto: onnx.ModelProto, exact: Sequence[str]) -> onnx.ModelProto:
+    """A model in which the nodes of these names share no weights or other tensors with the others.
+
+    What they share the tools round for both. They get weights of their own, and the others take
+    what both took through an Identity.
+    """
+    stays, constants = set(exact), constants_of(proto)
+    by_others = {x for n in proto.graph.node if n.name not in stays for x in n.input}
+    by_exact = {x for n in proto.graph.node if n.name in stays for x in names_taken(n)}
+    fresh = fresh_names([*tensors_of(proto.graph), *(node.name for node in proto.graph.node)])
+    apart = {name: fresh(name) for name in sorted(by_others & by_exact - {""})}
+    floats = {x: value for x, value in constants.items() if value.dtype == np.float32}
+    weights = {x: name for x, name in apart.items() if x in floats}
+    tensors = {x: name for x, name in apart.items() if x not in constants}
+    nodes: list[onnx.NodeProto] = []
+    made: set[str] = set()
+    for node in proto.graph.node:
+        if node.name not in stays:
+            for x in tensors.keys() & set(node.input) - made:
+                taken = tensors[x]
+                nodes.append(onnx.helper.make_node("Identity", [x], [taken], taken))
+                made.add(x)
+        nodes.append(renamed(node, weights if node.name in stays else tensors))
+    return rebuilt(proto, nodes, {name: floats[x] for x, name in weights.items()})
 
 
 def _int8(proto: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> onnx.ModelProto:
@@ -127,6 +171,8 @@ def _int8(proto: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> onnx.ModelPro
             return next(self.batches, None)
 
     first = [node.name for node in proto.graph.node if node.op_type in LINEAR]
+    exact = [*exact_nodes(proto), *first[:1]]
+    proto = _kept_apart(proto, exact)
     logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)  # it advises a pre-processing that `simplify` has done
@@ -139,7 +185,7 @@ def _int8(proto: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> onnx.ModelPro
                 file,
                 Reader(),
                 op_types_to_quantize=[*QUANTIZED],
-                nodes_to_exclude=[*exact_nodes(proto), *first[:1]],
+                nodes_to_exclude=exact,
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
                 per_channel=True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from export.metadata import describe, provenance, write_metadata
-from export.spec import Endpoint, as_model, endpoints, names_of, networks_of, tensor
+from export.spec import as_model, byte_functions, endpoints, names_of, networks_of
+from export.verification import check_export
 from export.warmup import write_warmup
 from zoo.files import replacing
 
@@ -26,6 +26,7 @@ def export_saved_model(
     *,
     functions: Sequence[str] | None = None,
     warmup: bool | None = None,
+    verify: bool = True,
 ) -> Path:
     """Writes a version of a SavedModel.
 
@@ -41,12 +42,14 @@ def export_saved_model(
         functions: Names of those wanted besides `generate`; None takes all but `discriminate`.
         warmup: Whether to write requests for TF Serving's warm-up, which needs the extra `serving`;
             None if that is installed.
+        verify: Whether to load it before it is put in its place, as `check_export` does.
 
     Returns:
         The version folder.
 
     Raises:
-        ValueError: If it is no such model, it has no such function, or `version` < 1.
+        ValueError: If it is no such model, it has no such function, `version` < 1, or what was
+            written does not compute what the model computes.
         ImportError: If the warm-up is asked for and tensorflow-serving-api is not there.
         FileExistsError: If the version exists: what is served under a number never changes.
     """
@@ -84,25 +87,6 @@ def export_saved_model(
             write_warmup(folder, served, path.name)
         entries = {**describe(model, served), **provenance(run)}
         write_metadata(folder, target, "saved_model", run, entries)
+        if verify:
+            check_export(folder, model)
     return target
-
-
-def byte_functions(generate: Endpoint) -> list[Endpoint]:
-    """`generate_uint8` and `generate_png`: grey levels, of [0, 1] times 255 rounded to even."""
-
-    def as_uint8(*inputs: Any) -> dict[str, Any]:
-        image = generate.function(*inputs)["image"]
-        image = tf.round(tf.clip_by_value(image, 0.0, 1.0) * 255.0)
-        return {"image": tf.cast(image, tf.uint8)}
-
-    def as_png(*inputs: Any) -> dict[str, Any]:
-        images = as_uint8(*inputs)["image"]
-        return {"image_bytes": tf.map_fn(tf.io.encode_png, images, fn_output_signature=tf.string)}
-
-    size = generate.outputs["image"].shape[1:]
-    image = tensor("image", size, tf.uint8)
-    png = tensor("image_bytes", (), tf.string)
-    return [
-        replace(generate, name="generate_uint8", outputs={"image": image}, function=as_uint8),
-        replace(generate, name="generate_png", outputs={"image_bytes": png}, function=as_png),
-    ]

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.graphs import constants_of, rebuilt, renamed, shapes_of
+from export.graphs import (
+    OPSETS,
+    constants_of,
+    fresh_names,
+    is_standard,
+    opset_of,
+    rebuilt,
+    renamed,
+    shapes_of,
+    tensors_of,
+    with_input,
+)
 from export.layout import channels_first
 from export.subpixel import split_transposed_convolutions
 
@@ -25,14 +36,18 @@ def simplify(proto: onnx.ModelProto) -> onnx.ModelProto:
 
     Shapes become constants but for the batch axis, transposes that cancel are gone, dense layers
     beside a reshape put out and take images channels first, and transposed convolutions become
-    plain ones.
+    plain ones. Each rewrite says what it needs and checks it; where that does not hold, or is not
+    known, it leaves the node as it is.
 
     Args:
         proto: The model. Its batch axes have names.
 
     Returns:
-        A model that computes the same, up to rounding.
+        A model that computes the same, up to rounding; the same model, if its opset is none of
+        those that the rewrites know.
     """
+    if opset_of(proto) not in OPSETS:
+        return proto
     proto = _without_whole_slices(_with_scalar_depths(_with_constant_shapes(proto)))
     turned = channels_first(proto)
     fewer = transposes(turned) <= transposes(proto)
@@ -45,15 +60,21 @@ def transposes(proto: onnx.ModelProto) -> int:
 
 
 def _with_constant_shapes(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Reshapes of which at most one size is dynamic need not compute the others."""
+    """Reshapes need not compute a shape of which at most one size is dynamic.
+
+    That size is written as -1, which is what remains: needs all others to be known and not 0, as a
+    0 stands for the size of the input.
+    """
     shapes, known = shapes_of(proto), constants_of(proto)
+    fresh = fresh_names(tensors_of(proto.graph))
     nodes, found = [], {}
     for node in proto.graph.node:
-        shape = shapes.get(node.output[0], [None, None])
-        if node.op_type == "Reshape" and node.input[1] not in known and shape.count(None) < 2:
-            name = f"{node.output[0]}_shape"
-            found[name] = np.array([-1 if size is None else size for size in shape], np.int64)
-            node = renamed(node, {node.input[1]: name})  # noqa: PLW2901
+        if node.op_type == "Reshape" and is_standard(node) and node.input[1] not in known:
+            shape = shapes.get(node.output[0], [None, None])
+            if shape.count(None) < 2 and 0 not in shape:
+                name = fresh(f"{node.output[0]}_shape")
+                found[name] = np.array([-1 if size is None else size for size in shape], np.int64)
+                node = with_input(node, 1, name)  # noqa: PLW2901
         nodes.append(node)
     return rebuilt(proto, nodes, found)
 
@@ -64,22 +85,30 @@ def _with_scalar_depths(proto: onnx.ModelProto) -> onnx.ModelProto:
     NumPy takes no array of one number for a number any more.
     """
     known, nodes, found = constants_of(proto), [], {}
+    fresh = fresh_names(tensors_of(proto.graph))
     for node in proto.graph.node:
-        if node.op_type == "OneHot" and node.input[1] in known:
-            name = f"{node.output[0]}_depth"
-            found[name] = known[node.input[1]].reshape(())
-            node = renamed(node, {node.input[1]: name})  # noqa: PLW2901
+        if node.op_type == "OneHot" and is_standard(node):
+            depth = known.get(node.input[1])
+            if depth is not None and depth.size == 1:
+                name = fresh(f"{node.output[0]}_depth")
+                found[name] = depth.reshape(())
+                node = with_input(node, 1, name)  # noqa: PLW2901
         nodes.append(node)
     return rebuilt(proto, nodes, found)
 
 
 def _without_whole_slices(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Slices that take all: constant starts of 0, steps of 1, and ends beyond any size."""
     known, nodes = constants_of(proto), []
     same: dict[str, str] = {}
     for node in proto.graph.node:
         nodes.append(renamed(node, same))
-        if node.op_type == "Slice" and all(name in known for name in node.input[1:]):
-            start, end, *step = (known[name] for name in (*node.input[1:3], *node.input[4:5]))
-            if not start.any() and (end >= WHOLE).all() and np.all(np.equal(step, 1)):
-                same[node.output[0]] = nodes[-1].input[0]
+        if node.op_type != "Slice" or not is_standard(node):
+            continue
+        names = (*node.input[1:3], *node.input[4:5])
+        if not all(name in known for name in names):
+            continue
+        start, end, *step = (known[name] for name in names)
+        if np.all(np.equal(start, 0)) and np.all(end >= WHOLE) and np.all(np.equal(step, 1)):
+            same[node.output[0]] = nodes[-1].input[0]
     return rebuilt(proto, nodes, {})

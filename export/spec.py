@@ -170,6 +170,27 @@ def as_model(model: Any) -> Any:
     return gan
 
 
+def byte_functions(generate: Endpoint) -> list[Endpoint]:
+    """`generate_uint8` and `generate_png`: grey levels, of [0, 1] times 255 rounded to even."""
+
+    def as_uint8(*inputs: Any) -> dict[str, Any]:
+        image = generate.function(*inputs)["image"]
+        image = tf.round(tf.clip_by_value(image, 0.0, 1.0) * 255.0)
+        return {"image": tf.cast(image, tf.uint8)}
+
+    def as_png(*inputs: Any) -> dict[str, Any]:
+        images = as_uint8(*inputs)["image"]
+        return {"image_bytes": tf.map_fn(tf.io.encode_png, images, fn_output_signature=tf.string)}
+
+    size = generate.outputs["image"].shape[1:]
+    image = tensor("image", size, tf.uint8)
+    png = tensor("image_bytes", (), tf.string)
+    return [
+        replace(generate, name="generate_uint8", outputs={"image": image}, function=as_uint8),
+        replace(generate, name="generate_png", outputs={"image_bytes": png}, function=as_png),
+    ]
+
+
 def _sample(model: Any, generate: Endpoint) -> Endpoint:
     """From a number and a seed."""
     labels = {name: tensor(name, None) for name in generate.inputs if name == "label"}

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
+from export.graphs import fresh_names, rename_tensors, tensors_of
 from export.metadata import check_new, read_export, write_metadata
 from export.onnx_files import export_onnx
+from export.verification import check_export
 from zoo.files import replacing
 
 if TYPE_CHECKING:
@@ -24,7 +26,12 @@ SUFFIX = "_scalar"  # of the tensors inside a graph that are scalars
 
 
 def export_triton(
-    model: Any, path: str | Path, run: str | Path | None = None, **options: Any
+    model: Any,
+    path: str | Path,
+    run: str | Path | None = None,
+    *,
+    verify: bool = True,
+    **options: Any,
 ) -> Path:
     """Writes a model repository: MODEL_ENDPOINT/config.pbtxt and MODEL_ENDPOINT/1/model.onnx.
 
@@ -35,6 +42,7 @@ def export_triton(
         model: A model of the zoo.
         path: The repository; must not exist.
         run: The run folder it comes from, for the metadata.
+        verify: Whether to run the files before they are put in their place, as `check_export` does.
         **options: Those of `export_onnx`, such as `precision`.
 
     Returns:
@@ -47,7 +55,7 @@ def export_triton(
     path = Path(path)
     check_new(path)
     with replacing(path) as folder:
-        plain = export_onnx(model, folder.parent / "onnx", run=run, **options)
+        plain = export_onnx(model, folder.parent / "onnx", run=run, verify=False, **options)
         found = read_export(plain)
         for endpoint, tensors in found["endpoints"].items():
             place = folder / f"{found['model']}_{endpoint}"
@@ -61,6 +69,8 @@ def export_triton(
         own = ("format", "run", "folder", "files")
         entries = {key: value for key, value in found.items() if key not in own}
         write_metadata(folder, path, "triton", run, entries)
+        if verify:
+            check_export(folder, model)
     return path
 
 
@@ -102,14 +112,15 @@ def _without_scalars(file: Path, inputs: Mapping[str, Any]) -> None:
     if not scalars:
         return
     proto = onnx.load(file, load_external_data=False)
-    for node in proto.graph.node:
-        for i, name in enumerate(node.input):
-            if name in scalars:
-                node.input[i] = name + SUFFIX
+    fresh = fresh_names(tensors_of(proto.graph))
+    inner = {name: fresh(name + SUFFIX) for name in scalars}
+    rename_tensors(proto.graph, inner)
+    outer = {name: scalar for scalar, name in inner.items()}
     for value in proto.graph.input:
-        if value.name in scalars:
+        if value.name in outer:
+            value.name = outer[value.name]
             value.type.tensor_type.shape.dim.add(dim_value=1)
-    for name in scalars:
-        proto.graph.node.insert(0, onnx.helper.make_node("Squeeze", [name], [name + SUFFIX]))
+    for name, scalar in inner.items():
+        proto.graph.node.insert(0, onnx.helper.make_node("Squeeze", [name], [scalar], scalar))
     onnx.save(proto, file)
     onnx.checker.check_model(file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,15 @@ from export.inputs import inputs_of
 from export.metadata import NAME, REPORT, changed_files, describe, place_of, read_export
 from export.portable_random import portable_draw
 from export.runtimes import RUNTIMES, SLOW, opened, present
-from export.saved_model import byte_functions
-from export.spec import IMAGES, INTEGERS, Endpoint, as_model, endpoints, names_of
+from export.spec import (
+    IMAGES,
+    INTEGERS,
+    Endpoint,
+    as_model,
+    byte_functions,
+    endpoints,
+    names_of,
+)
 from zoo import schemas
 from zoo.convert import in_float64
 from zoo.convert.verification import EXTREMES, prior_latents, tolerance_for
@@ -28,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BATCHES = (64, 1, 2, 7)
+QUICK = (3, 1)  # batch sizes of the check after an export
 EXAMPLES = 256
 SEEDS = (0, 1, 2**24 - 2**20)
 # How far, and how often, the inputs of a function that jumps are moved to find its other side.
@@ -38,6 +47,10 @@ REDUCED = {
     "float16": {True: (3e-3, 5e-4), False: (1e-2, 3e-3)},
     "int8": {True: (0.5, 0.015), False: (1.0, 0.1)},
 }
+REMEDY = (
+    "The export is at fault and nothing was written; please report it with the network. "
+    "verify=False (--no-verify) writes it all the same."
+)
 # Other names of `generate`.
 ALIASES = ("serving_default", "generate_uint8", "generate_png")
 HALF_GREY = 0.5 / 255.0
@@ -136,7 +149,13 @@ def verify(
         FileNotFoundError: If `path` is no export.
         ValueError: If there is no such runtime for its format.
     """
-    found, model = read_export(path), as_model(model)
+    with _full_precision():
+        return _verified(read_export(path), as_model(model), seed, runtimes)
+
+
+def _verified(
+    found: dict[str, Any], model: Any, seed: int, runtimes: Sequence[str] | None
+) -> Report:
     folder, precision = found["folder"], found.get("precision", "float32")
     runtimes = _checked_runtimes(runtimes, found["format"])
     functions = _served(model, found)
@@ -153,11 +172,7 @@ def verify(
     main, *further = ((runtime, opened(runtime, found)) for runtime in runtimes)
     for endpoint in functions:
         try:
-            if endpoint.name in ALIASES:
-                reference = references["generate"].of_alias(endpoint)
-            else:
-                reference = _Reference(endpoint, exact[endpoint.name], model, inputs)
-            references[endpoint.name] = reference
+            reference = _reference_of(endpoint, references, exact, model, inputs)
             rows += _compare(main[0], precision, reference, main[1](endpoint))
             for runtime, load in further:
                 try:
@@ -181,6 +196,76 @@ def verify(
     report = Report(str(folder), found["format"], problems, rows, notes)
     write_json(place_of(folder, REPORT), report.to_dict())
     return report
+
+
+def check_export(folder: Path, model: Any) -> None:
+    """Compares every exported function with the model's, quickly: before an export is in its place.
+
+    The format's first runtime computes batches of 3 and 1; latents are prior draws, images those
+    that the model generates of them and, unless precision is reduced, one of noise. The tolerance
+    is the largest that `verify` has, 5e-5, or that of the reduced precision. Nothing is written.
+
+    Args:
+        folder: What was exported, with its metadata.
+        model: The model, or the Keras generator.
+
+    Raises:
+        ValueError: If a function cannot be run, has other tensors, or differs from the model's; it
+            is named, with the difference.
+    """
+    found, model = read_export(folder), as_model(model)
+    runtime, precision = RUNTIMES[found["format"]][0], found.get("precision", "float32")
+    references: dict[str, _Reference] = {}
+    with _full_precision():
+        functions, load = _served(model, found), opened(runtime, found)
+        inputs = _few_inputs(model, functions[0], precision)
+        for endpoint in functions:
+            try:
+                reference = _reference_of(endpoint, references, None, model, inputs)
+                rows = _compare(runtime, precision, reference, load(endpoint))
+            except Exception as error:
+                msg = f"{endpoint.name}: {runtime} fails on the export ({_short(error)}). {REMEDY}"
+                raise ValueError(msg) from error
+            for row in rows:
+                if not row.passed:
+                    raise ValueError(_difference(row, reference))
+
+
+def _difference(row: Row, reference: _Reference) -> str:
+    if not np.isfinite(reference.wanted[row.output]).all():
+        return (
+            f"{row.function}: the model itself puts out {row.output} that is not finite. Has its "
+            "training diverged? Export an earlier checkpoint."
+        )
+    return (
+        f"{row.function}: {row.output} in {row.runtime} differs from the model's by up to "
+        f"{row.max_error:.2g} (RMS {row.rms_error:.2g}); expected at most {row.tolerance:.2g}. "
+        f"{REMEDY}"
+    )
+
+
+def _few_inputs(model: Any, generate: Endpoint, precision: str) -> dict[str, np.ndarray]:
+    def images(latents: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        given = [latents] if labels is None else [latents, labels]
+        return generate.function(*map(tf.constant, given))["image"].numpy()
+
+    found = inputs_of(model, model.sample_latents(QUICK[0], seed=0), images)
+    if precision == "float32":  # of others, the tolerance is for what they were calibrated on
+        image = found["image"]
+        image[-1] = np.random.default_rng(0).random(image.shape[1:])
+    return found
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """Without TensorFloat-32, in which GPUs multiply with 10 bits by default."""
+    settings = tf.config.experimental
+    before = settings.tensor_float_32_execution_enabled()
+    settings.enable_tensor_float_32_execution(enabled=False)
+    try:
+        yield
+    finally:
+        settings.enable_tensor_float_32_execution(enabled=before)
 
 
 def read_report(path: str | Path) -> Report | None:
@@ -244,29 +329,62 @@ def _inputs(model: Any, seed: int) -> dict[str, np.ndarray]:
     return found
 
 
+def _reference_of(
+    endpoint: Endpoint,
+    references: dict[str, _Reference],
+    exact: dict[str, Endpoint] | None,
+    model: Any,
+    inputs: dict[str, np.ndarray],
+) -> _Reference:
+    """That of a function; another name of `generate` shares its. It is added to `references`."""
+    if endpoint.name in ALIASES:
+        reference = references["generate"].of_alias(endpoint)
+    else:
+        in_double = None if exact is None else exact[endpoint.name]
+        reference = _Reference(endpoint, in_double, model, inputs)
+    references[endpoint.name] = reference
+    return reference
+
+
 class _Reference:
-    """What the model gives for the inputs of a function, and how far float32 is from float64."""
+    """What the model gives for the inputs of a function, and how far float32 is from float64.
+
+    Without the function in float64, for the quick check, how far is not known, and counts as
+    infinitely.
+    """
 
     def __init__(
-        self, endpoint: Endpoint, exact: Endpoint, model: Any, inputs: dict[str, np.ndarray]
+        self,
+        endpoint: Endpoint,
+        exact: Endpoint | None,
+        model: Any,
+        inputs: dict[str, np.ndarray],
     ) -> None:
         self.endpoint = endpoint
+        self.batches: Sequence[int] = QUICK if exact is None else BATCHES
+        self.seeds = SEEDS[1:2] if exact is None else SEEDS
         self.seeded = "seed" in endpoint.inputs
         self.feeds = {name: inputs[name] for name in endpoint.inputs if name in inputs}
-        self.function = _by_name(endpoint)
-        self.wanted, _ = self.outputs(self.function, BATCHES[0])
-        in_double = self.outputs(_by_name(exact), BATCHES[0], BATCHES[0])
+        self.function = _by_name(endpoint, eager=exact is None)
+        self.wanted, _ = self.outputs(self.function, self.batches[0])
+        if exact is None:
+            in_double = None
+        else:
+            in_double = self.outputs(_by_name(exact), self.batches[0], self.batches[0])
         if self.seeded and endpoint.piecewise_constant:
             # An input that can be nudged, and a function of it.
-            draws = [portable_draw(BATCHES[0], seed) for seed in SEEDS]
+            draws = [portable_draw(self.batches[0], seed) for seed in self.seeds]
             latents = np.concatenate([model.prior_latents(draw) for draw in draws])
             generate = endpoints(model, functions=["generate"])[0]
             labels = np.full(len(latents), self.label, np.int32)
             self.feeds = {"latent": latents, "label": labels}
             self.feeds = {name: self.feeds[name] for name in generate.inputs}
             self.function = _by_name(generate)
-        differences = self.differences(*in_double)
-        self.floors = {name: float(np.max(values)) for name, values in differences.items()}
+        if in_double is None:
+            self.floors = dict.fromkeys(endpoint.outputs, np.inf)
+        else:
+            differences = self.differences(*in_double)
+            self.floors = {name: float(np.max(values)) for name, values in differences.items()}
 
     def of_alias(self, endpoint: Endpoint) -> _Reference:
         """Of a function of the same image, whatever it is named there.
@@ -293,13 +411,13 @@ class _Reference:
         """
         if self.seeded:
             labels = {"label": self.label} if "label" in self.endpoint.inputs else {}
-            for i, seed in enumerate(SEEDS if few is None else SEEDS[:1]):
+            for i, seed in enumerate(self.seeds if few is None else self.seeds[:1]):
                 values = {"n": batch, "seed": seed, **labels}
                 feeds = {name: np.asarray(x, np.int32) for name, x in values.items()}
-                yield feeds, slice(i * BATCHES[0], i * BATCHES[0] + batch)
+                yield feeds, slice(i * self.batches[0], i * self.batches[0] + batch)
             return
         total = len(next(iter(self.feeds.values())))
-        total = min(total, few or (total if batch == BATCHES[0] else 9 * batch))
+        total = min(total, few or (total if batch == self.batches[0] else 9 * batch))
         for start in range(0, total, batch):
             rows = slice(start, min(start + batch, total))
             yield {name: x[rows] for name, x in self.feeds.items()}, rows
@@ -329,7 +447,8 @@ def _compare(
 ) -> list[Row]:
     endpoint = reference.endpoint
     errors: dict[str, list[np.ndarray]] = {name: [] for name in endpoint.outputs}
-    for batch, few in ((2, 2),) if runtime in SLOW else ((batch, None) for batch in BATCHES):
+    batches = [(batch, None) for batch in reference.batches]
+    for batch, few in [(2, 2)] if runtime in SLOW else batches:
         for name, values in reference.differences(*reference.outputs(run, batch, few)).items():
             errors[name].append(values)
     rows = []
@@ -390,8 +509,10 @@ def _beside_jumps(
     return best
 
 
-def _by_name(endpoint: Endpoint) -> Callable[..., dict[str, Any]]:
-    function = tf.function(endpoint.function, reduce_retracing=True)
+def _by_name(endpoint: Endpoint, *, eager: bool = False) -> Callable[..., dict[str, Any]]:
+    function = endpoint.function  # for few calls, faster than tracing it
+    if not eager:
+        function = tf.function(function, reduce_retracing=True)
     return lambda **feeds: {
         name: tensor.numpy()
         for name, tensor in function(*(tf.constant(feeds[n]) for n in endpoint.inputs)).items()

@@ -103,7 +103,7 @@ def test_float16_needs_loss_scaling(images: np.ndarray) -> None:
 def test_exports_are_float32(name: str, precision: str, format_: str, tmp_path: Path) -> None:
     """With the same weights, to the tolerance of any other model."""
     model = zoo.create(name, IMAGE_SHAPE, LATENT_DIM, network="mlp", dtype=precision)
-    path = export_model(model, tmp_path / "out", format=format_)
+    path = export_model(model, tmp_path / "out", format=format_, verify=False)
     report = verify(path, model, runtimes=RUNTIMES[format_][:1])
     assert report.passed, report
     wanted = model.generate(20, seed=0)

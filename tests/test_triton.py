@@ -105,7 +105,7 @@ def test_scalars_become_vectors_of_one(
     tmp_path: Path, published: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(triton, "export_onnx", lambda _, path, **__: write_scalars(path))
-    folder = triton.export_triton(None, tmp_path / "repository") / "toy_sample"
+    folder = triton.export_triton(None, tmp_path / "repository", verify=False) / "toy_sample"
     config = text_format.Parse((folder / "config.pbtxt").read_text(), published.ModelConfig())
     _check(config, folder)
     assert config.max_batch_size == 0
@@ -126,7 +126,7 @@ def test_weights_beside_a_file_come_along(tmp_path: Path, monkeypatch: pytest.Mo
         return path
 
     monkeypatch.setattr(triton, "export_onnx", outside)
-    folder = triton.export_triton(None, tmp_path / "repository") / "toy_sample" / "1"
+    folder = triton.export_triton(None, tmp_path / "repository", verify=False) / "toy_sample" / "1"
     assert {file.name for file in folder.iterdir()} == {"model.onnx", "sample.weights"}
     session = onnxruntime.InferenceSession(folder / "model.onnx")
     numbers = {"n": np.array([1], np.int32), "seed": np.array([50], np.int32)}
@@ -140,8 +140,8 @@ def test_what_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(triton, "export_onnx", lambda _, path, **__: write_scalars(path))
     monkeypatch.setattr(triton, "config_of", fail)
     with pytest.raises(ValueError, match="full"):
-        triton.export_triton(None, tmp_path / "repository")
+        triton.export_triton(None, tmp_path / "repository", verify=False)
     assert not list(tmp_path.iterdir())
     (tmp_path / "repository").mkdir()
     with pytest.raises(FileExistsError, match="exists"):
-        triton.export_triton(None, tmp_path / "repository")
+        triton.export_triton(None, tmp_path / "repository", verify=False)

@@ -661,6 +661,14 @@ def export(
             "repeatable. Not of web. Default: those that the format usually has."
         ),
     ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify/--no-verify",
+            help="Compare every function with the model's, for few inputs, before the export is "
+            "put in its place.",
+        ),
+    ] = True,
 ) -> None:
     """Writes a SavedModel for TF Serving, ONNX files, a playground, or Triton's repository."""
     from export import export_model
@@ -679,7 +687,8 @@ def export(
             raise ValueError(f"--{option} is of {', '.join(given[name][2])}, and not of {format}.")
     folder = _run_of(run)
     model = load_run(folder)
-    written = export_model(model, out, format=format, run=str(folder.resolve()), **options)
+    run_folder = str(folder.resolve())
+    written = export_model(model, out, format=format, run=run_folder, verify=verify, **options)
     console.print(f"Exported {format}: {written}")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from export.metadata import check_new, describe, provenance, write_metadata
 from export.onnx_files import export_onnx
 from export.spec import as_model, endpoints
+from export.verification import check_export
 from export.web.directions import strongest_directions
 from export.web.runtime import PACKAGE, VERSION, fetch_runtime, write_runtime
 from zoo.files import replacing
@@ -21,7 +22,9 @@ PAGE = Path(__file__).parent / "page"
 SAMPLES = 240  # whole grids of 12
 
 
-def export_web(model: Any, path: str | Path, run: str | Path | None = None) -> Path:
+def export_web(
+    model: Any, path: str | Path, run: str | Path | None = None, *, verify: bool = True
+) -> Path:
     """Writes the playground of a model: a page, the model as ONNX files, and ONNX Runtime.
 
     Any static server will do, from any path: `python -m http.server -d PATH`. It needs no network
@@ -33,13 +36,15 @@ def export_web(model: Any, path: str | Path, run: str | Path | None = None) -> P
         model: A model of the zoo or a Keras generator, with images of 1 or 3 channels.
         path: The folder; must not exist.
         run: The run folder it comes from, for the metadata.
+        verify: Whether to run the files before they are put in their place, as `check_export` does.
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: If the images have another number of channels, an operation has no ONNX form, or
-            what npm downloads is not ONNX Runtime's release.
+        ValueError: If the images have another number of channels, an operation has no ONNX form,
+            what npm downloads is not ONNX Runtime's release, or a file does not compute what the
+            model computes.
         OSError: If ONNX Runtime is not in the cache and npm is not there or fails.
         FileExistsError: If the folder exists.
     """
@@ -54,7 +59,7 @@ def export_web(model: Any, path: str | Path, run: str | Path | None = None) -> P
     with replacing(path) as folder:
         shutil.copytree(PAGE, folder)
         write_runtime(tarball, folder / "onnxruntime")
-        export_onnx(model, folder / "models", run=run)
+        export_onnx(model, folder / "models", run=run, verify=False)
         latents = {
             "samples": _numbers(model.sample_latents(SAMPLES, seed=0)),
             "directions": _numbers(directions),
@@ -64,6 +69,8 @@ def export_web(model: Any, path: str | Path, run: str | Path | None = None) -> P
         entries = {**describe(model, endpoints(model)), **provenance(run)}
         entries["versions"][PACKAGE] = VERSION
         write_metadata(folder, path, "web", run, entries)
+        if verify:
+            check_export(folder, model)
     return path
 
 

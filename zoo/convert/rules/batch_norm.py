@@ -204,7 +204,8 @@ def _linear_before(network: Network, norm: Block) -> tuple[Block | None, str]:
     if norm.config["axis"] not in (-1, len(norm.shape)):
         return None, f"its axis is {norm.config['axis']}, not the last"
     name, before = norm.name, network.only_parent(norm.name)
-    while before is not None and before.layer in BETWEEN:
+    # Channels first, they would move or repeat what the BatchNorm takes for channels.
+    while before is not None and before.layer in BETWEEN and not is_channels_first(before):
         name, before = before.name, network.only_parent(before.name)
     reason = ""
     if before is None:

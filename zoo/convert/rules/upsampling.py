@@ -112,6 +112,7 @@ def _why_not_merged(network: Network, block: Block) -> str | None:
         ("has groups", config.get("groups"), 1),
         ("has odd kernel sides:", all(n % 2 for n in config.get("kernel_size", ())), True),
         ("follows interpolation", up and up.config.get("interpolation"), "nearest"),
+        ("follows data_format", up and up.config.get("data_format"), "channels_last"),
     ]
     for words, found, wanted in checks:
         if found != wanted:
