@@ -22,30 +22,36 @@ class Connection(H11Protocol):
         self._for_answer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
+        """A client has connected."""
         super().connection_made(transport)
         self._for_head = self._end_later()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
         _cancel(self._for_head)
         _cancel(self._for_answer)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        """A part of a request is here."""
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             _cancel(self._for_head)
 
     def on_response_complete(self) -> None:
+        """A request is answered: the next may come."""
         super().on_response_complete()
         if self.cycle.response_complete:  # or the next request has come with the last
             _cancel(self._for_head)
             self._for_head = self._end_later()
 
     def pause_writing(self) -> None:
+        """The client takes the answer more slowly than it is written."""
         super().pause_writing()
         self._for_answer = self._end_later()
 
     def resume_writing(self) -> None:
+        """It has taken most of it."""
         super().resume_writing()
         _cancel(self._for_answer)
 
