@@ -24,11 +24,10 @@ import keras
 import numpy as np
 import pytest
 import uvicorn
-from fastapi.responses import PlainTextResponse
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 import zoo
-from export import export_model, read_export, serve
+from export import export_model, protocol, read_export, serve
 from export.metadata import write_metadata
 from tests.cases import IMAGE_SHAPE, LATENT_DIM
 from tests.scalars import write_scalars, write_toy
@@ -518,22 +517,21 @@ def test_no_more_lists_than_data_can_need(client: Client, monkeypatch: pytest.Mo
 
 @pytest.fixture
 def listening(
-    exported: Path, caplog: pytest.LogCaptureFixture
+    exported: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[float], tuple[Client, int]]]:
     """Starts a server with a time limit; gives its application, gated, and its port."""
     running = []
+    monkeypatch.setattr(serve, "MAX_CONNECTIONS", 8)
 
     def start(timeout: float) -> tuple[Client, int]:
         client = _gated(exported, timeout=timeout)
-        options = {**serve.settings(timeout), "limit_concurrency": 8}
-        config = uvicorn.Config(client.application, port=0, log_config=None, **options)
+        settings = serve.settings(timeout)
+        config = uvicorn.Config(client.application, port=0, log_config=None, **settings)
         client.server = uvicorn.Server(config)
         thread = threading.Thread(target=client.server.run)
         thread.start()
         running.append((client, thread))
-        while not client.server.started:
-            assert thread.is_alive()
-            time.sleep(0.001)
+        _until(lambda: client.server.started)
         return client, client.server.servers[0].sockets[0].getsockname()[1]
 
     with caplog.at_level("INFO"):
@@ -543,8 +541,17 @@ def listening(
             client.server.should_exit = True
             thread.join(10)
             assert not thread.is_alive()
-        assert not [record for record in caplog.records if record.exc_info]
-        assert "Traceback" not in caplog.text
+        records = [*caplog.get_records("call"), *caplog.get_records("teardown")]
+        assert records, "nothing was logged"
+        assert not [record for record in records if record.levelname == "ERROR" or record.exc_info]
+
+
+def _until(condition: Callable[[], Any]) -> None:
+    for _ in range(10_000):
+        if condition():
+            return
+        time.sleep(0.001)
+    pytest.fail("nothing happened in 10 seconds")
 
 
 def _call(port: int, sent: bytes) -> bytes:
@@ -584,17 +591,15 @@ def test_who_does_not_take_the_answer_is_cut_off(listening: Any) -> None:
     size = 2**24  # more than the system buffers
     for timeout, patient in ((0.2, False), (10.0, True)):
         client, port = listening(timeout)
-        client.application.add_route("/large", lambda _: PlainTextResponse("x" * size))
+        client.application.add_route("/large", lambda _: protocol._Answer("x" * size))
         with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
             connection.sendall(b"GET /large HTTP/1.1\r\nHost: zoo\r\nConnection: close\r\n\r\n")
             if patient:
                 assert len(_rest(connection)) > size
                 continue
             connections = client.server.server_state.connections
-            while not connections:
-                time.sleep(0.001)
-            while connections:
-                time.sleep(0.001)
+            _until(lambda: connections)
+            _until(lambda: not connections)
             assert len(_rest(connection)) < size
 
 
@@ -626,10 +631,7 @@ def test_connections_are_bounded(listening: Any) -> None:
     finally:
         for connection in idle:
             connection.close()
-    for _ in range(1000):
-        if b"200 OK" in _call(port, HEALTH):
-            return
-    pytest.fail("closed connections still count")
+    _until(lambda: b"200 OK" in _call(port, HEALTH))
 
 
 def test_what_is_under_way_is_answered_at_the_end(listening: Any) -> None:
@@ -640,8 +642,7 @@ def test_what_is_under_way_is_answered_at_the_end(listening: Any) -> None:
         connection.sendall(HEAD + f"{len(body)}\r\n\r\n".encode() + body)
         assert client.gate.started.wait(10)
         client.server.should_exit = True
-        while client.server.servers[0].sockets:  # listens no more
-            time.sleep(0.001)
+        _until(lambda: not client.server.servers[0].sockets)  # listens no more
         client.gate.opened.set()
         assert _rest(connection).startswith(b"HTTP/1.1 200 OK")
 
