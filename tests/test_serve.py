@@ -25,12 +25,14 @@ import numpy as np
 import pytest
 import uvicorn
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+from typer.testing import CliRunner
 
 import zoo
 from export import export_model, protocol, read_export, serve
 from export.metadata import write_metadata
-from tests.cases import IMAGE_SHAPE, LATENT_DIM
+from tests.cases import CASES, IMAGE_SHAPE, LATENT_DIM, Case
 from tests.scalars import write_scalars, write_toy
+from zoo.cli import app
 from zoo.runs import save_run
 
 
@@ -587,20 +589,20 @@ def test_slow_clients_are_cut_off(listening: Any) -> None:
     assert b"200 OK" in _call(port, HEALTH)
 
 
-def test_who_does_not_take_the_answer_is_cut_off(listening: Any) -> None:
+@pytest.mark.parametrize(("timeout", "taken"), [(0.2, False), (10.0, True)])
+def test_who_does_not_take_the_answer_is_cut_off(
+    listening: Any, timeout: float, *, taken: bool
+) -> None:
+    client, port = listening(timeout)
     size = 2**24  # more than the system buffers
-    for timeout, patient in ((0.2, False), (10.0, True)):
-        client, port = listening(timeout)
-        client.application.add_route("/large", lambda _: protocol._Answer("x" * size))
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-            connection.sendall(b"GET /large HTTP/1.1\r\nHost: zoo\r\nConnection: close\r\n\r\n")
-            if patient:
-                assert len(_rest(connection)) > size
-                continue
-            connections = client.server.server_state.connections
+    client.application.add_route("/large", lambda _: protocol._Answer("x" * size))
+    connections = client.server.server_state.connections
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(b"GET /large HTTP/1.1\r\nHost: zoo\r\nConnection: close\r\n\r\n")
+        if not taken:
             _until(lambda: connections)
             _until(lambda: not connections)
-            assert len(_rest(connection)) < size
+        assert (len(_rest(connection)) > size) == taken
 
 
 def test_who_goes_away_leaves_no_trace(listening: Any) -> None:
@@ -910,6 +912,36 @@ def test_a_run_without_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     answer = Client(serve.app(path)).post("/v2/models/generate/infer", json=body)
     np.testing.assert_allclose(_array(answer), model.generate_from(LATENTS), atol=1e-5)
     assert read_export(path)["run"] == tmp_path / "run"
+
+
+def test_the_commands_limits_are_the_servers(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: dict[str, Any] = {}
+
+    def run(application: Any, **settings: Any) -> None:
+        served.update(settings, application=application)
+
+    monkeypatch.setattr(serve.uvicorn, "run", run)
+    monkeypatch.setattr(serve.signal, "signal", lambda *_: None)
+    options = ["--port", "0", "--max-batch", "3", "--max-values", "128", "--timeout", "2.5"]
+    assert CliRunner().invoke(app, ["serve", str(exported), *options]).exit_code == 0
+    client = Client(served["application"])
+    for n, message in ((4, "expected 1 to 3"), (3, "expected at most 128"), (2, None)):
+        answer = client.post(GENERATE, json=_request(n, 0))
+        assert answer.status_code == (400 if message else 200)
+        assert not message or message in answer.json()["error"]
+    assert client.application.state.timeout == 2.5
+    assert served["http"].keywords == {"seconds": 2.5}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [case for case in CASES if case.core], ids=lambda case: case.id)
+def test_every_model_may_be_batched(case: Case, tmp_path: Path) -> None:
+    path = export_model(case.create(), tmp_path / "onnx", format="onnx")
+    models = serve.app(path).state.models
+    for name, model in models.items():
+        assert model._joins == (name != "sample"), name
 
 
 @pytest.mark.slow
