@@ -39,6 +39,8 @@ class Batches:
 
     def _answer_next(self) -> None:
         batch = self._next()
+        if not batch:
+            return
         found = self._model.answers([request for request, _ in batch])
         for (_, answer), result in zip(batch, found, strict=True):
             if isinstance(result, Exception):

@@ -144,8 +144,8 @@ class Served:
         batch = self._batch(request.inputs)
         # Data come last: all else bounds how many they can be.
         feeds = {tensor.name: _array(tensor, wanted[tensor.name]) for tensor in request.inputs}
-        for name, array in feeds.items():
-            low, high = self._ranges.get(name, (-np.inf, np.inf))
+        for name in feeds.keys() & self._ranges.keys():
+            array, (low, high) = feeds[name], self._ranges[name]
             wrong = array[(array < low) | (array > high)]
             if wrong.size:
                 msg = f"{name} has the value {wrong[0]}: expected {low} to {high}."
