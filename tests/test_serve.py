@@ -589,7 +589,7 @@ def test_slow_clients_are_cut_off(listening: Any) -> None:
     assert b"200 OK" in _call(port, HEALTH)
 
 
-@pytest.mark.parametrize(("timeout", "taken"), [(0.2, False), (10.0, True)])
+@pytest.mark.parametrize(("timeout", "taken"), [(0.5, False), (10.0, True)])
 def test_who_does_not_take_the_answer_is_cut_off(
     listening: Any, timeout: float, *, taken: bool
 ) -> None:
@@ -603,6 +603,29 @@ def test_who_does_not_take_the_answer_is_cut_off(
             _until(lambda: connections)
             _until(lambda: not connections)
         assert (len(_rest(connection)) > size) == taken
+
+
+def test_who_waits_for_an_answer_is_not_cut_off(listening: Any) -> None:
+    """Nor if both requests came at once, and the second is read as the first is answered."""
+    client, port = listening(0.3)
+    client.application.state.timeout = 10.0
+    body = json.dumps(_latent()).encode()
+    whole = HEAD + f"{len(body)}\r\n\r\n".encode() + body
+    held = [client.gate.opened, threading.Event()]
+    run, left = client.gate.run, iter(held)
+
+    def in_turn(names: Any, feeds: Any) -> Any:
+        client.gate.opened = next(left)
+        return run(names, feeds)
+
+    client.gate.run = in_turn
+    held[0].clear()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(whole + whole)
+        for event in held:
+            time.sleep(0.45)
+            event.set()
+        assert _rest(connection).count(b"HTTP/1.1 200 OK") == 2
 
 
 def test_who_goes_away_leaves_no_trace(listening: Any) -> None:
