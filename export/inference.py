@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import math
+from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
+import orjson
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 
 from export.portable_random import LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 DATATYPES = {"float32": "FP32", "int32": "INT32"}
 VERSION = "1"  # a folder holds one version of its models
 LARGEST = 2**31 - 1
 BINARY = ("binary_data", "binary_data_size", "binary_data_output")
+MOST_TENSORS = 64  # that a request may name
+MOST_BRACKETS = 2**20  # lists and objects of JSON take 30 times the memory of their 2 bytes
 
 
 class _Part(BaseModel):
@@ -28,9 +33,10 @@ class _Part(BaseModel):
     parameters: dict[str, Any] = {}
 
 
+# pydantic stops at the first item that is wrong: a list of a million would be a million errors.
 class _Input(_Part):
     name: str
-    shape: list[int]
+    shape: list[int] = Field(max_length=8, fail_fast=True)
     datatype: str
     data: list[Any]
 
@@ -40,9 +46,28 @@ class _Output(_Part):
 
 
 class _Request(_Part):
-    id: str | None = None
-    inputs: list[_Input]
-    outputs: list[_Output] | None = None
+    id: str | None = Field(None, max_length=1024)
+    inputs: list[_Input] = Field(max_length=MOST_TENSORS, fail_fast=True)
+    outputs: list[_Output] | None = Field(None, max_length=MOST_TENSORS, fail_fast=True)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request that a model can compute.
+
+    Attributes:
+        id: The caller's name of it.
+        names: Of the outputs to compute, each once.
+        feeds: Inputs by name.
+        batch: Its number of images.
+        values: How many numbers its answer has.
+    """
+
+    id: str | None
+    names: tuple[str, ...]
+    feeds: dict[str, np.ndarray]
+    batch: int
+    values: int
 
 
 class Served:
@@ -53,12 +78,16 @@ class Served:
         name: The endpoint's name.
         found: The export's metadata, as of `read_export`.
         max_batch: Most images a request may have.
+        max_values: Most numbers an answer may have.
     """
 
-    def __init__(self, file: Path, name: str, found: Mapping[str, Any], max_batch: int) -> None:
+    def __init__(
+        self, file: Path, name: str, found: Mapping[str, Any], max_batch: int, max_values: int
+    ) -> None:
         self.name = name
         self._tensors = found["endpoints"][name]
         self._max_batch = max_batch
+        self._max_values = max_values
         self._ranges = {
             "image": found["image_range"],
             "label": (0, found.get("num_classes", 0) - 1),
@@ -66,7 +95,13 @@ class Served:
             "seed": (0, LIMIT - 1),
             "n": (1, max_batch),
         }
-        self._session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        # Threads that wait by spinning take the processor from those that read and write requests.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(
+            file, options, providers=["CPUExecutionProvider"]
+        )
+        self._joins = self._rows_are_independent()
 
     def metadata(self) -> dict[str, Any]:
         """The protocol's model metadata."""
@@ -89,51 +124,116 @@ class Served:
             "outputs": describe(self._tensors["outputs"]),
         }
 
-    def answer(self, body: bytes) -> bytes:
-        """The protocol's inference response to an inference request, both as JSON.
+    def prepare(self, body: bytes) -> Prepared:
+        """Reads an inference request of the protocol, as JSON.
 
         Raises:
-            ValueError: If the request is malformed, or a tensor is not what the model takes.
+            ValueError: If the request is malformed, a tensor is not what the model takes, or the
+                answer would be too large.
+        """
+        request = _parse(body)
+        _refuse_binary(request)
+        names = self._names(request.outputs)
+        wanted = self._tensors["inputs"]
+        given = [tensor.name for tensor in request.inputs]
+        if sorted(given) != sorted(wanted):
+            msg = f"inputs {', '.join(given) or 'none'}: {self.name} takes {', '.join(wanted)}."
+            raise ValueError(msg)
+        for tensor in request.inputs:
+            _check(tensor, wanted[tensor.name])
+        batch = self._batch(request.inputs)
+        # Data come last: all else bounds how many they can be.
+        feeds = {tensor.name: _array(tensor, wanted[tensor.name]) for tensor in request.inputs}
+        for name in feeds.keys() & self._ranges.keys():
+            array, (low, high) = feeds[name], self._ranges[name]
+            wrong = array[(array < low) | (array > high)]
+            if wrong.size:
+                msg = f"{name} has the value {wrong[0]}: expected {low} to {high}."
+                raise ValueError(msg)
+        batch = batch or int(feeds.get("n", 1))
+        return Prepared(request.id, names, feeds, batch, self._values(names, batch))
+
+    def may_join(self, requests: Sequence[Prepared]) -> bool:
+        """Whether requests may be computed as one batch."""
+        return (
+            self._joins
+            and len({request.names for request in requests}) == 1
+            and sum(request.batch for request in requests) <= self._max_batch
+            and sum(request.values for request in requests) <= self._max_values
+        )
+
+    def answers(self, requests: Sequence[Prepared]) -> list[bytes | Exception]:
+        """The protocol's inference responses, as JSON, or what went wrong with each.
+
+        Args:
+            requests: One, or several that may be joined.
         """
         try:
-            request = _Request.model_validate_json(body)
-        except ValidationError as error:
-            raise ValueError(_explain(error)) from error
-        _refuse_binary(request)
-        outputs = self._tensors["outputs"]
-        names = [output.name for output in request.outputs or []] or [*outputs]
-        if unknown := [name for name in names if name not in outputs]:
-            msg = f"output {unknown[0]!r}: {self.name} has {', '.join(outputs)}."
-            raise ValueError(msg)
+            found = self._run(requests)
+            return [self._response(r, arrays) for r, arrays in zip(requests, found, strict=True)]
+        except Exception as error:  # noqa: BLE001  (whoever waits for the answer raises it)
+            if len(requests) == 1:
+                return [error]
+            # Alone, each has its own error or none.
+            return [answer for request in requests for answer in self.answers([request])]
+
+    def _run(self, requests: Sequence[Prepared]) -> list[tuple[np.ndarray, ...]]:
+        """The outputs of each request, computed in one call."""
+        first, *others = requests
+        feeds = first.feeds
+        if others:
+            feeds = {name: np.concatenate([r.feeds[name] for r in requests]) for name in feeds}
         try:
-            found = self._session.run(names, self._feeds(request.inputs))
+            arrays = self._session.run(first.names, feeds)
         except InvalidArgument as error:  # such as a code that is not in the codebook
             msg = f"{self.name} cannot compute this: {error}"
             raise ValueError(msg) from error
-        response = {
-            "model_name": self.name,
-            "model_version": VERSION,
-            **({} if request.id is None else {"id": request.id}),
-            "outputs": [
+        if not others:
+            return [tuple(arrays)]
+        ends = np.cumsum([request.batch for request in requests])[:-1]
+        return list(zip(*(np.split(array, ends) for array in arrays), strict=True))
+
+    def _response(self, request: Prepared, arrays: Sequence[np.ndarray]) -> bytes:
+        outputs = []
+        for name, array in zip(request.names, arrays, strict=True):
+            if not np.isfinite(array).all():
+                msg = f"{name} is not finite for these inputs, and JSON has no such numbers."
+                raise ValueError(msg)
+            outputs.append(
                 {
                     "name": name,
                     "shape": list(array.shape),
                     "datatype": DATATYPES[array.dtype.name],
-                    "data": array.ravel().tolist(),
+                    "data": array.ravel(),
                 }
-                for name, array in zip(names, found, strict=True)
-            ],
+            )
+        response = {
+            "model_name": self.name,
+            "model_version": VERSION,
+            **({} if request.id is None else {"id": request.id}),
+            "outputs": outputs,
         }
-        return json.dumps(response, separators=(",", ":")).encode()
+        return orjson.dumps(response, option=orjson.OPT_SERIALIZE_NUMPY)
 
-    def _feeds(self, inputs: list[_Input]) -> dict[str, np.ndarray]:
-        wanted = self._tensors["inputs"]
-        given = [tensor.name for tensor in inputs]
-        if sorted(given) != sorted(wanted):
-            msg = f"inputs {', '.join(given) or 'none'}: {self.name} takes {', '.join(wanted)}."
-            raise ValueError(msg)
-        feeds = {tensor.name: _array(tensor, wanted[tensor.name]) for tensor in inputs}
-        sizes = {n: len(x) for n, x in feeds.items() if wanted[n]["shape"][:1] == ["batch"]}
+    def _names(self, asked: Sequence[_Output] | None) -> tuple[str, ...]:
+        outputs = self._tensors["outputs"]
+        names = tuple(output.name for output in asked or []) or tuple(outputs)
+        for i, name in enumerate(names):
+            if name not in outputs:
+                msg = f"output {name!r}: {self.name} has {', '.join(outputs)}."
+                raise ValueError(msg)
+            if name in names[:i]:
+                msg = f"output {name!r} is named more than once. Name each once."
+                raise ValueError(msg)
+        return names
+
+    def _batch(self, inputs: Sequence[_Input]) -> int | None:
+        """The number of images; None if no input has it as an axis."""
+        sizes = {
+            tensor.name: tensor.shape[0]
+            for tensor in inputs
+            if self._tensors["inputs"][tensor.name]["shape"][:1] == ["batch"]
+        }
         if len(set(sizes.values())) > 1:
             msg = f"batch sizes {sizes}: expected the same in every input."
             raise ValueError(msg)
@@ -141,17 +241,67 @@ class Served:
             if not 1 <= size <= self._max_batch:
                 msg = f"{name} has a batch of {size}: expected 1 to {self._max_batch}."
                 raise ValueError(msg)
-        for name, array in feeds.items():
-            low, high = self._ranges.get(name, (-np.inf, np.inf))
-            wrong = array[(array < low) | (array > high)]
-            if wrong.size:
-                msg = f"{name} has the value {wrong[0]}: expected {low} to {high}."
-                raise ValueError(msg)
-        return feeds
+        return next(iter(sizes.values()), None)
+
+    def _values(self, names: Sequence[str], batch: int) -> int:
+        """How many numbers the answer has."""
+        shapes = [self._tensors["outputs"][name]["shape"] for name in names]
+
+        def count(batch: int) -> int:
+            return sum(math.prod(batch if x == "batch" else x for x in shape) for shape in shapes)
+
+        if count(batch) > self._max_values:
+            msg = (
+                f"The answer to a batch of {batch} would have {count(batch)} numbers: expected at "
+                f"most {self._max_values}. Take a batch of {self._max_values // count(1)} or less, "
+                "or start the server with a larger --max-values."
+            )
+            raise ValueError(msg)
+        return count(batch)
+
+    def _rows_are_independent(self) -> bool:
+        """Whether a row of outputs depends on its row of inputs alone, as tried on random ones.
+
+        Not so where a network compares the images of a batch, and where inputs are no rows.
+        """
+        tensors = [*self._tensors["inputs"].values(), *self._tensors["outputs"].values()]
+        if any(tensor["shape"][:1] != ["batch"] for tensor in tensors):
+            return False
+        rng, feeds = np.random.default_rng(0), {}
+        for name, tensor in self._tensors["inputs"].items():
+            shape = [4, *tensor["shape"][1:]]
+            if tensor["dtype"] == "int32":
+                low, high = self._ranges["label"] if name == "label" else (0, 0)
+                feeds[name] = rng.integers(low, high, shape, np.int32, endpoint=True)
+            else:
+                low, high = self._ranges.get(name, (-1.0, 1.0))
+                feeds[name] = rng.uniform(low, high, shape).astype(np.float32)
+        joined = self._session.run(None, feeds)
+        alone = self._session.run(None, {name: array[:1] for name, array in feeds.items()})
+        # Sums of another order differ by 1e-6 or so.
+        return all(
+            np.allclose(a[:1], b, rtol=1e-4, atol=1e-4 * np.abs(a).max())
+            for a, b in zip(joined, alone, strict=True)
+        )
 
 
-def _array(tensor: _Input, wanted: Mapping[str, Any]) -> np.ndarray:
-    """The tensor, of the type and shape that the model takes."""
+def _parse(body: bytes) -> _Request:
+    if body.count(b"[") + body.count(b"{") > MOST_BRACKETS:
+        msg = f"The request has more than {MOST_BRACKETS} lists and objects. Send data flat."
+        raise ValueError(msg)
+    try:
+        found = from_json(body)  # to pydantic as objects: its own tree takes several times the room
+    except ValueError as error:
+        msg = f"Invalid JSON: {error}"
+        raise ValueError(msg) from error
+    try:
+        return _Request.model_validate(found)
+    except ValidationError as error:
+        raise ValueError(_explain(error)) from error
+
+
+def _check(tensor: _Input, wanted: Mapping[str, Any]) -> None:
+    """That the tensor says it is of the type and shape that the model takes, and looks like it."""
     datatype = DATATYPES[wanted["dtype"]]
     if tensor.datatype != datatype:
         msg = f"{tensor.name} is {tensor.datatype}: expected {datatype}."
@@ -164,25 +314,43 @@ def _array(tensor: _Input, wanted: Mapping[str, Any]) -> np.ndarray:
     if not fits and not (shape == [1] and not sizes):
         msg = f"{tensor.name} has shape {shape}: expected [{', '.join(map(str, sizes))}]."
         raise ValueError(msg)
-    # As objects, or True would become 1 and "1" a string of all.
-    values = np.array(tensor.data, dtype=object)
-    kinds = {type(value) for value in values.ravel()}
-    if not kinds <= ({int} if datatype == "INT32" else {int, float}):
-        msg = f"{tensor.name}: expected data of numbers that are {datatype}, flat or in full rows."
+    found = _shape(tensor.data)
+    if found not in ([math.prod(shape)], shape):
+        msg = f"{tensor.name} has data of shape {found}: expected {shape}, or flat."
         raise ValueError(msg)
-    if list(values.shape) not in ([math.prod(shape)], shape):
-        msg = f"{tensor.name} has data of shape {list(values.shape)}: expected {shape}, or flat."
+
+
+def _shape(data: Any) -> list[int]:
+    """Of nested lists, if all rows are as long as the first."""
+    shape = []
+    while isinstance(data, list):
+        shape.append(len(data))
+        data = data[0] if data else None
+    return shape
+
+
+def _array(tensor: _Input, wanted: Mapping[str, Any]) -> np.ndarray:
+    """The tensor's data, once it is checked."""
+    datatype, data = DATATYPES[wanted["dtype"]], tensor.data
+    rows = True
+    for _ in _shape(data)[1:]:
+        rows = rows and {type(row) for row in data} <= {list}
+        data = list(chain.from_iterable(data)) if rows else data
+    # Or True would become 1, and "1" a number.
+    numbers = set(map(type, data)) <= ({int} if datatype == "INT32" else {int, float})
+    if not (rows and numbers and len(data) == math.prod(tensor.shape)):
+        msg = f"{tensor.name}: expected data of numbers that are {datatype}, flat or in full rows."
         raise ValueError(msg)
     try:
         with np.errstate(over="ignore"):
-            array = values.astype(wanted["dtype"])
+            array = np.array(data, wanted["dtype"])
     except OverflowError as error:
         msg = f"{tensor.name}: a number is too large for {datatype}."
         raise ValueError(msg) from error
     if not np.isfinite(array).all():
         msg = f"{tensor.name}: a number is NaN, or too large for {datatype}."
         raise ValueError(msg)
-    return array.reshape(shape if sizes else [])
+    return array.reshape(tensor.shape if wanted["shape"] else [])
 
 
 def _refuse_binary(request: _Request) -> None:
@@ -195,4 +363,5 @@ def _refuse_binary(request: _Request) -> None:
 def _explain(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(str(part) for part in first["loc"])
-    return f"{place}: {first['msg']}" if place else first["msg"]
+    says = "Input should be an object" if first["type"] == "model_type" else first["msg"]
+    return f"{place}: {says}" if place else says

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from export import export_model
 from export.metadata import NAME, changed_files, read_export
@@ -20,10 +21,12 @@ try:
     from fastapi.staticfiles import StaticFiles
 
     from export import protocol
+    from export.batching import Batches
+    from export.connections import Connection
     from export.inference import Served
 except ImportError as error:
     msg = (
-        f"zoo serve needs FastAPI and uvicorn ({error}). "
+        f"zoo serve needs FastAPI, uvicorn and orjson ({error}). "
         "Install them with: pip install 'vaegan-zoo[serving]'"
     )
     raise ImportError(msg) from error
@@ -33,20 +36,35 @@ if TYPE_CHECKING:
 
 MAX_BATCH = 256
 MAX_BYTES = 16 * 2**20
+MAX_VALUES = 2**20  # of some 12 bytes each
+MAX_REQUESTS = 32
+MAX_CONNECTIONS = 512
+TIMEOUT = 30.0  # seconds
 SECONDS = 10  # that requests under way have to end in, at shutdown
 
 
-def app(path: str | Path, *, max_batch: int = MAX_BATCH, max_bytes: int = MAX_BYTES) -> FastAPI:
+def app(
+    path: str | Path,
+    *,
+    max_batch: int = MAX_BATCH,
+    max_bytes: int = MAX_BYTES,
+    max_values: int = MAX_VALUES,
+    max_requests: int = MAX_REQUESTS,
+    timeout: float = TIMEOUT,
+) -> FastAPI:
     """The web application of an export.
 
     Each endpoint, such as `generate`, is a model of the protocol; tensors are JSON. The playground,
     if the export has one, is at `/`. A request that is wrong is answered with a status of 4xx and
-    `{"error": message}`.
+    `{"error": message}`, one that comes at a bad time with 503 and the same.
 
     Args:
         path: An export of format `"web"` or `"onnx"`.
         max_batch: Most images a request may have.
         max_bytes: Most bytes a request may have.
+        max_values: Most numbers an answer may have.
+        max_requests: Most inference requests at once.
+        timeout: Seconds that a request may take to arrive, and then to be computed.
 
     Returns:
         An ASGI application.
@@ -69,17 +87,26 @@ def app(path: str | Path, *, max_batch: int = MAX_BATCH, max_bytes: int = MAX_BY
     api = FastAPI(title=protocol.NAME, docs_url=None, redoc_url=None)
     api.state.version = found["versions"]["vaegan-zoo"]
     api.state.max_bytes = max_bytes
+    api.state.timeout = timeout
     api.state.models = {
-        name: Served(place / f"{name}.onnx", name, found, max_batch) for name in found["endpoints"]
+        name: Served(place / f"{name}.onnx", name, found, max_batch, max_values)
+        for name in found["endpoints"]
     }
-    protocol.add_to(api)
+    api.state.batches = {name: Batches(model) for name, model in api.state.models.items()}
+    protocol.add_to(api, max_requests)
     if web:
         api.mount("/", StaticFiles(directory=folder, html=True))
     return api
 
 
 def serve(
-    path: str | Path, *, host: str = "127.0.0.1", port: int = 8000, max_batch: int = MAX_BATCH
+    path: str | Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    max_batch: int = MAX_BATCH,
+    max_values: int = MAX_VALUES,
+    timeout: float = TIMEOUT,
 ) -> None:
     """Serves an export, as `app` does, until SIGINT or SIGTERM; requests under way are answered.
 
@@ -89,14 +116,26 @@ def serve(
             can reach.
         port: Its port; 0 takes a free one.
         max_batch: Most images a request may have.
+        max_values: Most numbers an answer may have.
+        timeout: Seconds that a request may take to arrive, to be computed, and to be answered.
 
     Raises:
         As `app`.
     """
-    application = app(path, max_batch=max_batch)
+    application = app(path, max_batch=max_batch, max_values=max_values, timeout=timeout)
     # Having shut down, uvicorn sends itself the signal again: as SIGINT, it ends `run`.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    uvicorn.run(application, host=host, port=port, timeout_graceful_shutdown=SECONDS)
+    uvicorn.run(application, host=host, port=port, **settings(timeout))
+
+
+def settings(timeout: float) -> dict[str, Any]:
+    """What uvicorn is to bound: connections, and how long a client may take."""
+    return {
+        "http": partial(Connection, seconds=timeout),
+        "ws": "none",
+        "limit_concurrency": MAX_CONNECTIONS,
+        "timeout_graceful_shutdown": SECONDS,
+    }
 
 
 def export_of(path: str | Path, say: Callable[[str], None]) -> Path:

@@ -46,3 +46,23 @@ def write_scalars(path: Path) -> Path:
     onnx.save(proto, path / "sample.onnx")
     write_metadata(path, path, "onnx", None, ENTRIES)
     return path
+
+
+def write_toy(path: Path, body: str) -> Path:
+    """A function `generate` of x [batch, 2] to y, of which `body` has the nodes."""
+    path.mkdir()
+    text = f"""
+    <ir_version: 10, opset_import: ["" : 18]>
+    generate (float[batch, 2] x) => (float[batch, 2] y)
+    <int64[1] axis = {{0}}>
+    {{ {body} }}
+    """
+    proto = onnx.parser.parse_model(text)
+    for value in proto.graph.initializer:
+        array = onnx.numpy_helper.to_array(value)
+        value.CopyFrom(onnx.numpy_helper.from_array(array, value.name))
+    onnx.save(proto, path / "generate.onnx")
+    tensor = {"shape": ["batch", 2], "dtype": "float32"}
+    endpoint = {"inputs": {"x": tensor}, "outputs": {"y": tensor}}
+    write_metadata(path, path, "onnx", None, {**ENTRIES, "endpoints": {"generate": endpoint}})
+    return path

@@ -8,9 +8,14 @@ import os
 import re
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +23,16 @@ import httpx
 import keras
 import numpy as np
 import pytest
+import uvicorn
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+from typer.testing import CliRunner
 
 import zoo
-from export import export_model, read_export, serve
+from export import export_model, protocol, read_export, serve
 from export.metadata import write_metadata
-from tests.cases import IMAGE_SHAPE, LATENT_DIM
-from tests.scalars import write_scalars
+from tests.cases import CASES, IMAGE_SHAPE, LATENT_DIM, Case
+from tests.scalars import write_scalars, write_toy
+from zoo.cli import app
 from zoo.runs import save_run
 
 
@@ -31,6 +40,7 @@ class Client:
     """Calls an application without a socket."""
 
     def __init__(self, application: Any) -> None:
+        self.application = application
         self._transport = httpx.ASGITransport(application, raise_app_exceptions=False)
 
     async def request(self, method: str, url: str, **options: Any) -> Any:
@@ -42,6 +52,11 @@ class Client:
 
     def post(self, url: str, **options: Any) -> Any:
         return asyncio.run(self.request("POST", url, **options))
+
+    def get_raw(self, path: bytes, method: str = "GET") -> int:
+        """The status of a path that is sent as it is."""
+        url = httpx.URL("http://zoo", raw_path=path)
+        return asyncio.run(self.request(method, url)).status_code
 
 
 @pytest.fixture(scope="module")
@@ -165,36 +180,506 @@ def test_numbers_for_the_whole_batch(scalars: Client, shape: list[int]) -> None:
         assert message in answer.json()["error"]
 
 
-def test_others_are_answered_while_a_model_computes(
-    exported: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started, go_on = threading.Event(), threading.Event()
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_json_cannot_say_is_no_answer(served: Client, value: float) -> None:
+    served.gate.changes = lambda array: np.full_like(array, value)
+    answer = served.post(GENERATE, json=_latent())
+    assert answer.status_code == 400
+    assert "image is not finite for these inputs" in answer.json()["error"]
 
-    def answer(*_: object) -> bytes:
-        started.set()
-        assert go_on.wait(10)
-        return b"{}"
 
-    monkeypatch.setattr("export.inference.Served.answer", answer)
-    client = Client(serve.app(exported))
+def test_every_float32_is_answered_exactly(served: Client) -> None:
+    bits = np.random.default_rng(0).integers(0, 2**32, 2 * 64 * 50, np.uint32)
+    numbers = np.array([0.1, -0.0, 1e-45, 3.4028235e38, 8.41e21, 2**24 + 2.0, 1 / 3], np.float32)
+    bits[: len(numbers)] = numbers.view(np.uint32)
+    found = bits.view(np.float32)
+    for part in np.where(np.isfinite(found), found, 0).reshape(50, 2, *IMAGE_SHAPE):
+        served.gate.changes = lambda _, part=part: part
+        answer = _array(served.post(GENERATE, json=_latent()))
+        np.testing.assert_array_equal(answer.view(np.uint32), part.view(np.uint32))
 
+
+# Requests at the same time
+
+
+class Gate:
+    """A session that computes once it is told to.
+
+    Attributes:
+        sizes: Of the batches that were asked for, in turn.
+        changes: What becomes of an output.
+    """
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self.sizes: list[int] = []
+        self.changes = lambda array: array
+        self.started, self.opened = threading.Event(), threading.Event()
+        self.opened.set()
+
+    def run(self, names: Any, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        self.sizes.append(len(next(iter(feeds.values()))))
+        self.started.set()
+        assert self.opened.wait(10)
+        return [self.changes(array) for array in self._session.run(names, feeds)]
+
+    async def reached(self) -> None:
+        """When a batch is being computed."""
+        while not self.started.is_set():
+            await asyncio.sleep(0.001)
+
+
+def _gated(exported: Path, name: str = "generate", **limits: Any) -> Client:
+    client = Client(serve.app(exported, **{"max_batch": 8, **limits}))
+    model = client.application.state.models[name]
+    client.gate = model._session = Gate(model._session)
+    return client
+
+
+@pytest.fixture
+def served(exported: Path) -> Client:
+    return _gated(exported)
+
+
+GENERATE = "/v2/models/generate/infer"
+
+
+def _request(n: int, seed: int, **entries: Any) -> dict[str, Any]:
+    """A valid one of n images, unlike others."""
+    rng = np.random.default_rng(seed)
+    latents = rng.normal(size=(n, LATENT_DIM)).astype(np.float32)
+    labels = rng.integers(0, 3, n, np.int32)
+    return {"inputs": [_tensor("latent", latents), _tensor("label", labels)], **entries}
+
+
+def _together(client: Client, bodies: list[Any], url: str = GENERATE) -> list[Any]:
+    """The answers to the first request, and to others that come while it is computed, in turn."""
+
+    async def all_of_them() -> list[Any]:
+        client.gate.opened.clear()
+        first = asyncio.ensure_future(client.request("POST", url, json=bodies[0]))
+        await client.gate.reached()
+        others = []
+        for i, body in enumerate(bodies[1:], start=1):
+            others.append(asyncio.ensure_future(client.request("POST", url, json=body)))
+            while len(client.application.state.batches[url.split("/")[3]]._arrived) < i:
+                await asyncio.sleep(0.001)
+        client.gate.opened.set()
+        return await asyncio.gather(first, *others)
+
+    return asyncio.run(all_of_them())
+
+
+def test_others_are_answered_while_a_model_computes(served: Client) -> None:
     async def both() -> tuple[Any, Any]:
-        slow = asyncio.ensure_future(client.request("POST", "/v2/models/generate/infer"))
-        while not started.is_set():
-            await asyncio.sleep(0.01)
-        health = await client.request("GET", "/v2/health/live")
+        served.gate.opened.clear()
+        slow = asyncio.ensure_future(served.request("POST", GENERATE, json=_latent()))
+        await served.gate.reached()
+        others = [
+            await served.request("GET", url)
+            for url in ("/v2/health/live", "/v2/health/ready", "/v2/models/generate")
+        ]
         assert not slow.done()
-        go_on.set()
-        return health, await slow
+        served.gate.opened.set()
+        return others, await slow
 
-    health, slow = asyncio.run(both())
-    assert (health.status_code, slow.status_code) == (200, 200)
+    others, slow = asyncio.run(both())
+    assert [answer.status_code for answer in (*others, slow)] == [200] * 4
+
+
+def test_what_waits_is_computed_together(served: Client) -> None:
+    sizes = [1, 1, 2, 1, 3, 1, 2]  # for the last there is no room among 8
+    bodies = [_request(n, i, id=f"no. {i}") for i, n in enumerate(sizes)]
+    found = _together(served, bodies)
+    assert served.gate.sizes == [1, 8, 2]
+    alone = [served.post(GENERATE, json=body) for body in bodies]
+    for i, (answer, wanted) in enumerate(zip(found, alone, strict=True)):
+        assert answer.json()["id"] == f"no. {i}"
+        assert _array(answer).shape == (sizes[i], *IMAGE_SHAPE)
+        np.testing.assert_allclose(_array(answer), _array(wanted), atol=1e-6)
+
+
+def test_a_joined_answer_is_no_longer_than_one(exported: Path) -> None:
+    client = _gated(exported, max_values=3 * 64)
+    found = _together(client, [_request(1, i) for i in range(6)])
+    assert [answer.status_code for answer in found] == [200] * 6
+    assert client.gate.sizes == [1, 3, 2]
+
+
+def test_other_outputs_are_computed_apart(exported: Path) -> None:
+    client = _gated(exported, "encode")
+    images = np.random.default_rng(0).random((2, *IMAGE_SHAPE), np.float32)
+    inputs = [_tensor("image", images), _tensor("label", LABELS)]
+    mean, all_of_them = [{"name": "mean"}], [{"name": "mean"}, {"name": "log_variance"}]
+    outputs = [mean, mean, mean, all_of_them, mean]
+    bodies = [{"inputs": inputs, "outputs": each} for each in outputs]
+    found = _together(client, bodies, "/v2/models/encode/infer")
+    assert client.gate.sizes == [2, 4, 2, 2]
+    for answer, each in zip(found, outputs, strict=True):
+        assert [{"name": output["name"]} for output in answer.json()["outputs"]] == each
+        np.testing.assert_allclose(_array(answer), _array(found[0]), atol=1e-6)
+
+
+def test_a_wrong_request_fails_alone(served: Client) -> None:
+    run = served.gate.run
+
+    def refuse(names: Any, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        if (feeds["latent"] > 50).any():
+            raise InvalidArgument("indices element out of data bounds")
+        return run(names, feeds)
+
+    served.gate.run = refuse
+    bad = _request(1, 2)
+    bad["inputs"][0]["data"] = [[99.0, 0.0, 0.0]]  # found out as it is computed
+    bodies = [_request(1, 0), _request(1, 1), bad, {"inputs": []}, _request(1, 4)]
+    found = _together(served, bodies)
+    assert [answer.status_code for answer in found] == [200, 200, 400, 400, 200]
+    assert "generate cannot compute this: indices" in found[2].json()["error"]
+    assert "inputs none" in found[3].json()["error"]
+    for i in (0, 1, 4):
+        wanted = _array(served.post(GENERATE, json=bodies[i]))
+        np.testing.assert_allclose(_array(found[i]), wanted, atol=1e-6)
+
+
+def test_a_fault_in_a_batch_leaves_the_server_well(served: Client) -> None:
+    served.gate.changes = lambda _: 1 / 0
+    found = _together(served, [_request(1, i) for i in range(3)])
+    assert [answer.status_code for answer in found] == [500] * 3
+    served.gate.changes = lambda array: array
+    assert served.post(GENERATE, json=_latent()).status_code == 200
+
+
+def test_numbers_for_the_whole_batch_are_computed_alone(tmp_path: Path) -> None:
+    client = Client(serve.app(write_scalars(tmp_path / "toy"), max_batch=8))
+    model = client.application.state.models["sample"]
+    sizes, session = [], model._session
+
+    def run(names: Any, feeds: Any) -> Any:
+        sizes.append(int(feeds["n"]))
+        client.gate.started.set()
+        assert client.gate.opened.wait(10)
+        return session.run(names, feeds)
+
+    client.gate = Gate(session)
+    client.gate.run = run
+    model._session = client.gate
+    bodies = [
+        {
+            "inputs": [
+                {"name": "n", "shape": [], "datatype": "INT32", "data": [n]},
+                {"name": "seed", "shape": [], "datatype": "INT32", "data": [10 * n]},
+            ]
+        }
+        for n in (1, 2, 3)
+    ]
+    found = _together(client, bodies, "/v2/models/sample/infer")
+    assert sizes == [1, 2, 3]
+    for n, answer in enumerate(found, start=1):
+        np.testing.assert_allclose(_array(answer), np.full((n, 2, 2, 1), n / 10), atol=1e-6)
+
+
+def test_images_that_depend_on_others_are_computed_alone(tmp_path: Path) -> None:
+    """As of a network that compares the images of a batch."""
+    client = _gated(write_toy(tmp_path / "toy", "mean = ReduceMean (x, axis) y = Sub (x, mean)"))
+    inputs = [[{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [i, i]}] for i in (1, 9)]
+    found = _together(client, [{"inputs": each} for each in (*inputs, *inputs)])
+    assert client.gate.sizes == [1] * 4
+    for answer in found:
+        np.testing.assert_array_equal(_array(answer), [[0.0, 0.0]])
+    other = _gated(write_toy(tmp_path / "other", "y = Neg (x)"))
+    _together(other, [{"inputs": each} for each in (*inputs, *inputs)])
+    assert other.gate.sizes == [1, 3]
+
+
+# Limits
+
+
+def test_no_more_requests_at_once_than_there_is_room_for(exported: Path) -> None:
+    client = _gated(exported, max_requests=2)
+
+    async def three() -> list[Any]:
+        client.gate.opened.clear()
+        two = [
+            asyncio.ensure_future(client.request("POST", GENERATE, json=_latent()))
+            for _ in range(2)
+        ]
+        await client.gate.reached()
+        third = await client.request("POST", GENERATE, json=_latent())
+        health = await client.request("GET", "/v2/health/live")
+        client.gate.opened.set()
+        return [third, health, *await asyncio.gather(*two)]
+
+    third, *others = asyncio.run(three())
+    assert third.status_code == 503
+    assert third.json() == {"error": "The server is at work on 2 requests. Try again later."}
+    assert [answer.status_code for answer in others] == [200] * 3
+    for _ in range(3):  # the places are free again, after answers and after refusals
+        assert client.post(GENERATE, json=_latent()).status_code == 200
+        assert client.post(GENERATE, json={}).status_code == 400
+
+
+def test_an_answer_that_takes_too_long(exported: Path) -> None:
+    client = _gated(exported)
+    state = client.application.state
+
+    async def two() -> list[Any]:
+        client.gate.opened.clear()
+        first = asyncio.ensure_future(client.request("POST", GENERATE, json=_latent()))
+        await client.gate.reached()
+        state.timeout = 0.05
+        second = await client.request("POST", GENERATE, json=_latent())
+        client.gate.opened.set()
+        return [await first, second]
+
+    first, second = asyncio.run(two())
+    assert first.status_code == 200
+    assert second.status_code == 503
+    assert "generate did not answer within 0.05 seconds" in second.json()["error"]
+    state.timeout = 10
+    assert client.post(GENERATE, json=_latent()).status_code == 200
+    assert client.gate.sizes == [2, 2]  # nothing was computed for the one that had given up
+    state.timeout = 0.05
+    client.gate.opened.clear()  # nor can one wait for ever that is being computed
+    assert client.post(GENERATE, json=_latent()).status_code == 503
+    client.gate.opened.set()
+
+
+def test_a_body_that_drips(exported: Path) -> None:
+    client = Client(serve.app(exported, timeout=0.05))
+
+    async def parts() -> Any:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.01)
+
+    answer = client.post(GENERATE, content=parts())
+    assert answer.status_code == 408
+    assert answer.json() == {"error": "The request did not arrive within 0.05 seconds."}
+
+
+def test_large_answers(exported: Path, tmp_path: Path) -> None:
+    client = _gated(exported, max_values=3 * 64)
+    assert client.post(GENERATE, json=_request(3, 0)).status_code == 200
+    answer = client.post(GENERATE, json=_request(4, 0))
+    assert answer.status_code == 400
+    assert answer.json()["error"] == (
+        "The answer to a batch of 4 would have 256 numbers: expected at most 192. Take a batch of "
+        "3 or less, or start the server with a larger --max-values."
+    )
+    assert client.gate.sizes == [3]
+    samples = Client(serve.app(write_scalars(tmp_path / "toy"), max_batch=8, max_values=8))
+    for n, status in ((2, 200), (3, 400)):
+        inputs = [
+            {"name": name, "shape": [], "datatype": "INT32", "data": [value]}
+            for name, value in (("n", n), ("seed", 0))
+        ]
+        answer = samples.post("/v2/models/sample/infer", json={"inputs": inputs})
+        assert answer.status_code == status
+
+
+def test_an_error_is_short_whatever_it_quotes(client: Client, exported: Path) -> None:
+    body = {"inputs": [_tensor("x" * 15_000, LATENTS)]}
+    answer = client.post(GENERATE, json=body)
+    assert answer.status_code == 400
+    assert len(answer.content) < 2000
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        ({"inputs": [1] * 1000}, "inputs.0: Input should be an object"),
+        ({"inputs": [_tensor("latent", LATENTS)] * 65}, "inputs: List should have at most 64"),
+        ({**_latent(), "outputs": [1] * 1000}, "outputs.0: Input should be an object"),
+        (_latent(shape=["1"] * 1000), "inputs.0.shape.0: Input should be a valid integer"),
+        (_latent(shape=[1] * 1000), "inputs.0.shape: List should have at most 8 items"),
+    ],
+)
+def test_the_first_of_many_faults_is_all_that_is_looked_for(
+    exported: Path, body: Any, place: str
+) -> None:
+    """All of a body's 16 MiB took minutes and gigabytes."""
+    model = serve.app(exported).state.models["generate"]
+    with pytest.raises(ValueError, match=re.escape(place)) as caught:
+        model.prepare(json.dumps(body).encode())
+    assert caught.value.__cause__.error_count() == 1
+
+
+def test_no_more_lists_than_data_can_need(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("export.inference.MOST_BRACKETS", 100)
+    monkeypatch.setattr("export.inference.from_json", lambda _: 1 / 0)  # is not asked
+    answer = client.post(GENERATE, json=_latent(data=[[]] * 100))
+    assert answer.status_code == 400
+    assert (
+        answer.json()["error"] == "The request has more than 100 lists and objects. Send data flat."
+    )
+
+
+# Connections
+
+
+@pytest.fixture
+def listening(
+    exported: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[float], tuple[Client, int]]]:
+    """Starts a server with a time limit; gives its application, gated, and its port."""
+    running = []
+    monkeypatch.setattr(serve, "MAX_CONNECTIONS", 8)
+
+    def start(timeout: float) -> tuple[Client, int]:
+        client = _gated(exported, timeout=timeout)
+        settings = serve.settings(timeout)
+        config = uvicorn.Config(client.application, port=0, log_config=None, **settings)
+        client.server = uvicorn.Server(config)
+        thread = threading.Thread(target=client.server.run)
+        thread.start()
+        running.append((client, thread))
+        _until(lambda: client.server.started)
+        return client, client.server.servers[0].sockets[0].getsockname()[1]
+
+    with caplog.at_level("INFO"):
+        yield start
+        for client, thread in running:
+            client.gate.opened.set()
+            client.server.should_exit = True
+            thread.join(10)
+            assert not thread.is_alive()
+        records = [*caplog.get_records("call"), *caplog.get_records("teardown")]
+        assert records, "nothing was logged"
+        assert not [record for record in records if record.levelname == "ERROR" or record.exc_info]
+
+
+def _until(condition: Callable[[], Any]) -> None:
+    for _ in range(10_000):
+        if condition():
+            return
+        time.sleep(0.001)
+    pytest.fail("nothing happened in 10 seconds")
+
+
+def _call(port: int, sent: bytes) -> bytes:
+    """All that comes back until the server ends the connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(sent)
+        return _rest(connection)
+
+
+def _rest(connection: socket.socket) -> bytes:
+    found = b""
+    with suppress(ConnectionResetError):
+        while part := connection.recv(2**16):
+            found += part
+    return found
+
+
+HEALTH = b"GET /v2/health/live HTTP/1.1\r\nHost: zoo\r\nConnection: close\r\n\r\n"
+HEAD = f"POST {GENERATE} HTTP/1.1\r\nHost: zoo\r\nContent-Length: ".encode()
+
+
+def test_slow_clients_are_cut_off(listening: Any) -> None:
+    _, port = listening(0.5)
+    twice = HEALTH.replace(b"Connection: close\r\n", b"") + b"GET /v2"
+    slow = [b"", HEAD, HEAD + b"100\r\n\r\n{", twice]
+    connections = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in slow]
+    for connection, sent in zip(connections, slow, strict=True):
+        connection.sendall(sent)
+    nothing, half_a_head, half_a_body, another = map(_rest, connections)
+    assert nothing == half_a_head == b""
+    assert half_a_body.startswith(b"HTTP/1.1 408")
+    assert another.endswith(b'{"live":true}')
+    assert b"200 OK" in _call(port, HEALTH)
+
+
+@pytest.mark.parametrize(("timeout", "taken"), [(0.5, False), (10.0, True)])
+def test_who_does_not_take_the_answer_is_cut_off(
+    listening: Any, timeout: float, *, taken: bool
+) -> None:
+    client, port = listening(timeout)
+    size = 2**24  # more than the system buffers
+    client.application.add_route("/large", lambda _: protocol._Answer("x" * size))
+    connections = client.server.server_state.connections
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(b"GET /large HTTP/1.1\r\nHost: zoo\r\nConnection: close\r\n\r\n")
+        if not taken:
+            _until(lambda: connections)
+            _until(lambda: not connections)
+        assert (len(_rest(connection)) > size) == taken
+
+
+def test_who_waits_for_an_answer_is_not_cut_off(listening: Any) -> None:
+    """Nor if both requests came at once, and the second is read as the first is answered."""
+    client, port = listening(0.3)
+    client.application.state.timeout = 10.0
+    body = json.dumps(_latent()).encode()
+    whole = HEAD + f"{len(body)}\r\n\r\n".encode() + body
+    held = [client.gate.opened, threading.Event()]
+    run, left = client.gate.run, iter(held)
+
+    def in_turn(names: Any, feeds: Any) -> Any:
+        client.gate.opened = next(left)
+        return run(names, feeds)
+
+    client.gate.run = in_turn
+    held[0].clear()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(whole + whole)
+        for event in held:
+            time.sleep(0.45)
+            event.set()
+        assert _rest(connection).count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_who_goes_away_leaves_no_trace(listening: Any) -> None:
+    """While the request is read, computed, or answered; the fixture looks at the log."""
+    client, port = listening(5.0)
+    body = json.dumps(_latent()).encode()
+    whole = HEAD + f"{len(body)}\r\n\r\n".encode() + body
+    for sent, abrupt in ((whole[:-9], False), (whole[:-9], True), (whole, False), (whole, True)):
+        client.gate.opened.clear()
+        client.gate.started.clear()
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            if abrupt:  # with a reset
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.sendall(sent)
+            if sent == whole:
+                assert client.gate.started.wait(10)
+        client.gate.opened.set()
+    for _ in range(2):
+        assert b"200 OK" in _call(port, HEALTH)
+    assert client.gate.sizes == [2, 2]
+
+
+def test_connections_are_bounded(listening: Any) -> None:
+    _, port = listening(5.0)
+    idle = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(7)]
+    try:
+        assert _call(port, HEALTH).startswith(b"HTTP/1.1 503")
+    finally:
+        for connection in idle:
+            connection.close()
+    _until(lambda: b"200 OK" in _call(port, HEALTH))
+
+
+def test_what_is_under_way_is_answered_at_the_end(listening: Any) -> None:
+    client, port = listening(5.0)
+    body = json.dumps(_latent()).encode()
+    client.gate.opened.clear()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(HEAD + f"{len(body)}\r\n\r\n".encode() + body)
+        assert client.gate.started.wait(10)
+        client.server.should_exit = True
+        _until(lambda: not client.server.servers[0].sockets)  # listens no more
+        client.gate.opened.set()
+        assert _rest(connection).startswith(b"HTTP/1.1 200 OK")
 
 
 # Requests that are wrong
 
 WRONG = {
     "an output that is not there": ({**_latent(), "outputs": [{"name": "x"}]}, "'x': generate has"),
+    "an output twice": (
+        {**_latent(), "outputs": [{"name": "image"}] * 60},
+        "output 'image' is named more than once. Name each once.",
+    ),
     "no inputs": ({"inputs": []}, "inputs none: generate takes latent, label"),
     "one input": ({"inputs": [_tensor("latent", LATENTS)]}, "takes latent, label"),
     "an input twice": ({"inputs": [_tensor("latent", LATENTS)] * 2}, "takes latent, label"),
@@ -314,7 +799,7 @@ def test_large_requests_and_binary_ones(client: Client) -> None:
 
 
 def test_a_fault_of_the_server_is_json_too(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.inference.Served.answer", lambda *_: 1 / 0)
+    monkeypatch.setattr("export.inference.Served.prepare", lambda *_: 1 / 0)
     answer = Client(serve.app(exported)).post("/v2/models/generate/infer", json=_latent())
     assert answer.status_code == 500
     assert answer.json() == {"error": "ZeroDivisionError: division by zero"}
@@ -323,20 +808,64 @@ def test_a_fault_of_the_server_is_json_too(exported: Path, monkeypatch: pytest.M
 # What is served
 
 
-def test_the_playground_is_at_the_root(exported: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def web(exported: Path, tmp_path: Path) -> Path:
+    """A playground with a page of its own."""
     web = tmp_path / "web"
     shutil.copytree(exported, web / "models")
     (web / "index.html").write_text("<title>zoo</title>")
     found = read_export(exported)
     entries = {k: v for k, v in found.items() if k not in ("format", "run", "files", "folder")}
     write_metadata(web, web, "web", None, entries)
+    return web
+
+
+def test_the_playground_is_at_the_root(exported: Path, web: Path) -> None:
     client = Client(serve.app(web))
     assert client.get("/").text == "<title>zoo</title>"
     assert client.get("/models/generate.onnx").content == (exported / "generate.onnx").read_bytes()
-    assert client.get("/../serve.py").status_code == 404
-    assert client.get("/%2e%2e/onnx/generate.onnx").status_code == 404
     assert client.get("/v2/models/generate").json()["name"] == "generate"
     assert client.post("/v2/models/generate/infer", json=_latent()).status_code == 200
+
+
+def test_paths_stay_inside_the_folder(web: Path, tmp_path: Path) -> None:
+    client = Client(serve.app(web))
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "web-secret").write_text("secret")  # whose path begins as the folder's does
+    (web / "link").symlink_to(tmp_path / "secret")
+    (web / "folder").symlink_to(tmp_path)
+    (web / "inside").symlink_to("index.html")
+    for method in ("GET", "HEAD"):
+        assert client.get_raw(b"/index.html", method) == 200
+        assert client.get_raw(b"/inside", method) == 200
+        for path in OUTSIDE:
+            assert client.get_raw(path, method) == 404, path
+    assert client.get_raw(b"/index.html", "POST") == 405
+
+
+OUTSIDE = (
+    b"/../secret",
+    b"/models/../../secret",
+    b"/%2e%2e/secret",
+    b"/%2E%2E%2Fsecret",
+    b"/..%2fsecret",
+    b"/..%5csecret",
+    b"/%252e%252e/secret",
+    b"/../web-secret",
+    b"/link",
+    b"/folder/secret",
+    b"/folder/../secret",
+    b"//etc/passwd",
+    b"/%2fetc%2fpasswd",
+    b"/etc/passwd",
+    b"/index.html%00",
+    b"/%00",
+    b"/%ff",
+    b"/index.html/x",
+    b"/models",
+    b"/" + b"a" * 5000,
+    b"/" + b"a/" * 3000,
+)
 
 
 def test_what_cannot_be_served(exported: Path, tmp_path: Path) -> None:
@@ -406,6 +935,36 @@ def test_a_run_without_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     answer = Client(serve.app(path)).post("/v2/models/generate/infer", json=body)
     np.testing.assert_allclose(_array(answer), model.generate_from(LATENTS), atol=1e-5)
     assert read_export(path)["run"] == tmp_path / "run"
+
+
+def test_the_commands_limits_are_the_servers(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: dict[str, Any] = {}
+
+    def run(application: Any, **settings: Any) -> None:
+        served.update(settings, application=application)
+
+    monkeypatch.setattr(serve.uvicorn, "run", run)
+    monkeypatch.setattr(serve.signal, "signal", lambda *_: None)
+    options = ["--port", "0", "--max-batch", "3", "--max-values", "128", "--timeout", "2.5"]
+    assert CliRunner().invoke(app, ["serve", str(exported), *options]).exit_code == 0
+    client = Client(served["application"])
+    for n, message in ((4, "expected 1 to 3"), (3, "expected at most 128"), (2, None)):
+        answer = client.post(GENERATE, json=_request(n, 0))
+        assert answer.status_code == (400 if message else 200)
+        assert not message or message in answer.json()["error"]
+    assert client.application.state.timeout == 2.5
+    assert served["http"].keywords == {"seconds": 2.5}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [case for case in CASES if case.core], ids=lambda case: case.id)
+def test_every_model_may_be_batched(case: Case, tmp_path: Path) -> None:
+    path = export_model(case.create(), tmp_path / "onnx", format="onnx")
+    models = serve.app(path).state.models
+    for name, model in models.items():
+        assert model._joins == (name != "sample"), name
 
 
 @pytest.mark.slow

@@ -736,6 +736,13 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     max_batch: Annotated[int, typer.Option(min=1, help="Most images a request may have.")] = 256,
+    max_values: Annotated[
+        int, typer.Option(min=1, help="Most numbers an answer may have: images times their size.")
+    ] = 2**20,
+    timeout: Annotated[
+        float,
+        typer.Option(min=0.1, help="Seconds to receive a request, to compute it, and to send it."),
+    ] = 30.0,
 ) -> None:
     """Serves the playground, and the Open Inference Protocol under /v2, until Ctrl-C."""
     from export.serve import export_of
@@ -746,7 +753,14 @@ def serve(
 
     export = export_of(_run_of(path), say)
     say(f"Serving {export}")
-    serve_export(export, host=host, port=port, max_batch=max_batch)
+    serve_export(
+        export,
+        host=host,
+        port=port,
+        max_batch=max_batch,
+        max_values=max_values,
+        timeout=timeout,
+    )
 
 
 @app.command(cls=TensorFlowCommand)
