@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,12 +132,7 @@ def _check(config: Any, where: str) -> None:
 
 def accepted(cls: type) -> set[str]:
     """Names of the keyword arguments of a model and of its bases, without shape and latents."""
-    names = {"name", "dtype"}
-    for base in cls.__mro__[: cls.__mro__.index(keras.Model)]:
-        if "__init__" in vars(base):
-            parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
-            names |= {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
-    return names - {"image_shape", "latent_dim"}
+    return registry.accepted(cls).keys() - {"image_shape", "latent_dim"}
 
 
 def _is_count(value: Any) -> bool:
