@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import difflib
 import inspect
-import math
 import numbers
 import pkgutil
 import sys
