@@ -370,14 +370,13 @@ def train(
     _check_folder(out)
     if precision not in PRECISIONS:
         raise ValueError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}.")
+    options = _parse_options(option or [])
     import keras
 
     from zoo import data as zoo_data
     from zoo.training import strategies
     from zoo.training.train import train as train_model
 
-    if not resume:
-        registry.check_options(model, _parse_options(option or []))
     given: dict[str, Any] = {
         "data": data,
         "batch_size": batch_size,
@@ -395,6 +394,7 @@ def train(
         "steps_per_execution": steps_per_execution,
     }
     if not resume:
+        registry.check_options(model, options)
         shape = zoo_data.image_shape(data, image_size)
     with _sigterm(signal.SIG_DFL):  # while it waits for a cluster, no Python runs
         devices = strategies.strategy(strategy, replicas=replicas)
@@ -404,17 +404,15 @@ def train(
         else:
             keras.utils.set_random_seed(seed)
             begin = None
-            options = {"seed": seed, **_model_options(model, option, data, network)}
+            options = {"seed": seed, **_model_options(model, options, data, network)}
             trained = registry.create(model, shape, latent_dim, dtype=precision, **options)
         decay_epochs = epochs if decay else None
         _compile_if_new(trained, config, compile_options, recipe, settings, decay_epochs)
     chief, before = strategies.is_chief(devices), trained.steps_done
     images = settings["batch_size"] or trained.default_batch_size
     tell = say if chief else _say_nothing
-    if resume:
-        tell(f"Resuming {out} with the settings it was begun with.")
-        for line in _ignored(context, config, trained):
-            tell(line)
+    for line in _ignored(context, config, trained) if resume else ():
+        tell(line)
     if devices.num_replicas_in_sync > 1:
         tell(_describe_share(strategies.describe(devices), images))
 
@@ -492,7 +490,8 @@ def _last_figures(found: Any, file: Path) -> dict[str, Any]:
         found = {"metrics": found[-1] if found else {}}
     figures = found.get("metrics") if isinstance(found, dict) else None
     if not isinstance(figures, dict):
-        raise ValueError(f"{file} holds no metrics, as `zoo evaluate` writes them. Remove it.")
+        msg = f"{file} holds no metrics, as `zoo evaluate` writes them. Remove it."
+        raise ValueError(msg)  # noqa: TRY004  (the file's fault)
     return figures
 
 
@@ -1037,13 +1036,13 @@ def _parse_options(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def _model_options(
-    model: str, pairs: Sequence[str] | None, data: str, network: str | None
+    model: str, options: dict[str, Any], data: str, network: str | None
 ) -> dict[str, Any]:
     """The options given, and the number of classes for a model that needs one."""
     from zoo.runs import with_classes
 
     chosen = {} if network is None else {"network": network}
-    return chosen | with_classes(model, _parse_options(pairs or []), data)
+    return chosen | with_classes(model, options, data)
 
 
 def _pair(text: str, option: str) -> tuple[str, str]:
@@ -1137,7 +1136,7 @@ def _sizes(shape: Sequence[int]) -> str:
 
 
 def _ignored(context: typer.Context, config: dict[str, Any], model: Any) -> list[str]:
-    """A line for each option that a resumed run was given in vain, with what it has."""
+    """What a resumed run says: each option that was given in vain, and what the run has."""
     from zoo import data
 
     stored: dict[str, Any] = {
@@ -1163,7 +1162,8 @@ def _ignored(context: typer.Context, config: dict[str, Any], model: Any) -> list
     }
     if "data" in given:
         given["data"] = data.source_name(given["data"])
-    lines = [
+    lines = [f"Resuming {context.params['out'] or context.params['model']}, as it was begun."]
+    lines += [
         f"--{name.replace('_', '-')} {given[name]} is ignored: the run has {value}."
         for name, value in stored.items()
         if name in given and given[name] != value

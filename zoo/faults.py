@@ -5,20 +5,33 @@ from __future__ import annotations
 import errno
 import json
 import linecache
+import os
 import struct
 import tarfile
 import traceback
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 ROOTS = tuple(Path(__file__).parents[1] / name for name in ("zoo", "export"))
-# What libraries raise for a file that is cut short or is another.
-DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, struct.error)
 LONGEST = 600  # characters of another library's message
 SMALLER = (
     "Take fewer latent dimensions (--latent-dim), smaller images (--image-size), a narrower "
     "network (--network conv-32) or smaller batches (--batch-size)."
+)
+# Exceptions of other libraries, and what to say of them.
+WORDS: tuple[tuple[Any, str], ...] = (
+    (
+        (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, struct.error),
+        "{file} is damaged, cut short or of another kind ({text}).",
+    ),
+    (json.JSONDecodeError, "{file} is no valid JSON ({text})."),
+    (UnicodeError, "{file} is no text in UTF-8 ({text})."),
+    (RecursionError, "{file} holds something that is nested too deeply to be read."),
+    (OverflowError, "{file} holds a number that is too large ({text})."),
+    (MemoryError, f"Not enough memory: {{text}}. {SMALLER}"),
+    ((ValueError, FloatingPointError, ImportError, OSError), "{text}"),
 )
 
 
@@ -33,34 +46,22 @@ def sentence(error: BaseException) -> str:
     if _is_raised_here(error):
         return text
     file = _file_of(error)
-    at = f"{file}: " if file and str(file) not in text else ""
     if _is_full(error):
         place = f" ({file})" if file else ""
         return f"The disk is full{place}. Free some space, or write to another disk."
-    if isinstance(error, MemoryError) or _name(error) == "tensorflow.ResourceExhaustedError":
-        return f"Not enough memory: {text.rstrip('.')}. {SMALLER}"
-    if isinstance(error, DAMAGED):
-        return f"{file or 'A file'} is damaged, cut short or of another kind ({text})."
-    if isinstance(error, UnicodeError):
-        return f"{at}expected text in UTF-8 ({text})."
-    if isinstance(error, RecursionError):
-        return f"{at}what it holds is nested too deeply to be read."
-    if isinstance(error, OverflowError):
-        return f"{at}a number is too large ({text})."
-    if isinstance(error, json.JSONDecodeError):
-        return f"{at}no valid JSON ({text})."
-    if isinstance(error, OSError):
-        # Requests' errors are OSErrors too, and of no file.
-        of_network = isinstance(error, ConnectionError) or not _name(error).startswith("builtins.")
-        return text if of_network else f"{at}{text}"
     if _name(error).startswith("tensorflow."):
-        return f"TensorFlow failed with {type(error).__name__}: {text}"
-    if isinstance(error, (ValueError, FloatingPointError, ImportError)) and text.strip():
-        return text
-    return (
-        f"This is a fault of the program: {type(error).__name__}: {text}. Run `zoo --debug …` with "
-        "the same arguments to see where it comes from, and report that."
-    )
+        if not _name(error).endswith(".ResourceExhaustedError"):
+            return f"TensorFlow failed with {type(error).__name__}: {text}"
+        error = MemoryError(text)
+    if type(error) is OSError and file and str(file) not in text:  # h5py's name no file
+        text = f"{file}: {text}"
+    words = next((words for kind, words in WORDS if isinstance(error, kind)), "")
+    if not words or not text.strip():
+        words = (
+            f"This is a fault of the program: {type(error).__name__}: {{text}}. Run it again as "
+            "`zoo --debug …` to see where it comes from, and report that."
+        )
+    return words.format(file=file or "Something", text=text)
 
 
 def _name(error: BaseException) -> str:
@@ -71,7 +72,9 @@ def _name(error: BaseException) -> str:
 def _is_full(error: BaseException) -> bool:
     number = error.errno if isinstance(error, OSError) else None
     # TensorFlow's and h5py's writers give the system's text alone.
-    return number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error)
+    return number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left on device" in str(
+        error
+    )
 
 
 def _message(error: BaseException) -> str:

@@ -183,9 +183,9 @@ def accepted(cls: type) -> dict[str, str]:
     return found
 
 
-def _is_number(value: Any, kind: type, largest: float) -> bool:
+def _is_number(value: Any, kind: Any, largest: float) -> bool:
     """Whether a value, NumPy's too, is such a number, finite and no bool."""
-    return isinstance(value, kind) and not isinstance(value, bool) and abs(value) <= largest
+    return isinstance(value, kind) and not isinstance(value, bool) and -largest <= value <= largest
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:

@@ -35,7 +35,7 @@ errors = Console(markup=False, emoji=False, highlight=False, stderr=True)
 
 
 def plain(text: object, style: str = "") -> Text:
-    """Text that is shown as it is: no markup, no emoji codes, control characters as `\\x1b`."""
+    """Text that is shown as it is: no markup, no emoji codes, control characters by number."""
     return Text(str(text).translate(_CONTROLS), style)
 
 
