@@ -409,7 +409,7 @@ def test_a_converted_run_killed_at_its_first_step(tiny: Path, tmp_path: Path, mo
     from zoo.runs import load_run
     from zoo.training.model import ZooModel
 
-    class KilledError(Exception):
+    class KilledError(BaseException):
         pass
 
     def killed(*_: object, **__: object) -> None:

@@ -1056,8 +1056,9 @@ def _run_to_train(
     model: str, out: Path | None, recipe: str | None, *, resume: bool
 ) -> tuple[Path, str, bool]:
     """(run folder, model, whether to resume), where a run folder may stand for the model."""
-    if model in registry.list_models() or not (Path(model) / "config.json").exists():
-        if os.sep in model or Path(model).is_dir():
+    named = model in registry.list_models()
+    if named or not (Path(model) / "config.json").exists():
+        if not named and (os.sep in model or Path(model).is_dir()):
             raise FileNotFoundError(
                 f"{model} is no model of `zoo list`, and no run folder (it has no config.json)."
             )

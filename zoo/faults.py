@@ -70,10 +70,10 @@ def _name(error: BaseException) -> str:
 
 
 def _is_full(error: BaseException) -> bool:
-    number = error.errno if isinstance(error, OSError) else None
     # TensorFlow's and h5py's writers give the system's text alone.
-    return number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left on device" in str(
-        error
+    return any(
+        getattr(error, "errno", None) == number or os.strerror(number) in str(error)
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     )
 
 
