@@ -713,6 +713,8 @@ def convert(
         raise ValueError(f"--to {to}: expected vae or gan.")
     if out is None and not dry_run:
         raise ValueError("Give --out a folder for the new run, or only report with --dry-run.")
+    if mapping and into is None:
+        raise ValueError("--mapping says which blocks of --into take the weights: give --into.")
     if out is not None and not dry_run:
         _check_new_run(out)
     import keras
@@ -788,9 +790,11 @@ def export(
     ] = None,
 ) -> None:
     """Writes a SavedModel for TF Serving, ONNX files, a playground, or Triton's repository."""
-    from export import export_model
+    from export import FORMATS, export_model
     from zoo.runs import load_run
 
+    if format not in FORMATS:
+        raise ValueError(f"--format {format}: expected one of {', '.join(FORMATS)}.")
     given = {
         "opset": (opset, 18, ("onnx", "triton")),
         "precision": (precision, "float32", ("onnx", "triton")),
