@@ -105,6 +105,18 @@ def _presets(incomplete: str) -> list[str]:
     return [each.name for each in list_pretrained() if each.name.startswith(incomplete)]
 
 
+def _below(limit: int) -> Any:
+    """What checks a number; as Typer's own range it would fill a column of the help."""
+
+    def check(value: int | None) -> int | None:
+        if value is not None and value >= limit:
+            raise typer.BadParameter(f"Input should be less than {limit}")
+        return value
+
+    return check
+
+
+COUNTED = _below(2**31)  # TensorFlow's sizes are int32
 Run = Annotated[
     str,
     typer.Argument(
@@ -126,7 +138,8 @@ SamplerName = Annotated[
     ),
 ]
 Seed = Annotated[
-    int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same result.")
+    int,
+    typer.Option(min=0, callback=_below(2**32), help="The same seed gives the same result."),
 ]
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 FACTS = ("converted_from", "recipe")  # of a run that `zoo convert` made
@@ -233,7 +246,9 @@ def train(
             min=1, help="Images per update, on all replicas together. Default: the model's own."
         ),
     ] = None,
-    latent_dim: Annotated[int, typer.Option(min=1, help="Latent dimensions.")] = 64,
+    latent_dim: Annotated[
+        int, typer.Option(min=1, callback=COUNTED, help="Latent dimensions.")
+    ] = 64,
     network: Annotated[
         str | None,
         typer.Option(
@@ -242,7 +257,7 @@ def train(
         ),
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(min=1, help="Resize to this many pixels a side.")
+        int | None, typer.Option(min=1, callback=COUNTED, help="Resize to this many pixels a side.")
     ] = None,
     option: Annotated[
         list[str] | None,
@@ -463,7 +478,10 @@ def launch(
 def info(
     run: Annotated[
         str,
-        typer.Argument(help="A run folder, a checkpoint, a pretrained model, or an export."),
+        typer.Argument(
+            help="A run folder, a checkpoint, a pretrained model, or an export.",
+            autocompletion=_presets,
+        ),
     ],
 ) -> None:
     """Shows what a run folder holds; or what an export is, and its last verification."""
@@ -481,7 +499,8 @@ def info(
         if (path / name).exists():
             for key, value in _last_figures(read_json(path / name), path / name).items():
                 rows.append((f"{name.removesuffix('.json')}: {key}", _number(value)))
-    console.print(table_of(("key", "value"), rows, title=path))
+    say(path)
+    console.print(table_of(("key", "value"), rows))
 
 
 def _last_figures(found: Any, file: Path) -> dict[str, Any]:
@@ -514,7 +533,8 @@ def _show_export(path: Path) -> bool:
         if key not in ("files", "folder"):
             text = value if isinstance(value, str) else json.dumps(value, default=str)
             rows.append((key, text))
-    console.print(table_of(("key", "value"), rows, title=path))
+    say(path)
+    console.print(table_of(("key", "value"), rows))
     report = read_report(path)
     if report:
         console.print(report.table())
@@ -527,7 +547,7 @@ def _show_export(path: Path) -> bool:
 def sample(
     run: Run,
     out: Out = Path("samples.png"),
-    n: Annotated[int, typer.Option(min=1, help="Number of images.")] = 64,
+    n: Annotated[int, typer.Option(min=1, callback=COUNTED, help="Number of images.")] = 64,
     label: Annotated[
         int | None, typer.Option(help="Of a conditional model: the class. Default: all of them.")
     ] = None,
@@ -550,8 +570,8 @@ def sample(
 def interpolate(
     run: Run,
     out: Out = Path("interpolation.png"),
-    rows: Annotated[int, typer.Option(min=1, help="Pairs of latents.")] = 6,
-    steps: Annotated[int, typer.Option(min=2, help="Images a row.")] = 10,
+    rows: Annotated[int, typer.Option(min=1, callback=COUNTED, help="Pairs of latents.")] = 6,
+    steps: Annotated[int, typer.Option(min=2, callback=COUNTED, help="Images a row.")] = 10,
     seed: Seed = 0,
 ) -> None:
     """Draws images along great circles between prior draws."""
@@ -578,13 +598,16 @@ def evaluate(
     data: Data = None,
     split: Annotated[str, typer.Option(help="Split of the data.")] = "test",
     samples: Annotated[
-        int | None, typer.Option(min=2, help="Images to generate. Default: as many as the split.")
+        int | None,
+        typer.Option(
+            min=2, callback=COUNTED, help="Images to generate. Default: as many as the split."
+        ),
     ] = None,
     extractor: Annotated[
         str | None, typer.Option(help="Feature extractor. Default: the one made for the data.")
     ] = None,
     importance_samples: Annotated[
-        int, typer.Option(min=1, help="k of the importance-weighted bound.")
+        int, typer.Option(min=1, callback=COUNTED, help="k of the importance-weighted bound.")
     ] = 50,
     sampler: SamplerName = "prior",
     seed: Seed = 0,
@@ -635,8 +658,8 @@ def evaluate(
     if not is_preset(folder):  # whose figures are part of it
         write_json(place, results)
     rows = [(name, _number(value)) for name, value in results["metrics"].items()]
-    title = f"{run} on {results['data']} ({split})"
-    console.print(table_of(("metric", "value"), rows, title=title))
+    say(f"{run} on {results['data']} ({split})")
+    console.print(table_of(("metric", "value"), rows))
     say(
         f"{results['samples']} samples against {results['images']} images; "
         f"features: {results['extractor']}; likelihoods in nats per image"
@@ -648,7 +671,8 @@ def convert(
     run: Annotated[
         str,
         typer.Argument(
-            help="A run folder, checkpoint or pretrained model; or any generator's .keras file."
+            help="A run folder, checkpoint or pretrained model; or any generator's .keras file.",
+            autocompletion=_presets,
         ),
     ],
     to: Annotated[str, typer.Option(help="The family to convert to: vae or gan.")],
@@ -849,7 +873,8 @@ def serve(
         str,
         typer.Argument(
             help="A run folder, whose playground is exported into RUN/export/web if it is not "
-            "there yet; a pretrained model; or an export of format web or onnx."
+            "there yet; a pretrained model; or an export of format web or onnx.",
+            autocompletion=_presets,
         ),
     ],
     host: Annotated[

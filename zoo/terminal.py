@@ -49,9 +49,9 @@ def say_error(text: object) -> None:
     errors.print(Text.assemble(("Error:", "bold red"), " ", plain(text)), soft_wrap=True)
 
 
-def table_of(headers: Sequence[str], rows: Sequence[Sequence[Any]], title: object = "") -> Table:
+def table_of(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     """A table of plain cells, none of which is cut short."""
-    table = Table(title=plain(title, "table.title") if title else None)
+    table = Table()
     for header in headers:
         table.add_column(header, overflow="fold")
     for row in rows:
