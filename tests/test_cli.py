@@ -425,6 +425,144 @@ def test_a_converted_run_killed_at_its_first_step(tiny: Path, tmp_path: Path, mo
     assert (load_run(run).steps_done, _config(run)["recipe"]) == (3, "joint")
 
 
+# Words
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("beta=abc", "beta='abc': expected a finite number"),
+        ("beta=1e400", "beta=inf: expected a finite number"),
+        ("beta=" + "[" * 5000, "expected a finite number or None (null)."),
+        ("beta=" + "9" * 5000, "expected a finite number or None (null)."),
+        ("gama=3", "gama=3: beta_vae has no option 'gama'. Did you mean gamma"),
+        ("seed=2.5", "seed=2.5: expected a whole number of 64 bits."),
+        ("seed=Infinity", "seed=inf: expected a whole number of 64 bits."),
+        ("latent_dim=3", "--option latent_dim=3: expected --latent-dim."),
+        ("dtype=float16", "--option dtype=float16: expected --precision."),
+        ("name=x", "--option name=x: expected no name"),
+        ("beta", "--option beta: expected name=value"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_options_are_checked(option: str, words: str, small: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "x"
+    assert words in _fails(
+        capsys, "train", "beta_vae", "--data", small, "--out", out, "--option", option
+    )
+    assert not out.exists()
+
+
+def test_options_that_fit(small: Path, tmp_path: Path, capsys) -> None:
+    """As text, numbers and null."""
+    out = tmp_path / "x"
+    _zoo(
+        "train", "gan", "--data", small, "--out", out, "--epochs", 1, "--batch-size", 20,
+        "--latent-dim", 2, "--network", "mlp", "--option", "diff_augment=color", "--option",
+        "ema=null", "--option", "ttur=2", "--option", "seed=3",
+    )  # fmt: skip
+    from zoo.runs import load_run
+
+    config = load_run(out).get_config()
+    assert (config["diff_augment"], config["ema"], config["ttur"]) == ("color", None, 2.0)
+
+
+def test_a_resume_lists_what_it_ignores(tiny: Path, small: Path, tmp_path: Path, capsys) -> None:
+    run = _copy(tiny / "gan", tmp_path)
+    capsys.readouterr()
+    _zoo(
+        "train", "dcgan", "--out", run, "--resume", "--epochs", 1, "--batch-size", 30, "--data",
+        tmp_path / "x.npz", "--latent-dim", 5, "--network", "conv", "--seed", 7, "--accumulate", 2,
+        "--jit", "--clip-norm", 1, "--keep", 9, "--precision", "mixed_bfloat16", "--image-size",
+        16, "--option", "ema=0.5", "--option", "emma=1", "--best", "loss",
+        "--steps-per-execution", 3, "--checkpoint-every", 5, "--validation", "test",
+    )  # fmt: skip
+    said = capsys.readouterr().out.splitlines()
+    assert set(said[1:-1]) == {
+        f"--data {tmp_path / 'x.npz'} is ignored: the run has {small}.",
+        "--batch-size 30 is ignored: the run has 20.",
+        "--latent-dim 5 is ignored: the run has 3.",
+        "--network conv is ignored: the run has mlp.",
+        "--seed 7 is ignored: the run has 0.",
+        "--accumulate 2 is ignored: the run has 1.",
+        "--jit True is ignored: the run has False.",
+        "--clip-norm 1.0 is ignored: the run has None.",
+        "--keep 9 is ignored: the run has 3.",
+        "--precision mixed_bfloat16 is ignored: the run has float32.",
+        "--image-size 16 is ignored: the run has 8.",
+        "--option ema=0.5 is ignored: the run has ema=None.",
+        "--option emma=1 is ignored: the run has no such option.",
+        "--best loss is ignored: the run has None.",
+        "--steps-per-execution 3 is ignored: the run has 1.",
+        "--checkpoint-every 5 is ignored: the run has None.",
+        "--validation test is ignored: the run has None.",
+    }
+    _zoo(
+        "train", run, "--epochs", 1, "--batch-size", 20, "--data", small, "--latent-dim", 3,
+        "--network", "mlp", "--seed", 0, "--image-size", 8,
+    )  # fmt: skip
+    assert "ignored" not in capsys.readouterr().out
+
+
+def test_a_converted_run_ignores_less(tiny: Path, tmp_path: Path, capsys) -> None:
+    """Its training begins now, with what is given now."""
+    run = _copy(tiny / "vae", tmp_path)
+    capsys.readouterr()
+    _zoo("train", run, "--epochs", 1, "--batch-size", 30, "--accumulate", 2, "--seed", 7)
+    said = capsys.readouterr().out
+    assert "--seed 7 is ignored: the run has 0." in said
+    assert said.count("ignored") == 1
+    assert (_config(run)["batch_size"], _config(run)["accumulate"]) == (30, 2)
+
+
+def test_nothing_left_to_measure(tiny: Path, tmp_path: Path, capsys) -> None:
+    run = _copy(tiny / "gan", tmp_path)
+    said = _fails(capsys, "evaluate", run, "--extractor", "none")
+    assert "Nothing is left to measure" in said
+    assert not (run / "metrics.json").exists()
+
+
+def test_data_of_another_shape_are_said_to_be_converted(tiny: Path, tmp_path: Path, capsys) -> None:
+    data, vae = tmp_path / "large.npz", _copy(tiny / "vae", tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 12, 10, 3)).astype(np.uint8)
+    np.savez(data, x_train=pixels, x_test=pixels[:10])
+    words = f"The images of {data} are 12 × 10 × 3, the model's 8 × 8 × 1: they are converted"
+    evaluate = ("evaluate", vae, "--extractor", "none", "--importance-samples", 2)
+    capsys.readouterr()
+    _zoo(*evaluate, "--data", data)
+    assert words in capsys.readouterr().out
+    _zoo(*evaluate)
+    assert "converted" not in capsys.readouterr().out
+    _zoo("convert", vae, "--to", "gan", "--dry-run", "--data", data)
+    assert words in capsys.readouterr().out
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for i, image in enumerate(pixels[:20]):
+        Image.fromarray(image[: 8 + i % 2]).save(folder / f"{i}.png")
+    _zoo(*evaluate, "--data", folder)
+    said = capsys.readouterr().out
+    assert f"The images of {folder} differ in size: they are converted to 8 × 8 × 1." in said
+
+
+def test_a_range_shows_what_is_wrong_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not "0 to 1; expected [0, 1]"."""
+    import keras
+
+    from export.spec import as_model
+    from zoo.convert import sources
+
+    latent = keras.Input((3,))
+    pixels = keras.layers.Dense(64, "sigmoid", bias_initializer=keras.initializers.Constant(99.0))
+    images = keras.layers.Reshape((8, 8, 1))(pixels(latent))
+    with pytest.raises(ValueError, match=r"to 1\.00000048; expected images in \[0, 1\]"):
+        as_model(keras.Model(latent, keras.layers.Rescaling(1.0000005)(images)))
+    drawn = np.array([0.0, 1.0002], np.float32)
+    monkeypatch.setattr(sources, "run", lambda *_: drawn)
+    generator = sources.Generator("x", None, None, "standard_normal", "raw", (0.0, 1.0), 3, (8,) * 3)  # type: ignore[arg-type]  # fmt: skip
+    with pytest.raises(ValueError, match=r"to 1\.0002; expected|to 1\.00020003; expected"):
+        sources._range_of(generator)
+
+
 # Pretrained models
 
 

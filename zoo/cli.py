@@ -1193,11 +1193,12 @@ def _ignored(context: typer.Context, config: dict[str, Any], model: Any) -> list
     if "data" in given:
         given["data"] = data.source_name(given["data"])
     lines = [f"Resuming {context.params['out'] or context.params['model']}, as it was begun."]
-    lines += [
-        f"--{name.replace('_', '-')} {given[name]} is ignored: the run has {value}."
-        for name, value in stored.items()
-        if name in given and given[name] != value
-    ]
+    for name, value in stored.items():
+        if name in given and given[name] != value:
+            option = f"--{name.replace('_', '-')}"
+            option = option if given[name] is True else f"{option} {given[name]}"
+            has = "none" if value is None or value is False else value
+            lines.append(f"{option} is ignored: the run has {has}.")
     options = model.get_config()
     for name, value in _parse_options(given.get("option") or []).items():
         if name not in options or options[name] != value:

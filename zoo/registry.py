@@ -184,8 +184,11 @@ def accepted(cls: type) -> dict[str, str]:
 
 
 def _is_number(value: Any, kind: Any, largest: float) -> bool:
-    """Whether a value, NumPy's too, is such a number, finite and no bool."""
-    return isinstance(value, kind) and not isinstance(value, bool) and -largest <= value <= largest
+    """Whether a value is such a number, finite and no bool."""
+    if not isinstance(value, kind) or isinstance(value, bool):
+        return False
+    value = value.item() if hasattr(value, "item") else value  # NumPy compares in its own type
+    return -largest <= value <= largest
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
