@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import queue
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from zoo import cli, faults, registry
+from zoo import cli, faults, launch, registry
 from zoo.cli import app, main
 
 if TYPE_CHECKING:
@@ -455,6 +456,26 @@ def test_a_signal_that_is_ignored(monkeypatch: pytest.MonkeyPatch, capsys) -> No
         _ends(0, "list")
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_a_signal_ends_the_workers_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which `zoo launch` has started, and which a signal to it alone does not reach."""
+    workers = []
+
+    class Ended(queue.Queue):
+        def get(self, *_: object) -> None:  # type: ignore[override]
+            raise cli.TerminatedError
+
+    class Worker(subprocess.Popen):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            workers.append(self)
+
+    monkeypatch.setattr(launch.queue, "Queue", Ended)
+    monkeypatch.setattr(launch.subprocess, "Popen", Worker)
+    with pytest.raises(cli.TerminatedError):
+        launch.launch(2, [sys.executable, "-c", "import time; time.sleep(600)"])
+    assert [worker.returncode for worker in workers] == [-signal.SIGTERM] * 2
 
 
 def test_off_the_main_thread(capsys) -> None:
