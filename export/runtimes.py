@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +13,6 @@ import tensorflow as tf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from export.spec import Endpoint
 
@@ -44,9 +45,17 @@ def opened(runtime: str, found: Mapping[str, Any]) -> Callable[[Endpoint], Any]:
         whatever a runtime raises of a file that it cannot load.
     """
     if runtime == "TensorFlow":
-        saved = cache(lambda: tf.saved_model.load(str(found["folder"])))  # once for all functions
+        saved = cache(lambda: _saved_model(found["folder"]))  # once for all functions
         return lambda endpoint: _in_tensorflow(saved(), endpoint)
     return lambda endpoint: _in_onnx(runtime, found, endpoint)
+
+
+def _saved_model(folder: Path) -> Any:
+    # TensorFlow takes brackets and backslashes in the path of the variables for a pattern.
+    with TemporaryDirectory() as plain:
+        link = Path(plain) / "model"
+        link.symlink_to(folder.resolve(), target_is_directory=True)
+        return tf.saved_model.load(str(link))
 
 
 def _in_onnx(runtime: str, found: Mapping[str, Any], endpoint: Endpoint) -> Any:

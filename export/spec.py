@@ -163,7 +163,7 @@ def as_model(model: Any) -> Any:
     images = gan.generate(16, seed=0)
     if images.min() < 0.0 or images.max() > 1.0:
         msg = (
-            f"{model.name} draws values from {images.min():.3g} to {images.max():.3g}; expected "
+            f"{model.name} draws values from {images.min():.9g} to {images.max():.9g}; expected "
             "images in [0, 1]. Of tanh, add keras.layers.Rescaling(0.5, 0.5) at its end."
         )
         raise ValueError(msg)

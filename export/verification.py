@@ -30,6 +30,7 @@ from zoo import schemas
 from zoo.convert import in_float64
 from zoo.convert.verification import EXTREMES, prior_latents, tolerance_for
 from zoo.files import read_json, write_json
+from zoo.terminal import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -93,7 +94,7 @@ class Report:
 
     def table(self) -> Table:
         """A printable table; problems are its caption."""
-        title = f"{self.path}: {'equal' if self.passed else 'NOT equal'}"
+        title = plain(f"{self.path}: {'equal' if self.passed else 'NOT equal'}", "table.title")
         # No lines: eight columns are to fit in a terminal of 80.
         table = Table(title=title, box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for column in ("runtime", "function"):
@@ -107,12 +108,12 @@ class Report:
             several = outputs[row.runtime, row.function] > 1
             numbers = (row.max_error, row.rms_error, row.noise_floor, row.tolerance)
             table.add_row(
-                row.runtime,
-                f"{row.function}.{row.output}" if several else row.function,
+                plain(row.runtime),
+                plain(f"{row.function}.{row.output}" if several else row.function),
                 *(f"{x:.2g}" for x in numbers),
-                "yes" if row.passed else "[bold red]NO[/]",
+                plain("yes") if row.passed else plain("NO", "bold red"),
             )
-        table.caption = "\n".join([*self.problems, *self.notes])
+        table.caption = plain("\n".join([*self.problems, *self.notes]), "table.caption")
         return table
 
     def to_dict(self) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def gan(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "gan"
     _zoo(
         "train", "dcgan", "--data", source, "--out", run, "--epochs", 2, "--batch-size", 20,
-        "--latent-dim", 4, "--option", "ema=0.9",
+        "--latent-dim", 4, "--option", "ema=0.9", "--network", "conv-8",
     )  # fmt: skip
     return run
 
@@ -117,15 +117,14 @@ def test_pictures(gan: Path, tmp_path: Path) -> None:
     assert (tmp_path / "b.png").exists()
 
 
-def test_a_wrong_export_exits_with_1(gan: Path, tmp_path: Path, capsys) -> None:
+def test_a_wrong_export_exits_with_1(tiny: Path, small: Path, tmp_path: Path, capsys) -> None:
     """Verified against another run, the export must fail."""
     other = tmp_path / "other"
-    data = json.loads((gan / "config.json").read_text())["data"]
     _zoo(
-        "train", "dcgan", "--data", data, "--out", other, "--epochs", 1, "--batch-size", 20,
-        "--latent-dim", 4,
+        "train", "dcgan", "--data", small, "--out", other, "--epochs", 1, "--batch-size", 20,
+        "--latent-dim", 3, "--network", "mlp", "--seed", 1,
     )  # fmt: skip
-    _zoo("export", gan, "--format", "onnx", "--out", tmp_path / "onnx")
+    _zoo("export", tiny / "gan", "--format", "onnx", "--out", tmp_path / "onnx")
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
         main(["verify", str(tmp_path / "onnx"), "--against", str(other)])
@@ -135,6 +134,7 @@ def test_a_wrong_export_exits_with_1(gan: Path, tmp_path: Path, capsys) -> None:
 def test_a_run_killed_before_its_first_step_starts_anew(gan: Path, tmp_path: Path, capsys) -> None:
     config = json.loads((gan / "config.json").read_text())
     arguments = ["train", "dcgan", "--data", config["data"], "--out", tmp_path, "--epochs", 1]
+    arguments += ["--network", "mlp"]
     (tmp_path / "config.json").write_text(json.dumps(config))  # all that such a kill leaves
     assert "no run to resume" in _fails(capsys, *arguments, "--resume")
     _zoo(*arguments, "--batch-size", 50)
@@ -341,7 +341,10 @@ def test_the_recipe_of_a_converted_vae(tiny: Path, tmp_path: Path, capsys) -> No
     )
     assert "leave out --out" in _fails(capsys, "train", run, "--out", tmp_path / "x")
     assert _config(run)["epochs"] == 0
-    _zoo("train", run, "--epochs", 2, "--batch-size", 20, "--accumulate", 2)
+    capsys.readouterr()
+    _zoo("train", run, "--epochs", 2, "--batch-size", 20, "--accumulate", 2, "--seed", 7)
+    said = capsys.readouterr().out
+    assert said.count("ignored") == said.count("--seed 7 is ignored: the run has 0.") == 1
     config = _config(run)
     assert (config["recipe"], config["recipe_steps"], config["epochs"]) == ("joint", 6, 2)
     assert (config["batch_size"], config["accumulate"]) == (20, 2)
@@ -410,7 +413,7 @@ def test_a_converted_run_killed_at_its_first_step(tiny: Path, tmp_path: Path, mo
     from zoo.runs import load_run
     from zoo.training.model import ZooModel
 
-    class KilledError(Exception):
+    class KilledError(BaseException):
         pass
 
     def killed(*_: object, **__: object) -> None:
@@ -424,6 +427,145 @@ def test_a_converted_run_killed_at_its_first_step(tiny: Path, tmp_path: Path, mo
     assert load_run(run).optimizer.global_clipnorm == 1.0
     _zoo("train", run, "--epochs", 1)
     assert (load_run(run).steps_done, _config(run)["recipe"]) == (3, "joint")
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("beta=abc", "beta='abc': expected a finite number"),
+        ("beta=1e400", "beta=inf: expected a finite number"),
+        ("beta=" + "[" * 5000, "expected a finite number or None (null)."),
+        ("beta=" + "9" * 5000, "expected a finite number or None (null)."),
+        ("gama=3", "gama=3: beta_vae has no option 'gama'. Did you mean gamma"),
+        ("seed=2.5", "seed=2.5: expected a whole number of 64 bits."),
+        ("seed=Infinity", "seed=inf: expected a whole number of 64 bits."),
+        ("latent_dim=3", "--option latent_dim=3: expected --latent-dim."),
+        ("dtype=float16", "--option dtype=float16: expected --precision."),
+        ("name=x", "--option name=x: expected no name"),
+        ("beta", "--option beta: expected name=value"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_options_are_checked(option: str, words: str, small: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "x"
+    assert words in _fails(
+        capsys, "train", "beta_vae", "--data", small, "--out", out, "--option", option
+    )
+    assert not out.exists()
+
+
+def test_options_that_fit(small: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """As text, numbers and null."""
+    found = {}
+
+    def stop(*_: object, **options: Any) -> None:
+        found.update(options)
+        raise ValueError("enough seen")
+
+    monkeypatch.setattr("zoo.registry.create", stop)
+    pairs = ("diff_augment=color", "ema=null", "ttur=2", "seed=3", "num_classes=4")
+    words = [word for pair in pairs for word in ("--option", pair)]
+    assert "enough seen" in _fails(
+        capsys, "train", "gan", "--data", small, "--out", tmp_path / "x", "--seed", 5, *words
+    )
+    wanted = {"diff_augment": "color", "ema": None, "ttur": 2, "seed": 3, "num_classes": 4}
+    assert found == {**wanted, "dtype": "float32"}
+
+
+def test_a_resume_lists_what_it_ignores(tiny: Path, small: Path, tmp_path: Path, capsys) -> None:
+    run = _copy(tiny / "gan", tmp_path)
+    capsys.readouterr()
+    _zoo(
+        "train", "dcgan", "--out", run, "--resume", "--epochs", 1, "--batch-size", 30, "--data",
+        tmp_path / "x.npz", "--latent-dim", 5, "--network", "conv", "--seed", 7, "--accumulate", 2,
+        "--jit", "--clip-norm", 1, "--keep", 9, "--precision", "mixed_bfloat16", "--image-size",
+        16, "--option", "ema=0.5", "--option", "emma=1", "--best", "loss",
+        "--steps-per-execution", 3, "--checkpoint-every", 5, "--validation", "test",
+    )  # fmt: skip
+    said = capsys.readouterr().out.splitlines()
+    assert set(said[1:-1]) == {
+        f"--data {tmp_path / 'x.npz'} is ignored: the run has {small}.",
+        "--batch-size 30 is ignored: the run has 20.",
+        "--latent-dim 5 is ignored: the run has 3.",
+        "--network conv is ignored: the run has mlp.",
+        "--seed 7 is ignored: the run has 0.",
+        "--accumulate 2 is ignored: the run has 1.",
+        "--jit is ignored: the run has none.",
+        "--clip-norm 1.0 is ignored: the run has none.",
+        "--keep 9 is ignored: the run has 3.",
+        "--precision mixed_bfloat16 is ignored: the run has float32.",
+        "--image-size 16 is ignored: the run has 8.",
+        "--option ema=0.5 is ignored: the run has ema=None.",
+        "--option emma=1 is ignored: the run has no such option.",
+        "--best loss is ignored: the run has none.",
+        "--steps-per-execution 3 is ignored: the run has 1.",
+        "--checkpoint-every 5 is ignored: the run has none.",
+        "--validation test is ignored: the run has none.",
+    }
+    _zoo(
+        "train", run, "--epochs", 1, "--batch-size", 20, "--data", small, "--latent-dim", 3,
+        "--network", "mlp", "--seed", 0, "--image-size", 8,
+    )  # fmt: skip
+    assert "ignored" not in capsys.readouterr().out
+
+
+def test_nothing_left_to_measure(tiny: Path, tmp_path: Path, capsys) -> None:
+    run = _copy(tiny / "gan", tmp_path)
+    said = _fails(capsys, "evaluate", run, "--extractor", "none")
+    assert "Nothing is left to measure" in said
+    assert not (run / "metrics.json").exists()
+
+
+def test_data_of_another_shape_are_said_to_be_converted(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    data, vae = tmp_path / "large.npz", _copy(tiny / "vae", tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 12, 10, 3)).astype(np.uint8)
+    np.savez(data, x_train=pixels, x_test=pixels[:10])
+    found = {"data": "x", "samples": 1, "images": 1, "extractor": None, "metrics": {"mse": 1.0}}
+    monkeypatch.setattr("zoo.evaluation.evaluate", lambda *_, **__: found)
+    capsys.readouterr()
+
+    def said(*arguments: object) -> str:
+        _zoo(*arguments)
+        return capsys.readouterr().out
+
+    for arguments in (("evaluate", vae), ("convert", vae, "--to", "gan", "--dry-run")):
+        told = said(*arguments, "--data", data)
+        assert str(data) in told
+        assert re.search("12 × 10 × 3.*onverted", told, re.DOTALL)
+        assert "8 × 8 × 1" in told
+    assert "onverted" not in said("evaluate", vae)
+    folder = tmp_path / "of several sizes"
+    folder.mkdir()
+    for i, image in enumerate(pixels[:20]):
+        Image.fromarray(image[: 8 + i % 2]).save(folder / f"{i}.png")
+    told = said("evaluate", vae, "--data", folder)
+    assert str(folder) in told
+    assert re.search("onverted.*8 × 8 × 1", told)
+
+
+def test_a_range_shows_what_is_wrong_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not "0 to 1; expected [0, 1]"."""
+    import keras
+
+    from export.spec import as_model
+    from zoo.convert import sources
+
+    latent = keras.Input((3,))
+    pixels = keras.layers.Dense(64, "sigmoid", bias_initializer=keras.initializers.Constant(99.0))
+    images = keras.layers.Reshape((8, 8, 1))(pixels(latent))
+    with pytest.raises(ValueError, match=r"to 1\.00000048; expected images in \[0, 1\]"):
+        as_model(keras.Model(latent, keras.layers.Rescaling(1.0000005)(images)))
+    drawn = np.array([0.0, 1.0002], np.float32)
+    monkeypatch.setattr(sources, "run", lambda *_: drawn)
+    parts: Any = ("x", None, None, "standard_normal", "raw", (0.0, 1.0), 3, (8, 8, 1))
+    generator = sources.Generator(*parts)
+    with pytest.raises(ValueError, match=r"to 1\.0002; expected|to 1\.00020003; expected"):
+        sources._range_of(generator)
 
 
 # Pretrained models

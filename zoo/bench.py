@@ -15,7 +15,6 @@ where the prior draws.
 
 from __future__ import annotations
 
-import difflib
 import fcntl
 import gc
 import os
@@ -127,7 +126,7 @@ def bench(
     rows = list_rows()
     for name in names:
         if name not in rows:
-            near = difflib.get_close_matches(name, rows) or list(rows)
+            near = registry.nearest(name, rows)
             msg = f"Unknown row {name!r}. Did you mean {' or '.join(near)}?"
             raise ValueError(msg)
     common = {

@@ -4,35 +4,125 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import signal
 import sys
+import threading
+import traceback
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from typer.core import TyperCommand
+from rich.markup import escape
+from typer.core import TyperCommand, TyperGroup
 
+import zoo
 from zoo import registry
+from zoo.faults import sentence
+from zoo.terminal import console, errors, print_on_any_terminal, say, say_error, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from rich.table import Table
+
+
+class TerminatedError(BaseException):
+    """SIGTERM has come; what is under way is undone as it is after Ctrl-C."""
+
+
+class ZooCommand(TyperCommand):
+    """A command whose help is plain text: Typer reads markup in it."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        _escape_help(self)
+
+
+class TensorFlowCommand(ZooCommand):
+    """A command that imports TensorFlow, once its arguments are known to be right."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Imports TensorFlow, then runs the command."""
+        with _silent_stderr():
+            import tensorflow as tf  # noqa: F401
+        return super().invoke(ctx)
+
+
+class Zoo(TyperGroup):
+    """All commands. Whatever one raises ends here, as a sentence and an exit status."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        _escape_help(self)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs a command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            say("Interrupted.", errors)
+            raise typer.Exit(130) from error
+        except TerminatedError as error:
+            say("Ended by SIGTERM.", errors)
+            raise typer.Exit(143) from error
+        except Exception as error:
+            # Typer words its own, and is silent where the reader of a pipe has gone.
+            own = isinstance(error, typer.Abort) or hasattr(error, "exit_code")
+            if own or isinstance(error, BrokenPipeError):
+                raise
+            if ctx.params.get("debug") or os.environ.get("ZOO_TRACEBACK"):
+                traceback.print_exception(error)
+            say_error(sentence(error))
+            raise typer.Exit(1) from error
+
+
+def _escape_help(command: Any) -> None:
+    """Escapes what Typer reads as markup."""
+    for each in (command, *command.params):
+        if getattr(each, "help", None):
+            each.help = escape(each.help)
+
+
 app = typer.Typer(
+    cls=Zoo,
     help="VAEs and GANs in Keras 3: train, evaluate, convert, export, verify.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
-console = Console()
 
 
+def _models(incomplete: str) -> list[str]:
+    """For completion: what `train` takes besides folders, which the shell knows."""
+    return [name for name in registry.list_models() if name.startswith(incomplete)]
+
+
+def _presets(incomplete: str) -> list[str]:
+    from zoo.pretrained import list_pretrained
+
+    return [each.name for each in list_pretrained() if each.name.startswith(incomplete)]
+
+
+def _below(limit: int) -> Any:
+    """What checks a number; as Typer's own range it would fill a column of the help."""
+
+    def check(value: int | None) -> int | None:
+        if value is not None and value >= limit:
+            raise typer.BadParameter(f"Input should be less than {limit}")
+        return value
+
+    return check
+
+
+COUNTED = _below(2**31)  # TensorFlow's sizes are int32
 Run = Annotated[
     str,
     typer.Argument(
         help="A run folder, as `zoo train` and `zoo convert` make, or a checkpoint in one; or a "
-        "pretrained model: a name of `zoo list --pretrained`, a folder, hf://… or https://…"
+        "pretrained model: a name of `zoo list --pretrained`, a folder, hf://… or https://…",
+        autocompletion=_presets,
     ),
 ]
 Out = Annotated[Path, typer.Option(help="Where to write.")]
@@ -47,24 +137,50 @@ SamplerName = Annotated[
         "posteriors of the run's training images and kept beside the run."
     ),
 ]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
+Seed = Annotated[
+    int,
+    typer.Option(min=0, callback=_below(2**32), help="The same seed gives the same result."),
+]
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 FACTS = ("converted_from", "recipe")  # of a run that `zoo convert` made
 # Settings of `zoo train` that `zoo convert` writes no value for, or a default.
 NOT_YET_SET = ("batch_size", "validation", "keep", "best", "checkpoint_every")
 TO_VAE, TO_GAN = "GAN to VAE", "VAE to GAN"  # headings of `zoo convert --help`
 WHITENED = 10_000  # training images that the aggregate posterior is taken over
+# What a command gives a model itself, and so takes from no --option.
+OPTIONS_OF_COMMANDS = {
+    "latent_dim": "--latent-dim",
+    "image_shape": "--image-size",
+    "dtype": "--precision",
+    "name": "no name: a run has that of its folder",
+}
 SCALE, CHECKPOINTS = "Speed and scale", "Checkpoints"  # headings of `zoo train --help`
 
 
-class TensorFlowCommand(TyperCommand):
-    """A command that imports TensorFlow, once its arguments are known to be right."""
+def _show_versions(*, wanted: bool) -> None:
+    if wanted:
+        others = (f"{name} {metadata.version(name)}" for name in ("tensorflow", "keras"))
+        say(f"zoo {zoo.__version__} ({', '.join(others)}, Python {sys.version.split()[0]})")
+        raise typer.Exit
 
-    def invoke(self, ctx: Any) -> Any:
-        """Imports TensorFlow, then runs the command."""
-        with _silent_stderr():
-            import tensorflow as tf  # noqa: F401
-        return super().invoke(ctx)
+
+@app.callback()
+def options_of_all(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Show the versions, and exit.",
+            is_eager=True,
+            callback=lambda value: _show_versions(wanted=value),
+        ),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show a traceback with an error: zoo --debug COMMAND …")
+    ] = False,
+) -> None:
+    """VAEs and GANs in Keras 3: train, evaluate, convert, export, verify."""
 
 
 @app.command("list")
@@ -83,24 +199,23 @@ def list_command(
         return
     if pattern is not None:
         raise ValueError(f"{pattern}: only pretrained models are listed by pattern (--pretrained).")
-    table = Table("model", "family", "what it is")
-    for model in registry.describe_models():
-        table.add_row(model.name, model.family, model.summary)
-    console.print(table)
+    rows = [(model.name, model.family, model.summary) for model in registry.describe_models()]
+    console.print(table_of(("model", "family", "what it is"), rows))
 
 
 def _table_of_presets(pattern: str | None) -> Table:
     from zoo.pretrained import list_pretrained
 
-    table = Table(box=None, pad_edge=False)
-    table.add_column("name", no_wrap=True)
-    for column in ("family", "data", "MB", "headline", "sha256"):
-        table.add_column(column)
+    rows = []
     for preset in list_pretrained(pattern):
         name, value = preset.headline or ("", "")
         headline = f"{name.replace('_', ' ')} {_number(value)}"
         size = f"{preset.size / 1e6:.1f}"
-        table.add_row(preset.name, preset.family, preset.data, size, headline, preset.sha256[:8])
+        rows.append(
+            (preset.name, preset.family, preset.data or "", size, headline, preset.sha256[:8])
+        )
+    table = table_of(("name", "family", "data", "MB", "headline", "sha256"), rows)
+    table.box, table.pad_edge, table.columns[0].no_wrap = None, False, True
     return table
 
 
@@ -113,8 +228,12 @@ def _run_of(text: str) -> Path:
 
 @app.command(cls=TensorFlowCommand)
 def train(
+    context: typer.Context,
     model: Annotated[
-        str, typer.Argument(help="A model of `zoo list`; or a run folder, to go on with it.")
+        str,
+        typer.Argument(
+            help="A model of `zoo list`; or a run folder, to go on with it.", autocompletion=_models
+        ),
     ],
     data: Annotated[
         str, typer.Option(help="A TFDS name, a folder of images or an .npz.")
@@ -127,7 +246,9 @@ def train(
             min=1, help="Images per update, on all replicas together. Default: the model's own."
         ),
     ] = None,
-    latent_dim: Annotated[int, typer.Option(min=1, help="Latent dimensions.")] = 64,
+    latent_dim: Annotated[
+        int, typer.Option(min=1, callback=COUNTED, help="Latent dimensions.")
+    ] = 64,
     network: Annotated[
         str | None,
         typer.Option(
@@ -136,7 +257,7 @@ def train(
         ),
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(min=1, help="Resize to this many pixels a side.")
+        int | None, typer.Option(min=1, callback=COUNTED, help="Resize to this many pixels a side.")
     ] = None,
     option: Annotated[
         list[str] | None,
@@ -261,8 +382,10 @@ def train(
     """Trains a model into a run folder. Ctrl-C saves; --resume continues."""
     out, model, resume = _run_to_train(model, out, recipe, resume=resume)
     config = _config_to_resume(out, model, resume=resume, decay=decay)
+    _check_folder(out)
     if precision not in PRECISIONS:
         raise ValueError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}.")
+    options = _parse_options(option or [])
     import keras
 
     from zoo import data as zoo_data
@@ -286,37 +409,34 @@ def train(
         "steps_per_execution": steps_per_execution,
     }
     if not resume:
+        registry.check_options(model, options)
         shape = zoo_data.image_shape(data, image_size)
-    devices = strategies.strategy(strategy, replicas=replicas)
+    with _sigterm(signal.SIG_DFL):  # while it waits for a cluster, no Python runs
+        devices = strategies.strategy(strategy, replicas=replicas)
     with devices.scope():
         if resume:
             trained, recipe, begin = _resumed(out, config, recipe)
         else:
             keras.utils.set_random_seed(seed)
             begin = None
-            options = {"seed": seed, **_model_options(model, option, data, network)}
+            options = {"seed": seed, **_model_options(model, options, data, network)}
             trained = registry.create(model, shape, latent_dim, dtype=precision, **options)
         decay_epochs = epochs if decay else None
         _compile_if_new(trained, config, compile_options, recipe, settings, decay_epochs)
     chief, before = strategies.is_chief(devices), trained.steps_done
     images = settings["batch_size"] or trained.default_batch_size
-    say = console.print if chief else _say_nothing
-    say(
-        zoo_data.describe(settings["data"], image_shape=trained.image_shape),
-        soft_wrap=True,
-        highlight=False,
-        markup=False,
-    )
-    if resume:
-        say(f"Resuming {out} with the settings it was begun with.")
+    tell = say if chief else _say_nothing
+    tell(zoo_data.describe(settings["data"], image_shape=trained.image_shape))
+    for line in _ignored(context, config, trained) if resume else ():
+        tell(line)
     if devices.num_replicas_in_sync > 1:
-        say(_describe_share(strategies.describe(devices), images))
+        tell(_describe_share(strategies.describe(devices), images))
 
-    def line(epoch: int, logs: dict[str, float]) -> None:
+    def report_epoch(epoch: int, logs: dict[str, float]) -> None:
         if trained.stop_training:  # stopped within the epoch
             return
         values = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
-        say(f"epoch {epoch + 1}/{epochs}  {values}", soft_wrap=True, highlight=False)
+        tell(f"epoch {epoch + 1}/{epochs}  {values}")
 
     bar = sys.stdout.isatty()
     finished = train_model(
@@ -325,20 +445,20 @@ def train(
         out,
         epochs=epochs,
         **settings,
-        callbacks=[] if bar else [keras.callbacks.LambdaCallback(on_epoch_end=line)],
+        callbacks=[] if bar else [keras.callbacks.LambdaCallback(on_epoch_end=report_epoch)],
         recipe=begin,
         recipe_steps=config.get("recipe_steps"),
         facts={k: v for k, v in (("recipe", recipe), *config.items()) if k in FACTS and v},
         verbose=int(bar and chief),
     )
     if not finished:
-        say(f"Stopped at step {trained.steps_done}; saved in {out}. Continue with:")
-        say(f"  zoo train {out} --epochs {epochs}", soft_wrap=True)
+        tell(f"Stopped at step {trained.steps_done}; saved in {out}. Continue with:")
+        tell(f"  zoo train {shlex.quote(str(out))} --epochs {epochs}")
         raise typer.Exit(130)
     if trained.steps_done == before:
-        say(f"{out} has had {epochs} epochs or more: nothing to do.")
+        tell(f"{out} has had {epochs} epochs or more: nothing to do.")
     else:
-        say(f"Trained {model} to {epochs} epochs: {out}")
+        tell(f"Trained {model} to {epochs} epochs: {out}")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -359,7 +479,10 @@ def launch(
 def info(
     run: Annotated[
         str,
-        typer.Argument(help="A run folder, a checkpoint, a pretrained model, or an export."),
+        typer.Argument(
+            help="A run folder, a checkpoint, a pretrained model, or an export.",
+            autocompletion=_presets,
+        ),
     ],
 ) -> None:
     """Shows what a run folder holds; or what an export is, and its last verification."""
@@ -371,15 +494,16 @@ def info(
     if not (path / "config.json").exists() and _show_export(path):
         return
     path = run_folder(path)
-    table = Table("key", "value", title=str(path))
-    for key, value in read_config(path).items():
-        table.add_row(key, json.dumps(value))
-    for key, value in (read_metrics(path) or {"metrics": {}})["metrics"].items():
-        table.add_row(f"metrics: {key}", _number(value))
+    rows = [
+        (key, json.dumps(value, ensure_ascii=False)) for key, value in read_config(path).items()
+    ]
+    metrics = (read_metrics(path) or {"metrics": {}})["metrics"]
+    rows += [(f"metrics: {key}", _number(value)) for key, value in metrics.items()]
     if (path / "history.json").exists():
-        for key, value in read_json(path / "history.json", schemas.HISTORY)[-1].items():
-            table.add_row(f"history: {key}", _number(value))
-    console.print(table)
+        last = read_json(path / "history.json", schemas.HISTORY)[-1]
+        rows += [(f"history: {key}", _number(value)) for key, value in last.items()]
+    say(path)
+    console.print(table_of(("key", "value"), rows))
 
 
 def _show_export(path: Path) -> bool:
@@ -390,20 +514,24 @@ def _show_export(path: Path) -> bool:
         found = read_export(path)
     except FileNotFoundError:
         return False
-    table = Table("key", "value", title=str(path))
-    functions = found.pop("endpoints")
-    for name, tensors in functions.items():
+    rows = []
+    for name, tensors in found.pop("endpoints").items():
         text = " → ".join(
             ", ".join(f"{key} {t['dtype']} {t['shape']}" for key, t in tensors[kind].items())
             for kind in ("inputs", "outputs")
         )
-        table.add_row(name, text)
+        rows.append((name, text))
     for key, value in found.items():
         if key not in ("files", "folder"):
-            table.add_row(key, value if isinstance(value, str) else json.dumps(value, default=str))
-    console.print(table)
+            text = value if isinstance(value, str) else json.dumps(value, default=str)
+            rows.append((key, text))
+    say(path)
+    console.print(table_of(("key", "value"), rows))
     report = read_report(path)
-    console.print(report.table() if report else f"Not verified yet: zoo verify {path}")
+    if report:
+        console.print(report.table())
+    else:
+        say(f"Not verified yet: zoo verify {shlex.quote(str(path))}")
     return True
 
 
@@ -411,7 +539,7 @@ def _show_export(path: Path) -> bool:
 def sample(
     run: Run,
     out: Out = Path("samples.png"),
-    n: Annotated[int, typer.Option(min=1, help="Number of images.")] = 64,
+    n: Annotated[int, typer.Option(min=1, callback=COUNTED, help="Number of images.")] = 64,
     label: Annotated[
         int | None, typer.Option(help="Of a conditional model: the class. Default: all of them.")
     ] = None,
@@ -419,6 +547,7 @@ def sample(
     seed: Seed = 0,
 ) -> None:
     """Draws images from a model: a PNG grid, or an .npy of float32 [n, h, w, c]."""
+    _check_pictures(out)
     from zoo.runs import load_run
     from zoo.samplers import sampler_of_run
 
@@ -433,11 +562,12 @@ def sample(
 def interpolate(
     run: Run,
     out: Out = Path("interpolation.png"),
-    rows: Annotated[int, typer.Option(min=1, help="Pairs of latents.")] = 6,
-    steps: Annotated[int, typer.Option(min=2, help="Images a row.")] = 10,
+    rows: Annotated[int, typer.Option(min=1, callback=COUNTED, help="Pairs of latents.")] = 6,
+    steps: Annotated[int, typer.Option(min=2, callback=COUNTED, help="Images a row.")] = 10,
     seed: Seed = 0,
 ) -> None:
     """Draws images along great circles between prior draws."""
+    _check_pictures(out)
     import numpy as np
 
     from zoo.runs import load_run
@@ -460,13 +590,16 @@ def evaluate(
     data: Data = None,
     split: Annotated[str, typer.Option(help="Split of the data.")] = "test",
     samples: Annotated[
-        int | None, typer.Option(min=2, help="Images to generate. Default: as many as the split.")
+        int | None,
+        typer.Option(
+            min=2, callback=COUNTED, help="Images to generate. Default: as many as the split."
+        ),
     ] = None,
     extractor: Annotated[
         str | None, typer.Option(help="Feature extractor. Default: the one made for the data.")
     ] = None,
     importance_samples: Annotated[
-        int, typer.Option(min=1, help="k of the importance-weighted bound.")
+        int, typer.Option(min=1, callback=COUNTED, help="k of the importance-weighted bound.")
     ] = 50,
     sampler: SamplerName = "prior",
     seed: Seed = 0,
@@ -486,11 +619,12 @@ def evaluate(
     name = "metrics.json" if sampler == "prior" else f"metrics_{sampler}.json"
     folder = _run_of(run)
     place = folder / name if folder.is_dir() else folder.with_suffix(f".{name}")
+    if not is_preset(folder):
+        _check_file(place)
     model, source = load_run(folder), data or required(read_config(folder), "data", folder)
     if model.num_classes:
         zoo_data.check_classes(source, read_config(folder))
-    found = zoo_data.describe(source, split=split, image_shape=model.image_shape)
-    console.print(found, soft_wrap=True, highlight=False, markup=False)
+    say(zoo_data.describe(source, split=split, image_shape=model.image_shape))
     latents = None
     if sampler != "prior":
         test = zoo_data.read(source, split=split, image_shape=model.image_shape)
@@ -508,13 +642,17 @@ def evaluate(
         importance_samples=importance_samples,
         seed=seed,
     )
+    if not results["metrics"]:
+        raise ValueError(
+            f"Nothing is left to measure: {run} holds a GAN, which is measured by its samples, and "
+            "the extractor is none. Name one, such as --extractor inception_v3."
+        )
     if not is_preset(folder):  # whose figures are part of it
         write_json(place, results)
-    table = Table("metric", "value", title=f"{run} on {results['data']} ({split})")
-    for name, value in results["metrics"].items():
-        table.add_row(name, _number(value))
-    console.print(table)
-    console.print(
+    rows = [(name, _number(value)) for name, value in results["metrics"].items()]
+    say(f"{run} on {results['data']} ({split})")
+    console.print(table_of(("metric", "value"), rows))
+    say(
         f"{results['samples']} samples against {results['images']} images; "
         f"features: {results['extractor']}; likelihoods in nats per image"
     )
@@ -526,7 +664,8 @@ def convert(
         str,
         typer.Argument(
             help="A run folder, checkpoint or pretrained model; or any generator's .keras or "
-            ".h5 file."
+            ".h5 file.",
+            autocompletion=_presets,
         ),
     ],
     to: Annotated[str, typer.Option(help="The family to convert to: vae or gan.")],
@@ -591,6 +730,10 @@ def convert(
         raise ValueError(f"--to {to}: expected vae or gan.")
     if out is None and not dry_run:
         raise ValueError("Give --out a folder for the new run, or only report with --dry-run.")
+    if mapping and into is None:
+        raise ValueError("--mapping says which blocks of --into take the weights: give --into.")
+    if out is not None and not dry_run:
+        _check_new_run(out)
     import keras
 
     from zoo import convert as zoo_convert
@@ -622,14 +765,14 @@ def convert(
     else:
         options |= {"discriminator_init": discriminator_init, "model": model}
         options |= {"batch_norm": batch_norm or "insert", "whiten_posterior": whiten}
+        given = _parse_options(option or [])
+        registry.check_options(model, given)
         if whiten:
-            described = zoo_data.describe(data, image_shape=source.image_shape)
-            console.print(described, soft_wrap=True, highlight=False, markup=False)
+            say(zoo_data.describe(data, image_shape=source.image_shape))
             options["images"] = zoo_data.to_array(
                 data, split="train", limit=WHITENED, image_shape=source.image_shape
             )
-        options |= _parse_options(option or [])
-        converted, report = zoo_convert.vae_to_gan(source, target, **options)
+        converted, report = zoo_convert.vae_to_gan(source, target, **{**options, **given})
     console.print(report.table())
     if dry_run or out is None:
         return
@@ -639,7 +782,7 @@ def convert(
     facts = {"data": data, "epochs": 0, "converted_from": str(run)}
     facts |= {name: config[name] for name in ("class_names",) if name in config}
     save_run(converted, out, {**facts, **settings}, report)
-    console.print(f"Train it with: zoo train {out} --epochs 5", soft_wrap=True)
+    say(f"Train it with: zoo train {shlex.quote(str(out))} --epochs 5")
 
 
 @app.command(cls=TensorFlowCommand)
@@ -671,9 +814,11 @@ def export(
     ] = True,
 ) -> None:
     """Writes a SavedModel for TF Serving, ONNX files, a playground, or Triton's repository."""
-    from export import export_model
+    from export import FORMATS, export_model
     from zoo.runs import load_run
 
+    if format not in FORMATS:
+        raise ValueError(f"--format {format}: expected one of {', '.join(FORMATS)}.")
     given = {
         "opset": (opset, 18, ("onnx", "triton")),
         "precision": (precision, "float32", ("onnx", "triton")),
@@ -685,11 +830,12 @@ def export(
         if format not in given[name][2]:
             option = name.removesuffix("s").replace("_", "-")
             raise ValueError(f"--{option} is of {', '.join(given[name][2])}, and not of {format}.")
+    _check_export(out, format)
     folder = _run_of(run)
     model = load_run(folder)
     run_folder = str(folder.resolve())
     written = export_model(model, out, format=format, run=run_folder, verify=verify, **options)
-    console.print(f"Exported {format}: {written}")
+    say(f"Exported {format}: {written}")
 
 
 @app.command(cls=TensorFlowCommand)
@@ -718,7 +864,7 @@ def verify(
     report = verify_export(path, load_run(run), runtimes=runtime)
     console.print(report.table())
     if not report.passed:
-        console.print("[bold red]The export does not compute what the model computes.[/]")
+        say("The export does not compute what the model computes.", errors)
         raise typer.Exit(1)
 
 
@@ -728,7 +874,8 @@ def serve(
         str,
         typer.Argument(
             help="A run folder, whose playground is exported into RUN/export/web if it is not "
-            "there yet; a pretrained model; or an export of format web or onnx."
+            "there yet; a pretrained model; or an export of format web or onnx.",
+            autocompletion=_presets,
         ),
     ],
     host: Annotated[
@@ -747,9 +894,6 @@ def serve(
     """Serves the playground, and the Open Inference Protocol under /v2, until Ctrl-C."""
     from export.serve import export_of
     from export.serve import serve as serve_export
-
-    def say(line: str) -> None:
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     export = export_of(_run_of(path), say)
     say(f"Serving {export}")
@@ -806,17 +950,18 @@ def bench(
         from zoo.bench_table import write_table
 
         write_table(out, table)
-        console.print(f"Table: {table}")
+        say(f"Table: {table}")
         return
+    _check_folder(out)
     from zoo.bench import bench as run_bench
 
     try:
         numbers = [int(seed) for seed in seeds.split(",")]
     except ValueError as error:
         raise ValueError(f"--seeds {seeds}: expected numbers, such as 0,1.") from error
-
-    def say(line: str) -> None:
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    for number in numbers:
+        if not 0 <= number < 2**32:
+            raise ValueError(f"--seeds {seeds}: expected numbers from 0 to {2**32 - 1}.")
 
     options: dict[str, Any] = {"epochs": epochs, "seeds": numbers, "extractor": extractor}
     if not run_bench(rows or (), data, out, **options, say=say):
@@ -833,21 +978,21 @@ def _bench_presets(names: Sequence[str], table: Path | None) -> None:
         from zoo.bench_table import write_presets
 
         write_presets(table)
-        console.print(f"Table: {table}")
+        say(f"Table: {table}")
         return
     faults = []
     for name in names or [preset.name for preset in list_pretrained()]:
         try:
             found = check(name)
         except NoTestDataError as error:
-            console.print(f"{name}: not measured. {error}", soft_wrap=True, highlight=False)
+            say(f"{name}: not measured. {error}")
             if names:
                 raise typer.Exit(1) from error
             continue
-        console.print(f"{name}: {'as its card says' if not found else 'NOT as its card says'}")
+        say(f"{name}: {'as its card says' if not found else 'NOT as its card says'}")
         faults += found
     for fault in faults:
-        console.print(fault, soft_wrap=True, highlight=False, markup=False)
+        say(fault)
     if faults:
         raise typer.Exit(1)
 
@@ -863,7 +1008,7 @@ def push(
     from zoo.pretrained import push as push_preset
 
     address = push_preset(_run_of(run), repository, private=private)
-    console.print(f"Published: {address}", soft_wrap=True)
+    say(f"Published: {address}")
 
 
 @app.command(cls=TensorFlowCommand)
@@ -872,22 +1017,38 @@ def report(
     out: Out = Path("report.html"),
 ) -> None:
     """Writes one HTML page: metrics, pictures, conversions and verified exports of the runs."""
+    _check_file(out)
     from zoo.report import write_report
 
     write_report(runs, out)
-    console.print(f"Report: {out}")
+    say(f"Report: {out}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line; errors that a user can mend are printed without a traceback."""
+    """Runs the command line. It ends with a status; errors are sentences on standard error."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors reach Python as exceptions
+    print_on_any_terminal()
+    with _sigterm(_terminate):
+        app(args=arguments, prog_name="zoo")
+
+
+def _terminate(number: int, frame: Any) -> None:  # noqa: ARG001  (a signal handler's arguments)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
+    raise TerminatedError
+
+
+@contextmanager
+def _sigterm(handler: Any) -> Iterator[None]:
+    """What SIGTERM does within; it stays ignored where the caller of the process had it so."""
+    main_thread = threading.current_thread() is threading.main_thread()
+    if not main_thread or signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, _terminate):
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, handler)
     try:
-        app(args=arguments)
-    except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
-        if os.environ.get("ZOO_TRACEBACK"):
-            raise
-        Console(stderr=True).print(f"[bold red]Error:[/] {error}", highlight=False, soft_wrap=True)
-        sys.exit(1)
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -909,21 +1070,23 @@ def _parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     options = {}
     for pair in pairs:
         name, text = _pair(pair, "--option")
+        if name in OPTIONS_OF_COMMANDS:
+            raise ValueError(f"--option {pair}: expected {OPTIONS_OF_COMMANDS[name]}.")
         try:
             options[name] = json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # no JSON, or more digits or brackets than it takes
             options[name] = text
     return options
 
 
 def _model_options(
-    model: str, pairs: Sequence[str] | None, data: str, network: str | None
+    model: str, options: dict[str, Any], data: str, network: str | None
 ) -> dict[str, Any]:
     """The options given, and the number of classes for a model that needs one."""
     from zoo.runs import with_classes
 
     chosen = {} if network is None else {"network": network}
-    return chosen | with_classes(model, _parse_options(pairs or []), data)
+    return chosen | with_classes(model, options, data)
 
 
 def _pair(text: str, option: str) -> tuple[str, str]:
@@ -937,7 +1100,13 @@ def _run_to_train(
     model: str, out: Path | None, recipe: str | None, *, resume: bool
 ) -> tuple[Path, str, bool]:
     """(run folder, model, whether to resume), where a run folder may stand for the model."""
-    if model in registry.list_models() or not (Path(model) / "config.json").exists():
+    named = model in registry.list_models()
+    if named or not (Path(model) / "config.json").exists():
+        if not named and (os.sep in model or Path(model).is_dir()):
+            raise FileNotFoundError(
+                f"{model} is no model of `zoo list`, and no run folder (it has no config.json)."
+            )
+        registry.check_name(model)
         if recipe is not None and not resume:
             raise ValueError("--recipe is for a run that `zoo convert` made.")
         return out or Path("runs") / model, model, resume
@@ -948,6 +1117,93 @@ def _run_to_train(
     from zoo.runs import read_config
 
     return Path(model), read_config(model)["model"], True
+
+
+def _check_parent(path: Path) -> None:
+    """Raises OSError if nothing can be written beside a path."""
+    parent = next(each for each in path.absolute().parents if each.exists())
+    if not parent.is_dir():
+        raise NotADirectoryError(f"{path} cannot be written: {parent} is no folder.")
+    if not os.access(parent, os.W_OK):
+        raise PermissionError(f"{path} cannot be written: you may not write into {parent}.")
+
+
+def _check_file(out: Path) -> None:
+    """Raises OSError if a file cannot be written there."""
+    _check_parent(out)
+    if out.is_dir():
+        raise IsADirectoryError(f"{out} is a folder; expected the name of a file to write.")
+
+
+def _check_folder(out: Path) -> None:
+    """Raises OSError if a folder cannot be made or written there."""
+    _check_parent(out / "file")
+
+
+def _check_pictures(out: Path) -> None:
+    if out.suffix not in (".png", ".npy"):
+        raise ValueError(f"--out {out}: expected a .png or .npy file.")
+    _check_file(out)
+
+
+def _check_new_run(out: Path) -> None:
+    _check_folder(out)
+    if (out / "model.keras").exists():
+        raise FileExistsError(f"{out} holds a run already. Choose another folder, or remove it.")
+
+
+def _check_export(out: Path, format_name: str) -> None:
+    """A SavedModel's folder takes further versions; the others are new."""
+    _check_folder(out)
+    if format_name != "saved_model" and out.exists():
+        raise FileExistsError(f"{out} exists. Choose another folder, or remove it.")
+
+
+def _ignored(context: typer.Context, config: dict[str, Any], model: Any) -> list[str]:
+    """What a resumed run says: each option that was given in vain, and what the run has."""
+    from zoo import data
+
+    stored: dict[str, Any] = {
+        "data": config.get("data"),
+        "latent_dim": model.latent_dim,
+        "network": model.network,
+        "image_size": model.image_shape[0],
+        "seed": config.get("seed"),
+        "precision": model.dtype_policy.name,
+    }
+    if config.get("epochs", 0) > 0:
+        stored |= {name: config[name] for name in NOT_YET_SET if name in config}
+        stored |= {
+            "accumulate": model.accumulate,
+            "steps_per_execution": model.steps_per_execution,
+            "jit": model.jit_compile,
+            "clip_norm": _clip_norm(model),
+        }
+    given = {
+        name: value
+        for name, value in context.params.items()
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }
+    if "data" in given:
+        given["data"] = data.source_name(given["data"])
+    lines = [f"Resuming {context.params['out'] or context.params['model']}, as it was begun."]
+    for name, value in stored.items():
+        if name in given and given[name] != value:
+            option = f"--{name.replace('_', '-')}"
+            option = option if given[name] is True else f"{option} {given[name]}"
+            has = "none" if value is None or value is False else value
+            lines.append(f"{option} is ignored: the run has {has}.")
+    options = model.get_config()
+    for name, value in _parse_options(given.get("option") or []).items():
+        if name not in options or options[name] != value:
+            has = f"{name}={options[name]}" if name in options else "no such option"
+            lines.append(f"--option {name}={value} is ignored: the run has {has}.")
+    return lines
+
+
+def _clip_norm(model: Any) -> float | None:
+    optimizer = getattr(model, model.optimizer_names[0])
+    return getattr(optimizer, "inner_optimizer", optimizer).global_clipnorm
 
 
 def _settings(config: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -1044,8 +1300,6 @@ def _number(value: Any) -> str:
 
 
 def _write_images(out: Path, images: Any, columns: int | None = None) -> None:
-    if out.suffix not in (".png", ".npy"):
-        raise ValueError(f"--out {out}: expected a .png or .npy file.")
     if out.suffix == ".npy":
         import numpy as np
 
@@ -1057,4 +1311,4 @@ def _write_images(out: Path, images: Any, columns: int | None = None) -> None:
         from zoo.pictures import save_grid
 
         save_grid(out, images, columns)
-    console.print(f"{len(images)} images: {out}")
+    say(f"{len(images)} images: {out}")

@@ -61,10 +61,15 @@ def launch(workers: int, command: Sequence[str]) -> int:
             stack.callback(_end, process)
         for i, process in enumerate(processes):
             threading.Thread(target=follow, args=(i, process), daemon=True).start()
-        for _ in processes:
-            status = processes[ended.get()].returncode
-            if status:
-                return status if status > 0 else 128 - status
+        try:
+            for _ in processes:
+                status = processes[ended.get()].returncode
+                if status:
+                    return status if status > 0 else 128 - status
+        except BaseException:  # a signal: it may have been for this process alone
+            for process in processes:
+                process.terminate()
+            raise
     return 0
 
 

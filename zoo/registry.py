@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ast
 import difflib
+import inspect
+import numbers
 import pkgutil
 import sys
 from dataclasses import dataclass
@@ -20,13 +22,25 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from zoo.environment import check_backend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
 FAMILIES = ("vae", "gan")
 LAYER_MODULES = ("layers", "modulation", "quantization")  # that register layers with Keras
 Model = TypeVar("Model", bound=type)
+# What an annotation of an option admits, and its words. `create` checks no other annotations.
+KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "int": (lambda x: _is_number(x, numbers.Integral, 2**63 - 1), "a whole number of 64 bits"),
+    "float": (lambda x: _is_number(x, numbers.Real, sys.float_info.max), "a finite number"),
+    "Sequence[float]": (
+        lambda x: isinstance(x, (list, tuple)) and all(KINDS["float"][0](each) for each in x),
+        "a list of finite numbers",
+    ),
+    "bool": (lambda x: isinstance(x, bool), "true or false"),
+    "str": (lambda x: isinstance(x, str), "text"),
+    "None": (lambda x: x is None, "None (null)"),
+}
 
 _classes: dict[str, Any] = {}
 
@@ -113,15 +127,77 @@ def create(name: str, image_shape: Sequence[int], latent_dim: int, **options: An
         A `keras.Model`, ready to `compile()` and `fit`.
 
     Raises:
-        ValueError: If the name is unknown (the nearest names are suggested), the model has no
-            such option, or an argument is out of its range.
+        ValueError: If the name is unknown, the model has no such option (the nearest names are
+            suggested), or an argument is of another type or out of its range.
     """
+    check_options(name, {"latent_dim": latent_dim, **options})
+    return _classes[name](image_shape=tuple(image_shape), latent_dim=latent_dim, **options)
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError if no model has the name; the nearest names are suggested."""
     _import(name)
     if name not in _classes:
-        near = difflib.get_close_matches(name, list_models()) or list_models()
-        msg = f"Unknown model {name!r}. Did you mean {' or '.join(near)}?"
+        near = " or ".join(nearest(name, list_models()))
+        msg = f"Unknown model {name!r}. Did you mean {near}? `zoo list` shows all."
         raise ValueError(msg)
-    return _classes[name](image_shape=tuple(image_shape), latent_dim=latent_dim, **options)
+
+
+def check_options(name: str, options: dict[str, Any]) -> None:
+    """Checks options by the names and annotations of the constructor.
+
+    Args:
+        name: One of `list_models()`.
+        options: Keyword arguments for `create`.
+
+    Raises:
+        ValueError: If the model or an option is unknown, or a value is of another type than its
+            annotation says. A whole number passes for float; a bool passes for no number.
+    """
+    check_name(name)
+    known = accepted(_classes[name])
+    for option, value in options.items():
+        if option not in known:
+            near = " or ".join(nearest(option, sorted(known)))
+            msg = f"{option}={value!r}: {name} has no option {option!r}. Did you mean {near}?"
+            raise ValueError(msg)
+        kinds = known[option].split(" | ")
+        if not set(kinds) <= KINDS.keys():
+            continue
+        if not any(KINDS[kind][0](value) for kind in kinds):
+            words = " or ".join(KINDS[kind][1] for kind in kinds)
+            msg = f"{option}={value!r}: expected {words}."
+            raise ValueError(msg)
+
+
+def accepted(cls: type) -> dict[str, str]:
+    """Options of a model, of its bases too, with their annotations as text such as "int | None"."""
+    import keras  # noqa: PLC0415  (registry must import without Keras)
+
+    found = {"name": "str | None", "dtype": ""}
+    for base in cls.__mro__[: cls.__mro__.index(keras.Model)]:
+        parameters = inspect.signature(vars(base).get("__init__", object)).parameters
+        for each in parameters.values():
+            if each.name != "self" and each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD):
+                text = each.annotation
+                text = text if isinstance(text, str) else inspect.formatannotation(text)
+                found.setdefault(each.name, text)
+    return found
+
+
+def _is_number(value: Any, kind: Any, largest: float) -> bool:
+    """Whether a value is such a number, finite and no bool."""
+    if not isinstance(value, kind) or isinstance(value, bool):
+        return False
+    value = value.item() if hasattr(value, "item") else value  # NumPy compares in its own type
+    return -largest <= value <= largest
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """The up to three known names that look most like a name."""
+    return difflib.get_close_matches(name, known) or difflib.get_close_matches(
+        name, known, cutoff=0.0
+    )
 
 
 def is_conditional(name: str) -> bool:

@@ -6,11 +6,11 @@ import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from zoo import schemas
 from zoo.files import read_json, write_json
+from zoo.terminal import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -140,8 +140,11 @@ class Report:
     def table(self) -> Table:
         """A printable table, 80 columns wide, with what was measured as its caption."""
         table = Table(
-            title=f"{self.source} → {self.target} ({self.weights} weights, {self.mode})",
-            caption="\n".join(escape(line) for line in [*self._facts(), self.summary()]),
+            title=plain(
+                f"{self.source} → {self.target} ({self.weights} weights, {self.mode})",
+                "table.title",
+            ),
+            caption=plain("\n".join([*self._facts(), self.summary()]), "table.caption"),
             caption_justify="left",
             box=None,
             pad_edge=False,
@@ -156,9 +159,9 @@ class Report:
             network, _, path = (row.target or row.source).partition("/")
             heading = network if row.target else f"{network}, unused"
             if heading != section:
-                table.add_row(f"[bold]{escape(heading)}[/]", *[""] * 3)
+                table.add_row(plain(heading, "bold"), *[""] * 3)
                 section = heading
-            table.add_row(*_cells(row, path))
+            table.add_row(*map(plain, _cells(row, path)))
         return table
 
     def summary(self) -> str:
@@ -228,7 +231,7 @@ def _cells(row: TensorRow, path: str) -> list[str]:
     shape = _text(row.shape)
     if row.source_shape is not None and row.source_shape != row.shape:
         shape += f"\n← {_text(row.source_shape)}"
-    return [escape(path), escape("\n".join(filter(None, sources))), shape, row.status]
+    return [path, "\n".join(filter(None, sources)), shape, row.status]
 
 
 def _text(shape: tuple[int, ...]) -> str:

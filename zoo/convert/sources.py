@@ -178,7 +178,7 @@ def _range_of(generator: Generator) -> tuple[float, float]:
     drawn = run(generator.model, generator.carried(draws))
     low, high = float(drawn.min()), float(drawn.max())
     if not (low >= -1.0 - ROUNDING and high <= 1.0 + ROUNDING):
-        msg = f"The generator draws {low:.4g} to {high:.4g}; expected images in [0, 1] or [−1, 1]."
+        msg = f"The generator draws {low:.9g} to {high:.9g}; expected images in [0, 1] or [−1, 1]."
         raise ValueError(msg)
     return (-1.0 if low < -ROUNDING else 0.0), 1.0
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoo import registry
 from zoo.convert.reading import flattened, named_weights, nodes_restored, read
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def commit(model: keras.Model, arrays: Mapping[str, np.ndarray | None]) -> None:
     values = {}
     for path, array in arrays.items():
         if path not in targets:
-            near = difflib.get_close_matches(path, targets) or targets
+            near = registry.nearest(path, targets)
             msg = f"The model has no weight {path!r}. The nearest: {', '.join(near)}."
             raise ValueError(msg)
         if array is None:

@@ -6,7 +6,6 @@ a preset loaded by name is the one that was released.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from zoo import schemas
 from zoo.files import read_json, sha256, write_json
+from zoo.registry import nearest
 
 FORMAT = schemas.REGISTRY.format
 REGISTRY = "registry.json"
@@ -76,7 +76,7 @@ def find(name: str) -> Preset:
     """
     presets = {preset.name: preset for preset in list_pretrained()}
     if name not in presets:
-        near = difflib.get_close_matches(name, presets) or list(presets)
+        near = nearest(name, presets)
         hint = f"Did you mean {' or '.join(near)}?" if near else "None come with this version."
         msg = f"Unknown preset {name!r}. {hint} There is no folder of that name either."
         raise ValueError(msg)

@@ -84,8 +84,8 @@ def may_be_checkpoint(path: Path) -> bool:
     """Whether a file is a model of the zoo, or too damaged to tell: not a network by itself."""
     try:
         with zipfile.ZipFile(path) as file:
-            config = json.loads(file.read("config.json"))
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, KeyError):
+            config = parse_json(file.read("config.json"), "config.json")
+    except _DAMAGED:
         return True
     return not isinstance(config, dict) or str(config.get("registered_name")).startswith("zoo>")
 

@@ -6,7 +6,6 @@ user's own is saved and loaded before its first step.
 
 from __future__ import annotations
 
-import json
 import random
 import tempfile
 import warnings
@@ -18,6 +17,7 @@ import keras
 import numpy as np
 
 from zoo import registry
+from zoo.files import parse_json
 from zoo.training import checkpoints
 
 if TYPE_CHECKING:
@@ -64,9 +64,8 @@ def load(path: Path, model_name: str) -> ZooModel:
         return keras.models.load_model(path)
     except FAULTS as error:
         with zipfile.ZipFile(path) as file:
-            unknown = [
-                x for x in _foreign(json.loads(file.read("config.json"))) if not x.registered
-            ]
+            config = parse_json(file.read("config.json"), "config.json")
+            unknown = [each for each in _foreign(config) if not each.registered]
         why = reason(error)
         if unknown and unknown[0].kind == LAMBDA:
             why = f"{unknown[0].where} holds a Python lambda, which Keras does not load"

@@ -151,6 +151,13 @@ def train(
     _check_decay(model, epochs, steps_per_epoch)
     if model.steps_done >= epochs * steps_per_epoch:
         return True
+    evaluated = validation and data.load(
+        source,
+        split=validation,
+        batch_size=batch_size,
+        image_shape=model.image_shape,
+        labels=bool(model.num_classes),
+    )
     settings = {
         "data": data.source_name(source),
         "data_fingerprint": fingerprint,
@@ -175,13 +182,6 @@ def train(
     recorder = _Recorder(out, source, steps_per_epoch, keep, best, checkpoint_every)
     recorder.set_model(model)
     recorder.begin({**describe(model), **settings})
-    evaluated = validation and data.load(
-        source,
-        split=validation,
-        batch_size=batch_size,
-        image_shape=model.image_shape,
-        labels=bool(model.num_classes),
-    )
     with _stop_on_signal(model) as stopped, _lost_workers(recorder):
         while model.steps_done < epochs * steps_per_epoch and not stopped:
             epoch, done = divmod(model.steps_done, steps_per_epoch)

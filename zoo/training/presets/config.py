@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import re
 from pathlib import Path
@@ -115,12 +114,7 @@ def _check(config: Mapping[str, Any], where: str) -> None:
 
 def accepted(cls: type) -> set[str]:
     """Names of the keyword arguments of a model and of its bases, without shape and latents."""
-    names = {"name", "dtype"}
-    for base in cls.__mro__[: cls.__mro__.index(keras.Model)]:
-        if "__init__" in vars(base):
-            parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
-            names |= {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
-    return names - {"image_shape", "latent_dim"}
+    return registry.accepted(cls).keys() - {"image_shape", "latent_dim"}
 
 
 def _plain(value: Any, where: str) -> Any:

@@ -1,0 +1,81 @@
+"""What is shown on a terminal: text of any origin as it is, in any encoding.
+
+Names, paths and the errors of other libraries are no markup: `r/set [old]` is shown with its
+brackets. So nothing here reads markup, and what goes into a table is `plain`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import sys
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Control characters but newline and tab: in a name they could rewrite the screen.
+_CONTROLS = {
+    code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"
+}
+# For terminals that cannot print them; others lose their accents, or are shown by number.
+_ASCII = {
+    "×": "x", "·": "*", "…": "...", "–": "-", "—": "-", "−": "-", "→": "->", "←": "<-", "⇄": "<->",
+    "≤": "<=", "≥": ">=", "±": "+-", "‘": "'", "’": "'", "“": '"', "”": '"', "α": "alpha",
+    "β": "beta", "γ": "gamma", "ε": "epsilon", "λ": "lambda", "σ": "sigma",
+}  # fmt: skip
+_ERRORS = "zoo.transliterate"
+
+console = Console(markup=False, emoji=False, highlight=False)
+errors = Console(markup=False, emoji=False, highlight=False, stderr=True)
+
+
+def plain(text: object, style: str = "") -> Text:
+    """Text that is shown as it is: no markup, no emoji codes, control characters by number."""
+    return Text(str(text).translate(_CONTROLS), style)
+
+
+def say(text: object, to: Console = console) -> None:
+    """Prints a message; its lines are as long as they are."""
+    to.print(plain(text), soft_wrap=True)
+
+
+def say_error(text: object) -> None:
+    """Prints what is wrong on standard error."""
+    errors.print(Text.assemble(("Error:", "bold red"), " ", plain(text)), soft_wrap=True)
+
+
+def table_of(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    """A table of plain cells, none of which is cut short."""
+    table = Table()
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    for row in rows:
+        table.add_row(*map(plain, row))
+    return table
+
+
+def print_on_any_terminal() -> None:
+    """Standard output and error replace what their encoding does not have, and never fail."""
+    codecs.register_error(_ERRORS, _transliterate)
+    for stream in (sys.stdout, sys.stderr):
+        # What a user set, as by PYTHONIOENCODING=ascii:ignore, stays.
+        if getattr(stream, "errors", None) in ("strict", "backslashreplace"):
+            stream.reconfigure(errors=_ERRORS)  # type: ignore[union-attr]
+
+
+def _transliterate(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(_in_ascii, error.object[error.start : error.end])), error.end
+
+
+def _in_ascii(character: str) -> str:
+    if character in _ASCII:
+        return _ASCII[character]
+    letters = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+    return letters or character.encode("ascii", "backslashreplace").decode()
