@@ -57,7 +57,7 @@ def main() -> None:
     print(f"{processor()}, {len(os.sched_getaffinity(0))} cores, load {load:.1f}")
     for clients, speeds in found.items():
         listed = ", ".join(f"{speed:.0f}" for speed in speeds)
-        print(f"{clients} clients: {statistics.median(speeds):.0f} images/s ({listed})")
+        print(f"{clients} at once: {statistics.median(speeds):.0f} images/s ({listed})")
     one, several = (statistics.median(speeds) for speeds in found.values())
     print(f"{args.clients} clients get {several / one:.2f} times what one gets")
 

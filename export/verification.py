@@ -279,9 +279,13 @@ def read_report(path: str | Path) -> Report | None:
     if not place.exists():
         return None
     found = read_json(place, schemas.VERIFICATION)
-    rows = [Row(**{field.name: row[field.name] for field in fields(Row)}) for row in found["rows"]]
-    known = {field.name: found[field.name] for field in fields(Report) if field.name in found}
-    return Report(**{**known, "rows": rows})
+    rows = [Row(**_known(Row, row)) for row in found["rows"]]
+    return Report(**{**_known(Report, found), "rows": rows})
+
+
+def _known(cls: Any, entries: dict[str, Any]) -> dict[str, Any]:
+    """The entries that a dataclass has; others are of other versions."""
+    return {field.name: entries[field.name] for field in fields(cls) if field.name in entries}
 
 
 def _short(error: Exception) -> str:

@@ -396,7 +396,9 @@ def test_a_lock_leaves_no_folder_behind(tmp_path: Path) -> None:
         write_json(tmp_path / "file" / "x.json", {})
 
 
-def test_a_second_training_is_refused_before_it_writes(images: np.ndarray, tmp_path: Path) -> None:
+def test_a_second_training_is_refused_before_it_writes(
+    images: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = _model()
     model.compile()
     with locked(tmp_path / "run"):
@@ -406,9 +408,16 @@ def test_a_second_training_is_refused_before_it_writes(images: np.ndarray, tmp_p
             train(model, images, tmp_path / "run", epochs=1, batch_size=20, verbose=0)
         with pytest.raises(BlockingIOError, match="run is being written by"):
             save_run(model, tmp_path / "run", {})
+        np.savez(tmp_path / "x.npz", x_train=images, x_test=images[:9])
+        with pytest.raises(SystemExit):
+            main([
+                "train", "vae", "--data", str(tmp_path / "x.npz"), "--out", str(tmp_path / "run"),
+                "--epochs", "1", "--batch-size", "20", "--option", "network=mlp",
+            ])  # fmt: skip
+        assert f"is being written by process {os.getpid()}" in capsys.readouterr().err
         assert [path.name for path in (tmp_path / "run").iterdir()] == [files.LOCK]
     assert train(model, images, tmp_path / "run", epochs=0, batch_size=20)  # nothing is to be done
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]
 
 
 # Runs

@@ -235,3 +235,25 @@ def test_a_sampler_that_swells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.undo()
     with pytest.raises(ValueError, match=r"a\.npz is no sampler"):
         samplers.load_sampler(place)
+
+
+def test_a_damaged_sampler(tmp_path: Path) -> None:
+    """Arrays are changed, and their checksums with them: what NumPy raises is a sentence."""
+    place, rng = tmp_path / "a.npz", np.random.default_rng(0)
+    np.savez(place, **_gmm())  # type: ignore[arg-type]
+    with zipfile.ZipFile(place) as archive:
+        whole = {name: archive.read(name) for name in archive.namelist()}
+    refused = 0
+    for name in [*whole] * 20:
+        content = bytearray(whole[name])
+        for at in rng.integers(min(len(content), 128), size=5):
+            content[at] = rng.integers(256)
+        with zipfile.ZipFile(place, "w") as archive:
+            for other, own in whole.items():
+                archive.writestr(other, bytes(content) if other == name else own)
+        try:
+            samplers.load_sampler(place)
+        except ValueError as error:
+            refused += 1
+            assert str(error).startswith(f"{place} is no sampler")  # noqa: PT017
+    assert refused > 50

@@ -43,7 +43,7 @@ class _Run(TypedDict):
     versions: dict[str, str]
     parameters: NotRequired[Index]
     precision: NotRequired[str]
-    data: NotRequired[str]
+    data: NotRequired[str | None]
     epochs: NotRequired[Index]
     batch_size: NotRequired[Count | None]
     seed: NotRequired[int]

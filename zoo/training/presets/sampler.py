@@ -39,34 +39,40 @@ def read_sampler(
             nothing can be drawn from.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(info.file_size for info in archive.infolist()) > MAX_BYTES:
-                msg = f"more than {MAX_BYTES >> 30} GB"
-                raise ValueError(msg)  # noqa: TRY301
-        with np.load(path, allow_pickle=False) as file:
-            found = dict(file)
-        name, fitted_to = (str(found.pop(key)) for key in ("name", "fitted_to"))
-        if name not in ARRAYS:
-            msg = f"name={name[:60]!r}: expected one of {', '.join(ARRAYS)}"
-            raise ValueError(msg)  # noqa: TRY301
-        if not _SHA256.fullmatch(fitted_to):
-            msg = f"fitted_to={fitted_to[:60]!r}: expected a sha256"
-            raise ValueError(msg)  # noqa: TRY301
-        arrays = {key: found[key] for key in ARRAYS[name]}
-        for key, array in arrays.items():
-            if array.dtype.kind != "f" or not np.isfinite(array).all():
-                msg = f"{key} is not all finite numbers (NaN or infinite)"
-                raise ValueError(msg)  # noqa: TRY301
-        (_check_mixture if name == "gmm" else _check_second_stage)(arrays)
+        name, fitted_to, arrays = _checked(_load(path))
     except FileNotFoundError:
         raise
-    except KeyError as error:
-        msg = f"{path} is no sampler: {error.args[0]!r} is missing. Remove it, and fit one anew."
-        raise ValueError(msg) from error
-    except (OSError, EOFError, ValueError, TypeError, MemoryError, zipfile.BadZipFile) as error:
-        msg = f"{path} is no sampler, or was cut short ({error}). Remove it, and fit one anew."
+    except Exception as error:  # zipfile, zlib, tokenize and NumPy raise their own
+        what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else error
+        msg = f"{path} is no sampler, or was cut short ({what}). Remove it, and fit one anew."
         raise ValueError(msg) from error
     _check_fit(path, name, arrays, kind, latent_dim, classes)
+    return name, fitted_to, arrays
+
+
+def _load(path: str | Path) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(path) as archive:
+        if sum(info.file_size for info in archive.infolist()) > MAX_BYTES:
+            msg = f"it unpacks to more than {MAX_BYTES:,} bytes"
+            raise ValueError(msg)
+    with np.load(path, allow_pickle=False) as file:
+        return {key: np.asarray(array) for key, array in file.items()}
+
+
+def _checked(found: dict[str, np.ndarray]) -> tuple[str, str, dict[str, np.ndarray]]:
+    name, fitted_to = (str(found[key]) for key in ("name", "fitted_to"))
+    if name not in ARRAYS:
+        msg = f"name={name[:60]!r}: expected one of {', '.join(ARRAYS)}"
+        raise ValueError(msg)
+    if not _SHA256.fullmatch(fitted_to):
+        msg = f"fitted_to={fitted_to[:60]!r}: expected a sha256"
+        raise ValueError(msg)
+    arrays = {key: found[key] for key in ARRAYS[name]}
+    for key, array in arrays.items():
+        if array.dtype.kind != "f" or not np.isfinite(array).all():
+            msg = f"{key} is not all finite numbers (NaN or infinite)"
+            raise ValueError(msg)
+    (_check_mixture if name == "gmm" else _check_second_stage)(arrays)
     return name, fitted_to, arrays
 
 
