@@ -80,7 +80,7 @@ MODELS: dict[str, Callable[[], keras.Model]] = {"encoder": encoder, "decoder": d
 @pytest.fixture
 def not_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a processor where TensorFlow convolves channels last alone."""
-    monkeypatch.setattr(channels, "runs_channels_first", lambda: False)
+    monkeypatch.setattr(channels, "runs_channels_first", lambda dtype="float32": False)
 
 
 def needs_channels_first() -> None:
@@ -133,6 +133,21 @@ def test_the_copy_computes_the_same(make: Callable[[], keras.Model], *, training
         assert np.abs(a - b).max() <= FLOAT32 * scale
 
 
+def test_each_precision_is_asked_for() -> None:
+    """float64 runs nowhere on a CPU; bfloat16 not on all that compute float32."""
+    assert not channels.runs_channels_first("float64")
+    model = keras.Sequential([keras.Input((2, 4, 4)), layers.Conv2D(3, 3, **FIRST)])
+    assert channels.can_run(model) == channels.runs_channels_first("float32")
+    double = keras.Sequential(
+        [keras.Input((2, 4, 4)), layers.Conv2D(3, 3, dtype="float64", **FIRST)]
+    )
+    assert not channels.can_run(double)
+    with pytest.warns(UserWarning, match="The decoder .*channels-first"):
+        copy = channels.runnable(double, "decoder")
+    assert copy is not None
+    assert copy(np.zeros((1, 2, 4, 4))).shape == (1, 3, 2, 2)
+
+
 def test_permutes_cancel_between_layers() -> None:
     kinds = [type(layer).__name__ for layer in channels.channels_last(decoder()).layers]
     assert kinds.count("Permute") == 3  # in, out, and the network's own
@@ -175,7 +190,7 @@ def test_a_run_from_where_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     model.compile()
     model.save(tmp_path / "model.keras")
     wanted = model.generate(4, seed=0)
-    monkeypatch.setattr(channels, "runs_channels_first", lambda: False)
+    monkeypatch.setattr(channels, "runs_channels_first", lambda dtype="float32": False)
     with pytest.warns(UserWarning, match="channels-first"):
         again = keras.models.load_model(tmp_path / "model.keras")
     assert not channels.has_channels_first(again.decoder)

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 def build(network: Network, dtype: str = "float32") -> keras.Model:
     """Builds a Keras model of new layers with the network's weights.
 
-    Layers that are channels first are built channels last where TensorFlow cannot compute them:
-    never in float64, and on some processors not at all.
+    Layers that are channels first are built channels last where TensorFlow cannot compute them.
 
     Args:
         network: The network.
@@ -35,7 +34,7 @@ def build(network: Network, dtype: str = "float32") -> keras.Model:
     Raises:
         ValueError: If a layer cannot be made again from its configuration.
     """
-    if dtype == "float64" or not channels.runs_channels_first():
+    if not channels.runs_channels_first(dtype):
         network = to_channels_last(network)
     tensors: dict[Ref, Any] = {}
     made: dict[str, Any] = {}
@@ -174,8 +173,9 @@ def in_float32(model: keras.Model) -> keras.Model:
     A copy is made if the model computes in mixed precision, or TensorFlow cannot compute it on this
     processor. A model whose call cannot be read stays as it is.
     """
-    runs = channels.runs_channels_first() or not channels.has_channels_first(model)
-    if runs and all(layer.compute_dtype == "float32" for layer in model._flatten_layers()):
+    if channels.can_run(model) and all(
+        layer.compute_dtype == "float32" for layer in model._flatten_layers()
+    ):
         return model
     return _in_precision(model, "float32")
 

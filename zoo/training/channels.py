@@ -1,8 +1,8 @@
 """Networks given channels first, where TensorFlow computes no such convolutions.
 
-On a CPU, TensorFlow convolves [batch, channels, height, width] with oneDNN alone, and in float32,
-bfloat16 and float16 alone. Keras keeps the kernels of both layouts alike, so that a network between
-transpositions computes the same.
+On a CPU, TensorFlow convolves [batch, channels, height, width] with oneDNN alone: in float32, never
+in float64, and in less than float32 on some processors. Keras keeps the kernels of both layouts
+alike, so that a network between transpositions computes the same.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ ELEMENTWISE = (
 
 
 @cache
-def runs_channels_first() -> bool:
-    """Whether TensorFlow convolves float32 images channels first in this process."""
+def runs_channels_first(dtype: str = "float32") -> bool:
+    """Whether TensorFlow convolves images of this type channels first in this process."""
+    images, kernel = (tf.zeros((1, 1, n, n), dtype) for n in (2, 1))
     try:
-        tf.nn.conv2d(tf.zeros((1, 1, 2, 2)), tf.zeros((1, 1, 1, 1)), 1, "SAME", data_format="NCHW")
-    except (tf.errors.UnimplementedError, tf.errors.InvalidArgumentError):
+        tf.nn.conv2d(images, kernel, 1, "SAME", data_format="NCHW")
+    except tf.errors.OpError:  # not implemented
         return False
     return True
 
@@ -60,10 +61,20 @@ def with_channels_last(config: dict[str, Any]) -> dict[str, Any]:
 
 def has_channels_first(network: keras.Model) -> bool:
     """Whether a layer of the network, at any depth, is channels first; Flatten does not count."""
-    return any(
-        getattr(layer, "data_format", None) == FIRST and not isinstance(layer, layers.Flatten)
+    return bool(_channels_first(network))
+
+
+def can_run(network: keras.Model) -> bool:
+    """Whether TensorFlow computes the network's channels-first layers, if any, in this process."""
+    return all(runs_channels_first(layer.compute_dtype) for layer in _channels_first(network))
+
+
+def _channels_first(network: keras.Model) -> list[Any]:
+    return [
+        layer
         for layer in network._flatten_layers()
-    )
+        if getattr(layer, "data_format", None) == FIRST and not isinstance(layer, layers.Flatten)
+    ]
 
 
 def runnable(network: keras.Model | None, role: str) -> keras.Model | None:
@@ -81,16 +92,16 @@ def runnable(network: keras.Model | None, role: str) -> keras.Model | None:
         ValueError: If the copy would keep its layers in another order, so that weights could not be
             loaded into it.
     """
-    if network is None or runs_channels_first() or not has_channels_first(network):
+    if network is None or can_run(network):
         return network
     graph = type(network).__name__ == "Functional"
     if not (graph or (isinstance(network, keras.Sequential) and network.built)):
         return network
     made = channels_last(network)
     warnings.warn(
-        f"The {role} {network.name!r} has channels-first layers, which TensorFlow computes on this "
-        f"processor only with TF_ENABLE_ONEDNN_OPTS=1. The model trains a copy of it in channels "
-        f"last, as model.{role}.",
+        f"The {role} {network.name!r} has channels-first layers, which TensorFlow does not compute "
+        "in this process: on a CPU it needs TF_ENABLE_ONEDNN_OPTS=1. The model trains a copy of "
+        f"it in channels last, as model.{role}.",
         stacklevel=2,
     )
     return made

@@ -998,9 +998,9 @@ def check_network(
         if "NCHW" not in str(error) and "NHWC" not in str(error):
             raise
         msg = (
-            f"The {role} convolves channels first, which TensorFlow computes on this processor "
-            "only with oneDNN: set TF_ENABLE_ONEDNN_OPTS=1 before TensorFlow is imported, or "
-            "build the network with data_format='channels_last'."
+            f"The {role} convolves channels first, which TensorFlow does not compute in this "
+            "process: set TF_ENABLE_ONEDNN_OPTS=1 before TensorFlow is imported, or build the "
+            "network with data_format='channels_last'."
         )
         raise ValueError(msg) from error
     shapes = [tuple(tensor.shape[1:]) for tensor in found]
