@@ -95,6 +95,15 @@ def _replaced(name: str, content: bytes | Callable[[bytes], bytes]) -> Callable[
     return change
 
 
+def _edited(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    def edit(run: Path) -> None:
+        config = _config(run)
+        change(config)
+        (run / "config.json").write_text(json.dumps(config))
+
+    return edit
+
+
 def _flipped(whole: bytes) -> bytes:
     """With the middle of it damaged."""
     middle = len(whole) // 2
@@ -120,6 +129,15 @@ WRONG_RUNS: dict[str, Callable[[Path, Path], Any]] = {
     "binary config.json": _of_run(_replaced("config.json", b"\xff\xfe\x00\x80" * 20)),
     "config.json of another kind": _of_run(_replaced("config.json", b"[1]")),
     "deep config.json": _of_run(_replaced("config.json", b"[" * 5000 + b"]" * 5000)),
+    "config.json without a model": _of_run(_edited(lambda config: config.pop("model"))),
+    "config.json with a seed of Infinity": _of_run(
+        _edited(lambda config: config.update(seed=1e999))
+    ),
+    "config.json with a huge number": _of_run(
+        _replaced(
+            "config.json", lambda whole: whole.replace(b'"seed": 0', b'"seed": ' + b"9" * 5000)
+        )
+    ),
     "empty model.keras": _of_run(_replaced("model.keras", b"")),
     "model.keras cut short": _of_run(_replaced("model.keras", lambda whole: whole[:500])),
     "damaged model.keras": _of_run(_replaced("model.keras", _flipped)),

@@ -93,10 +93,13 @@ def read_config(path: str | Path) -> dict[str, Any]:
         ValueError: If it is of a format this version does not know, or an entry is missing or of
             another type; the file and the entry are named.
     """
-    path = run_folder(path)
+    given, path = Path(path), run_folder(path)
     if is_preset(path):
         return read_preset_config(path)
     if not (path / "config.json").exists():
+        if path != given and not given.exists():
+            msg = f"{given} does not exist."
+            raise FileNotFoundError(msg)
         msg = (
             f"{path} is not a run folder (no config.json). `zoo train` and `zoo convert` make them."
         )
