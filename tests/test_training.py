@@ -117,10 +117,10 @@ def test_learning_rates_that_fall_to_zero(source: Path, tmp_path: Path) -> None:
     assert _train(resumed, source, tmp_path / "run", epochs=2)
     assert [float(getattr(resumed, name).learning_rate) for name in rates] == [0.0, 0.0]
     scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(1e-3))
-    model.compile(scaled, decay_steps=5)
+    model.compile(scaled, None, decay_steps=5)
     assert model.decay_steps == 5
     with pytest.raises(ValueError, match="has a schedule already"):
-        model.compile(model.generator_optimizer, decay_steps=3)
+        model.compile(generator_optimizer=model.generator_optimizer, decay_steps=3)
     with pytest.raises(ValueError, match="decay_steps=0"):
         model.compile(decay_steps=0)
 
