@@ -29,6 +29,7 @@ from export import export_model
 from zoo import files, schemas
 from zoo.cli import main
 from zoo.files import locked, parse_json, read_json, replacing, to_json, write_json
+from zoo.report import write_report
 from zoo.runs import load_run, read_config, read_metrics, required, save_run
 from zoo.training.train import FORMAT, train
 
@@ -451,7 +452,7 @@ def test_a_run_without_an_entry(run: Path) -> None:
     assert load_run(run).latent_dim == 3
 
 
-def test_metrics_of_a_run(run: Path) -> None:
+def test_metrics_of_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Older versions wrote -Infinity, which is no JSON; such files are read as before."""
     assert read_metrics(run) is None
     text = json.dumps({**EXAMPLES["METRICS"], "metrics": {"elbo": float("-inf")}})
@@ -460,6 +461,14 @@ def test_metrics_of_a_run(run: Path) -> None:
     found = read_metrics(run)
     assert found is not None
     assert found["metrics"]["elbo"] == float("-inf")
+    write_json(run / "metrics.json", found)
+    _strict((run / "metrics.json").read_text())
+    assert read_metrics(run) == found
+    write_report([run], run / "x.html")
+    assert "<td>-inf</td>" in (run / "x.html").read_text()
+    with pytest.raises(SystemExit):
+        main(["info", str(run)])
+    assert "-inf" in capsys.readouterr().out
     (run / "metrics.json").write_text("{}")
     with pytest.raises(ValueError, match=r"metrics\.json: data is missing.*Measure again"):
         read_metrics(run)
