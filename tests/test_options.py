@@ -92,7 +92,7 @@ def test_unknown_models_are_told_three(wrong: str) -> None:
         {"ema": None, "num_classes": np.uint8(3), "name": "mine", "dtype": "float32"},
         {"generator": object(), "diff_augment": "color"},
     ],
-    ids=str,
+    ids="-".join,
 )
 def test_right_ones_reach_the_constructor(options: dict[str, Any]) -> None:
     registry.check_options("gan", options)

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import ast
 import difflib
-<<<<<<< HEAD
+import functools
 import inspect
 import numbers
-=======
-import functools
->>>>>>> w-files
 import pkgutil
 import sys
 from dataclasses import dataclass
