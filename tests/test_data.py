@@ -760,6 +760,16 @@ def test_an_unconditional_model_needs_no_labels(tmp_path: Path) -> None:
     assert not (tmp_path / "cvae").exists()
 
 
+def test_pixels_of_bfloat16() -> None:
+    """NumPy does not count it among its floats."""
+    pixels = tf.constant([0.0, 0.5, 1.0], tf.bfloat16)
+    found = checked_pixels(pixels, "The images")
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, np.float32([0, 0.5, 1]))
+    with pytest.raises(ValueError, match="values from 0 to 2"):
+        checked_pixels(pixels * 2, "The images")
+
+
 @pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
 def test_floats_that_rounding_put_outside_are_ends(kind: str) -> None:
     """Up to `TOLERANCE`, 8 ulp of float32; what lies within is not touched."""
