@@ -447,6 +447,10 @@ def test_a_run_without_an_entry(run: Path) -> None:
         for read in (read_config, load_run):
             with pytest.raises(ValueError, match=rf"run/config\.json: {key} is missing"):
                 read(run)
+    for key in ("data_fingerprint", "class_names"):
+        write_json(run / "config.json", {**config, key: 1.5})
+        with pytest.raises(ValueError, match=rf"run/config\.json: {key}"):
+            read_config(run)
     write_json(run / "config.json", {**config, "later": {"x": 1}})
     assert read_config(run)["later"] == {"x": 1}
     assert load_run(run).latent_dim == 3

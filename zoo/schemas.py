@@ -44,6 +44,8 @@ class _Run(TypedDict):
     parameters: NotRequired[Index]
     precision: NotRequired[str]
     data: NotRequired[str | None]
+    data_fingerprint: NotRequired[dict[str, Any]]
+    class_names: NotRequired[list[str]]
     epochs: NotRequired[Index]
     batch_size: NotRequired[Count | None]
     seed: NotRequired[int]

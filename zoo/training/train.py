@@ -238,7 +238,7 @@ def _check_data(model: ZooModel, source: Any, fingerprint: dict[str, Any], out: 
     """Refuses to go on with a run on other data; one from before its first step begins anew."""
     if not model.steps_done or not (out / "config.json").exists():
         return
-    config = read_json(out / "config.json")
+    config = read_json(out / "config.json", schemas.RUN)
     if model.num_classes:
         data.check_classes(source, config)
     if "data_fingerprint" in config:  # earlier versions wrote none
