@@ -21,13 +21,15 @@ import tensorflow as tf
 from PIL import Image
 
 import zoo
+from export.metadata import provenance
 from zoo import bench, data
 from zoo.cli import main
 from zoo.data import folder as folders
 from zoo.data import tfds_source, unchanged
 from zoo.data.checked import TOLERANCE, checked_labels, checked_pixels, count_classes
 from zoo.files import read_json, write_json
-from zoo.runs import load_run
+from zoo.report import write_report
+from zoo.runs import load_run, read_config
 from zoo.training.train import train
 
 if TYPE_CHECKING:
@@ -461,6 +463,25 @@ def test_a_split_that_a_folder_lacks(tmp_path: Path) -> None:
     both = _tree(tmp_path / "c", "train/a/0.png", "val/a/0.png", "valid/a/0.png")
     with pytest.raises(ValueError, match=r"has val/, valid/ for the split validation. Join them"):
         data.read(both)
+
+
+def test_a_run_on_data_whose_name_is_no_utf_8(tmp_path: Path) -> None:
+    """It can be read, resumed, exported and reported; its own folder must be UTF-8."""
+    data = tmp_path / os.fsdecode(b"caf\xe9.npz")
+    pixels = np.random.default_rng(0).random((20, 8, 8, 1), np.float32)
+    np.savez(data, images=pixels)
+    model = zoo.create("vae", image_shape=(8, 8, 1), latent_dim=2, network="mlp")
+    model.compile()
+    for epochs in (1, 2):
+        train(model, data, tmp_path / "run", epochs=epochs, batch_size=10, verbose=0)
+        model = load_run(tmp_path / "run")
+    assert read_config(tmp_path / "run")["data"] == str(data)
+    write_report([tmp_path / "run"], tmp_path / "report.html")
+    assert r"caf\udce9.npz" in (tmp_path / "report.html").read_text()
+    assert provenance(tmp_path / "run")["data"] == r"caf\xe9.npz"
+    with pytest.raises(ValueError, match=r"caf\\xe9: the name is not UTF-8"):
+        train(model, data, data.with_suffix(""), epochs=3, batch_size=10, verbose=0)
+    assert not data.with_suffix("").exists()
 
 
 def test_names_that_are_no_utf_8(tmp_path: Path) -> None:

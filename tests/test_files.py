@@ -541,6 +541,12 @@ def test_a_full_disk_leaves_nothing_half_written(images: np.ndarray, tmp_path: P
             write_json(table, list(range(1000)))
         with pytest.raises(OSError, match="saved/1 could not be written, and nothing"):
             export_model(model, tmp_path / "saved", format="saved_model", functions=["generate"])
+        # NumPy says only how much it wrote.
+        with (
+            pytest.raises(OSError, match=r"x\.npy could not be written.*No space left"),
+            replacing(tmp_path / "x.npy") as scratch,
+        ):
+            np.save(scratch, np.zeros(2000))
     assert not list(tmp_path.iterdir())
 
 

@@ -6,7 +6,7 @@ they are: other versions may have written them. Nothing is converted: what is re
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from annotated_types import Ge, Gt, Len
 from typing_extensions import NotRequired, TypedDict
@@ -162,7 +162,7 @@ class _Function(TypedDict):
 
 
 class _Export(TypedDict):
-    format: str
+    format: Literal["saved_model", "onnx", "web", "triton"]
     run: str | None
     model: str
     latent_dim: Count
