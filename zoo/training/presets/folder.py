@@ -113,7 +113,7 @@ def load_preset(folder: str | Path) -> ZooModel:
     options = {key: config[key] for key in ("image_shape", "latent_dim")}
     try:
         model = configs.model_class(config).from_config({**config["options"], **options})
-    except (TypeError, ValueError, KeyError, AttributeError, *_TOO_LARGE) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError, *_TOO_LARGE) as error:
         msg = f"{folder}/{CONFIG} makes no {config['model']}: {error}"
         raise ValueError(msg) from error
     read_weights(model, Path(folder) / WEIGHTS)
