@@ -164,7 +164,7 @@ def as_model(model: Any) -> Any:
     if images.min() < 0.0 or images.max() > 1.0:
         msg = (
             f"{model.name} draws values from {images.min():.9g} to {images.max():.9g}; expected "
-            "images in [0, 1]. Of tanh, add keras.layers.Rescaling(0.5, 0.5) at its end."
+            "images in [0, 1]. End it in keras.ops.clip(x, 0, 1)."
         )
         raise ValueError(msg)
     return gan

@@ -6,7 +6,7 @@ import copy
 import json
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from export.spec import (
 from zoo import schemas
 from zoo.convert import in_float64
 from zoo.convert.verification import EXTREMES, prior_latents, tolerance_for
-from zoo.files import read_json, write_json
+from zoo.files import known_entries, read_json, write_json
 from zoo.terminal import plain
 
 if TYPE_CHECKING:
@@ -279,13 +279,8 @@ def read_report(path: str | Path) -> Report | None:
     if not place.exists():
         return None
     found = read_json(place, schemas.VERIFICATION)
-    rows = [Row(**_known(Row, row)) for row in found["rows"]]
-    return Report(**{**_known(Report, found), "rows": rows})
-
-
-def _known(cls: Any, entries: dict[str, Any]) -> dict[str, Any]:
-    """The entries that a dataclass has; others are of other versions."""
-    return {field.name: entries[field.name] for field in fields(cls) if field.name in entries}
+    rows = [Row(**known_entries(Row, row)) for row in found["rows"]]
+    return Report(**{**known_entries(Report, found), "rows": rows})
 
 
 def _short(error: Exception) -> str:

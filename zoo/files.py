@@ -13,6 +13,7 @@ import socket
 import sys
 import tempfile
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
             lock.release()
             shutil.rmtree(scratch, ignore_errors=True)
     except Exception as error:
-        number = _no_space(error)
+        number = full_disk(error)
         if number is None:
             raise
         msg = (
@@ -95,12 +96,9 @@ def _new_scratch(path: Path) -> tuple[Path, FileLock]:
                 raise
             return scratch, lock
     except OSError as error:
-        if _no_space(error) is not None:
+        if full_disk(error) is not None:
             raise
-        is_file = isinstance(error, (FileExistsError, NotADirectoryError))
-        reason = "its folder is a file" if is_file else error.strerror or error
-        msg = f"{path} cannot be written: {reason}. Choose another place."
-        raise _os_error(type(error), msg, error.errno) from error
+        raise _not_writable(path, error) from error
 
 
 def _rename(scratch: Path, path: Path) -> None:
@@ -113,10 +111,10 @@ def _rename(scratch: Path, path: Path) -> None:
         raise _os_error(FileExistsError, msg, errno.EEXIST) from error
 
 
-def _no_space(error: BaseException | None) -> int | None:
-    """The number of a full disk, quota or file in this error or what it was raised from.
+def full_disk(error: BaseException | None) -> int | None:
+    """The system's number for a full disk, quota or file; None if an error does not mean that.
 
-    TensorFlow and HDF5 say so in their text.
+    The errors that it was raised from count too. TensorFlow and HDF5 give the system's text alone.
     """
     while error is not None:
         for number in _NO_SPACE:
@@ -124,6 +122,13 @@ def _no_space(error: BaseException | None) -> int | None:
                 return number
         error = error.__cause__ or error.__context__
     return None
+
+
+def _not_writable(path: Path, error: OSError) -> OSError:
+    is_file = isinstance(error, (FileExistsError, NotADirectoryError))
+    reason = "it or a folder of it is a file" if is_file else error.strerror or error
+    msg = f"{path} cannot be written: {reason}. Choose another place."
+    return _os_error(type(error), msg, error.errno)
 
 
 def _os_error(kind: type[OSError], text: str, number: int | None) -> OSError:
@@ -180,10 +185,7 @@ def locked(folder: str | Path) -> Iterator[None]:
         )
         raise _os_error(BlockingIOError, msg, errno.EAGAIN) from error
     except OSError as error:
-        is_file = isinstance(error, (FileExistsError, NotADirectoryError))
-        reason = "it or a folder of it is a file" if is_file else error.strerror or error
-        msg = f"{folder} cannot be written: {reason}. Choose another folder."
-        raise _os_error(type(error), msg, error.errno) from error
+        raise _not_writable(folder, error) from error
     try:
         with suppress(OSError):  # a full disk: then it has no name
             command = " ".join(sys.argv)[:200]
@@ -215,7 +217,7 @@ def link(path: Path, to: Path) -> None:
 
 
 def sha256(path: str | Path) -> str:
-    """Of a file, in hexadecimal."""
+    """The SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
         while chunk := file.read(1 << 20):
@@ -275,6 +277,11 @@ def parse_json(content: bytes, where: str | Path, kind: Kind | None = None) -> A
     if kind is not None:
         _check(value, where, kind)
     return value
+
+
+def known_entries(cls: Any, entries: dict[str, Any]) -> dict[str, Any]:
+    """The entries that a dataclass has fields for; others were written by other versions."""
+    return {field.name: entries[field.name] for field in fields(cls) if field.name in entries}
 
 
 def _integer(text: str) -> int:

@@ -20,6 +20,7 @@ from zoo.data.images import (
     Images,
     Shape,
     counted,
+    known_size,
     printable,
     shortened,
     split_to_read,
@@ -58,7 +59,7 @@ class Listing:
     notes: list[str]
 
     def paths(self) -> list[Path]:
-        """Of the files."""
+        """The paths of the files, in order."""
         return [self.folder.joinpath(*file) for file in self.files]
 
     def labels(self) -> tuple[np.ndarray | None, str]:
@@ -395,14 +396,7 @@ def _of_all(sizes: set[tuple[int, int]], modes: set[str]) -> tuple[int | None, i
 
 
 def _common_shape(listing: Listing) -> Shape:
-    height, width, channels = shape(listing.folder)
-    if height is None or width is None:
-        msg = (
-            f"The {len(listing.files)} images of {printable(listing.folder)} differ in size. Say "
-            "which to resize to (image_shape, or --image-size)."
-        )
-        raise ValueError(msg)
-    return height, width, channels
+    return known_size(shape(listing.folder), printable(listing.folder))
 
 
 @contextmanager

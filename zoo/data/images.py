@@ -190,6 +190,26 @@ def split_to_read(split: str, there: Collection[str]) -> tuple[str, list[str]]:
     return split, []
 
 
+def known_size(shape: tuple[int | None, int | None, int], name: str) -> Shape:
+    """A shape without None, which images of several sizes have in it.
+
+    Args:
+        shape: (height, width, channels).
+        name: Name of the source, for the error.
+
+    Raises:
+        ValueError: If height or width is None.
+    """
+    height, width, channels = shape
+    if height is None or width is None:
+        msg = (
+            f"The images of {name} differ in size. Say which to resize to (image_shape, or "
+            "--image-size)."
+        )
+        raise ValueError(msg)
+    return height, width, channels
+
+
 def printable(name: str | os.PathLike[str]) -> str:
     r"""A file name, in which bytes that are no UTF-8 are shown as "\xff"."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.data import arrays, folder, sprites, tfds_source
-from zoo.data.images import Contents, Images, Shape, printable
+from zoo.data.images import Contents, Images, Shape, known_size, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,11 +145,8 @@ def image_shape(source: Any, size: int | None = None) -> tuple[int, int, int]:
         shape = tfds_source.shape(source)
     else:
         shape = read(source, split="train").pixels.shape[1:]
-    height, width, channels = (size or shape[0], size or shape[1], shape[2])
-    if height is None or width is None:
-        msg = f"The images of {source} differ in size. Say which to resize to (--image-size)."
-        raise ValueError(msg)
-    return height, width, channels
+    height, width, channels = shape
+    return known_size((size or height, size or width, channels), printable(source_name(source)))
 
 
 def source_name(source: Any) -> str:

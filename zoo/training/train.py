@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from zoo.training.model import ZooModel
 
 P = ParamSpec("P")
-FORMAT = 1
 PACKAGES = ("vaegan-zoo", "tensorflow", "keras", "numpy")
 PICTURED = 64  # samples in a grid
 RECONSTRUCTED = 32
@@ -507,7 +506,7 @@ def _stop_on_signal(model: ZooModel) -> Iterator[list[int]]:
 def describe(model: ZooModel) -> dict[str, Any]:
     """The entries of `config.json` that depend on the model alone."""
     return {
-        "format": FORMAT,
+        "format": schemas.RUN.format,
         "model": model.model_name,
         "image_shape": model.image_shape,
         "latent_dim": model.latent_dim,
