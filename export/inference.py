@@ -57,7 +57,7 @@ class Prepared:
 
     Attributes:
         id: The caller's name of it.
-        names: Of the outputs to compute, each once.
+        names: The outputs to compute, each once.
         feeds: Inputs by name.
         batch: Its number of images.
         values: How many numbers its answer has.
@@ -321,7 +321,7 @@ def _check(tensor: _Input, wanted: Mapping[str, Any]) -> None:
 
 
 def _shape(data: Any) -> list[int]:
-    """Of nested lists, if all rows are as long as the first."""
+    """The shape of nested lists, if all rows are as long as the first."""
     shape = []
     while isinstance(data, list):
         shape.append(len(data))

@@ -139,7 +139,7 @@ def verify(
         path: An artefact, as for `read_export`.
         model: The model it should equal, or the Keras generator.
         seed: Seed of the latents.
-        runtimes: Of `export.runtimes.RUNTIMES`; None takes all of the format that are installed.
+        runtimes: Some of `export.runtimes.RUNTIMES`; None takes all installed ones of the format.
 
     Returns:
         The report. Changed files and facts, missing functions and wrong names are problems in it;
@@ -336,7 +336,7 @@ def _reference_of(
     model: Any,
     inputs: dict[str, np.ndarray],
 ) -> _Reference:
-    """That of a function; another name of `generate` shares its. It is added to `references`."""
+    """The reference of a function, added to `references`; aliases of `generate` share its."""
     if endpoint.name in ALIASES:
         reference = references["generate"].of_alias(endpoint)
     else:
@@ -387,9 +387,9 @@ class _Reference:
             self.floors = {name: float(np.max(values)) for name, values in differences.items()}
 
     def of_alias(self, endpoint: Endpoint) -> _Reference:
-        """Of a function of the same image, whatever it is named there.
+        """The reference of a function that gives the same image under another name.
 
-        Of bytes, the image before rounding: in the middle of two grey levels both are right.
+        For bytes it has the image before rounding: in the middle of two grey levels both are right.
         """
         (output,) = endpoint.outputs
         found = copy.copy(self)
@@ -434,7 +434,7 @@ class _Reference:
         return joined, np.concatenate(rows)
 
     def differences(self, found: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Of outputs of these rows from the model's, absolute and flat, by name."""
+        """How far outputs of these rows are from the model's: absolute and flat, by name."""
         wanted = {name: values[rows] for name, values in self.wanted.items()}
         if self.endpoint.piecewise_constant:
             feeds = {name: x[rows] for name, x in self.feeds.items()}

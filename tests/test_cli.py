@@ -150,7 +150,7 @@ def test_options_of_scale(source: Path, tmp_path: Path, capsys: pytest.CaptureFi
         "--precision", "mixed_float16", "--accumulate", 3, "--steps-per-execution", 5,
         "--clip-norm", 1, "--validation", "test", "--best", "val_generator_loss", "--keep", 1,
     )  # fmt: skip
-    assert "30 images an update: 15 on each of 2 replicas." in capsys.readouterr().out
+    assert "30 images per update: 15 on each of 2 replicas." in capsys.readouterr().out
     _zoo("train", "dcgan", "--out", run, "--epochs", 3, "--resume")
     history = json.loads((run / "history.json").read_text())
     assert [entry["step"] for entry in history] == [5, 10, 15]

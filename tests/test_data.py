@@ -13,7 +13,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,9 +29,6 @@ from zoo.data.checked import TOLERANCE, checked_labels, checked_pixels, count_cl
 from zoo.files import read_json, write_json
 from zoo.runs import load_run
 from zoo.training.train import train
-
-if TYPE_CHECKING:
-    pass
 
 RNG = np.random.default_rng(0)
 
@@ -240,7 +237,7 @@ def test_wrong_folders(folder: Path, tmp_path: Path) -> None:
         data.read(tmp_path / "one")
     for i in range(2):
         _save(tmp_path / "deep" / f"{i}.png", np.zeros((9, 9), np.uint16))
-    with pytest.raises(ValueError, match="8 bits a channel"):
+    with pytest.raises(ValueError, match="8 bits per channel"):
         data.read(tmp_path / "deep")
     (tmp_path / "half" / "train").mkdir(parents=True)
     with pytest.raises(ValueError, match="holds no images"):

@@ -128,7 +128,7 @@ Run = Annotated[
 Out = Annotated[Path, typer.Option(help="Where to write.")]
 Data = Annotated[
     str | None,
-    typer.Option(help="A TFDS name, a folder of images or an .npz. Default: the run's own data."),
+    typer.Option(help="A TFDS name, a folder of images, an .npz or .npy. Default: the run's data."),
 ]
 SamplerName = Annotated[
     str,
@@ -220,7 +220,7 @@ def _table_of_presets(pattern: str | None) -> Table:
 
 
 def _run_of(text: str) -> Path:
-    """A run folder or checkpoint; of a pretrained model its folder, downloaded if need be."""
+    """A run folder or checkpoint; for a pretrained model its folder, downloaded if need be."""
     from zoo.pretrained import resolve
 
     return Path(text) if Path(text).exists() else resolve(text)
@@ -236,7 +236,7 @@ def train(
         ),
     ],
     data: Annotated[
-        str, typer.Option(help="A TFDS name, a folder of images or an .npz.")
+        str, typer.Option(help="A TFDS name, a folder of images, or an .npz or .npy file.")
     ] = "fashion_mnist_sample",
     out: Annotated[Path | None, typer.Option(help="The run folder. Default: runs/MODEL.")] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs in all.")] = 10,
@@ -373,7 +373,7 @@ def train(
         int | None,
         typer.Option(
             min=1,
-            help="Steps between checkpoints, besides one an epoch: a kill loses less; each costs "
+            help="Steps between checkpoints, besides one per epoch: a kill loses less; each costs "
             "the time to write the model.",
             rich_help_panel=CHECKPOINTS,
         ),
@@ -563,7 +563,7 @@ def interpolate(
     run: Run,
     out: Out = Path("interpolation.png"),
     rows: Annotated[int, typer.Option(min=1, callback=COUNTED, help="Pairs of latents.")] = 6,
-    steps: Annotated[int, typer.Option(min=2, callback=COUNTED, help="Images a row.")] = 10,
+    steps: Annotated[int, typer.Option(min=2, callback=COUNTED, help="Images per row.")] = 10,
     seed: Seed = 0,
 ) -> None:
     """Draws images along great circles between prior draws."""
@@ -577,7 +577,7 @@ def interpolate(
     latents = model.sample_latents(2 * rows, seed)
     fractions = np.linspace(0.0, 1.0, steps, dtype=np.float32)[:, None]
     path = slerp(latents[:rows, None], latents[rows:, None], fractions).numpy()
-    # Of a conditional model, one class a row.
+    # One class per row, for a conditional model.
     labels = model.sample_labels(rows, seed)
     labels = None if labels is None else np.repeat(labels, steps)
     latents = path.reshape(-1, model.noise_dim)
@@ -939,7 +939,7 @@ def bench(
         ),
     ] = False,
 ) -> None:
-    """Trains and measures one row a model; goes on where it was stopped.
+    """Trains and measures one row per model; goes on where it was stopped.
 
     Several processes may share an --out: each row is done by one of them.
     """
@@ -1207,7 +1207,7 @@ def _clip_norm(model: Any) -> float | None:
 
 
 def _settings(config: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Those of the run; of a converted one that has not been trained, what is given now counts."""
+    """The run's settings; for a converted run that has not been trained, those given now."""
     begun = config.get("epochs", 0) > 0
 
     def now(name: str, value: Any) -> bool:
@@ -1288,7 +1288,9 @@ def _config_to_resume(out: Path, model: str, *, resume: bool, decay: bool) -> di
 def _describe_share(devices: dict[str, Any], images: int) -> str:
     replicas, workers = devices["replicas"], devices["workers"]
     place = f" of {workers} workers" if workers > 1 else ""
-    return f"{images} images an update: {images // replicas} on each of {replicas} replicas{place}."
+    return (
+        f"{images} images per update: {images // replicas} on each of {replicas} replicas{place}."
+    )
 
 
 def _say_nothing(*_: Any, **__: Any) -> None:

@@ -53,7 +53,7 @@ def fit_mixture(
     components: int = 10,
     seed: int = 0,
 ) -> GaussianMixture:
-    """A Gaussian mixture fitted to draws from q(z), one an image (arXiv 1903.12436).
+    """A Gaussian mixture fitted to draws from q(z), one per image (arXiv 1903.12436).
 
     Args:
         vae: A VAE of the zoo.

@@ -415,7 +415,7 @@ def _opened(file: Path) -> Iterator[Image.Image]:
     """The image of a file, turned upright."""
     with _named(file), Image.open(file) as image:
         if image.mode.startswith(("I", "F")):
-            msg = f"mode {image.mode}; expected 8 bits a channel"
+            msg = f"mode {image.mode}; expected 8 bits per channel"
             raise ValueError(msg)
         yield ImageOps.exif_transpose(image)
 

@@ -15,7 +15,7 @@ from zoo.data.checked import checked_labels, checked_pixels, count_classes
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-# Of a split that some call otherwise; in folders any capitals.
+# Names that others give the splits; for folders, in any capitals.
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "test": ("test", "testing"),
@@ -143,8 +143,8 @@ class Contents:
         """A line on the images and classes, and one for each note.
 
         Args:
-            name: Of the source.
-            split: Of the images.
+            name: The source's name.
+            split: The split that the images are of.
             image_shape: What they are converted to.
         """
         count = counted(self.images, "image")
@@ -231,7 +231,7 @@ def counted(n: int, noun: str) -> str:
 
 
 def shortened(texts: Sequence[str]) -> str:
-    """The texts, or of many the first and the last."""
+    """The texts; if there are many, the first ones and the last."""
     if len(texts) <= LISTED:
         return ", ".join(texts)
     return ", ".join([*texts[: LISTED - 2], "…", texts[-1]])

@@ -19,7 +19,7 @@ DEFAULT_SOURCE = tfds_source.SAMPLE
 def read(source: Any, *, split: str = "train", image_shape: Sequence[int] | None = None) -> Images:
     """Reads a split into memory.
 
-    Of a folder, files and folders that are hidden or a system's are skipped, as are files of other
+    In a folder, hidden files and folders and those of systems are skipped, as are files of other
     formats than `zoo.data.folder.SUFFIXES`; links are followed. Folders `train/`, `test/` and
     `val/` (or `training/`, `testing/`, `valid/`, `validation/`) are its splits, if no others hold
     images, or if `train/` and one of the others are there; else a tenth of the files, by a hash of

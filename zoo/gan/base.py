@@ -37,7 +37,7 @@ class BaseGAN(ZooModel):
             both take int32 labels [batch] as a second input.
         normalization: Of a built-in discriminator: `"batch"`, `"none"` or `"spectral"`.
         n_critic: Discriminator updates per generator update. A training batch is split into
-            `n_critic` minibatches, one an update, as the algorithm of WGAN draws them: to give
+            `n_critic` minibatches, one per update, as the algorithm of WGAN draws them: to give
             each update 64 images at n_critic=5, train with batches of 320.
         ema: Decay of an exponential moving average of the generator, used for sampling; None
             samples from the generator itself.

@@ -166,8 +166,8 @@ class ZooModel(keras.Model):
         Args:
             n: Number of images.
             seed: The same seed gives the same images; None draws anew each time.
-            labels: Of a conditional model: a class for all, or one an image, int [n]; None draws
-                classes that are equally likely.
+            labels: For a conditional model: one class for all images, or one per image, int [n];
+                None draws classes that are equally likely.
 
         Returns:
             float32 [n, height, width, channels] in [0, 1].
@@ -192,7 +192,7 @@ class ZooModel(keras.Model):
 
         Args:
             latents: float32 [n, noise_dim].
-            labels: Of a conditional model: a class for all, or one a latent, int [n].
+            labels: For a conditional model: one class for all latents, or one per latent, int [n].
 
         Returns:
             float32 [n, height, width, channels] in [0, 1].
@@ -244,9 +244,9 @@ class ZooModel(keras.Model):
     def batch_of(self, data: Any) -> dict[str, Any]:
         """What `fit` hands to a step: `images`, and of a conditional model int32 `labels` [batch].
 
-        Data are x, (x,) or (x, y); who is not conditional ignores y. Values out of range are noted
-        in the running means, for `check_data`: within a graph nothing can be raised that XLA,
-        replicas and several workers would all raise.
+        Data are x, (x,) or (x, y); a model without classes ignores y. Values out of range are noted
+        in the running means, for `check_data`: XLA, replicas and several workers cannot all raise
+        an error from within a graph.
 
         Raises:
             ValueError: If images are not floating point, or of another shape than `image_shape`;
@@ -284,7 +284,7 @@ class ZooModel(keras.Model):
         return images
 
     def _floating_images(self, images: Any) -> Any:
-        """Images to train on, as a tensor: what their integers stand for is for the user to say."""
+        """Images to train on, as a tensor. Integers are refused: their range is not known."""
         images = self._checked_images(images)
         if not images.dtype.is_floating:
             remedy = "Give x.astype('float32')." if images.dtype.is_bool else "Divide by 255."
@@ -706,8 +706,8 @@ class ZooModel(keras.Model):
     def _check_arrays(self, given: dict[str, Any], what: str) -> None:
         """Checks the arguments x, y and sample_weight of a loop, as far as they are arrays.
 
-        Labels are made int32, or left out where the model needs none. Of the images the first are
-        looked at, before any step; the steps look at all.
+        Labels are made int32, or left out where the model needs none. The first images are looked
+        at before any step; the steps look at all.
         """
         if given.get("sample_weight") is not None:
             raise ValueError(_no_weights(f"{what}sample_weight", self))
@@ -980,7 +980,7 @@ def check_network(
         inputs: Shape of one input example.
         outputs: Shapes of one example of each output.
         labels: Whether it takes int32 labels [batch] too.
-        values: Of each output, as of `contracts.check_values`.
+        values: What each output holds: `kinds` of `contracts.check_values`.
 
     Raises:
         ValueError: If an output is missing, of another shape, or not such values; or TensorFlow
