@@ -31,7 +31,7 @@ import zoo
 from export import export_model, protocol, read_export, serve
 from export.metadata import write_metadata
 from tests.cases import CASES, IMAGE_SHAPE, LATENT_DIM, Case
-from tests.scalars import write_scalars, write_toy
+from tests.scalars import ENTRIES, write_scalars, write_toy
 from zoo.cli import app
 from zoo.runs import save_run
 
@@ -878,7 +878,7 @@ def test_what_cannot_be_served(exported: Path, tmp_path: Path) -> None:
         serve.app(changed)
     saved = tmp_path / "saved"
     saved.mkdir()
-    write_metadata(saved, saved, "saved_model", None, {})
+    write_metadata(saved, saved, "saved_model", None, ENTRIES)
     with pytest.raises(ValueError, match="saved_model: expected an export of format web or onnx"):
         serve.app(saved)
 
