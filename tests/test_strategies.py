@@ -127,6 +127,7 @@ def test_workers_train_as_one_device(source: Path, tmp_path: Path, capsys: Any) 
     assert (config["strategy"], config["replicas"], config["workers"]) == ("multi-worker", 2, 2)
 
 
+@pytest.mark.slow
 def test_slurm_workers(source: Path, tmp_path: Path) -> None:
     """Two tasks of a SLURM step on one node, as srun starts them."""
     step = {

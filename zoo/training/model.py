@@ -637,15 +637,6 @@ class ZooModel(keras.Model):
         if len(set(objects)) < len(objects):
             msg = f"One optimizer for {', '.join(given)}: expected an object for each."
             raise ValueError(msg)
-        for name, optimizer in given.items():
-            inner = getattr(optimizer, "inner_optimizer", optimizer)
-            if getattr(inner, "use_ema", False):
-                msg = (
-                    f"{name} has use_ema=True: Keras would put the averages in place of the "
-                    "weights at the end of each `fit`, and no run could go on from there. "
-                    f"{callbacks.average_advice(self)}"
-                )
-                raise ValueError(msg)
         return given
 
     def updates_a_step(self, optimizer_name: str) -> int:  # noqa: ARG002
@@ -675,7 +666,7 @@ class ZooModel(keras.Model):
 
     # Keras's loops: what docs/keras.md says of their arguments
 
-    @functools.wraps(keras.Model.fit)
+    @functools.wraps(keras.Model.fit, assigned=())
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """As in Keras, but for what would do nothing here, or harm: that is refused.
 
@@ -693,6 +684,7 @@ class ZooModel(keras.Model):
                 "out, or give the data set this size."
             )
             raise ValueError(msg)
+        self._check_averages()
         given["callbacks"] = callbacks.adapted(given.get("callbacks"), self)
         self._check_arrays(given, "")
         held_out = given.get("validation_data")
@@ -702,6 +694,18 @@ class ZooModel(keras.Model):
             self._check_arrays(parts, "validation ")
             given["validation_data"] = tuple(part for part in parts.values() if part is not None)
         return super().fit(**{name: given[name] for name in given if name != "self"})
+
+    def _check_averages(self) -> None:
+        # Here, and not in `compile`: a model that was saved with such an optimizer loads.
+        for name in self.optimizer_names:
+            optimizer = getattr(self, name, None)
+            if getattr(getattr(optimizer, "inner_optimizer", optimizer), "use_ema", False):
+                msg = (
+                    f"{name} has use_ema=True: Keras would put the averages in place of the "
+                    "weights at the end of each `fit`, and no run could go on from there. "
+                    f"{callbacks.average_advice(self)}"
+                )
+                raise ValueError(msg)
 
     def _check_arrays(self, given: dict[str, Any], what: str) -> None:
         """Checks the arguments x, y and sample_weight of a loop, as far as they are arrays.
@@ -776,7 +780,7 @@ class ZooModel(keras.Model):
             self.train_function = tf.function(several, reduce_retracing=True)
         return self.train_function
 
-    @functools.wraps(keras.Model.evaluate)
+    @functools.wraps(keras.Model.evaluate, assigned=())
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """As in Keras; step by step with several replicas, for data may end within an execution.
 
