@@ -35,7 +35,7 @@ class BaseGAN(ZooModel):
         generator: `keras.Model` from latents [batch, latent_dim] to images in [0, 1].
         discriminator: `keras.Model` from images in [0, 1] to logits [batch, 1]. With `num_classes`,
             both take int32 labels [batch] as a second input.
-        normalization: Of a built-in discriminator: `"batch"`, `"none"` or `"spectral"`.
+        normalization: For a built-in discriminator: `"batch"`, `"none"` or `"spectral"`.
         n_critic: Discriminator updates per generator update. A training batch is split into
             `n_critic` minibatches, one per update, as the algorithm of WGAN draws them: to give
             each update 64 images at n_critic=5, train with batches of 320.

@@ -30,8 +30,8 @@ class Preset:
         model: One of `zoo.list_models()`.
         data: Name of what it was trained on, if recorded.
         image_shape: (height, width, channels).
-        size: Of all its files, in bytes.
-        sha256: Of its `config.json`, which has those of its other files.
+        size: Size of all its files, in bytes.
+        sha256: SHA-256 of its `config.json`, which has those of its other files.
         headline: Its first metric of `HEADLINES`, (name, value), if measured.
     """
 

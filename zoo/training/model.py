@@ -328,7 +328,7 @@ class ZooModel(keras.Model):
         if shape.rank is not None and (shape.rank != 1 and tuple(shape[1:]) != (1,)):
             msg = (
                 f"Labels have shape {tuple(shape)}; expected [batch], one class number per image. "
-                "One-hot rows become numbers by `labels.argmax(axis=-1)`."
+                + checked.ONE_HOT
             )
             raise ValueError(msg)
         numbers = tf.cast(found, tf.float64)
@@ -371,10 +371,10 @@ class ZooModel(keras.Model):
         checked.checked_pixels(pixels, "The images of a batch")  # raises where they are the fault
         label = labels[1] or labels[0]
         label = int(label) if np.isfinite(label) and label == int(label) else label
-        one_hot = " One-hot rows become numbers by `labels.argmax(axis=-1)`."
+        remedy = f" {checked.ONE_HOT}" if np.isnan(label) else ""
         msg = (
             f"A batch has label {label}: expected a class from 0 to {self.num_classes - 1}, one "
-            f"number per image.{one_hot if np.isnan(label) else ''}"
+            f"number per image.{remedy}"
         )
         raise ValueError(msg)
 

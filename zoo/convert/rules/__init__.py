@@ -1,6 +1,6 @@
 """The transformations of networks, each a pure function `rule(network, ...) -> network`.
 
-They compute in float64; `zoo.convert.blocks.build` rounds once. Arrays that a rule changes carry
+They compute in float64; `zoo.convert.building.build` rounds once. Arrays that a rule changes carry
 its name, and what a user should know is in the network's notes.
 """
 

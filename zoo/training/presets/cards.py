@@ -54,7 +54,7 @@ def card(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any] | None
     """The README.md of a preset.
 
     Args:
-        name: Of the preset.
+        name: Name of the preset.
         config: Its `config.json`.
         metrics: Its `metrics.json`, if any.
     """
