@@ -1,8 +1,8 @@
 """The one training step of the GAN family.
 
 A variant overrides `generator_loss`, `discriminator_loss` and, if it has them, `gradient_penalty`,
-`generator_penalty` and `auxiliary_loss`; all return one value per example. What a discriminator is
-shown is for `judge` to say.
+`generator_penalty` and `auxiliary_loss`; all return one value per example. `judge` decides what
+the discriminator sees.
 """
 
 from __future__ import annotations

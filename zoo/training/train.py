@@ -109,7 +109,7 @@ def train(
         out: The run folder; created if absent.
         epochs: Epochs in all, those already trained included.
         batch_size: Images per update, on all replicas together; default the model's own. A model
-            with n_critic > 1 takes n_critic of them a step.
+            with n_critic > 1 takes n_critic of them per step.
         seed: Seed of the order of the data.
         validation: Split to evaluate on after each epoch, logged as `val_…`.
         keep: Checkpoints to keep, at least 1.
@@ -117,8 +117,8 @@ def train(
         checkpoint_every: Steps between checkpoints, besides the one after each epoch.
         callbacks: Further Keras callbacks; under several workers each worker runs them.
         recipe: Makes more callbacks of the number of steps that a recipe spans.
-        recipe_steps: That number; default all steps of `epochs`. A resumed run needs the one in its
-            config.json.
+        recipe_steps: That number; default all steps of `epochs`. When you resume, pass the value
+            stored in config.json.
         facts: More entries of config.json.
         verbose: As in `fit`.
 
