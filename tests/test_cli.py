@@ -486,7 +486,9 @@ def test_a_resume_lists_what_it_ignores(tiny: Path, small: Path, tmp_path: Path,
         "--steps-per-execution", 3, "--checkpoint-every", 5, "--validation", "test",
     )  # fmt: skip
     said = capsys.readouterr().out.splitlines()
-    assert set(said[1:-1]) == {
+    assert said[0].startswith(f"Data: {small}")
+    assert said[1] == f"Resuming {run}, as it was begun."
+    assert set(said[2:-1]) == {
         f"--data {tmp_path / 'x.npz'} is ignored: the run has {small}.",
         "--batch-size 30 is ignored: the run has 20.",
         "--latent-dim 5 is ignored: the run has 3.",
