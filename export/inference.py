@@ -301,7 +301,7 @@ def _parse(body: bytes) -> _Request:
 
 
 def _check(tensor: _Input, wanted: Mapping[str, Any]) -> None:
-    """That the tensor says it is of the type and shape that the model takes, and looks like it."""
+    """Checks that a tensor states the type and shape that the model takes, and has such data."""
     datatype = DATATYPES[wanted["dtype"]]
     if tensor.datatype != datatype:
         msg = f"{tensor.name} is {tensor.datatype}: expected {datatype}."

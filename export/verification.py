@@ -200,7 +200,7 @@ def _verified(
 
 
 def check_export(folder: Path, model: Any) -> None:
-    """Compares every exported function with the model's, quickly: before an export is in its place.
+    """Compares every exported function with the model's, quickly, before an export is in its place.
 
     The format's first runtime computes batches of 3 and 1; latents are prior draws, images those
     that the model generates of them and, unless precision is reduced, one of noise. The tolerance

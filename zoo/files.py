@@ -132,7 +132,7 @@ def _not_writable(path: Path, error: OSError) -> OSError:
 
 
 def _os_error(kind: type[OSError], text: str, number: int | None) -> OSError:
-    """With a text that is shown as it is, without "[Errno 28]" before it."""
+    """An error whose text is shown as it is, without "[Errno 28]" before it."""
     error = kind(text)
     error.errno = number
     return error
@@ -337,7 +337,7 @@ def _not_finite(value: Any) -> dict[str, float]:
 
 
 def _noted(value: Any) -> Any:
-    """With null for numbers that are not finite, and a note of them."""
+    """The value with null for numbers that are not finite, and a note of them."""
     bad = _not_finite(value)
     if not bad:
         return value

@@ -60,7 +60,7 @@ def table_of(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
 
 
 def print_on_any_terminal() -> None:
-    """Standard output and error replace what their encoding does not have, and never fail."""
+    """Makes standard output and error replace what their encoding does not have."""
     codecs.register_error(_HANDLER, _transliterate)
     for stream in (sys.stdout, sys.stderr):
         # What a user set, as by PYTHONIOENCODING=ascii:ignore, stays.

@@ -101,7 +101,7 @@ def _is_tar(path: Path) -> bool:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Whatever a damaged file makes NumPy and zipfile raise, names the file."""
+    """Makes every error name the file: NumPy and zipfile raise many kinds on damaged ones."""
     try:
         yield
     except Exception as error:

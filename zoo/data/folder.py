@@ -401,7 +401,7 @@ def _common_shape(listing: Listing) -> Shape:
 
 @contextmanager
 def _named(file: Path) -> Iterator[None]:
-    """Whatever fails names the file: Pillow raises many kinds of errors on damaged ones."""
+    """Makes every error name the file: Pillow raises many kinds of errors on damaged ones."""
     try:
         yield
     except Exception as error:

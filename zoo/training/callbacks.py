@@ -71,7 +71,7 @@ def average_advice(model: ZooModel) -> str:
 
 
 def _check_monitor(callback: Any, model: ZooModel) -> None:
-    """Keras would only warn, at every epoch, and save or go on as if nothing had been asked."""
+    """Refuses a monitor that is never logged: Keras would only warn, at every epoch."""
     monitor = getattr(callback, "monitor", None)
     idle = isinstance(callback, keras.callbacks.ModelCheckpoint) and not callback.save_best_only
     if monitor in ("loss", "val_loss") and "loss" not in model.log_names and not idle:
