@@ -663,6 +663,15 @@ def test_discriminate_takes_the_same_images() -> None:
         model.discriminate(IMAGES * 255)
 
 
+def test_codes_are_inferred_of_the_same_images() -> None:
+    model = zoo.create("infogan", IMAGE_SHAPE, 14, network="mlp")
+    pixels = np.round(IMAGES * 255).astype(np.uint8)
+    wanted, *_ = model.infer_codes(pixels.astype(np.float32) / np.float32(255))
+    np.testing.assert_allclose(model.infer_codes(pixels)[0], wanted, rtol=1e-5)
+    with pytest.raises(ValueError, match="Divide by 255"):
+        model.infer_codes(IMAGES * 255)
+
+
 def test_gradients_with_respect_to_images_remain() -> None:
     model = _model()
     images = tf.constant(IMAGES)
