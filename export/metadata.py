@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from export.spec import networks_of
 from zoo import schemas
+from zoo.data.images import printable
 from zoo.files import read_json, sha256, write_json
 from zoo.runs import read_config, read_metrics, run_folder
 from zoo.training.presets import is_preset
@@ -67,7 +68,8 @@ def provenance(run: str | Path | None) -> dict[str, Any]:
         licence = config["facts"].get("license", "mit")
         found = {"preset": folder.resolve().name, "license": licence}
     if config.get("data"):
-        found["data"] = Path(config["data"]).name  # of a folder or file; its place says nothing
+        # Of a folder or file; its place says nothing. ONNX files hold text in UTF-8 alone.
+        found["data"] = printable(Path(config["data"]).name)
     measured = read_metrics(run)
     if measured is not None:
         protocol = {name: measured.get(name) for name in ("split", "samples", "extractor")}

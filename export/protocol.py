@@ -70,6 +70,8 @@ class _AtOnce:
             self._held += 1
             try:
                 await self._app(scope, receive, send)
+            except asyncio.CancelledError:  # the server ends, and has waited for it long enough
+                return
             finally:
                 self._held -= 1
 

@@ -467,6 +467,16 @@ def test_a_signal(number: int, status: int, words: str, monkeypatch, capsys) -> 
     assert signal.getsignal(number) is before
 
 
+def test_sigterm_while_the_commands_are_made(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def made(_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    monkeypatch.setattr("typer.main.get_command", made)
+    _ends(143, "list")
+    assert capsys.readouterr().err == "Ended by SIGTERM.\n"
+
+
 def test_a_signal_that_is_ignored(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:

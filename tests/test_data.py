@@ -21,13 +21,15 @@ import tensorflow as tf
 from PIL import Image
 
 import zoo
+from export.metadata import provenance
 from zoo import bench, data
 from zoo.cli import main
 from zoo.data import folder as folders
 from zoo.data import tfds_source, unchanged
 from zoo.data.checked import TOLERANCE, checked_labels, checked_pixels, count_classes
 from zoo.files import read_json, write_json
-from zoo.runs import load_run
+from zoo.report import write_report
+from zoo.runs import load_run, read_config
 from zoo.training.train import train
 
 RNG = np.random.default_rng(0)
@@ -460,6 +462,25 @@ def test_a_split_that_a_folder_lacks(tmp_path: Path) -> None:
         data.read(both)
 
 
+def test_a_run_on_data_whose_name_is_no_utf_8(tmp_path: Path) -> None:
+    """It can be read, resumed, exported and reported; its own folder must be UTF-8."""
+    data = tmp_path / os.fsdecode(b"caf\xe9.npz")
+    pixels = np.random.default_rng(0).random((20, 8, 8, 1), np.float32)
+    np.savez(data, images=pixels)
+    model = zoo.create("vae", image_shape=(8, 8, 1), latent_dim=2, network="mlp")
+    model.compile()
+    for epochs in (1, 2):
+        train(model, data, tmp_path / "run", epochs=epochs, batch_size=10, verbose=0)
+        model = load_run(tmp_path / "run")
+    assert read_config(tmp_path / "run")["data"] == str(data)
+    write_report([tmp_path / "run"], tmp_path / "report.html")
+    assert r"caf\udce9.npz" in (tmp_path / "report.html").read_text()
+    assert provenance(tmp_path / "run")["data"] == r"caf\xe9.npz"
+    with pytest.raises(ValueError, match=r"caf\\xe9: the name is not UTF-8"):
+        train(model, data, data.with_suffix(""), epochs=3, batch_size=10, verbose=0)
+    assert not data.with_suffix("").exists()
+
+
 def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
     """They are read, and shown in what can be printed and stored; faults name the file."""
     root = os.fsencode(tmp_path) + b"/caf\xe9"
@@ -755,6 +776,16 @@ def test_an_unconditional_model_needs_no_labels(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"y_train: label 0\.14\d+ at index 1"):
         train(cvae, path, tmp_path / "cvae", **options)
     assert not (tmp_path / "cvae").exists()
+
+
+def test_pixels_of_bfloat16() -> None:
+    """NumPy does not count it among its floats."""
+    pixels = tf.constant([0.0, 0.5, 1.0], tf.bfloat16)
+    found = checked_pixels(pixels, "The images")
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, np.float32([0, 0.5, 1]))
+    with pytest.raises(ValueError, match="values from 0 to 2"):
+        checked_pixels(pixels * 2, "The images")
 
 
 @pytest.mark.parametrize("kind", ["float16", "float32", "float64"])

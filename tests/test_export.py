@@ -526,6 +526,14 @@ def test_errors(tmp_path: Path) -> None:
         export_model(model, tmp_path / "x", format="onnx", functions=["generate"])
 
 
+def test_metadata_of_an_unknown_format(tmp_path: Path) -> None:
+    path = export_model(_case("dcgan"), tmp_path / "x", format="onnx", functions=["generate"])
+    file = path / "zoo_export.json"
+    file.write_text(file.read_text().replace('"format": "onnx"', '"format": "tflite"'))
+    with pytest.raises(ValueError, match=r"x/zoo_export\.json: format .*'onnx'.*Export again"):
+        read_export(path)
+
+
 def test_the_run_folder_may_move_with_its_exports(tmp_path: Path) -> None:
     run = tmp_path / "run"
     path = export_model(

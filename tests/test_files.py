@@ -443,6 +443,10 @@ def test_a_run_without_an_entry(run: Path) -> None:
         for read in (read_config, load_run):
             with pytest.raises(ValueError, match=rf"run/config\.json: {key} is missing"):
                 read(run)
+    for key in ("data_fingerprint", "class_names"):
+        write_json(run / "config.json", {**config, key: 1.5})
+        with pytest.raises(ValueError, match=rf"run/config\.json: {key}"):
+            read_config(run)
     write_json(run / "config.json", {**config, "later": {"x": 1}})
     assert read_config(run)["later"] == {"x": 1}
     assert load_run(run).latent_dim == 3
@@ -533,6 +537,12 @@ def test_a_full_disk_leaves_nothing_half_written(images: np.ndarray, tmp_path: P
             write_json(table, list(range(1000)))
         with pytest.raises(OSError, match="saved/1 could not be written, and nothing"):
             export_model(model, tmp_path / "saved", format="saved_model", functions=["generate"])
+        # NumPy says only how much it wrote.
+        with (
+            pytest.raises(OSError, match=r"x\.npy could not be written.*No space left"),
+            replacing(tmp_path / "x.npy") as scratch,
+        ):
+            np.save(scratch, np.zeros(2000))
     assert not list(tmp_path.iterdir())
 
 

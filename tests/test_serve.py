@@ -958,6 +958,17 @@ def test_the_commands_limits_are_the_servers(
     assert served["http"].keywords == {"seconds": 2.5}
 
 
+def test_a_request_that_the_servers_end_cuts_off() -> None:
+    """It is dropped, for uvicorn would log a traceback."""
+
+    async def cut_off(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    at_once = protocol._AtOnce(cut_off, most=1)
+    asyncio.run(at_once({"type": "http", "method": "POST"}, None, None))  # type: ignore[arg-type]
+    assert at_once._held == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [case for case in CASES if case.core], ids=lambda case: case.id)
 def test_every_model_may_be_batched(case: Case, tmp_path: Path) -> None:

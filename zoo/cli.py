@@ -65,9 +65,6 @@ class Zoo(TyperGroup):
         except KeyboardInterrupt as error:
             say("Interrupted.", errors)
             raise typer.Exit(130) from error
-        except TerminatedError as error:
-            say("Ended by SIGTERM.", errors)
-            raise typer.Exit(143) from error
         except Exception as error:
             # Typer words its own, and is silent where the reader of a pipe has gone.
             own = isinstance(error, typer.Abort) or hasattr(error, "exit_code")
@@ -1028,8 +1025,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line. It ends with a status; errors are sentences on standard error."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors reach Python as exceptions
     print_on_any_terminal()
-    with _sigterm(_terminate):
-        app(args=arguments, prog_name="zoo")
+    try:
+        with _sigterm(_terminate):
+            app(args=arguments, prog_name="zoo")
+    except TerminatedError:  # here, for it may come while Typer still makes the commands
+        say("Ended by SIGTERM.", errors)
+        sys.exit(143)
 
 
 def _terminate(number: int, frame: Any) -> None:  # noqa: ARG001  (a signal handler's arguments)

@@ -32,7 +32,9 @@ MAX_JSON_BYTES = 64 << 20
 MAX_JSON_DEPTH = 200
 MAX_DIGITS = 40  # those of 64 bits have 20; Python's own limit has an error of its own
 _OWN_SCRATCH = re.compile(rf"\.(.+){re.escape(SCRATCH)}[^.]+")
-_HALF = re.compile("[\ud800-\udfff]")  # of a character, which no output takes
+# Half of a character, which no output takes; but not what stands for a byte of a file name.
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+_CUT_SHORT = re.compile(r"\d+ requested and \d+ written")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -114,12 +116,15 @@ def _rename(scratch: Path, path: Path) -> None:
 def full_disk(error: BaseException | None) -> int | None:
     """The system's number for a full disk, quota or file; None if an error does not mean that.
 
-    The errors that it was raised from count too. TensorFlow and HDF5 give the system's text alone.
+    The errors that it was raised from count too. TensorFlow and HDF5 give the system's text alone;
+    NumPy says how much of an array it wrote.
     """
     while error is not None:
         for number in _NO_SPACE:
             if getattr(error, "errno", None) == number or os.strerror(number) in str(error):
                 return number
+        if _CUT_SHORT.fullmatch(str(error)):
+            return errno.ENOSPC
         error = error.__cause__ or error.__context__
     return None
 

@@ -58,7 +58,7 @@ def write_report(runs: Sequence[str | Path], out: str | Path) -> None:
         *(_run(folder) for folder in folders),
     ]
     with replacing(out) as temporary:
-        temporary.write_text("\n".join(parts) + "\n", encoding="utf-8")
+        temporary.write_text("\n".join(parts) + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def metrics_rows(folders: Iterable[Path]) -> tuple[list[str], list[list[str]]]:

@@ -6,7 +6,7 @@ they are: other versions may have written them. Nothing is converted: what is re
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from annotated_types import Ge, Gt, Len
 from typing_extensions import NotRequired, TypedDict  # pydantic takes typing's from 3.12 on
@@ -44,6 +44,8 @@ class _Run(TypedDict):
     parameters: NotRequired[Index]
     precision: NotRequired[str]
     data: NotRequired[str | None]
+    data_fingerprint: NotRequired[dict[str, Any]]
+    class_names: NotRequired[list[str]]
     epochs: NotRequired[Index]
     batch_size: NotRequired[Count | None]
     seed: NotRequired[int]
@@ -160,7 +162,7 @@ class _Function(TypedDict):
 
 
 class _Export(TypedDict):
-    format: str
+    format: Literal["saved_model", "onnx", "web", "triton"]
     run: str | None
     model: str
     latent_dim: Count

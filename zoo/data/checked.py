@@ -123,6 +123,8 @@ def checked_pixels(images: Any, what: str) -> np.ndarray:
             value but 0 and 1, as masks have; the values and the remedy are named.
     """
     found = _as_array(images, what)
+    if found.dtype.name == "bfloat16":  # a float that NumPy does not know as one
+        found = found.astype(np.float32)
     if found.dtype == np.bool_:
         return found.astype(np.uint8) * np.uint8(255)
     if found.dtype == np.uint8:

@@ -28,6 +28,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo import data, schemas
+from zoo.data.images import printable
 from zoo.files import locked, read_json, write_json
 from zoo.pictures import grid, pairs, save_grid
 from zoo.training import checkpoints, loading, strategies
@@ -138,6 +139,7 @@ def train(
         BlockingIOError: If another process trains into the folder; nothing is written.
     """
     out = Path(out)
+    _check_name(out)
     batch_size = batch_size or model.default_batch_size
     images = data.read(source, split="train", image_shape=model.image_shape)
     _check_labels(model, source, images)
@@ -221,6 +223,17 @@ def _stream(model: ZooModel, images: Images, batch_size: int, seed: int) -> Any:
     return strategy.distribute_datasets_from_function(of_worker)
 
 
+def _check_name(out: Path) -> None:
+    try:
+        os.fsencode(out).decode("utf-8")
+    except UnicodeDecodeError as error:
+        msg = (
+            f"{printable(out)}: the name is not UTF-8, and TensorFlow writes to no such folder. "
+            "Choose another name."
+        )
+        raise ValueError(msg) from error
+
+
 def _check_labels(model: ZooModel, source: Any, images: Images) -> None:
     if not model.num_classes:
         return
@@ -237,7 +250,7 @@ def _check_data(model: ZooModel, source: Any, fingerprint: dict[str, Any], out: 
     """Refuses to go on with a run on other data; one from before its first step begins anew."""
     if not model.steps_done or not (out / "config.json").exists():
         return
-    config = read_json(out / "config.json")
+    config = read_json(out / "config.json", schemas.RUN)
     if model.num_classes:
         data.check_classes(source, config)
     if "data_fingerprint" in config:  # earlier versions wrote none
