@@ -128,7 +128,9 @@ Run = Annotated[
 Out = Annotated[Path, typer.Option(help="Where to write.")]
 Data = Annotated[
     str | None,
-    typer.Option(help="A TFDS name, a folder of images or an .npz. Default: the run's own data."),
+    typer.Option(
+        help="A TFDS name, a folder of images, an .npz or .npy file. Default: the run's own data."
+    ),
 ]
 SamplerName = Annotated[
     str,
@@ -236,7 +238,7 @@ def train(
         ),
     ],
     data: Annotated[
-        str, typer.Option(help="A TFDS name, a folder of images or an .npz.")
+        str, typer.Option(help="A TFDS name, a folder of images, an .npz or .npy file.")
     ] = "fashion_mnist_sample",
     out: Annotated[Path | None, typer.Option(help="The run folder. Default: runs/MODEL.")] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs in all.")] = 10,
@@ -426,7 +428,7 @@ def train(
     chief, before = strategies.is_chief(devices), trained.steps_done
     images = settings["batch_size"] or trained.default_batch_size
     tell = say if chief else _say_nothing
-    tell(zoo_data.describe(settings["data"], image_shape=trained.image_shape))
+    tell(_describe_data(settings["data"], trained.image_shape, out if resume else None))
     for line in _ignored(context, config, trained) if resume else ():
         tell(line)
     if devices.num_replicas_in_sync > 1:
@@ -541,7 +543,11 @@ def sample(
     out: Out = Path("samples.png"),
     n: Annotated[int, typer.Option(min=1, callback=COUNTED, help="Number of images.")] = 64,
     label: Annotated[
-        int | None, typer.Option(help="Of a conditional model: the class. Default: all of them.")
+        int | None,
+        typer.Option(
+            help="Of a conditional model: the number of the class; `zoo info` has the names, from "
+            "0 on. Default: all of them."
+        ),
     ] = None,
     sampler: SamplerName = "prior",
     seed: Seed = 0,
@@ -596,7 +602,12 @@ def evaluate(
         ),
     ] = None,
     extractor: Annotated[
-        str | None, typer.Option(help="Feature extractor. Default: the one made for the data.")
+        str | None,
+        typer.Option(
+            help="Network whose features compare samples with data: inception_v3, downloaded once; "
+            "fashion_mnist_classifier, for its images; or none, which leaves the samples "
+            "unmeasured. Default: the one made for the data."
+        ),
     ] = None,
     importance_samples: Annotated[
         int, typer.Option(min=1, callback=COUNTED, help="k of the importance-weighted bound.")
@@ -835,7 +846,8 @@ def export(
     model = load_run(folder)
     run_folder = str(folder.resolve())
     written = export_model(model, out, format=format, run=run_folder, verify=verify, **options)
-    say(f"Exported {format}: {written}")
+    checked = "" if verify else " (not compared with the model)"
+    say(f"Exported {format}: {written}{checked}")
 
 
 @app.command(cls=TensorFlowCommand)
@@ -1283,6 +1295,21 @@ def _config_to_resume(out: Path, model: str, *, resume: bool, decay: bool) -> di
     if decay and ("converted_from" not in config or config["epochs"] > 0):
         raise ValueError("--decay is for a new run: a continued one keeps its learning rates.")
     return config
+
+
+def _describe_data(source: str, image_shape: tuple[int, ...], resumed: Path | None) -> str:
+    """What a run begins with; where its data are no more, how it is told of another place."""
+    from zoo import data
+
+    try:
+        return data.describe(source, image_shape=image_shape)
+    except FileNotFoundError as error:
+        if resumed is None:
+            raise
+        raise FileNotFoundError(
+            f"{error} {resumed} was begun with it. If it was moved, change data in "
+            f"{resumed}/config.json."
+        ) from error
 
 
 def _describe_share(devices: dict[str, Any], images: int) -> str:

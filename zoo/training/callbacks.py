@@ -52,7 +52,7 @@ def _refusal(callback: Any, model: ZooModel, *, several: bool) -> str | None:
     if isinstance(callback, keras.callbacks.OrbaxCheckpoint):
         return (
             "OrbaxCheckpoint keeps the state of one optimizer, without the running means. Take "
-            "keras.callbacks.ModelCheckpoint or BackupAndRestore, which keep all, or `zoo.train`."
+            "keras.callbacks.ModelCheckpoint or BackupAndRestore, which keep all."
         )
     if several and isinstance(callback, RATES) and type(callback) not in RATES:
         return (
