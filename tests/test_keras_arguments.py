@@ -652,6 +652,8 @@ def test_images_of_inference(name: str) -> None:
             function(tf.constant(IMAGES * 2 - 1))
         with pytest.raises(ValueError, match="int64"):
             function(pixels.astype(np.int64))
+        with pytest.raises(ValueError, match="have shape .* but the model was created with"):
+            function(IMAGES[:, :4])
 
 
 def test_discriminate_takes_the_same_images() -> None:

@@ -423,7 +423,7 @@ def train(
     chief, before = strategies.is_chief(devices), trained.steps_done
     images = settings["batch_size"] or trained.default_batch_size
     tell = say if chief else _say_nothing
-    tell(zoo_data.describe(settings["data"], image_shape=trained.image_shape))
+    tell(_describe_data(settings["data"], trained.image_shape, out if resume else None))
     for line in _ignored(context, config, trained) if resume else ():
         tell(line)
     if devices.num_replicas_in_sync > 1:
@@ -538,7 +538,11 @@ def sample(
     out: Out = Path("samples.png"),
     n: Annotated[int, typer.Option(min=1, callback=COUNTED, help="Number of images.")] = 64,
     label: Annotated[
-        int | None, typer.Option(help="Of a conditional model: the class. Default: all of them.")
+        int | None,
+        typer.Option(
+            help="Of a conditional model: the number of the class; `zoo info` has the names, from "
+            "0 on. Default: all of them."
+        ),
     ] = None,
     sampler: SamplerName = "prior",
     seed: Seed = 0,
@@ -593,7 +597,12 @@ def evaluate(
         ),
     ] = None,
     extractor: Annotated[
-        str | None, typer.Option(help="Feature extractor. Default: the one made for the data.")
+        str | None,
+        typer.Option(
+            help="Network whose features compare samples with data: inception_v3, downloaded once; "
+            "fashion_mnist_classifier, for its images; or none, which leaves the samples "
+            "unmeasured. Default: the one made for the data."
+        ),
     ] = None,
     importance_samples: Annotated[
         int, typer.Option(min=1, callback=COUNTED, help="k of the importance-weighted bound.")
@@ -832,7 +841,8 @@ def export(
     model = load_run(folder)
     run_folder = str(folder.resolve())
     written = export_model(model, out, format=format, run=run_folder, verify=verify, **options)
-    say(f"Exported {format}: {written}")
+    checked = "" if verify else " (not compared with the model)"
+    say(f"Exported {format}: {written}{checked}")
 
 
 @app.command(cls=TensorFlowCommand)
@@ -1284,6 +1294,21 @@ def _config_to_resume(out: Path, model: str, *, resume: bool, decay: bool) -> di
     if decay and ("converted_from" not in config or config["epochs"] > 0):
         raise ValueError("--decay is for a new run: a continued one keeps its learning rates.")
     return config
+
+
+def _describe_data(source: str, image_shape: tuple[int, ...], resumed: Path | None) -> str:
+    """What a run begins with; where its data are no more, how it is told of another place."""
+    from zoo import data
+
+    try:
+        return data.describe(source, image_shape=image_shape)
+    except FileNotFoundError as error:
+        if resumed is None:
+            raise
+        raise FileNotFoundError(
+            f"{error} {resumed} was begun with it. If it was moved, change data in "
+            f"{resumed}/config.json."
+        ) from error
 
 
 def _describe_share(devices: dict[str, Any], images: int) -> str:

@@ -148,7 +148,9 @@ class Contents:
             image_shape: What they are converted to.
         """
         count = counted(self.images, "image")
-        size = " × ".join("?" if side is None else str(side) for side in self.shape)
+        size = " × ".join(map(str, self.shape))
+        if None in self.shape:
+            size = f"different sizes, {counted(self.shape[2], 'channel')}"
         lines = [f"Data: {name}, {split}: {count} of {size}, {self._classes()}."]
         if image_shape is not None and tuple(image_shape) != tuple(self.shape):
             wanted = " × ".join(str(side) for side in image_shape)

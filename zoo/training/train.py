@@ -142,9 +142,13 @@ def train(
     _check_name(out)
     batch_size = batch_size or model.default_batch_size
     images = data.read(source, split="train", image_shape=model.image_shape)
+    config = _config_of_run(model, out)
+    if model.num_classes:
+        data.check_classes(source, config)
     _check_labels(model, source, images)
     fingerprint = data.fingerprint(images, labels=bool(model.num_classes))
-    _check_data(model, source, fingerprint, out)
+    if "data_fingerprint" in config:  # earlier versions wrote none
+        data.check_unchanged(config["data_fingerprint"], fingerprint, str(out))
     _check_batch_size(model, batch_size, len(images.pixels))
     _check_metric(model, best, validation)
     steps_per_epoch = _steps_per_epoch(model, images, batch_size)
@@ -246,15 +250,11 @@ def _check_labels(model: ZooModel, source: Any, images: Images) -> None:
     model.checked_labels(images.labels, len(images.labels))
 
 
-def _check_data(model: ZooModel, source: Any, fingerprint: dict[str, Any], out: Path) -> None:
-    """Refuses to go on with a run on other data; one from before its first step begins anew."""
+def _config_of_run(model: ZooModel, out: Path) -> dict[str, Any]:
+    """What the run was begun with; nothing before its first step, when it begins anew."""
     if not model.steps_done or not (out / "config.json").exists():
-        return
-    config = read_json(out / "config.json", schemas.RUN)
-    if model.num_classes:
-        data.check_classes(source, config)
-    if "data_fingerprint" in config:  # earlier versions wrote none
-        data.check_unchanged(config["data_fingerprint"], fingerprint, str(out))
+        return {}
+    return read_json(out / "config.json", schemas.RUN)
 
 
 def _check_batch_size(model: ZooModel, batch_size: int, there: int) -> None:

@@ -428,6 +428,7 @@ class BaseVAE(ZooModel):
         super().check_inputs(inputs)
         images = inputs[0] if isinstance(inputs, (list, tuple)) else inputs
         checked_pixels(images, "The images")
+        self._checked_images(images)
 
     # Deployment
 
