@@ -27,7 +27,7 @@ FORMATS = ("saved_model", "onnx", "web", "triton")
 
 
 def export_model(model: Any, path: str | Path, format: str = "saved_model", **options: Any) -> Path:  # noqa: A002
-    """Exports a model of the zoo, and compares what was written with the model before it says so.
+    """Exports a model of the zoo, and compares what was written with the model.
 
     The comparison is a quick one, of few inputs in one runtime; `verify` is thorough.
 

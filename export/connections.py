@@ -27,7 +27,7 @@ class Connection(H11Protocol):
         self._for_head = self._end_later()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone."""
+        """The client has gone."""
         _cancel(self._for_head)
         _cancel(self._for_answer)
         super().connection_lost(exc)
@@ -51,7 +51,7 @@ class Connection(H11Protocol):
         self._for_answer = self._end_later()
 
     def resume_writing(self) -> None:
-        """It has taken most of it."""
+        """The client has taken most of the answer."""
         super().resume_writing()
         _cancel(self._for_answer)
 

@@ -42,7 +42,7 @@ def shapes_of(proto: onnx.ModelProto) -> dict[str, list[int | None]]:
 
 
 def constants_of(proto: onnx.ModelProto) -> dict[str, np.ndarray]:
-    """Values of all initializers, but those that a caller may replace as they are inputs too."""
+    """Values of all initializers, except those that are inputs too: a caller may replace these."""
     inputs = {value.name for value in proto.graph.input}
     return {
         tensor.name: numpy_helper.to_array(tensor)

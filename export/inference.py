@@ -57,7 +57,7 @@ class Prepared:
 
     Attributes:
         id: The caller's name of it.
-        names: Of the outputs to compute, each once.
+        names: The outputs to compute, each once.
         feeds: Inputs by name.
         batch: Its number of images.
         values: How many numbers its answer has.
@@ -301,7 +301,7 @@ def _parse(body: bytes) -> _Request:
 
 
 def _check(tensor: _Input, wanted: Mapping[str, Any]) -> None:
-    """That the tensor says it is of the type and shape that the model takes, and looks like it."""
+    """Checks that a tensor states the type and shape that the model takes, and has such data."""
     datatype = DATATYPES[wanted["dtype"]]
     if tensor.datatype != datatype:
         msg = f"{tensor.name} is {tensor.datatype}: expected {datatype}."
@@ -321,7 +321,7 @@ def _check(tensor: _Input, wanted: Mapping[str, Any]) -> None:
 
 
 def _shape(data: Any) -> list[int]:
-    """Of nested lists, if all rows are as long as the first."""
+    """The shape of nested lists, if all rows are as long as the first."""
     shape = []
     while isinstance(data, list):
         shape.append(len(data))

@@ -180,7 +180,7 @@ class _Turning:
     def dense_chain(self, name: str) -> list[onnx.NodeProto]:
         """The MatMul by a constant matrix, and the Adds of constant vectors, that end in `name`.
 
-        None if one of them has another use: it would be computed twice.
+        Empty if one of them has another use: it would be computed twice.
         """
         chain: list[onnx.NodeProto] = []
         while not chain or chain[0].op_type != "MatMul":

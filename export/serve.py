@@ -146,7 +146,7 @@ def export_of(path: str | Path, say: Callable[[str], None]) -> Path:
 
     Args:
         path: A run folder or a preset's; or an export, which is returned.
-        say: Takes a line about what is done in place of what.
+        say: Takes lines about what is done.
 
     Returns:
         The export.
@@ -164,6 +164,7 @@ def export_of(path: str | Path, say: Callable[[str], None]) -> Path:
     web, plain = place / "web", place / "onnx"
     if not web.exists():
         model = load_run(path)
+        say(f"Exporting {path} to {web}: once, and it takes a while.")
         try:
             return export_model(model, web, format="web", run=path)
         except (OSError, ValueError) as error:

@@ -60,7 +60,7 @@ def transposes(proto: onnx.ModelProto) -> int:
 
 
 def _with_constant_shapes(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Reshapes need not compute a shape of which at most one size is dynamic.
+    """Gives Reshapes a constant shape where at most one size is dynamic.
 
     That size is written as -1, which is what remains: needs all others to be known and not 0, as a
     0 stands for the size of the input.

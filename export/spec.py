@@ -46,7 +46,7 @@ class Endpoint:
 
 
 def tensor(name: str, shape: Sequence[int] | None, dtype: tf.DType | None = None) -> tf.TensorSpec:
-    """Of a named tensor: with a dynamic batch axis before `shape`, or a scalar if that is None."""
+    """The spec of a tensor: a dynamic batch axis before `shape`, or a scalar if that is None."""
     dtype = dtype or (tf.int32 if name in INTEGERS else tf.float32)
     return tf.TensorSpec([] if shape is None else [None, *shape], dtype, name=name)
 
@@ -139,7 +139,7 @@ def endpoints(
 
 
 def names_of(model: Any) -> list[str]:
-    """Of all functions that a model of the zoo can export."""
+    """The names of all functions that a model of the zoo can export."""
     return [*model.endpoints(), "sample", "interpolate", *model.optional_endpoints()]
 
 
@@ -164,7 +164,7 @@ def as_model(model: Any) -> Any:
     if images.min() < 0.0 or images.max() > 1.0:
         msg = (
             f"{model.name} draws values from {images.min():.9g} to {images.max():.9g}; expected "
-            "images in [0, 1]. Of tanh, add keras.layers.Rescaling(0.5, 0.5) at its end."
+            "images in [0, 1]. End it in keras.ops.clip(x, 0, 1)."
         )
         raise ValueError(msg)
     return gan

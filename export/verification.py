@@ -6,7 +6,7 @@ import copy
 import json
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from export.spec import (
 from zoo import schemas
 from zoo.convert import in_float64
 from zoo.convert.verification import EXTREMES, prior_latents, tolerance_for
-from zoo.files import read_json, write_json
+from zoo.files import known_entries, read_json, write_json
 from zoo.terminal import plain
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def verify(
         path: An artefact, as for `read_export`.
         model: The model it should equal, or the Keras generator.
         seed: Seed of the latents.
-        runtimes: Of `export.runtimes.RUNTIMES`; None takes all of the format that are installed.
+        runtimes: Some of `export.runtimes.RUNTIMES`; None takes all installed ones of the format.
 
     Returns:
         The report. Changed files and facts, missing functions and wrong names are problems in it;
@@ -200,7 +200,7 @@ def _verified(
 
 
 def check_export(folder: Path, model: Any) -> None:
-    """Compares every exported function with the model's, quickly: before an export is in its place.
+    """Compares every exported function with the model's, quickly, before an export is in its place.
 
     The format's first runtime computes batches of 3 and 1; latents are prior draws, images those
     that the model generates of them and, unless precision is reduced, one of noise. The tolerance
@@ -279,13 +279,8 @@ def read_report(path: str | Path) -> Report | None:
     if not place.exists():
         return None
     found = read_json(place, schemas.VERIFICATION)
-    rows = [Row(**_known(Row, row)) for row in found["rows"]]
-    return Report(**{**_known(Report, found), "rows": rows})
-
-
-def _known(cls: Any, entries: dict[str, Any]) -> dict[str, Any]:
-    """The entries that a dataclass has; others are of other versions."""
-    return {field.name: entries[field.name] for field in fields(cls) if field.name in entries}
+    rows = [Row(**known_entries(Row, row)) for row in found["rows"]]
+    return Report(**{**known_entries(Report, found), "rows": rows})
 
 
 def _short(error: Exception) -> str:
@@ -341,7 +336,7 @@ def _reference_of(
     model: Any,
     inputs: dict[str, np.ndarray],
 ) -> _Reference:
-    """That of a function; another name of `generate` shares its. It is added to `references`."""
+    """The reference of a function, added to `references`; aliases of `generate` share its."""
     if endpoint.name in ALIASES:
         reference = references["generate"].of_alias(endpoint)
     else:
@@ -392,9 +387,9 @@ class _Reference:
             self.floors = {name: float(np.max(values)) for name, values in differences.items()}
 
     def of_alias(self, endpoint: Endpoint) -> _Reference:
-        """Of a function of the same image, whatever it is named there.
+        """The reference of a function that gives the same image under another name.
 
-        Of bytes, the image before rounding: in the middle of two grey levels both are right.
+        For bytes it has the image before rounding: in the middle of two grey levels both are right.
         """
         (output,) = endpoint.outputs
         found = copy.copy(self)
@@ -439,7 +434,7 @@ class _Reference:
         return joined, np.concatenate(rows)
 
     def differences(self, found: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Of outputs of these rows from the model's, absolute and flat, by name."""
+        """How far outputs of these rows are from the model's: absolute and flat, by name."""
         wanted = {name: values[rows] for name, values in self.wanted.items()}
         if self.endpoint.piecewise_constant:
             feeds = {name: x[rows] for name, x in self.feeds.items()}

@@ -20,7 +20,8 @@ class Case:
     """A model to test, with arguments that make it small.
 
     Every Case goes through what a user meets first (fixture `each`); the `core` ones, a Case for
-    every branch of the common machinery, through all (fixture `case`), the others there only in
+    every branch of the common machinery, through most (fixture `case`); the FULLEST, a VAE and a
+    GAN that take most branches, through the rest (fixture `full`). The others go there only in
     `make test-slow`.
     """
 
@@ -155,3 +156,6 @@ CASES = [
     Case("vae_gan", 21, VAE_ENDPOINTS, {"normalization": "none"}),
     Case("soft_intro_vae", 14, VAE_ENDPOINTS),
 ]
+
+CORE = [case for case in CASES if case.core]
+FULLEST = [case for case in CORE if {"transfer", "ema"} & case.options.keys()]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -14,8 +14,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.cases import CASES, Case
+from tests.cases import CASES, CORE, FULLEST, Case
 from tests.equivalence import structured_images
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 REPLICAS = 3
 
@@ -26,21 +29,23 @@ tf.config.set_logical_device_configuration(
 )
 
 
-def _params(*, all_fast: bool) -> list[Any]:
-    """Every Case; those that are not core are slow, unless all are to be fast."""
-    return [
-        pytest.param(c, id=c.id, marks=[] if c.core or all_fast else pytest.mark.slow)
-        for c in CASES
-    ]
+def _params(fast: Sequence[Case]) -> list[Any]:
+    """Every Case; those that are not among the fast ones are slow."""
+    return [pytest.param(c, id=c.id, marks=[] if c in fast else pytest.mark.slow) for c in CASES]
 
 
-@pytest.fixture(params=_params(all_fast=True))
+@pytest.fixture(params=_params(CASES))
 def each(request: pytest.FixtureRequest) -> Case:
     return request.param
 
 
-@pytest.fixture(params=_params(all_fast=False))
+@pytest.fixture(params=_params(CORE))
 def case(request: pytest.FixtureRequest) -> Case:
+    return request.param
+
+
+@pytest.fixture(params=_params(FULLEST))
+def full(request: pytest.FixtureRequest) -> Case:
     return request.param
 
 

@@ -1,4 +1,4 @@
-"""An ONNX export whose inputs are numbers for the whole batch, as those of `sample` are."""
+"""Small ONNX exports written by hand: a `sample` of numbers, and a `generate` of any nodes."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ sample (int32 n, int32 seed) => (float[batch, 2, 2, 1] image)
 """
 ENTRIES: dict[str, Any] = {
     "model": "toy",
+    "latent_dim": 1,
+    "image_shape": [2, 2, 1],
     "image_range": [0.0, 1.0],
     "versions": {"vaegan-zoo": "0"},
     "endpoints": {
@@ -35,13 +37,19 @@ ENTRIES: dict[str, Any] = {
 }
 
 
+def _parsed(text: str) -> onnx.ModelProto:
+    """A model whose constants are raw bytes, as exports have them."""
+    proto = onnx.parser.parse_model(text)
+    for value in proto.graph.initializer:
+        array = onnx.numpy_helper.to_array(value)
+        value.CopyFrom(onnx.numpy_helper.from_array(array, value.name))
+    return proto
+
+
 def write_scalars(path: Path) -> Path:
     """Images [n, 2, 2, 1] that are seed / 100 everywhere."""
     path.mkdir()
-    proto = onnx.parser.parse_model(MODEL)
-    for value in proto.graph.initializer:  # raw bytes, as exports have them
-        array = onnx.numpy_helper.to_array(value)
-        value.CopyFrom(onnx.numpy_helper.from_array(array, value.name))
+    proto = _parsed(MODEL)
     onnx.checker.check_model(proto, full_check=True)
     onnx.save(proto, path / "sample.onnx")
     write_metadata(path, path, "onnx", None, ENTRIES)
@@ -57,11 +65,7 @@ def write_toy(path: Path, body: str) -> Path:
     <int64[1] axis = {{0}}>
     {{ {body} }}
     """
-    proto = onnx.parser.parse_model(text)
-    for value in proto.graph.initializer:
-        array = onnx.numpy_helper.to_array(value)
-        value.CopyFrom(onnx.numpy_helper.from_array(array, value.name))
-    onnx.save(proto, path / "generate.onnx")
+    onnx.save(_parsed(text), path / "generate.onnx")
     tensor = {"shape": ["batch", 2], "dtype": "float32"}
     endpoint = {"inputs": {"x": tensor}, "outputs": {"y": tensor}}
     write_metadata(path, path, "onnx", None, {**ENTRIES, "endpoints": {"generate": endpoint}})

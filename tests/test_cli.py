@@ -150,7 +150,7 @@ def test_options_of_scale(source: Path, tmp_path: Path, capsys: pytest.CaptureFi
         "--precision", "mixed_float16", "--accumulate", 3, "--steps-per-execution", 5,
         "--clip-norm", 1, "--validation", "test", "--best", "val_generator_loss", "--keep", 1,
     )  # fmt: skip
-    assert "30 images an update: 15 on each of 2 replicas." in capsys.readouterr().out
+    assert "30 images per update: 15 on each of 2 replicas." in capsys.readouterr().out
     _zoo("train", "dcgan", "--out", run, "--epochs", 3, "--resume")
     history = json.loads((run / "history.json").read_text())
     assert [entry["step"] for entry in history] == [5, 10, 15]
@@ -185,6 +185,7 @@ def test_errors_are_sentences(gan: Path, tmp_path: Path, capsys) -> None:
     assert "Expected a train command" in _fails(capsys, "launch", 2, "evaluate", gan)
     assert "'vea'" in _fails(capsys, "train", "vea", "--out", tmp_path / "x")
     assert "not a run folder" in _fails(capsys, "info", tmp_path)
+    assert "vae is a model: `zoo train vae` trains one" in _fails(capsys, "info", "vae")
     assert "--option ema" in _fails(
         capsys, "train", "dcgan", "--out", tmp_path / "x", "--option", "ema"
     )
@@ -486,7 +487,9 @@ def test_a_resume_lists_what_it_ignores(tiny: Path, small: Path, tmp_path: Path,
         "--steps-per-execution", 3, "--checkpoint-every", 5, "--validation", "test",
     )  # fmt: skip
     said = capsys.readouterr().out.splitlines()
-    assert set(said[1:-1]) == {
+    assert said[0].startswith(f"Data: {small}")
+    assert said[1] == f"Resuming {run}, as it was begun."
+    assert set(said[2:-1]) == {
         f"--data {tmp_path / 'x.npz'} is ignored: the run has {small}.",
         "--batch-size 30 is ignored: the run has 20.",
         "--latent-dim 5 is ignored: the run has 3.",

@@ -21,11 +21,10 @@ import export
 import zoo
 from export.verification import Report as Verification
 from export.verification import Row
+from tests.test_cli_errors import ODD
 from zoo import cli, terminal
 from zoo.cli import app, main
 from zoo.convert.report import Equality, Report, TensorRow
-
-ODD = "a [b] [bold red] [old\\] :smile: \\[c] \U0001f600 β\nd"
 
 
 def _run(capsys: pytest.CaptureFixture, *arguments: object, status: int = 0) -> str:

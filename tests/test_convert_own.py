@@ -247,6 +247,7 @@ def _hub_folder(folder: Path) -> Path:
 def _run_folder(folder: Path) -> Path:
     folder.mkdir()
     config = {"format": 1, "model": "dcgan", "image_shape": SHAPE, "latent_dim": LATENT}
+    config["versions"] = {}
     (folder / "config.json").write_text(json.dumps(config))
     return folder
 

@@ -13,7 +13,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,9 +31,6 @@ from zoo.files import read_json, write_json
 from zoo.report import write_report
 from zoo.runs import load_run, read_config
 from zoo.training.train import train
-
-if TYPE_CHECKING:
-    pass
 
 RNG = np.random.default_rng(0)
 
@@ -237,12 +234,13 @@ def test_wrong_folders(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"differ in size.*--image-size"):
         data.read(folder)
     assert data.image_shape(folder, size=4) == (4, 4, 1)
+    assert " images of different sizes, 1 channel, " in data.describe(folder)
     _save(tmp_path / "one" / "x.png", np.zeros((9, 9), np.uint8))
     with pytest.raises(ValueError, match="at least 2"):
         data.read(tmp_path / "one")
     for i in range(2):
         _save(tmp_path / "deep" / f"{i}.png", np.zeros((9, 9), np.uint16))
-    with pytest.raises(ValueError, match="8 bits a channel"):
+    with pytest.raises(ValueError, match="8 bits per channel"):
         data.read(tmp_path / "deep")
     (tmp_path / "half" / "train").mkdir(parents=True)
     with pytest.raises(ValueError, match="holds no images"):
@@ -960,6 +958,10 @@ def _rename_a_class(root: Path) -> None:
         (root / split / "class 10").rename(root / split / "class 11")
 
 
+def _add_a_class(root: Path) -> None:
+    shutil.copytree(root / "train" / "class 10", root / "train" / "class 3")
+
+
 def _restore(source: Path, classes: Path) -> None:
     shutil.rmtree(source)
     shutil.copytree(classes, source)
@@ -978,6 +980,7 @@ def test_resume_on_changed_data_is_refused(classes: Path, copies: tuple[Path, Pa
         (_move_an_image, "differ: pixels, labels. Restore"),
         (_remove_an_image, r"differ: images \(12, now 11\), pixels, labels. Restore"),
         (_rename_a_class, "has the classes .*class 11; .*class 10. Number 2 would mean another"),
+        (_add_a_class, "has the classes .*class 3, .* Number 2 would mean another"),
         (_change_a_pixel, r"differ: pixels. Restore.*remove data_fingerprint from .*run/config\.j"),
     ):
         _restore(source, classes)
@@ -992,6 +995,21 @@ def test_resume_on_changed_data_is_refused(classes: Path, copies: tuple[Path, Pa
     config = read_json(out / "config.json")
     assert config["epochs"] == 2
     assert config["data_fingerprint"]["pixels"] != fingerprint["pixels"]
+
+
+def test_a_folder_that_was_moved(copies: tuple[Path, Path], capsys: pytest.CaptureFixture) -> None:
+    """The run that was begun with it is told its new place as the error says."""
+    source, out = copies
+    config = read_json(out / "config.json")
+    write_json(out / "config.json", {**config, "data": str(source)})
+    moved = source.rename(source.with_name("moved"))
+    with pytest.raises(SystemExit, match="1"):
+        main(["train", str(out), "--epochs", "2"])
+    assert f"change data in {out / 'config.json'}" in capsys.readouterr().err
+    write_json(out / "config.json", {**config, "data": str(moved)})
+    with pytest.raises(SystemExit, match="0"):
+        main(["train", str(out), "--epochs", "2"])
+    assert read_json(out / "config.json")["epochs"] == 2
 
 
 def test_earlier_runs_numbered_classes_as_text(

@@ -31,7 +31,7 @@ from zoo.cli import main
 from zoo.files import locked, parse_json, read_json, replacing, to_json, write_json
 from zoo.report import write_report
 from zoo.runs import load_run, read_config, read_metrics, required, save_run
-from zoo.training.train import FORMAT, train
+from zoo.training.train import train
 
 ROOT = Path(__file__).parents[1]
 KINDS = {name: kind for name, kind in vars(schemas).items() if isinstance(kind, schemas.Kind)}
@@ -220,10 +220,6 @@ def test_a_later_format(name: str) -> None:
         parse_json(b'{"format": 2}', "x", KINDS[name])
 
 
-def test_formats_written_are_those_read() -> None:
-    assert schemas.RUN.format == FORMAT
-
-
 def test_every_json_of_the_repository_is_read() -> None:
     """Those of presets, classifiers and benchmarks, which all were written by older versions."""
     kinds = {
@@ -393,7 +389,7 @@ def test_a_lock_leaves_no_folder_behind(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="file/run cannot be written: it or a folder of it is a file"):  # noqa: SIM117
         with locked(tmp_path / "file" / "run"):
             pass
-    with pytest.raises(OSError, match=r"file/x\.json cannot be written: its folder is a file"):
+    with pytest.raises(OSError, match=r"file/x\.json cannot be written: it or a folder"):
         write_json(tmp_path / "file" / "x.json", {})
 
 

@@ -153,6 +153,7 @@ def test_xla_changes_only_rounding(
         )
 
 
+@pytest.mark.slow
 def test_xla_is_repeatable(images: np.ndarray) -> None:
     first, second = (_trained(CASES[0], images, jit_compile=True) for _ in range(2))
     assert_same_state(first, second)

@@ -31,7 +31,7 @@ import zoo
 from export import export_model, protocol, read_export, serve
 from export.metadata import write_metadata
 from tests.cases import CASES, IMAGE_SHAPE, LATENT_DIM, Case
-from tests.scalars import write_scalars, write_toy
+from tests.scalars import ENTRIES, write_scalars, write_toy
 from zoo.cli import app
 from zoo.runs import save_run
 
@@ -878,7 +878,7 @@ def test_what_cannot_be_served(exported: Path, tmp_path: Path) -> None:
         serve.app(changed)
     saved = tmp_path / "saved"
     saved.mkdir()
-    write_metadata(saved, saved, "saved_model", None, {})
+    write_metadata(saved, saved, "saved_model", None, ENTRIES)
     with pytest.raises(ValueError, match="saved_model: expected an export of format web or onnx"):
         serve.app(saved)
 
@@ -903,15 +903,16 @@ def test_a_run_is_exported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (run / "model.keras").touch()
     web, plain = run / "export" / "web", run / "export" / "onnx"
     assert serve.export_of(run, lines.append) == plain
-    assert lines == ["No playground: there is no npm"]
+    assert lines[0].startswith(f"Exporting {run} to {web}")
+    assert lines[1:] == ["No playground: there is no npm"]
     assert serve.export_of(run, lines.append) == web
     assert serve.export_of(run, lines.append) == web
     assert formats == ["web", "onnx", "web"]
     assert serve.export_of(plain, lines.append) == plain
-    assert len(lines) == 1
+    assert len(lines) == 3
     os.utime(web / "zoo_export.json", (0, 0))
     assert serve.export_of(run, lines.append) == web
-    assert "older than the run's model" in lines[1]
+    assert "older than the run's model" in lines[3]
 
 
 def test_the_runtime_in_the_docs_is_the_tested_one() -> None:
@@ -930,7 +931,7 @@ def test_a_run_without_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     lines: list[str] = []
     path = serve.export_of(tmp_path / "run", lines.append)
     assert path == tmp_path / "run" / "export" / "onnx"
-    assert "npm" in lines[0]
+    assert "npm" in lines[1]
     body = {"inputs": [_tensor("latent", LATENTS)]}
     answer = Client(serve.app(path)).post("/v2/models/generate/infer", json=body)
     np.testing.assert_allclose(_array(answer), model.generate_from(LATENTS), atol=1e-5)

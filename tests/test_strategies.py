@@ -112,7 +112,7 @@ def test_workers_train_as_one_device(source: Path, tmp_path: Path, capsys: Any) 
     finally:
         del os.environ["TMPDIR"]
     printed = capsys.readouterr().out
-    assert "[worker 0] 16 images an update: 8 on each of 2 replicas of 2 workers." in printed
+    assert "[worker 0] 16 images per update: 8 on each of 2 replicas of 2 workers." in printed
     assert "[worker 1] epoch" not in printed
     assert not list(temporary.iterdir())
     subprocess.run(_command(source, tmp_path / "one", *options), env=ENVIRONMENT, check=True)
@@ -127,6 +127,7 @@ def test_workers_train_as_one_device(source: Path, tmp_path: Path, capsys: Any) 
     assert (config["strategy"], config["replicas"], config["workers"]) == ("multi-worker", 2, 2)
 
 
+@pytest.mark.slow
 def test_slurm_workers(source: Path, tmp_path: Path) -> None:
     """Two tasks of a SLURM step on one node, as srun starts them."""
     step = {

@@ -55,12 +55,12 @@ def source(images: np.ndarray, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("step", [pytest.param(6, marks=pytest.mark.slow), 8])
-def test_resume_equals_never_stopping(case: Case, source: Path, tmp_path: Path, step: int) -> None:
+def test_resume_equals_never_stopping(full: Case, source: Path, tmp_path: Path, step: int) -> None:
     """Weights, slots, averages, step and history, bitwise; step 8 is within an epoch."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    straight = _new(case)
+    straight = _new(full)
     assert _train(straight, source, whole)
-    assert not _train(_new(case), source, parts, callbacks=[_Interrupt(step)])
+    assert not _train(_new(full), source, parts, callbacks=[_Interrupt(step)])
     stopped = load_run(parts)
     assert int(stopped.step) == step
     assert _train(stopped, source, parts)
@@ -70,12 +70,12 @@ def test_resume_equals_never_stopping(case: Case, source: Path, tmp_path: Path, 
     assert_same_state(load_run(parts), straight)
 
 
-def test_run_folder(case: Case, source: Path, tmp_path: Path) -> None:
+def test_run_folder(full: Case, source: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    model = _new(case)
+    model = _new(full)
     assert _train(model, source, out)
     config = read_config(out)
-    assert config["model"] == case.name
+    assert config["model"] == full.name
     assert config["data"] == str(source)
     assert [entry["step"] for entry in json.loads((out / "history.json").read_text())] == [
         6,
@@ -89,8 +89,8 @@ def test_run_folder(case: Case, source: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_run(out).generate(3, seed=0), model.generate(3, seed=0))
 
 
-def test_more_epochs_later(case: Case, source: Path, tmp_path: Path) -> None:
-    model = _new(case)
+def test_more_epochs_later(full: Case, source: Path, tmp_path: Path) -> None:
+    model = _new(full)
     _train(model, source, tmp_path / "run", epochs=1)
     loaded = load_run(tmp_path / "run")
     _train(loaded, source, tmp_path / "run", epochs=2)

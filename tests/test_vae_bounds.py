@@ -273,6 +273,7 @@ def test_dimensions_are_shared_out() -> None:
             zoo.create("ladder_vae", SHAPE, 3, layers=layers)
 
 
+@pytest.mark.slow
 def test_more_than_one_layer_is_used(images: np.ndarray) -> None:
     model = zoo.create("ladder_vae", IMAGE_SHAPE, 4, layers=2, network="conv-4", warm_up=30)
     model.compile(keras.optimizers.Adam(5e-3))

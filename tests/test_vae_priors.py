@@ -112,6 +112,7 @@ def test_samples_are_of_the_mixture() -> None:
         model.sample_latents(0)
 
 
+@pytest.mark.slow
 def test_pseudo_inputs_learn_the_aggregate_posterior() -> None:
     """Two images whose posteriors are far apart: the best prior costs log 2, N(0, I) far more."""
     encoder = _encoder(1, 0.0, 6.0, 0.04)

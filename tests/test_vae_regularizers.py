@@ -402,7 +402,7 @@ def test_accumulation_of_halves(images: np.ndarray) -> None:
 # MMD
 
 
-@pytest.mark.parametrize("name", ["info_vae", "wae_mmd"])
+@pytest.mark.parametrize("name", [pytest.param("info_vae", marks=pytest.mark.slow), "wae_mmd"])
 def test_the_aggregate_posterior_meets_the_prior(name: str, images: np.ndarray) -> None:
     """From means around 2; without the term it goes where the decoder likes it."""
     found = []

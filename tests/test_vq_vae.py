@@ -171,6 +171,7 @@ def test_a_batch_that_overflows_moves_no_code() -> None:
         np.testing.assert_array_equal(variable, wanted)
 
 
+@pytest.mark.slow
 def test_codes_stay_alive() -> None:
     """On images that differ everywhere, all codes are in use, and not one for most."""
     coarse = np.random.default_rng(0).random((64, 2, 2, 1)).astype(np.float32)
@@ -277,7 +278,7 @@ def test_verification_knows_both_sides_of_a_jump() -> None:
     assert not passes((first + 3) % 8)
 
 
-@pytest.mark.parametrize("wrong", ["generate", "encode"])
+@pytest.mark.parametrize("wrong", ["generate", pytest.param("encode", marks=pytest.mark.slow)])
 def test_a_wrong_weight_fails(wrong: str) -> None:
     """A logit of the prior, or a number of the encoder's, that is another than in the export."""
     exported, model = _spread(_model()), _model()

@@ -1,4 +1,4 @@
-"""The benchmark: one row a model, trained for the same number of images and measured alike.
+"""The benchmark: one row per model, trained for the same number of images and measured alike.
 
 A row and a seed are a run folder, `OUT/ROW/seed_N`, as `zoo train` makes, with in it besides:
 

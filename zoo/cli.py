@@ -125,7 +125,7 @@ Run = Annotated[
 Out = Annotated[Path, typer.Option(help="Where to write.")]
 Data = Annotated[
     str | None,
-    typer.Option(help="A TFDS name, a folder of images or an .npz. Default: the run's own data."),
+    typer.Option(help="A TFDS name, a folder of images, an .npz or .npy. Default: the run's data."),
 ]
 SamplerName = Annotated[
     str,
@@ -217,7 +217,7 @@ def _table_of_presets(pattern: str | None) -> Table:
 
 
 def _run_of(text: str) -> Path:
-    """A run folder or checkpoint; of a pretrained model its folder, downloaded if need be."""
+    """A run folder or checkpoint; for a pretrained model its folder, downloaded if need be."""
     from zoo.pretrained import resolve
 
     return Path(text) if Path(text).exists() else resolve(text)
@@ -233,7 +233,7 @@ def train(
         ),
     ],
     data: Annotated[
-        str, typer.Option(help="A TFDS name, a folder of images or an .npz.")
+        str, typer.Option(help="A TFDS name, a folder of images, or an .npz or .npy file.")
     ] = "fashion_mnist_sample",
     out: Annotated[Path | None, typer.Option(help="The run folder. Default: runs/MODEL.")] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs in all.")] = 10,
@@ -370,7 +370,7 @@ def train(
         int | None,
         typer.Option(
             min=1,
-            help="Steps between checkpoints, besides one an epoch: a kill loses less; each costs "
+            help="Steps between checkpoints, besides one per epoch: a kill loses less; each costs "
             "the time to write the model.",
             rich_help_panel=CHECKPOINTS,
         ),
@@ -423,7 +423,7 @@ def train(
     chief, before = strategies.is_chief(devices), trained.steps_done
     images = settings["batch_size"] or trained.default_batch_size
     tell = say if chief else _say_nothing
-    tell(zoo_data.describe(settings["data"], image_shape=trained.image_shape))
+    tell(_describe_data(settings["data"], trained.image_shape, out if resume else None))
     for line in _ignored(context, config, trained) if resume else ():
         tell(line)
     if devices.num_replicas_in_sync > 1:
@@ -538,7 +538,11 @@ def sample(
     out: Out = Path("samples.png"),
     n: Annotated[int, typer.Option(min=1, callback=COUNTED, help="Number of images.")] = 64,
     label: Annotated[
-        int | None, typer.Option(help="Of a conditional model: the class. Default: all of them.")
+        int | None,
+        typer.Option(
+            help="Of a conditional model: the number of the class; `zoo info` has the names, from "
+            "0 on. Default: all of them."
+        ),
     ] = None,
     sampler: SamplerName = "prior",
     seed: Seed = 0,
@@ -560,7 +564,7 @@ def interpolate(
     run: Run,
     out: Out = Path("interpolation.png"),
     rows: Annotated[int, typer.Option(min=1, callback=COUNTED, help="Pairs of latents.")] = 6,
-    steps: Annotated[int, typer.Option(min=2, callback=COUNTED, help="Images a row.")] = 10,
+    steps: Annotated[int, typer.Option(min=2, callback=COUNTED, help="Images per row.")] = 10,
     seed: Seed = 0,
 ) -> None:
     """Draws images along great circles between prior draws."""
@@ -574,7 +578,7 @@ def interpolate(
     latents = model.sample_latents(2 * rows, seed)
     fractions = np.linspace(0.0, 1.0, steps, dtype=np.float32)[:, None]
     path = slerp(latents[:rows, None], latents[rows:, None], fractions).numpy()
-    # Of a conditional model, one class a row.
+    # One class per row, for a conditional model.
     labels = model.sample_labels(rows, seed)
     labels = None if labels is None else np.repeat(labels, steps)
     latents = path.reshape(-1, model.noise_dim)
@@ -593,7 +597,12 @@ def evaluate(
         ),
     ] = None,
     extractor: Annotated[
-        str | None, typer.Option(help="Feature extractor. Default: the one made for the data.")
+        str | None,
+        typer.Option(
+            help="Network whose features compare samples with data: inception_v3, downloaded once; "
+            "fashion_mnist_classifier, for its images; or none, which leaves the samples "
+            "unmeasured. Default: the one made for the data."
+        ),
     ] = None,
     importance_samples: Annotated[
         int, typer.Option(min=1, callback=COUNTED, help="k of the importance-weighted bound.")
@@ -832,7 +841,8 @@ def export(
     model = load_run(folder)
     run_folder = str(folder.resolve())
     written = export_model(model, out, format=format, run=run_folder, verify=verify, **options)
-    say(f"Exported {format}: {written}")
+    checked = "" if verify else " (not compared with the model)"
+    say(f"Exported {format}: {written}{checked}")
 
 
 @app.command(cls=TensorFlowCommand)
@@ -936,7 +946,7 @@ def bench(
         ),
     ] = False,
 ) -> None:
-    """Trains and measures one row a model; goes on where it was stopped.
+    """Trains and measures one row per model; goes on where it was stopped.
 
     Several processes may share an --out: each row is done by one of them.
     """
@@ -1208,7 +1218,7 @@ def _clip_norm(model: Any) -> float | None:
 
 
 def _settings(config: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Those of the run; of a converted one that has not been trained, what is given now counts."""
+    """The run's settings; for a converted run that has not been trained, those given now."""
     begun = config.get("epochs", 0) > 0
 
     def now(name: str, value: Any) -> bool:
@@ -1286,10 +1296,27 @@ def _config_to_resume(out: Path, model: str, *, resume: bool, decay: bool) -> di
     return config
 
 
+def _describe_data(source: str, image_shape: tuple[int, ...], resumed: Path | None) -> str:
+    """What a run begins with; where its data are no more, how it is told of another place."""
+    from zoo import data
+
+    try:
+        return data.describe(source, image_shape=image_shape)
+    except FileNotFoundError as error:
+        if resumed is None:
+            raise
+        raise FileNotFoundError(
+            f"{error} {resumed} was begun with it. If it was moved, change data in "
+            f"{resumed}/config.json."
+        ) from error
+
+
 def _describe_share(devices: dict[str, Any], images: int) -> str:
     replicas, workers = devices["replicas"], devices["workers"]
     place = f" of {workers} workers" if workers > 1 else ""
-    return f"{images} images an update: {images // replicas} on each of {replicas} replicas{place}."
+    return (
+        f"{images} images per update: {images // replicas} on each of {replicas} replicas{place}."
+    )
 
 
 def _say_nothing(*_: Any, **__: Any) -> None:

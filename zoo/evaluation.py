@@ -164,7 +164,7 @@ def likelihood_metrics(
         images: float32 [n, height, width, channels] in [0, 1].
         importance_samples: k of the bound.
         seed: Seed of ε.
-        labels: Of a conditional model, int32 [n].
+        labels: The classes for a conditional model, int32 [n].
 
     Returns:
         `elbo`, `rate`, `distortion` and `iwae_bound` in nats per image; `bits_per_dim` of the

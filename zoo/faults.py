@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import linecache
-import os
 import struct
 import tarfile
 import traceback
@@ -42,11 +40,13 @@ def sentence(error: BaseException) -> str:
     sentence. What other libraries raise is put into words, with the file that was read or written,
     if it is known. Anything else is a fault of the program, and is said to be one.
     """
+    from zoo.files import full_disk  # noqa: PLC0415  (only where something went wrong)
+
     text = _message(error)
     if _is_raised_here(error):
         return text
     file = _file_of(error)
-    if _is_full(error):
+    if full_disk(error) is not None:
         place = f" ({file})" if file else ""
         return f"The disk is full{place}. Free some space, or write to another disk."
     if _name(error).startswith("tensorflow."):
@@ -67,14 +67,6 @@ def sentence(error: BaseException) -> str:
 def _name(error: BaseException) -> str:
     """Package and class of another library's exception: `tensorflow.NotFoundError`."""
     return f"{type(error).__module__.partition('.')[0]}.{type(error).__name__}"
-
-
-def _is_full(error: BaseException) -> bool:
-    # TensorFlow's and h5py's writers give the system's text alone.
-    return any(
-        getattr(error, "errno", None) == number or os.strerror(number) in str(error)
-        for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    )
 
 
 def _message(error: BaseException) -> str:

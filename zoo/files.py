@@ -13,6 +13,7 @@ import socket
 import sys
 import tempfile
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
             lock.release()
             shutil.rmtree(scratch, ignore_errors=True)
     except Exception as error:
-        number = _no_space(error)
+        number = full_disk(error)
         if number is None:
             raise
         msg = (
@@ -97,12 +98,9 @@ def _new_scratch(path: Path) -> tuple[Path, FileLock]:
                 raise
             return scratch, lock
     except OSError as error:
-        if _no_space(error) is not None:
+        if full_disk(error) is not None:
             raise
-        is_file = isinstance(error, (FileExistsError, NotADirectoryError))
-        reason = "its folder is a file" if is_file else error.strerror or error
-        msg = f"{path} cannot be written: {reason}. Choose another place."
-        raise _os_error(type(error), msg, error.errno) from error
+        raise _not_writable(path, error) from error
 
 
 def _rename(scratch: Path, path: Path) -> None:
@@ -115,10 +113,11 @@ def _rename(scratch: Path, path: Path) -> None:
         raise _os_error(FileExistsError, msg, errno.EEXIST) from error
 
 
-def _no_space(error: BaseException | None) -> int | None:
-    """The number of a full disk, quota or file in this error or what it was raised from.
+def full_disk(error: BaseException | None) -> int | None:
+    """The system's number for a full disk, quota or file; None if an error does not mean that.
 
-    TensorFlow and HDF5 say so in their text; NumPy, how much of an array it wrote.
+    The errors that it was raised from count too. TensorFlow and HDF5 give the system's text alone;
+    NumPy says how much of an array it wrote.
     """
     while error is not None:
         for number in _NO_SPACE:
@@ -130,8 +129,15 @@ def _no_space(error: BaseException | None) -> int | None:
     return None
 
 
+def _not_writable(path: Path, error: OSError) -> OSError:
+    is_file = isinstance(error, (FileExistsError, NotADirectoryError))
+    reason = "it or a folder of it is a file" if is_file else error.strerror or error
+    msg = f"{path} cannot be written: {reason}. Choose another place."
+    return _os_error(type(error), msg, error.errno)
+
+
 def _os_error(kind: type[OSError], text: str, number: int | None) -> OSError:
-    """With a text that is shown as it is, without "[Errno 28]" before it."""
+    """An error whose text is shown as it is, without "[Errno 28]" before it."""
     error = kind(text)
     error.errno = number
     return error
@@ -184,10 +190,7 @@ def locked(folder: str | Path) -> Iterator[None]:
         )
         raise _os_error(BlockingIOError, msg, errno.EAGAIN) from error
     except OSError as error:
-        is_file = isinstance(error, (FileExistsError, NotADirectoryError))
-        reason = "it or a folder of it is a file" if is_file else error.strerror or error
-        msg = f"{folder} cannot be written: {reason}. Choose another folder."
-        raise _os_error(type(error), msg, error.errno) from error
+        raise _not_writable(folder, error) from error
     try:
         with suppress(OSError):  # a full disk: then it has no name
             command = " ".join(sys.argv)[:200]
@@ -219,7 +222,7 @@ def link(path: Path, to: Path) -> None:
 
 
 def sha256(path: str | Path) -> str:
-    """Of a file, in hexadecimal."""
+    """The SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
         while chunk := file.read(1 << 20):
@@ -281,6 +284,11 @@ def parse_json(content: bytes, where: str | Path, kind: Kind | None = None) -> A
     return value
 
 
+def known_entries(cls: Any, entries: dict[str, Any]) -> dict[str, Any]:
+    """The entries that a dataclass has fields for; others were written by other versions."""
+    return {field.name: entries[field.name] for field in fields(cls) if field.name in entries}
+
+
 def _integer(text: str) -> int:
     if len(text) > MAX_DIGITS:
         msg = f"a whole number of {len(text)} digits"
@@ -334,7 +342,7 @@ def _not_finite(value: Any) -> dict[str, float]:
 
 
 def _noted(value: Any) -> Any:
-    """With null for numbers that are not finite, and a note of them."""
+    """The value with null for numbers that are not finite, and a note of them."""
     bad = _not_finite(value)
     if not bad:
         return value

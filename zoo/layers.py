@@ -125,7 +125,7 @@ class ConditionalBatchNormalization(layers.Layer):
 
     Args:
         num_classes: Number of classes.
-        **kwargs: Of any Keras layer.
+        **kwargs: Arguments of any Keras layer.
     """
 
     statistics: ClassVar[dict[str, Any]] = {"momentum": 0.9, "epsilon": 1e-5, "synchronized": True}

@@ -32,7 +32,7 @@ class EqualizedDense(layers.Dense):
         units: Outputs.
         rate: Learning rate in multiples of other layers': weights start as N(0, 1 / rate²), and
             these and biases count `rate` times.
-        **kwargs: Of `Dense`.
+        **kwargs: Arguments of `Dense`.
     """
 
     def __init__(self, units: int, rate: float = 1.0, **kwargs: Any) -> None:
@@ -76,7 +76,7 @@ class ModulatedConv2D(layers.Conv2D):
         filters: Output channels.
         kernel_size: Side of the kernel; padding is "same" unless given.
         demodulate: Whether to divide as above.
-        **kwargs: Of `Conv2D`.
+        **kwargs: Arguments of `Conv2D`.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class LearnedConstant(layers.Layer):
 
     Args:
         target_shape: (height, width, channels).
-        **kwargs: Of any Keras layer.
+        **kwargs: Arguments of any Keras layer.
     """
 
     def __init__(self, target_shape: Any, **kwargs: Any) -> None:
@@ -176,7 +176,7 @@ class Blur(layers.Layer):
     Args:
         padding: Zeros at each edge; the filter takes 3 pixels of each axis.
         strides: Pixels between outputs.
-        **kwargs: Of any Keras layer.
+        **kwargs: Arguments of any Keras layer.
     """
 
     def __init__(self, padding: int, strides: int = 1, **kwargs: Any) -> None:

@@ -21,7 +21,7 @@ def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
 
     Args:
         images: float32 [n, height, width, 1 or 3] in [0, 1].
-        columns: Images a row; by default the grid is about square.
+        columns: Images per row; by default the grid is about square.
 
     Returns:
         uint8 [grid height, grid width, 3].

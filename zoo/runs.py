@@ -151,7 +151,7 @@ def save_run(
         model: A compiled model.
         out: The folder; must not hold a run yet.
         config: Entries of `config.json` beside those of the model: data, seed and the like.
-        report: Of a converted model, the account of its conversion.
+        report: The account of the conversion, for a converted model.
 
     Raises:
         FileExistsError: If `out` holds a run.

@@ -144,7 +144,7 @@ def load_sampler(
         path: The .npz file.
         kind: The sampler it must be, "gmm" or "two_stage"; None for any.
         latent_dim: Dimensions that its latents must have; None for any.
-        classes: Of a conditional model, its classes.
+        classes: The number of classes of a conditional model; 0 for others.
 
     Raises:
         FileNotFoundError: If there is none.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, NamedTuple
 
 from annotated_types import Ge, Gt, Len
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import NotRequired, TypedDict  # pydantic takes typing's from 3.12 on
 
 Count = Annotated[int, Gt(0)]
 Index = Annotated[int, Ge(0)]

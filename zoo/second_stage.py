@@ -35,7 +35,7 @@ class SecondStage(keras.Model):
 
     Args:
         dims: d, dimensions of z and of u.
-        seed: Of the initial weights.
+        seed: Seed of the initial weights.
     """
 
     def __init__(self, dims: int, seed: int = 0) -> None:
@@ -70,7 +70,7 @@ def fit_second_stage(
         means: Posterior means of the first VAE, float [n, d].
         deviations: Standard deviations, like `means`. z is drawn anew for every batch.
         steps: Updates, at a rate that falls to 0, at least 1.
-        seed: Of weights, order and noise.
+        seed: Seed of weights, order and noise.
 
     Returns:
         `shift` and `scale`, float32 [d], which make q(z) of unit variance for the networks; `gamma`

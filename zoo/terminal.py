@@ -28,7 +28,7 @@ _ASCII = {
     "≤": "<=", "≥": ">=", "±": "+-", "‘": "'", "’": "'", "“": '"', "”": '"', "α": "alpha",
     "β": "beta", "γ": "gamma", "ε": "epsilon", "λ": "lambda", "σ": "sigma",
 }  # fmt: skip
-_ERRORS = "zoo.transliterate"
+_HANDLER = "zoo.transliterate"
 
 console = Console(markup=False, emoji=False, highlight=False)
 errors = Console(markup=False, emoji=False, highlight=False, stderr=True)
@@ -60,12 +60,12 @@ def table_of(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
 
 
 def print_on_any_terminal() -> None:
-    """Standard output and error replace what their encoding does not have, and never fail."""
-    codecs.register_error(_ERRORS, _transliterate)
+    """Makes standard output and error replace what their encoding does not have."""
+    codecs.register_error(_HANDLER, _transliterate)
     for stream in (sys.stdout, sys.stderr):
         # What a user set, as by PYTHONIOENCODING=ascii:ignore, stays.
         if getattr(stream, "errors", None) in ("strict", "backslashreplace"):
-            stream.reconfigure(errors=_ERRORS)  # type: ignore[union-attr]
+            stream.reconfigure(errors=_HANDLER)  # type: ignore[union-attr]
 
 
 def _transliterate(error: UnicodeError) -> tuple[str, int]:

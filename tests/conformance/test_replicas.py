@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from tests.cases import CASES, IMAGE_SHAPE, LATENT_DIM, Case
+from tests.cases import CASES, CORE, IMAGE_SHAPE, LATENT_DIM, Case
 from tests.equivalence import (
     assert_equivalent,
     assert_moved,
@@ -25,8 +25,6 @@ from tests.equivalence import (
 from zoo.launch import launch
 from zoo.training import strategy
 from zoo.training.replicas import in_turn
-
-CORE = [case for case in CASES if case.core]
 
 
 @functools.cache
@@ -133,16 +131,16 @@ def test_two_workers(cases: str, guarded: bool, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_accumulation_equals_the_large_batch(case: Case, replicas: int, images: Any) -> None:
+def test_accumulation_equals_the_large_batch(full: Case, replicas: int, images: Any) -> None:
     """In three parts or at once; without BatchNorm and losses between examples: they see parts."""
-    if case.coupled:
+    if full.coupled:
         pytest.skip("its loss is between examples")
     found = []
     for accumulate in (1, 3):
         keras.utils.set_random_seed(0)
         with _strategy(replicas if accumulate > 1 else 1).scope():
-            model = case.create_without_batch_norm(accumulate=accumulate, guarded=replicas > 1)
-        found.append({**fit(case, model, images), **outcome(model)})
+            model = full.create_without_batch_norm(accumulate=accumulate, guarded=replicas > 1)
+        found.append({**fit(full, model, images), **outcome(model)})
     assert_equivalent(found[1], found[0])
 
 

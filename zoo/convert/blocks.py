@@ -120,7 +120,7 @@ class Network:
     """Blocks in topological order, inputs first.
 
     Attributes:
-        name: Of the Keras model to build.
+        name: Name of the Keras model to build.
         blocks: By name.
         outputs: What the network returns.
         notes: What rules want said in the report.

@@ -85,7 +85,7 @@ def gan_to_vae(
         mode: `"exact"`: the decoder computes the generator's images, or the conversion fails.
             `"partial"`: what fits is copied, and the difference stated. `"distill"`: the decoder,
             of any architecture, is trained to draw the generator's images.
-        weights: Of a GAN of the zoo: `"ema"`, `"raw"`, or `"auto"`: the average where there is one.
+        weights: For a GAN of the zoo: `"ema"`, `"raw"`, or `"auto"`: the average if there is one.
         batch_norm: `"fold"` into the linear layers; `"keep"` the layers, which do not train on; or
             `"recalibrate"`: set their statistics to those under the prior, then fold. The VAE then
             draws what the generator would with converged statistics.

@@ -25,7 +25,7 @@ def posteriors(
     Args:
         vae: A VAE of the zoo.
         images: float32 [n, height, width, channels] in [0, 1].
-        labels: Of a conditional model, int32 [n].
+        labels: The classes for a conditional model, int32 [n].
     """
     given = (images,) if labels is None else (images, labels)
     parts = [vae.encode(*(x[i : i + BATCH] for x in given)) for i in range(0, len(images), BATCH)]
@@ -53,12 +53,12 @@ def fit_mixture(
     components: int = 10,
     seed: int = 0,
 ) -> GaussianMixture:
-    """A Gaussian mixture fitted to draws from q(z), one an image (arXiv 1903.12436).
+    """A Gaussian mixture fitted to draws from q(z), one per image (arXiv 1903.12436).
 
     Args:
         vae: A VAE of the zoo.
         images: float32 [n, height, width, channels] in [0, 1], n ≥ `components`.
-        labels: Of a conditional model, int32 [n].
+        labels: The classes for a conditional model, int32 [n].
         components: Gaussians, of full covariance.
         seed: Seed of the draws and of the fit.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from zoo import schemas
-from zoo.files import read_json, write_json
+from zoo.files import known_entries, read_json, write_json
 from zoo.terminal import plain
 
 if TYPE_CHECKING:
@@ -192,10 +192,12 @@ class Report:
             ValueError: If the file is no report.
         """
         found = read_json(path, schemas.CONVERSION)
-        rows = [TensorRow(**_known(TensorRow, {**row, **_shapes(row)})) for row in found["rows"]]
-        equality = Equality(**_known(Equality, found["equality"]))
-        notes = tuple(found.get("notes", ()))
-        return cls(**{**_known(cls, found), "rows": rows, "equality": equality, "notes": notes})
+        rows = [
+            TensorRow(**known_entries(TensorRow, {**row, **_shapes(row)})) for row in found["rows"]
+        ]
+        equality = Equality(**known_entries(Equality, found["equality"]))
+        parts = {"rows": rows, "equality": equality, "notes": tuple(found.get("notes", ()))}
+        return cls(**{**known_entries(cls, found), **parts})
 
     def _facts(self) -> list[str]:
         facts = {
@@ -205,11 +207,6 @@ class Report:
             "first diverging block": self.first_diverging or "",
         }
         return [f"{name}: {text}" for name, text in facts.items() if text] + list(self.notes)
-
-
-def _known(cls: Any, entries: dict[str, Any]) -> dict[str, Any]:
-    """The entries that a dataclass has; others are of other versions."""
-    return {field.name: entries[field.name] for field in fields(cls) if field.name in entries}
 
 
 def _shapes(row: dict[str, Any]) -> dict[str, Any]:

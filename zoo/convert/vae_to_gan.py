@@ -70,8 +70,8 @@ def vae_to_gan(
             of the aggregate posterior. Else the generator draws the VAE's own prior samples.
         discriminator_init: `"encoder"` takes the discriminator's layers but the last from the
             encoder; `"random"`.
-        batch_norm: Of a new generator: `"insert"` BatchNorms that change nothing but how it trains,
-            or `"none"`.
+        batch_norm: For a new generator: `"insert"` BatchNorms that change nothing but how it
+            trains, or `"none"`.
         mode: `"exact"`: the generator computes the decoder's images, or the conversion fails.
             `"partial"`: what fits is copied, and the difference stated.
         mapping: Regular expressions from block names of the decoder to those of the generator,

@@ -140,7 +140,7 @@ def first_diverging_block(
     Args:
         source: The source, as it was aligned.
         target: `read` of the target model after its weights were set.
-        pairs: Of the alignment.
+        pairs: The pairs of the alignment.
         latents: float32 [n, latent_dim]; the last 64 are used, among them the extremes of
             `prior_latents`.
         tolerance: Relative difference that is always allowed.

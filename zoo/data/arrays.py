@@ -66,7 +66,10 @@ def _read_npz(path: Path, split: str) -> Images:
         pixels = file[of_pixels] if of_pixels in there else None
         labels, unlabelled = _labels(file, of_labels, name) if of_labels in there else (None, "")
     if pixels is None:
-        msg = f"{name} has no array {of_pixels!r}, only {sorted(there)}. Choose another split?"
+        msg = (
+            f"{name} has no array {of_pixels!r}, only {sorted(there)}. Expected x_train, x_test "
+            "(and y_train, y_test), or images (and labels)."
+        )
         raise ValueError(msg)
     return Images(
         pixels,
@@ -101,7 +104,7 @@ def _is_tar(path: Path) -> bool:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Whatever a damaged file makes NumPy and zipfile raise, names the file."""
+    """Makes every error name the file: NumPy and zipfile raise many kinds on damaged ones."""
     try:
         yield
     except Exception as error:

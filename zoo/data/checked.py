@@ -11,6 +11,7 @@ import numpy as np
 
 # Resizing and decoding round: so far outside [0, 1] a float counts as its end. 8 ulp of float32.
 TOLERANCE = 2.0**-20
+ONE_HOT = "One-hot rows become numbers by `labels.argmax(axis=-1)`."
 
 
 def checked_labels(labels: Any, num_classes: int | None, what: str) -> np.ndarray:
@@ -42,11 +43,8 @@ def checked_labels(labels: Any, num_classes: int | None, what: str) -> np.ndarra
     if found.ndim == 2 and found.shape[1] == 1:
         found = found[:, 0]
     if found.ndim != 1:
-        rows = " One-hot rows become numbers by `labels.argmax(axis=-1)`."
-        msg = (
-            f"{what}: shape {found.shape}; expected [n], one class number per image."
-            f"{rows if found.ndim == 2 else ''}"
-        )
+        remedy = f" {ONE_HOT}" if found.ndim == 2 else ""
+        msg = f"{what}: shape {found.shape}; expected [n], one class number per image.{remedy}"
         raise ValueError(msg)
     if found.dtype.kind == "f":
         found = found.astype(np.float64)

@@ -20,6 +20,7 @@ from zoo.data.images import (
     Images,
     Shape,
     counted,
+    known_size,
     printable,
     shortened,
     split_to_read,
@@ -58,7 +59,7 @@ class Listing:
     notes: list[str]
 
     def paths(self) -> list[Path]:
-        """Of the files."""
+        """The paths of the files, in order."""
         return [self.folder.joinpath(*file) for file in self.files]
 
     def labels(self) -> tuple[np.ndarray | None, str]:
@@ -395,19 +396,12 @@ def _of_all(sizes: set[tuple[int, int]], modes: set[str]) -> tuple[int | None, i
 
 
 def _common_shape(listing: Listing) -> Shape:
-    height, width, channels = shape(listing.folder)
-    if height is None or width is None:
-        msg = (
-            f"The {len(listing.files)} images of {printable(listing.folder)} differ in size. Say "
-            "which to resize to (image_shape, or --image-size)."
-        )
-        raise ValueError(msg)
-    return height, width, channels
+    return known_size(shape(listing.folder), printable(listing.folder))
 
 
 @contextmanager
 def _named(file: Path) -> Iterator[None]:
-    """Whatever fails names the file: Pillow raises many kinds of errors on damaged ones."""
+    """Makes every error name the file: Pillow raises many kinds of errors on damaged ones."""
     try:
         yield
     except Exception as error:
@@ -421,7 +415,7 @@ def _opened(file: Path) -> Iterator[Image.Image]:
     """The image of a file, turned upright."""
     with _named(file), Image.open(file) as image:
         if image.mode.startswith(("I", "F")):
-            msg = f"mode {image.mode}; expected 8 bits a channel"
+            msg = f"mode {image.mode}; expected 8 bits per channel"
             raise ValueError(msg)
         yield ImageOps.exif_transpose(image)
 

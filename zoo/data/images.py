@@ -15,7 +15,7 @@ from zoo.data.checked import checked_labels, checked_pixels, count_classes
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-# Of a split that some call otherwise; in folders any capitals.
+# Names that others give the splits; for folders, in any capitals.
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "test": ("test", "testing"),
@@ -143,12 +143,14 @@ class Contents:
         """A line on the images and classes, and one for each note.
 
         Args:
-            name: Of the source.
-            split: Of the images.
+            name: The source's name.
+            split: The split that the images are of.
             image_shape: What they are converted to.
         """
         count = counted(self.images, "image")
-        size = " × ".join("?" if side is None else str(side) for side in self.shape)
+        size = " × ".join(map(str, self.shape))
+        if None in self.shape:
+            size = f"different sizes, {counted(self.shape[2], 'channel')}"
         lines = [f"Data: {name}, {split}: {count} of {size}, {self._classes()}."]
         if image_shape is not None and tuple(image_shape) != tuple(self.shape):
             wanted = " × ".join(str(side) for side in image_shape)
@@ -190,6 +192,26 @@ def split_to_read(split: str, there: Collection[str]) -> tuple[str, list[str]]:
     return split, []
 
 
+def known_size(shape: tuple[int | None, int | None, int], name: str) -> Shape:
+    """A shape without None, which images of several sizes have in it.
+
+    Args:
+        shape: (height, width, channels).
+        name: Name of the source, for the error.
+
+    Raises:
+        ValueError: If height or width is None.
+    """
+    height, width, channels = shape
+    if height is None or width is None:
+        msg = (
+            f"The images of {name} differ in size. Say which to resize to (image_shape, or "
+            "--image-size)."
+        )
+        raise ValueError(msg)
+    return height, width, channels
+
+
 def printable(name: str | os.PathLike[str]) -> str:
     r"""A file name, in which bytes that are no UTF-8 are shown as "\xff"."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
@@ -211,7 +233,7 @@ def counted(n: int, noun: str) -> str:
 
 
 def shortened(texts: Sequence[str]) -> str:
-    """The texts, or of many the first and the last."""
+    """The texts; if there are many, the first ones and the last."""
     if len(texts) <= LISTED:
         return ", ".join(texts)
     return ", ".join([*texts[: LISTED - 2], "…", texts[-1]])

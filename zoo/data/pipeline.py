@@ -164,7 +164,7 @@ def _check_batch(images: Images, batch_size: int) -> None:
     if not 1 <= batch_size <= len(images.pixels):
         msg = (
             f"batch_size={batch_size}: expected 1 to {len(images.pixels)}, the images there are "
-            "(the last partial batch of an epoch is dropped)."
+            "(the last partial batch of an epoch is dropped). Choose a smaller batch size."
         )
         raise ValueError(msg)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.data import arrays, folder, sprites, tfds_source
-from zoo.data.images import Contents, Images, Shape, printable
+from zoo.data.images import Contents, Images, Shape, known_size, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ DEFAULT_SOURCE = tfds_source.SAMPLE
 def read(source: Any, *, split: str = "train", image_shape: Sequence[int] | None = None) -> Images:
     """Reads a split into memory.
 
-    Of a folder, files and folders that are hidden or a system's are skipped, as are files of other
+    In a folder, hidden files and folders and those of systems are skipped, as are files of other
     formats than `zoo.data.folder.SUFFIXES`; links are followed. Folders `train/`, `test/` and
     `val/` (or `training/`, `testing/`, `valid/`, `validation/`) are its splits, if no others hold
     images, or if `train/` and one of the others are there; else a tenth of the files, by a hash of
@@ -145,11 +145,8 @@ def image_shape(source: Any, size: int | None = None) -> tuple[int, int, int]:
         shape = tfds_source.shape(source)
     else:
         shape = read(source, split="train").pixels.shape[1:]
-    height, width, channels = (size or shape[0], size or shape[1], shape[2])
-    if height is None or width is None:
-        msg = f"The images of {source} differ in size. Say which to resize to (--image-size)."
-        raise ValueError(msg)
-    return height, width, channels
+    height, width, channels = shape
+    return known_size((size or height, size or width, channels), printable(source_name(source)))
 
 
 def source_name(source: Any) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from zoo.data import folder
-from zoo.data.images import Contents, Images, Shape, split_to_read
+from zoo.data.images import Contents, Images, Shape, known_size, split_to_read
 
 SAMPLE = "fashion_mnist_sample"
 SAMPLE_FOLDER = Path(__file__).parent / SAMPLE
@@ -24,11 +24,7 @@ MAX_BYTES = 8 << 30
 def read(name: str, split: str, shape: Shape | None) -> Images:
     """The images of a split, uint8 in the data set's order, with its feature `label` if any."""
     builder = _builder(name)
-    height, width, channels = shape or _feature_shape(builder)
-    if height is None or width is None:
-        msg = f"The images of {name} differ in size. Say which to resize to (--image-size)."
-        raise ValueError(msg)
-    source = (height, width, channels)
+    source = shape or known_size(_feature_shape(builder), name)
     builder = _prepared(name, builder)
     split, notes = _split(name, builder, split)
     size = builder.info.splits[split].num_examples * int(np.prod(source))
@@ -104,7 +100,7 @@ def _builder(name: str) -> Any:
         names = [*tfds.list_builders(), SAMPLE]
         near = difflib.get_close_matches(name, names) or [SAMPLE]
         msg = (
-            f"Unknown data set {name!r}: neither a TFDS name nor a folder or .npz file. "
+            f"Unknown data set {name!r}: neither a TFDS name nor a folder, .npz or .npy file. "
             f"Did you mean {' or '.join(near)}?"
         )
         raise ValueError(msg) from error

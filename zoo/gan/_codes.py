@@ -23,7 +23,7 @@ class CodesFromNormal(layers.Layer):
     Args:
         categorical: K, categories of the one categorical code; 0 for none.
         continuous: Number of continuous codes.
-        **kwargs: Of any Keras layer.
+        **kwargs: Arguments of any Keras layer.
     """
 
     def __init__(self, categorical: int, continuous: int, **kwargs: Any) -> None:

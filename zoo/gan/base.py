@@ -1,8 +1,8 @@
 """The one training step of the GAN family.
 
 A variant overrides `generator_loss`, `discriminator_loss` and, if it has them, `gradient_penalty`,
-`generator_penalty` and `auxiliary_loss`; all return one value per example. What a discriminator is
-shown is for `judge` to say.
+`generator_penalty` and `auxiliary_loss`; all return one value per example. `judge` decides what
+the discriminator sees.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class BaseGAN(ZooModel):
         generator: `keras.Model` from latents [batch, latent_dim] to images in [0, 1].
         discriminator: `keras.Model` from images in [0, 1] to logits [batch, 1]. With `num_classes`,
             both take int32 labels [batch] as a second input.
-        normalization: Of a built-in discriminator: `"batch"`, `"none"` or `"spectral"`.
+        normalization: For a built-in discriminator: `"batch"`, `"none"` or `"spectral"`.
         n_critic: Discriminator updates per generator update. A training batch is split into
-            `n_critic` minibatches, one an update, as the algorithm of WGAN draws them: to give
+            `n_critic` minibatches, one per update, as the algorithm of WGAN draws them: to give
             each update 64 images at n_critic=5, train with batches of 320.
         ema: Decay of an exponential moving average of the generator, used for sampling; None
             samples from the generator itself.

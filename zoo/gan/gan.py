@@ -45,7 +45,7 @@ class GAN(BaseGAN):
             regularisation, arXiv 1912.04958, section 3.1).
         clip_weights: Clips the critic's weights to ± this after its update (arXiv 1701.07875,
             algorithm 1); None for no clipping.
-        normalization: Of a built-in discriminator: `"batch"`, `"none"` or `"spectral"`. None takes
+        normalization: For a built-in discriminator: `"batch"`, `"none"` or `"spectral"`. None takes
             batch, or none where there is a penalty: it is on each example's own gradient, which
             BatchNorm would mix.
         **kwargs: Arguments of `BaseGAN`.

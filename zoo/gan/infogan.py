@@ -158,13 +158,16 @@ class InfoGAN(GAN):
         """Q(c | x): what the codes of images are.
 
         Args:
-            images: float32 [batch, height, width, channels] in [0, 1].
+            images: [batch, height, width, channels], floats in [0, 1] or uint8 in 0…255.
 
         Returns:
             Probabilities of the categories, float32 tensor [batch, categorical], and mean and
             log-variance of the continuous codes, [batch, continuous] each.
+
+        Raises:
+            ValueError: If the images have another shape or dtype, or values out of range.
         """
-        _, *heads = self.discriminator(images, training=False)
+        _, *heads = self.discriminator(self.images_of(images), training=False)
         logits, mean, log_variance = self._parameters(heads)
         return tf.nn.softmax(logits), mean, log_variance
 

@@ -26,7 +26,7 @@ def gradient_norm_penalty(critic: Callable[[Any], Any], real: Any, fake: Any, mi
         critic: f, maps images [batch, height, width, channels] to logits [batch, 1].
         real: x, float32 [batch, height, width, channels].
         fake: G(z), like `real`.
-        mix: ε ~ U(0, 1), one an example, float32 [batch, 1, 1, 1].
+        mix: ε ~ U(0, 1), one per example, float32 [batch, 1, 1, 1].
 
     Returns:
         float32 [batch], without the factor λ.
@@ -66,7 +66,7 @@ def path_lengths(synthesize: Callable[[Any], Any], styles: Any, noise: Any) -> A
 
     Args:
         synthesize: g, maps styles to images [batch, height, width, channels].
-        styles: w, float32 [batch, style_dim] or, one a layer, [batch, layers, style_dim]; for
+        styles: w, float32 [batch, style_dim] or, one per layer, [batch, layers, style_dim]; for
             these the result is the root mean square over the layers, as in the authors' code.
         noise: N(0, I), float32, like the images; divided by √(height · width) here.
 

@@ -173,7 +173,7 @@ def _check(
         msg = f"factors have shape {factors.shape}; expected [n, k] with k ≥ 1."
         raise ValueError(msg)
     if len(codes) != len(factors):
-        msg = f"{len(codes)} codes but {len(factors)} factors; expected one row each an example."
+        msg = f"{len(codes)} codes but {len(factors)} factors; expected a row for each example."
         raise ValueError(msg)
     if len(codes) < at_least:
         msg = f"{len(codes)} examples; expected at least {at_least}."

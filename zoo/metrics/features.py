@@ -71,7 +71,8 @@ class FeatureExtractor:
         if self.image_shape not in (None, images.shape[1:]):
             msg = (
                 f"Images of shape {images.shape[1:]}: the extractor {self.name} takes "
-                f"{self.image_shape}. Choose another extractor of {list_extractors()}."
+                f"{self.image_shape}. Choose another extractor of {', '.join(list_extractors())}; "
+                "or none, which measures only what a VAE needs no features for."
             )
             raise ValueError(msg)
         low, high = images.min(), images.max()
@@ -169,8 +170,9 @@ def _inception_v3() -> FeatureExtractor:
         network = keras.applications.InceptionV3(include_top=False, pooling="avg")
     except Exception as error:  # Keras raises bare Exception where the download fails
         msg = (
-            f"Inception's weights cannot be downloaded ({error}). Connect to the network, or name "
-            f"a local extractor of {[n for n in list_extractors() if n != 'inception_v3']}."
+            f"Inception's weights cannot be downloaded ({error}). Connect to the network; or "
+            "choose another extractor: fashion_mnist_classifier for grey images of 28 × 28, or "
+            "none, which measures only what a VAE needs no features for."
         )
         raise ConnectionError(msg) from error
     finally:

@@ -161,7 +161,7 @@ def discriminator(
             linear ψ (arXiv 1802.05637, eq. 4).
         latent_dim: > 0: takes a latent too, which joins the features (arXiv 1605.09782).
         heads: Units of further float32 outputs, all linear in the features, `head_0` and so on.
-        initializer: Of the kernels behind the features.
+        initializer: Initializer of the kernels behind the features.
 
     Raises:
         ValueError: If there are to be both a label and a latent.

@@ -85,7 +85,7 @@ def sample(prior: keras.Model, uniforms: Any, label: Any = None) -> Any:
     Args:
         prior: What `prior` made.
         uniforms: Draws from U(0, 1), float32 [batch, height · width], one a position.
-        label: Of a conditional prior: int32 [batch].
+        label: The classes for a conditional prior, int32 [batch].
 
     Returns:
         int32 [batch, height, width]: a function of the arguments alone.
@@ -120,7 +120,7 @@ def log_probability(prior: keras.Model, codes: Any, label: Any = None) -> Any:
     Args:
         prior: What `prior` made.
         codes: int32 [batch, height, width].
-        label: Of a conditional prior: int32 [batch].
+        label: The classes for a conditional prior, int32 [batch].
 
     Returns:
         float32 [batch], nats.

@@ -13,7 +13,7 @@ from typing import Any
 
 from zoo import schemas
 from zoo.files import read_json, sha256, write_json
-from zoo.registry import nearest
+from zoo.registry import list_models, nearest
 
 FORMAT = schemas.REGISTRY.format
 REGISTRY = "registry.json"
@@ -30,8 +30,8 @@ class Preset:
         model: One of `zoo.list_models()`.
         data: Name of what it was trained on, if recorded.
         image_shape: (height, width, channels).
-        size: Of all its files, in bytes.
-        sha256: Of its `config.json`, which has those of its other files.
+        size: Size of all its files, in bytes.
+        sha256: SHA-256 of its `config.json`, which has those of its other files.
         headline: Its first metric of `HEADLINES`, (name, value), if measured.
     """
 
@@ -78,6 +78,8 @@ def find(name: str) -> Preset:
     if name not in presets:
         near = nearest(name, presets)
         hint = f"Did you mean {' or '.join(near)}?" if near else "None come with this version."
+        if name in list_models():
+            hint = f"{name} is a model: `zoo train {name}` trains one. {hint}"
         msg = f"Unknown preset {name!r}. {hint} There is no folder of that name either."
         raise ValueError(msg)
     return presets[name]

@@ -52,7 +52,7 @@ def _refusal(callback: Any, model: ZooModel, *, several: bool) -> str | None:
     if isinstance(callback, keras.callbacks.OrbaxCheckpoint):
         return (
             "OrbaxCheckpoint keeps the state of one optimizer, without the running means. Take "
-            "keras.callbacks.ModelCheckpoint or BackupAndRestore, which keep all, or `zoo.train`."
+            "keras.callbacks.ModelCheckpoint or BackupAndRestore, which keep all, or `zoo train`."
         )
     if several and isinstance(callback, RATES) and type(callback) not in RATES:
         return (
@@ -71,7 +71,7 @@ def average_advice(model: ZooModel) -> str:
 
 
 def _check_monitor(callback: Any, model: ZooModel) -> None:
-    """Keras would only warn, at every epoch, and save or go on as if nothing had been asked."""
+    """Refuses a monitor that is never logged: Keras would only warn, at every epoch."""
     monitor = getattr(callback, "monitor", None)
     idle = isinstance(callback, keras.callbacks.ModelCheckpoint) and not callback.save_best_only
     if monitor in ("loss", "val_loss") and "loss" not in model.log_names and not idle:

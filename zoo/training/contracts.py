@@ -132,7 +132,7 @@ def check_values(
     Args:
         network: The network.
         role: Its name in the error.
-        kinds: Of each output: `LOGITS`, `IMAGES`, `LOG_VARIANCE`, or None for any values.
+        kinds: What each output holds: `LOGITS`, `IMAGES`, `LOG_VARIANCE`, or None for any values.
         run: The network as a function of inputs float32 [n, *inputs] to the list of its outputs.
         inputs: Shape of one input example.
 
@@ -299,7 +299,7 @@ def _range_of_activation(layer: Any, taken: Sequence[Taken]) -> Range | None:
     activation = getattr(layer, "activation", None)
     if activation is None:
         summed = isinstance(layer, (layers.Add, layers.Subtract))
-        # Of Keras's other layers those that have weights are linear at their end.
+        # Keras's other layers that have weights are linear at their end.
         return Range() if layer.weights else _sum(taken) if summed else None
     name = getattr(activation, "__name__", type(activation).__name__)
     if _plain(name) in FREE:
@@ -370,5 +370,5 @@ def _clipped(taken: Sequence[Taken], low: Any, high: Any, cause: str) -> Range |
 
 
 def _sum(taken: Sequence[Taken]) -> Range | None:
-    """Of a sum only this is told: it is unbounded where a summand is."""
+    """A sum is unbounded where a summand is; else its range is not told."""
     return Range() if Range() in [each() for each in taken] else None

@@ -43,7 +43,7 @@ class _Foreign(NamedTuple):
     registered: bool  # whether this process knows it
 
     def __str__(self) -> str:
-        """It, with its place."""
+        """The object with its place."""
         return f"{self.where} ({self.kind})"
 
 

@@ -166,8 +166,8 @@ class ZooModel(keras.Model):
         Args:
             n: Number of images.
             seed: The same seed gives the same images; None draws anew each time.
-            labels: Of a conditional model: a class for all, or one an image, int [n]; None draws
-                classes that are equally likely.
+            labels: For a conditional model: one class for all images, or one per image, int [n];
+                None draws classes that are equally likely.
 
         Returns:
             float32 [n, height, width, channels] in [0, 1].
@@ -192,7 +192,7 @@ class ZooModel(keras.Model):
 
         Args:
             latents: float32 [n, noise_dim].
-            labels: Of a conditional model: a class for all, or one a latent, int [n].
+            labels: For a conditional model: one class for all latents, or one per latent, int [n].
 
         Returns:
             float32 [n, height, width, channels] in [0, 1].
@@ -244,9 +244,9 @@ class ZooModel(keras.Model):
     def batch_of(self, data: Any) -> dict[str, Any]:
         """What `fit` hands to a step: `images`, and of a conditional model int32 `labels` [batch].
 
-        Data are x, (x,) or (x, y); who is not conditional ignores y. Values out of range are noted
-        in the running means, for `check_data`: within a graph nothing can be raised that XLA,
-        replicas and several workers would all raise.
+        Data are x, (x,) or (x, y); a model without classes ignores y. Values out of range are noted
+        in the running means, for `check_data`: XLA, replicas and several workers cannot all raise
+        an error from within a graph.
 
         Raises:
             ValueError: If images are not floating point, or of another shape than `image_shape`;
@@ -284,7 +284,7 @@ class ZooModel(keras.Model):
         return images
 
     def _floating_images(self, images: Any) -> Any:
-        """Images to train on, as a tensor: what their integers stand for is for the user to say."""
+        """Images to train on, as a tensor. Integers are refused: their range is not known."""
         images = self._checked_images(images)
         if not images.dtype.is_floating:
             remedy = "Give x.astype('float32')." if images.dtype.is_bool else "Divide by 255."
@@ -328,7 +328,7 @@ class ZooModel(keras.Model):
         if shape.rank is not None and (shape.rank != 1 and tuple(shape[1:]) != (1,)):
             msg = (
                 f"Labels have shape {tuple(shape)}; expected [batch], one class number per image. "
-                "One-hot rows become numbers by `labels.argmax(axis=-1)`."
+                + checked.ONE_HOT
             )
             raise ValueError(msg)
         numbers = tf.cast(found, tf.float64)
@@ -371,10 +371,10 @@ class ZooModel(keras.Model):
         checked.checked_pixels(pixels, "The images of a batch")  # raises where they are the fault
         label = labels[1] or labels[0]
         label = int(label) if np.isfinite(label) and label == int(label) else label
-        one_hot = " One-hot rows become numbers by `labels.argmax(axis=-1)`."
+        remedy = f" {checked.ONE_HOT}" if np.isnan(label) else ""
         msg = (
             f"A batch has label {label}: expected a class from 0 to {self.num_classes - 1}, one "
-            f"number per image.{one_hot if np.isnan(label) else ''}"
+            f"number per image.{remedy}"
         )
         raise ValueError(msg)
 
@@ -637,15 +637,6 @@ class ZooModel(keras.Model):
         if len(set(objects)) < len(objects):
             msg = f"One optimizer for {', '.join(given)}: expected an object for each."
             raise ValueError(msg)
-        for name, optimizer in given.items():
-            inner = getattr(optimizer, "inner_optimizer", optimizer)
-            if getattr(inner, "use_ema", False):
-                msg = (
-                    f"{name} has use_ema=True: Keras would put the averages in place of the "
-                    "weights at the end of each `fit`, and no run could go on from there. "
-                    f"{callbacks.average_advice(self)}"
-                )
-                raise ValueError(msg)
         return given
 
     def updates_a_step(self, optimizer_name: str) -> int:  # noqa: ARG002
@@ -675,7 +666,7 @@ class ZooModel(keras.Model):
 
     # Keras's loops: what docs/keras.md says of their arguments
 
-    @functools.wraps(keras.Model.fit)
+    @functools.wraps(keras.Model.fit, assigned=())
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """As in Keras, but for what would do nothing here, or harm: that is refused.
 
@@ -693,6 +684,7 @@ class ZooModel(keras.Model):
                 "out, or give the data set this size."
             )
             raise ValueError(msg)
+        self._check_averages()
         given["callbacks"] = callbacks.adapted(given.get("callbacks"), self)
         self._check_arrays(given, "")
         held_out = given.get("validation_data")
@@ -703,11 +695,23 @@ class ZooModel(keras.Model):
             given["validation_data"] = tuple(part for part in parts.values() if part is not None)
         return super().fit(**{name: given[name] for name in given if name != "self"})
 
+    def _check_averages(self) -> None:
+        # Here, and not in `compile`: a model that was saved with such an optimizer loads.
+        for name in self.optimizer_names:
+            optimizer = getattr(self, name, None)
+            if getattr(getattr(optimizer, "inner_optimizer", optimizer), "use_ema", False):
+                msg = (
+                    f"{name} has use_ema=True: Keras would put the averages in place of the "
+                    "weights at the end of each `fit`, and no run could go on from there. "
+                    f"{callbacks.average_advice(self)}"
+                )
+                raise ValueError(msg)
+
     def _check_arrays(self, given: dict[str, Any], what: str) -> None:
         """Checks the arguments x, y and sample_weight of a loop, as far as they are arrays.
 
-        Labels are made int32, or left out where the model needs none. Of the images the first are
-        looked at, before any step; the steps look at all.
+        Labels are made int32, or left out where the model needs none. The first images are looked
+        at before any step; the steps look at all.
         """
         if given.get("sample_weight") is not None:
             raise ValueError(_no_weights(f"{what}sample_weight", self))
@@ -776,7 +780,7 @@ class ZooModel(keras.Model):
             self.train_function = tf.function(several, reduce_retracing=True)
         return self.train_function
 
-    @functools.wraps(keras.Model.evaluate)
+    @functools.wraps(keras.Model.evaluate, assigned=())
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """As in Keras; step by step with several replicas, for data may end within an execution.
 
@@ -980,7 +984,7 @@ def check_network(
         inputs: Shape of one input example.
         outputs: Shapes of one example of each output.
         labels: Whether it takes int32 labels [batch] too.
-        values: Of each output, as of `contracts.check_values`.
+        values: What each output holds: `kinds` of `contracts.check_values`.
 
     Raises:
         ValueError: If an output is missing, of another shape, or not such values; or TensorFlow

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from zoo.training.model import ZooModel
 
 P = ParamSpec("P")
-FORMAT = 1
 PACKAGES = ("vaegan-zoo", "tensorflow", "keras", "numpy")
 PICTURED = 64  # samples in a grid
 RECONSTRUCTED = 32
@@ -111,7 +110,7 @@ def train(
         out: The run folder; created if absent.
         epochs: Epochs in all, those already trained included.
         batch_size: Images per update, on all replicas together; default the model's own. A model
-            with n_critic > 1 takes n_critic of them a step.
+            with n_critic > 1 takes n_critic of them per step.
         seed: Seed of the order of the data.
         validation: Split to evaluate on after each epoch, logged as `val_…`.
         keep: Checkpoints to keep, at least 1.
@@ -119,8 +118,8 @@ def train(
         checkpoint_every: Steps between checkpoints, besides the one after each epoch.
         callbacks: Further Keras callbacks; under several workers each worker runs them.
         recipe: Makes more callbacks of the number of steps that a recipe spans.
-        recipe_steps: That number; default all steps of `epochs`. A resumed run needs the one in its
-            config.json.
+        recipe_steps: That number; default all steps of `epochs`. When you resume, pass the value
+            stored in config.json.
         facts: More entries of config.json.
         verbose: As in `fit`.
 
@@ -143,9 +142,13 @@ def train(
     _check_name(out)
     batch_size = batch_size or model.default_batch_size
     images = data.read(source, split="train", image_shape=model.image_shape)
+    config = _config_of_run(model, out)
+    if model.num_classes:
+        data.check_classes(source, config)
     _check_labels(model, source, images)
     fingerprint = data.fingerprint(images, labels=bool(model.num_classes))
-    _check_data(model, source, fingerprint, out)
+    if "data_fingerprint" in config:  # earlier versions wrote none
+        data.check_unchanged(config["data_fingerprint"], fingerprint, str(out))
     _check_batch_size(model, batch_size, len(images.pixels))
     _check_metric(model, best, validation)
     steps_per_epoch = _steps_per_epoch(model, images, batch_size)
@@ -247,15 +250,11 @@ def _check_labels(model: ZooModel, source: Any, images: Images) -> None:
     model.checked_labels(images.labels, len(images.labels))
 
 
-def _check_data(model: ZooModel, source: Any, fingerprint: dict[str, Any], out: Path) -> None:
-    """Refuses to go on with a run on other data; one from before its first step begins anew."""
+def _config_of_run(model: ZooModel, out: Path) -> dict[str, Any]:
+    """What the run was begun with; nothing before its first step, when it begins anew."""
     if not model.steps_done or not (out / "config.json").exists():
-        return
-    config = read_json(out / "config.json", schemas.RUN)
-    if model.num_classes:
-        data.check_classes(source, config)
-    if "data_fingerprint" in config:  # earlier versions wrote none
-        data.check_unchanged(config["data_fingerprint"], fingerprint, str(out))
+        return {}
+    return read_json(out / "config.json", schemas.RUN)
 
 
 def _check_batch_size(model: ZooModel, batch_size: int, there: int) -> None:
@@ -520,7 +519,7 @@ def _stop_on_signal(model: ZooModel) -> Iterator[list[int]]:
 def describe(model: ZooModel) -> dict[str, Any]:
     """The entries of `config.json` that depend on the model alone."""
     return {
-        "format": FORMAT,
+        "format": schemas.RUN.format,
         "model": model.model_name,
         "image_shape": model.image_shape,
         "latent_dim": model.latent_dim,

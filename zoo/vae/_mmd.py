@@ -22,7 +22,7 @@ class MMDVAE(BaseVAE):
     log_names: tuple[str, ...] = ("loss", "distortion", "rate", "mmd")
 
     def kernel(self, x: Any, y: Any) -> Any:
-        """Of latents [n, latent_dim] and [m, latent_dim], float32 [n, m]."""
+        """The kernel of latents [n, latent_dim] and [m, latent_dim], float32 [n, m]."""
         raise NotImplementedError
 
     def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:

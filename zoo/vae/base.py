@@ -428,6 +428,7 @@ class BaseVAE(ZooModel):
         super().check_inputs(inputs)
         images = inputs[0] if isinstance(inputs, (list, tuple)) else inputs
         checked_pixels(images, "The images")
+        self._checked_images(images)
 
     # Deployment
 
@@ -455,7 +456,7 @@ class BaseVAE(ZooModel):
         Args:
             images: x, [batch, height, width, channels] as of `encode`.
             noise: ε ~ N(0, I), float32 [k, batch, latent_dim].
-            labels: Of a conditional model, int32 [batch].
+            labels: The classes for a conditional model, int32 [batch].
 
         Returns:
             float32 [k, batch], nats. Their mean over k estimates the ELBO, their log-mean-exp the

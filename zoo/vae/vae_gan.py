@@ -46,7 +46,7 @@ class VAEGAN(BaseVAE):
             has 1e-5 for the 64 × 64 images of the paper.
         discriminator: `keras.Model` from images (and labels, with `num_classes`) to logits
             [batch, 1].
-        normalization: Of a built-in discriminator: `"batch"`, as in the paper, `"none"` or
+        normalization: For a built-in discriminator: `"batch"`, as in the paper, `"none"` or
             `"spectral"`.
         feature_layer: Name of the layer l of the discriminator, whose output is Dis_l; None takes
             the last features, which the layer named "logit" takes. The paper has a convolution's.

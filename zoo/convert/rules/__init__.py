@@ -1,6 +1,6 @@
 """The transformations of networks, each a pure function `rule(network, ...) -> network`.
 
-They compute in float64; `zoo.convert.blocks.build` rounds once. Arrays that a rule changes carry
+They compute in float64; `zoo.convert.building.build` rounds once. Arrays that a rule changes carry
 its name, and what a user should know is in the network's notes.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from zoo.convert.layout import to_channels_last
 from zoo.convert.rules import (
     activation,
     batch_norm,
@@ -33,7 +34,7 @@ from zoo.convert.rules.batch_norm import (
     moments,
     recalibrate_batch_norm,
 )
-from zoo.convert.rules.channels import absorb_channel_permutation, to_channels_last
+from zoo.convert.rules.channels import absorb_channel_permutation
 from zoo.convert.rules.conditional import add_label, embedding_to_one_hot, fix_label
 from zoo.convert.rules.latent import (
     affine_latent,

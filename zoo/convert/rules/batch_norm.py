@@ -93,7 +93,7 @@ def insert_batch_norm(
         latents: Draws of the prior (one array an input), under which m and v are taken.
         after: Blocks to put them behind. None: every linear block but the last that an activation
             follows; where a Reshape is between, behind that.
-        epsilon: Of the BatchNorms.
+        epsilon: The epsilon of the BatchNorms.
         momentum: Likewise.
         synchronized: Likewise.
         use_bias: Whether the linear layers before them keep their biases. Without, m is that of

@@ -1,4 +1,4 @@
-"""Channels first, as in networks ported from PyTorch, to channels last."""
+"""What is left of channels first, as in networks ported from PyTorch: Permutes at Dense layers."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from keras import layers
 
-from zoo.convert.layout import to_channels_last
 from zoo.convert.rules.linear import with_weights
 from zoo.training.channels import ELEMENTWISE
 
 if TYPE_CHECKING:
     from zoo.convert.blocks import Block, Network
-
-__all__ = ["absorb_channel_permutation", "to_channels_last"]
 
 ABSORB = "absorb channel permutation"
 LAST = "channels last"

@@ -76,7 +76,7 @@ def with_weights(
 def after_affine(
     block: Block, scale: np.ndarray | float, shift: np.ndarray | None, rule: str, *others: Block
 ) -> Block:
-    """A linear block followed by scale · y + shift, of one number a channel or of one for all.
+    """A linear block followed by scale · y + shift, of one number per channel or one for all.
 
     Where channels repeat in the layer's outputs (Dense → Reshape), scale and shift are tiled.
     """

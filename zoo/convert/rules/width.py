@@ -45,7 +45,7 @@ def widen(network: Network, block_name: str, width: int, seed: int = 0) -> Netwo
         block_name: A Dense, Conv2D or Conv2DTranspose block.
         width: Units or filters to have. A Dense layer that is reshaped to a map gets more channels:
             its units must be a multiple of the map's positions.
-        seed: Of the choice of copies.
+        seed: Seed of the choice of copies.
 
     Raises:
         ValueError: If the width is smaller than before or no such multiple, or what takes the

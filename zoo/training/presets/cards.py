@@ -54,7 +54,7 @@ def card(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any] | None
     """The README.md of a preset.
 
     Args:
-        name: Of the preset.
+        name: Name of the preset.
         config: Its `config.json`.
         metrics: Its `metrics.json`, if any.
     """
@@ -131,7 +131,7 @@ def _usage(name: str) -> str:
 def _sampler(name: str, classes: int) -> str:
     each, labels, asked, given = "A", "", "", ""
     if classes:
-        each, labels = "For each class a", f"labels = 0  # to {classes - 1}, or one an image\n"
+        each, labels = "For each class a", f"labels = 0  # to {classes - 1}, or one per image\n"
         asked, given = ", labels=labels", ", labels"
     return (
         f"{each} Gaussian mixture fitted to the posteriors of the training images (arXiv "

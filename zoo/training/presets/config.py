@@ -23,7 +23,7 @@ CONFIG, WEIGHTS, METRICS, CARD = "config.json", "model.weights.h5", "metrics.jso
 SAMPLES, RECONSTRUCTIONS = "samples.png", "reconstructions.png"
 SAMPLER, SAMPLER_SAMPLES = "sampler_gmm.npz", "samples_gmm.png"
 FILES = (CONFIG, WEIGHTS, METRICS, CARD, SAMPLES, RECONSTRUCTIONS, SAMPLER, SAMPLER_SAMPLES)
-_SHA256 = re.compile("[0-9a-f]{64}")
+SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def describe(
@@ -102,7 +102,7 @@ def _check(config: Mapping[str, Any], where: str) -> None:
     expect(config["family"] == cls.family, "family", repr(cls.family))
     expect(WEIGHTS in files, "files", f"{WEIGHTS} and its sha256")
     for file, sha256 in files.items():
-        whole = file in FILES and _SHA256.fullmatch(sha256)
+        whole = file in FILES and SHA256.fullmatch(sha256)
         expect(whole, "files", f"files among {', '.join(FILES)}, and their sha256")
     for option in config["options"]:
         if option not in accepted(cls):

@@ -121,7 +121,7 @@ def load_preset(folder: str | Path) -> ZooModel:
 
 
 def check_preset(folder: str | Path) -> dict[str, Any]:
-    """Checks a preset as far as that needs no model: every file's hash, and what is in the small.
+    """Checks every file's hash, and what all but the weights hold; makes no model.
 
     A file that `config.json` lists may be absent, but for the weights. One that it does not list,
     and that would be read, may not be there.

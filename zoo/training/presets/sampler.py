@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from zoo.training.presets.config import SHA256
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +17,6 @@ ARRAYS = {
     "gmm": ("weights", "means", "covariances"),
     "two_stage": ("shift", "scale", "gamma", *(f"decoder_{i}" for i in range(6))),
 }
-_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def read_sampler(
@@ -28,7 +28,7 @@ def read_sampler(
         path: The .npz file.
         kind: The sampler it must be, "gmm" or "two_stage"; None for any.
         latent_dim: Dimensions that its latents must have; None for any.
-        classes: Of a conditional model, its classes.
+        classes: The number of classes of a conditional model; 0 for others.
 
     Returns:
         Its name, the fingerprint of the weights it was fitted to, and its arrays.
@@ -64,7 +64,7 @@ def _checked(found: dict[str, np.ndarray]) -> tuple[str, str, dict[str, np.ndarr
     if name not in ARRAYS:
         msg = f"name={name[:60]!r}: expected one of {', '.join(ARRAYS)}"
         raise ValueError(msg)
-    if not _SHA256.fullmatch(fitted_to):
+    if not SHA256.fullmatch(fitted_to):
         msg = f"fitted_to={fitted_to[:60]!r}: expected a sha256"
         raise ValueError(msg)
     arrays = {key: found[key] for key in ARRAYS[name]}
@@ -84,23 +84,18 @@ def _check_fit(
     latent_dim: int | None,
     classes: int,
 ) -> None:
-    if kind not in (None, name):
-        msg = f"{path} holds the sampler {name!r}; expected {kind!r}. Remove it, and fit one anew."
-        raise ValueError(msg)
     dims = arrays["means" if name == "gmm" else "shift"].shape[-1]
-    if latent_dim not in (None, dims):
-        msg = (
-            f"{path} draws latents of {dims} dimensions, but the model takes {latent_dim}: it is "
-            "of another model. Remove it, and fit one anew."
-        )
-        raise ValueError(msg)
-    given = len(arrays["weights"]) if name == "gmm" and arrays["weights"].ndim == 2 else 0
-    if latent_dim is not None and given not in (0, classes):
-        msg = (
-            f"{path} has mixtures for {given} classes, but the model has {classes}: it is of "
-            "another model. Remove it, and fit one anew."
-        )
-        raise ValueError(msg)
+    mixtures = len(arrays["weights"]) if name == "gmm" and arrays["weights"].ndim == 2 else 0
+    if kind not in (None, name):
+        fault = f"holds the sampler {name!r}; expected {kind!r}"
+    elif latent_dim not in (None, dims):
+        fault = f"draws latents of {dims} dimensions, but the model takes {latent_dim}"
+    elif latent_dim is not None and mixtures not in (0, classes):
+        fault = f"has mixtures for {mixtures} classes, but the model has {classes}"
+    else:
+        return
+    msg = f"{path} {fault}: it is of another model. Remove it, and fit one anew."
+    raise ValueError(msg)
 
 
 def _check_mixture(arrays: dict[str, np.ndarray]) -> None:
