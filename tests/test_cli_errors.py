@@ -461,10 +461,15 @@ def test_a_signal(number: int, status: int, words: str, monkeypatch, capsys) -> 
         time.sleep(10)
 
     monkeypatch.setattr("zoo.registry.describe_models", at_work)
-    before = signal.getsignal(number)
-    _ends(status, "list")
-    assert words in capsys.readouterr().err
-    assert signal.getsignal(number) is before
+    # A shell starts what is in its background with SIGINT ignored.
+    first = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        before = signal.getsignal(number)
+        _ends(status, "list")
+        assert words in capsys.readouterr().err
+        assert signal.getsignal(number) is before
+    finally:
+        signal.signal(signal.SIGINT, first)
 
 
 def test_sigterm_while_the_commands_are_made(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
