@@ -125,6 +125,7 @@ EVALUATED = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_a_killed_run_goes_on_to_the_same_weights(source: Path, tmp_path: Path) -> None:
     _bench(["vae"], source, tmp_path / "whole", epochs=2)

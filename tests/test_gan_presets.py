@@ -108,6 +108,7 @@ def test_a_preset_is_the_gan_of_its_options(name: str, images: np.ndarray) -> No
 # What the papers claim
 
 
+@pytest.mark.slow
 def test_the_critic_measures_the_wasserstein_distance() -> None:
     """Of two Gaussians of one covariance, whose W₁ is the distance of their means.
 
@@ -138,7 +139,7 @@ def test_the_critic_measures_the_wasserstein_distance() -> None:
     ("name", "options"),
     [
         ("gan", {"loss": "hinge", "regularizer": "r1", "regularizer_weight": 0.05}),
-        ("r3gan", {"regularizer_weight": 0.02}),
+        pytest.param("r3gan", {"regularizer_weight": 0.02}, marks=pytest.mark.slow),
     ],
 )
 def test_all_modes_of_a_ring_are_covered(name: str, options: dict[str, Any]) -> None:
@@ -209,7 +210,7 @@ def test_r1_keeps_gradients_short() -> None:
 # Classes
 
 
-@pytest.mark.parametrize("name", ["projection_gan", "acgan"])
+@pytest.mark.parametrize("name", ["projection_gan", pytest.param("acgan", marks=pytest.mark.slow)])
 def test_the_class_asked_is_the_class_drawn(name: str) -> None:
     """Three classes that differ in brightness: 0.2, 0.5 and 0.8."""
     labels = np.arange(1920, dtype=np.int32) % 3

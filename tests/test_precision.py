@@ -98,7 +98,7 @@ def test_float16_needs_loss_scaling(images: np.ndarray) -> None:
 
 
 @MIXED
-@pytest.mark.parametrize("name", ["vae", "dcgan"])
+@pytest.mark.parametrize("name", ["vae", pytest.param("dcgan", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("format_", ["onnx", "saved_model"])
 def test_exports_are_float32(name: str, precision: str, format_: str, tmp_path: Path) -> None:
     """With the same weights, to the tolerance of any other model."""
@@ -129,13 +129,17 @@ def _trained(case: Case, images: np.ndarray, **options: Any) -> Any:
     return model
 
 
-def test_steps_per_execution_changes_nothing(case: Case, images: np.ndarray) -> None:
-    one, three = _trained(case, images), _trained(case, images, steps_per_execution=3)
+def test_steps_per_execution_changes_nothing(full: Case, images: np.ndarray) -> None:
+    one, three = _trained(full, images), _trained(full, images, steps_per_execution=3)
     assert_same_state(three, one)
     assert three.history_ == one.history_
 
 
-@pytest.mark.parametrize("case", [CASES[1], CASES[4], CASES[5]], ids=lambda case: case.id)
+@pytest.mark.parametrize(
+    "case",
+    [CASES[1], CASES[4], pytest.param(CASES[5], marks=pytest.mark.slow)],
+    ids=lambda case: case.id,
+)
 def test_xla_changes_only_rounding(
     case: Case, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,7 @@ def test_a_lone_worker_gives_up() -> None:
     assert time.monotonic() - begun < 60
 
 
+@pytest.mark.slow
 def test_workers_train_as_one_device(source: Path, tmp_path: Path, capsys: Any) -> None:
     """`zoo launch 2 train` and `zoo train` come to the same history; only the chief writes."""
     options = ["--epochs", 2, "--validation", "test", "--best", "val_loss"]

@@ -386,6 +386,7 @@ def test_each_player_descends_its_own_loss(images: np.ndarray) -> None:
         np.testing.assert_allclose(weight, value, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_accumulation_of_halves(images: np.ndarray) -> None:
     """Odd batches too, of which the halves have 13 and 12 images."""
     found = []

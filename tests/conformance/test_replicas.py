@@ -45,12 +45,12 @@ def _strategy(replicas: int) -> tf.distribute.Strategy:
         pytest.param(True, (3,), id="clipped-and-scaled-3", marks=pytest.mark.slow),
     ],
 )
-def test_same_weights_and_logs(case: Case, guarded: bool, replicas: tuple[int, ...]) -> None:
+def test_same_weights_and_logs(full: Case, guarded: bool, replicas: tuple[int, ...]) -> None:
     """Weights, slots, logs, evaluation and predictions under 2 and 3 replicas."""
-    one = train(case, guarded=guarded)
-    assert_moved(case, one)
+    one = train(full, guarded=guarded)
+    assert_moved(full, one)
     for n in replicas:
-        assert_equivalent(train(case, _strategy(n), guarded=guarded), one)
+        assert_equivalent(train(full, _strategy(n), guarded=guarded), one)
 
 
 def test_two_replicas(case: Case) -> None:
@@ -76,7 +76,7 @@ def test_several_steps_per_execution(case: Case) -> None:
 
 
 @pytest.mark.parametrize("replicas", [2, pytest.param(3, marks=pytest.mark.slow)])
-def test_all_replicas_skip_an_overflow(case: Case, replicas: int, images: np.ndarray) -> None:
+def test_all_replicas_skip_an_overflow(full: Case, replicas: int, images: np.ndarray) -> None:
     """An image that overflows one replica's gradients skips the update of all, and no other."""
     # In the first batch, in the first replica's share; even, as the images of FactorVAE's VAE are.
     images[2] = np.inf
@@ -84,9 +84,9 @@ def test_all_replicas_skip_an_overflow(case: Case, replicas: int, images: np.nda
     for n in (1, replicas):
         keras.utils.set_random_seed(0)
         with _strategy(n).scope():
-            model = case.create_without_batch_norm(guarded=True)
+            model = full.create_without_batch_norm(guarded=True)
         first, others = (
-            tf.data.Dataset.from_tensor_slices(case.data(part)).batch(24)
+            tf.data.Dataset.from_tensor_slices(full.data(part)).batch(24)
             for part in (images[:24], images[24:])
         )
         with pytest.raises(ValueError, match="to inf; expected"):  # after the step
@@ -99,7 +99,7 @@ def test_all_replicas_skip_an_overflow(case: Case, replicas: int, images: np.nda
         # the second of FactorVAE, which has the other half of them
         updates = 3 * (model.n_critic if model.family == "gan" else 1)
         seeing = {"gan": slice(-1, None), "factor_vae": slice(1)}
-        kind = case.name if case.name in seeing else model.family
+        kind = full.name if full.name in seeing else model.family
         for optimizer in optimizers[seeing.get(kind, slice(None))]:
             assert optimizer.inner_optimizer.iterations.numpy() == updates - 1
             assert optimizer.dynamic_scale.numpy() == 2.0**99
