@@ -627,9 +627,10 @@ def evaluate(
     place = folder / name if folder.is_dir() else folder.with_suffix(f".{name}")
     if not is_preset(folder):
         _check_file(place)
-    model, source = load_run(folder), data or required(read_config(folder), "data", folder)
+    config = read_config(folder)
+    model, source = load_run(folder), data or required(config, "data", folder)
     if model.num_classes:
-        zoo_data.check_classes(source, read_config(folder))
+        zoo_data.check_classes(source, config)
     say(zoo_data.describe(source, split=split, image_shape=model.image_shape))
     latents = None
     if sampler != "prior":
