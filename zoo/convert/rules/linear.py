@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from keras import layers
 
+from zoo.training import channels
+
 if TYPE_CHECKING:
     from zoo.convert.blocks import Block, Network
 
@@ -45,8 +47,8 @@ def outputs_of(block: Block) -> int:
 
 
 def is_channels_first(block: Block) -> bool:
-    """Whether its images are [batch, channels, height, width]."""
-    return block.config.get("data_format") == "channels_first"
+    """Whether its images, or those of the layer it wraps, are [batch, channels, height, width]."""
+    return channels.is_channels_first(dict(block.config))
 
 
 def moves_values(block: Block) -> bool:
