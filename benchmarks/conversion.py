@@ -24,15 +24,16 @@ import zoo  # before Keras: it turns on oneDNN
 import keras
 import numpy as np
 
-from zoo import data, metrics, schemas
-from zoo.bench import processor
+from zoo import data, metrics
+from zoo.bench.run import processor
 from zoo.convert import gan_to_vae, vae_to_gan
-from zoo.convert.posterior import draw, fit_mixture
-from zoo.convert.recipes import DiscriminatorWarmUp, SleepWakeJoint
-from zoo.evaluation import likelihood_metrics
-from zoo.files import read_json, write_json
+from zoo.evaluation.measure import likelihood_metrics
+from zoo.io import schemas
+from zoo.io.files import read_json, write_json
 from zoo.networks import conv
-from zoo.runs import load_run
+from zoo.sampling.posterior import draw, fit_mixture
+from zoo.training.recipes import DiscriminatorWarmUp, SleepWakeJoint
+from zoo.training.runs import load_run
 from zoo.training.train import train
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import matplotlib as mpl
 import numpy as np
 from fashion_mnist import RESULTS, ROOT, write_section
 
-from zoo import schemas
-from zoo.files import read_json, write_json
+from zoo.io import schemas
+from zoo.io.files import read_json, write_json
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

@@ -23,8 +23,8 @@ from fashion_mnist import RESULTS, ROOT, write_section
 from rich.console import Console
 from rich.table import Table
 
-from zoo.bench import processor
-from zoo.files import write_json
+from zoo.bench.run import processor
+from zoo.io.files import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

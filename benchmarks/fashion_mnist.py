@@ -18,11 +18,12 @@ from pathlib import Path
 
 from sklearn.decomposition import PCA
 
-from zoo import data, schemas
-from zoo.bench import processor
-from zoo.bench_table import put_between
-from zoo.files import read_json, write_json
-from zoo.report import metrics_rows
+from zoo import data
+from zoo.bench.run import processor
+from zoo.bench.table import put_between
+from zoo.evaluation.report import metrics_rows
+from zoo.io import schemas
+from zoo.io.files import read_json, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

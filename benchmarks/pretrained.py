@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from zoo import schemas
-from zoo.files import read_json, write_json
+from zoo.io import schemas
+from zoo.io.files import read_json, write_json
 
 ROOT = Path(__file__).parents[1]
 MADE = "made.json"  # NAME.made.json, beside the run folder: commit and seconds
@@ -153,10 +153,10 @@ def commands(name: str, runs: Path) -> list[list[str]]:
 
 def publish(name: str, runs: Path) -> None:
     """Measures a finished run, and writes its preset and the registry."""
-    from zoo.bench import machine  # noqa: PLC0415  (TensorFlow, after the training)
-    from zoo.bench_table import describe_machine  # noqa: PLC0415
-    from zoo.pretrained import save_run_as_preset, write_registry  # noqa: PLC0415
-    from zoo.training.presets.cards import LIMITS  # noqa: PLC0415
+    from zoo.bench.run import machine  # noqa: PLC0415  (TensorFlow, after the training)
+    from zoo.bench.table import describe_machine  # noqa: PLC0415
+    from zoo.hub import save_run_as_preset, write_registry  # noqa: PLC0415
+    from zoo.presets.cards import LIMITS  # noqa: PLC0415
 
     run, folder = runs / name, ROOT / "saved_models" / name
     made = read_json(runs / f"{name}.{MADE}", schemas.TIMED)

@@ -21,9 +21,9 @@ from typing import Any
 
 from fashion_mnist import RESULTS, write_section
 
-from zoo.bench import processor
-from zoo.files import read_json, write_json
-from zoo.launch import launch
+from zoo.bench.run import processor
+from zoo.io.files import read_json, write_json
+from zoo.training.launch import launch
 
 START, END = "<!-- scaling figures -->", "<!-- end of scaling figures -->"
 MODELS = ("vae", "dcgan", "wgan_gp")

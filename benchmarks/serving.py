@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zoo.bench import processor
+from zoo.bench.run import processor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +65,7 @@ def main() -> None:
 def exported(run: str, folder: str) -> Path:
     """An ONNX export of the run's `generate`."""
     from export import export_model  # noqa: PLC0415  (TensorFlow, once arguments are right)
-    from zoo.runs import load_run  # noqa: PLC0415
+    from zoo.training.runs import load_run  # noqa: PLC0415
 
     path = Path(folder) / "onnx"
     return export_model(load_run(run), path, format="onnx", functions=("generate",))

@@ -28,9 +28,9 @@ from fashion_mnist import RESULTS, write_section
 from rich.console import Console
 from rich.table import Table
 
-from zoo.bench import processor, vector_instructions
-from zoo.environment import ONEDNN, onednn_is_on
-from zoo.files import write_json
+from zoo.bench.run import processor, vector_instructions
+from zoo.core.environment import ONEDNN, onednn_is_on
+from zoo.io.files import write_json
 
 # Python looks here first, and would take export.py for the package `export`.
 sys.path.remove(str(Path(__file__).resolve().parent))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import zoo  # noqa: F401  (first: it turns on oneDNN, before TensorFlow is imported)
+from export.endpoints import Endpoint, endpoints
 from export.metadata import read_export
-from export.spec import Endpoint, endpoints
 from export.verification import Report, read_report, verify
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def export_model(model: Any, path: str | Path, format: str = "saved_model", **op
 
         return export_saved_model(model, path, **options)
     if format == "onnx":
-        from export.onnx_files import export_onnx  # noqa: PLC0415  (tf2onnx is slow to import)
+        from export.onnx.files import export_onnx  # noqa: PLC0415  (tf2onnx is slow to import)
 
         return export_onnx(model, path, **options)
     if format == "web":
@@ -61,7 +61,7 @@ def export_model(model: Any, path: str | Path, format: str = "saved_model", **op
 
         return export_web(model, path, **options)
     if format == "triton":
-        from export.triton import export_triton  # noqa: PLC0415
+        from export.serving.triton import export_triton  # noqa: PLC0415
 
         return export_triton(model, path, **options)
     msg = f"format={format!r}: expected one of {FORMATS}."

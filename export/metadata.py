@@ -8,17 +8,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.spec import networks_of
-from zoo import schemas
+from export.endpoints import networks_of
 from zoo.data.images import printable
-from zoo.files import read_json, sha256, write_json
-from zoo.runs import read_config, read_metrics, run_folder
-from zoo.training.presets import is_preset
+from zoo.io import schemas
+from zoo.io.files import read_json, sha256, write_json
+from zoo.presets import is_preset
+from zoo.training.runs import read_config, read_metrics, run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from export.spec import Endpoint
+    from export.endpoints import Endpoint
 
 NAME = "zoo_export.json"
 REPORT = "verification.json"

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from export.endpoints import as_model, byte_functions, endpoints, names_of, networks_of
 from export.metadata import describe, provenance, write_metadata
-from export.spec import as_model, byte_functions, endpoints, names_of, networks_of
 from export.verification import check_export
 from export.warmup import write_warmup
-from zoo.files import replacing
+from zoo.io.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,11 +13,7 @@ import numpy as np
 import tensorflow as tf
 from rich.table import Table
 
-from export.inputs import inputs_of
-from export.metadata import NAME, REPORT, changed_files, describe, place_of, read_export
-from export.portable_random import portable_draw
-from export.runtimes import RUNTIMES, SLOW, opened, present
-from export.spec import (
+from export.endpoints import (
     IMAGES,
     INTEGERS,
     Endpoint,
@@ -26,11 +22,15 @@ from export.spec import (
     endpoints,
     names_of,
 )
-from zoo import schemas
+from export.example_inputs import inputs_of
+from export.metadata import NAME, REPORT, changed_files, describe, place_of, read_export
+from export.portable_random import portable_draw
+from export.runtimes import RUNTIMES, SLOW, opened, present
 from zoo.convert import in_float64
 from zoo.convert.verification import EXTREMES, prior_latents, tolerance_for
-from zoo.files import known_entries, read_json, write_json
-from zoo.terminal import plain
+from zoo.io import schemas
+from zoo.io.files import known_entries, read_json, write_json
+from zoo.io.terminal import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from tests.cases import CASES, CORE, FULLEST, Case
-from tests.equivalence import structured_images
+from tests.support.equivalence import structured_images
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

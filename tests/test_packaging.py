@@ -46,8 +46,8 @@ def test_contents(wheel: Path) -> None:
         "zoo/data/fashion_mnist_sample/dataset_info.json",
         "zoo/metrics/classifiers/fashion_mnist/model.weights.h5",
         "zoo/metrics/classifiers/fashion_mnist/config.json",
-        "zoo/pretrained/saved_models/registry.json",
-        *(f"zoo/pretrained/saved_models/{p.name}/model.weights.h5" for p in zoo.list_pretrained()),
+        "zoo/hub/saved_models/registry.json",
+        *(f"zoo/hub/saved_models/{p.name}/model.weights.h5" for p in zoo.list_pretrained()),
         "export/web/page/index.html",
     ):
         assert wanted in names

@@ -1,7 +1,7 @@
 """VAEs and GANs in Keras 3: train, evaluate, convert between them, export with proof.
 
 `import zoo` is cheap: TensorFlow is imported by the first call that needs it. Import zoo before
-TensorFlow and Keras: it turns on oneDNN (`zoo.environment`).
+TensorFlow and Keras: it turns on oneDNN (`zoo.core.environment`).
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from zoo.environment import turn_on_onednn
-from zoo.registry import create, import_models_with_keras, list_models, register_model
+from zoo.core.environment import turn_on_onednn
+from zoo.core.registry import create, import_models_with_keras, list_models, register_model
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -29,8 +29,8 @@ __all__ = [
 ]
 
 _SUBPACKAGES = (
-    *("convert", "data", "evaluation", "gan", "metrics", "networks", "pretrained"),
-    *("training", "vae"),
+    *("convert", "data", "evaluation", "gan", "hub", "layers", "losses", "metrics"),
+    *("networks", "presets", "sampling", "training", "vae"),
 )
 
 
@@ -38,9 +38,9 @@ def __getattr__(name: str) -> object:
     if name in _SUBPACKAGES:
         return _submodule(name)
     if name in ("list_pretrained", "load_pretrained"):
-        return getattr(_submodule("pretrained"), name)
+        return getattr(_submodule("hub"), name)
     if name == "load_run":
-        return _submodule("runs").load_run
+        return _submodule("training.runs").load_run
     msg = f"module 'zoo' has no attribute {name!r}"
     raise AttributeError(msg)
 

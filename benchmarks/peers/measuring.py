@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo import data, metrics
-from zoo.bench import processor
-from zoo.evaluation import EXTRACTORS
-from zoo.files import write_json
+from zoo.bench.run import processor
+from zoo.evaluation.measure import EXTRACTORS
+from zoo.io.files import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +66,7 @@ def measure(
     reconstruct: Callable[[Any], Any] | None = None,
     draw_gmm: Callable[[int], Any] | None = None,
 ) -> dict[str, Any]:
-    """The metrics of `zoo.evaluation.sample_metrics`, on as many images as the test set has.
+    """The metrics of `evaluation.measure.sample_metrics`, on as many images as the test set has.
 
     Args:
         source: One of `DATA`.

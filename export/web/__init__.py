@@ -7,13 +7,13 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from export.endpoints import as_model, endpoints
 from export.metadata import check_new, describe, provenance, write_metadata
-from export.onnx_files import export_onnx
-from export.spec import as_model, endpoints
+from export.onnx.files import export_onnx
 from export.verification import check_export
 from export.web.directions import strongest_directions
 from export.web.runtime import PACKAGE, VERSION, fetch_runtime, write_runtime
-from zoo.files import replacing
+from zoo.io.files import replacing
 
 if TYPE_CHECKING:
     import numpy as np

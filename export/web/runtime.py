@@ -10,7 +10,7 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-from zoo.files import replacing
+from zoo.io.files import replacing
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 # As npm gives it for this release (`npm view onnxruntime-web@VERSION dist.integrity`).

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.cases import LATENT_DIM, Case, assert_same_state, state_of
-from tests.equivalence import structured_images
+from tests.support.equivalence import structured_images
 
 
 def test_fit_evaluate_predict(each: Case) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import zoo
 from tests.cases import CASES, IMAGE_SHAPE, LATENT_DIM, Case
-from zoo import registry
+from zoo.core import registry
 
 
 def test_every_model_has_a_case() -> None:

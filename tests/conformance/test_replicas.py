@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import zoo
 from tests.cases import CASES, CORE, IMAGE_SHAPE, LATENT_DIM, Case
-from tests.equivalence import (
+from tests.support.equivalence import (
     assert_equivalent,
     assert_moved,
     fit,
@@ -22,9 +22,9 @@ from tests.equivalence import (
     structured_images,
     train,
 )
-from zoo.launch import launch
+from zoo.core.replicas import in_turn
 from zoo.training import strategy
-from zoo.training.replicas import in_turn
+from zoo.training.launch import launch
 
 
 @functools.cache
@@ -116,7 +116,7 @@ def test_all_replicas_skip_an_overflow(full: Case, replicas: int, images: np.nda
 )
 def test_two_workers(cases: str, guarded: bool, tmp_path: Path) -> None:
     """Two processes over gRPC train the cases: both end with what one device ends with."""
-    worker = ["-m", "tests.worker", str(tmp_path), str(guarded), cases]
+    worker = ["-m", "tests.support.worker", str(tmp_path), str(guarded), cases]
     assert launch(2, [sys.executable, *worker]) == 0
     workers = [dict(np.load(tmp_path / f"{i}.npz")) for i in range(2)]
     rows = np.concatenate([worker["noise"] for worker in workers])

@@ -12,7 +12,7 @@ from keras import layers, tree
 from zoo.convert.blocks import Block, Network, Ref, map_refs
 from zoo.convert.layout import to_channels_last
 from zoo.convert.reading import named_weights, read
-from zoo.training import channels
+from zoo.core import channels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

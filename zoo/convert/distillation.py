@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from zoo import data
-from zoo.training.adam import Adam
+from zoo.core.adam import Adam
 
 if TYPE_CHECKING:
     from collections.abc import Callable

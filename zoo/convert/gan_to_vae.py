@@ -38,8 +38,8 @@ from zoo.convert.sources import (
     images_in_float64,
 )
 from zoo.convert.verification import claim, measure, normal_draws, prior_latents
-from zoo.training.contracts import unchecked
-from zoo.training.model import copy_network
+from zoo.core.contracts import unchecked
+from zoo.core.model import copy_network
 from zoo.vae.base import BaseVAE
 from zoo.vae.vae import VAE
 
@@ -99,7 +99,7 @@ def gan_to_vae(
         seed: Seed of the check's latents, the distillation and a new VAE's training noise.
 
     Returns:
-        The VAE, not compiled if it is new (its encoder is to be trained: `zoo.convert.recipes`),
+        The VAE, not compiled if it is new (its encoder is to be trained: `zoo.training.recipes`),
         and the report. In a dry run without `vae`, None and the report.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from keras import layers
 
 from zoo.convert.blocks import Block
-from zoo.training.channels import ELEMENTWISE, is_channels_first, with_channels_last
+from zoo.core.channels import ELEMENTWISE, is_channels_first, with_channels_last
 
 if TYPE_CHECKING:
     from zoo.convert.blocks import Network

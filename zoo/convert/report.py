@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from zoo import schemas
-from zoo.files import known_entries, read_json, write_json
-from zoo.terminal import plain
+from zoo.io import schemas
+from zoo.io.files import known_entries, read_json, write_json
+from zoo.io.terminal import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,11 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoo import registry
 from zoo.convert import rules
 from zoo.convert.building import build, float32_layers, in_float32
 from zoo.convert.reading import read
 from zoo.convert.verification import normal_draws
+from zoo.core import registry
 from zoo.gan.base import BaseGAN
 from zoo.layers import PRIORS, prior_layer
 from zoo.training import loading

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from keras import layers
 
-from zoo import registry
 from zoo.convert import rules, trunks
 from zoo.convert.align import align, normal
 from zoo.convert.blocks import Block
@@ -25,12 +24,13 @@ from zoo.convert.plan import (
     plan_into,
     plan_new,
 )
-from zoo.convert.posterior import aggregate_moments
 from zoo.convert.reading import read
 from zoo.convert.report import Report, TensorRow, within
 from zoo.convert.sources import check_choice, decoded, in_float32_only, run
 from zoo.convert.verification import claim, measure, normal_draws, prior_latents
+from zoo.core import registry
 from zoo.gan.base import BaseGAN
+from zoo.sampling.posterior import aggregate_moments
 from zoo.vae.base import BaseVAE
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def vae_to_gan(
             it draws the decoder's images whatever the class, and training teaches it to heed it.
 
     Returns:
-        The GAN, not compiled if it is new (`zoo.convert.recipes.DiscriminatorWarmUp` is how to
+        The GAN, not compiled if it is new (`zoo.training.recipes.DiscriminatorWarmUp` is how to
         begin), and the report. In a dry run without `gan`, None and the report.
 
     Raises:

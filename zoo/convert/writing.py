@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo import registry
 from zoo.convert.reading import flattened, named_weights, nodes_restored, read
+from zoo.core import registry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

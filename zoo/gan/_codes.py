@@ -10,7 +10,7 @@ import numpy as np
 import scipy.special
 from keras import layers, ops
 
-from zoo.layers import LIMIT, UniformFromNormal
+from zoo.layers.priors import LIMIT, UniformFromNormal
 
 
 @keras.saving.register_keras_serializable("zoo")

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import tensorflow as tf
 
+from zoo.core.contracts import IMAGES, LOGITS
+from zoo.core.model import check_network
+from zoo.core.registry import register_model
 from zoo.gan.gan import GAN
-from zoo.registry import register_model
-from zoo.training.contracts import IMAGES, LOGITS
-from zoo.training.model import check_network
 
 if TYPE_CHECKING:
     import keras

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from zoo.augmentation import diff_augment, parse_policy
-from zoo.training.channels import runnable
-from zoo.training.contracts import IMAGES, LOGITS
-from zoo.training.model import ZooModel, check_network, copy_network, with_labels
-from zoo.training.replicas import global_count, in_turn
+from zoo.core.channels import runnable
+from zoo.core.contracts import IMAGES, LOGITS
+from zoo.core.model import ZooModel, check_network, copy_network, with_labels
+from zoo.core.replicas import global_count, in_turn
+from zoo.layers.diff_augment import diff_augment, parse_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

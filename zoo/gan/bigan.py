@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from zoo.core.channels import runnable
+from zoo.core.contracts import IMAGES, LOG_VARIANCE, LOGITS, check_values
+from zoo.core.model import check_network
+from zoo.core.registry import register_model
 from zoo.gan.gan import GAN
-from zoo.registry import register_model
-from zoo.training.channels import runnable
-from zoo.training.contracts import IMAGES, LOG_VARIANCE, LOGITS, check_values
-from zoo.training.model import check_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from zoo.core.registry import register_model
 from zoo.gan.gan import GAN
-from zoo.registry import register_model
 
 
 @register_model("dcgan")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import tensorflow as tf
 
 from zoo import losses
+from zoo.core.adam import Adam
+from zoo.core.registry import register_model
 from zoo.gan.base import BaseGAN
-from zoo.registry import register_model
-from zoo.training.adam import Adam
 
 if TYPE_CHECKING:
     from collections.abc import Callable

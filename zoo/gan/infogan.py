@@ -9,11 +9,11 @@ import keras
 import tensorflow as tf
 
 from zoo import losses
+from zoo.core.contracts import IMAGES, LOGITS
+from zoo.core.model import check_network
+from zoo.core.registry import register_model
 from zoo.gan._codes import CodesFromNormal
 from zoo.gan.gan import GAN
-from zoo.registry import register_model
-from zoo.training.contracts import IMAGES, LOGITS
-from zoo.training.model import check_network
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from zoo.core.registry import register_model
 from zoo.gan.sngan import SNGAN
-from zoo.registry import register_model
 
 
 @register_model("projection_gan")

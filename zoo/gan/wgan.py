@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import keras
 
+from zoo.core.registry import register_model
 from zoo.gan.gan import GAN
-from zoo.registry import register_model
 
 
 @register_model("wgan")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from zoo.core.registry import register_model
 from zoo.gan.gan import GAN
-from zoo.registry import register_model
 
 
 @register_model("wgan_gp")

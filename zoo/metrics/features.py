@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from zoo import schemas
-from zoo.files import read_json, sha256
+from zoo.io import schemas
+from zoo.io.files import read_json, sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -21,7 +21,7 @@ import keras
 from keras import layers
 
 from zoo.layers import HypersphereFromNormal
-from zoo.modulation import (
+from zoo.layers.style import (
     Blur,
     EqualizedConv2D,
     EqualizedDense,

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zoo.files import link, parse_json, replacing
+from zoo.io.files import link, parse_json, replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from zoo.training.model import ZooModel
+    from zoo.core.model import ZooModel
 
 # What zipfile raises for damaged archives; RuntimeError for encrypted and oddly packed ones.
 _DAMAGED = (

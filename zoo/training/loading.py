@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import keras
 import numpy as np
 
-from zoo import registry
-from zoo.files import parse_json
+from zoo.core import registry
+from zoo.io.files import parse_json
 from zoo.training import checkpoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from zoo.training.model import ZooModel
+    from zoo.core.model import ZooModel
 
 # What Keras raises for a configuration that was damaged or edited, or that is the user's own.
 FAULTS = (

@@ -17,6 +17,8 @@ from tensorflow.python.distribute.cluster_resolver.slurm_cluster_resolver import
     expand_tasks_per_node,
 )
 
+from zoo.core.replicas import is_multi_worker
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -68,11 +70,6 @@ def strategy(
         raise ValueError(msg)
     with _gives_up(start_timeout, _addresses(cluster)):
         return tf.distribute.MultiWorkerMirroredStrategy(cluster)
-
-
-def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
-    """Whether the replicas may be on several machines."""
-    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:

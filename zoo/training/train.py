@@ -27,18 +27,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoo import data, schemas
+from zoo import data
+from zoo.core import replicas
 from zoo.data.images import printable
-from zoo.files import locked, read_json, write_json
-from zoo.pictures import grid, pairs, save_grid
+from zoo.io import schemas
+from zoo.io.files import locked, read_json, write_json
+from zoo.io.pictures import grid, pairs, save_grid
 from zoo.training import checkpoints, loading, strategies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
+    from zoo.core.model import ZooModel
     from zoo.data.images import Images
-    from zoo.training.model import ZooModel
 
 P = ParamSpec("P")
 PACKAGES = ("vaegan-zoo", "tensorflow", "keras", "numpy")
@@ -216,7 +218,7 @@ def _stream(model: ZooModel, images: Images, batch_size: int, seed: int) -> Any:
         start_step=model.steps_done,
     )
     strategy = model.distribute_strategy
-    if not strategies.is_multi_worker(strategy):
+    if not replicas.is_multi_worker(strategy):
         return stream()[0]
 
     def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
@@ -473,7 +475,7 @@ def _lost_workers(recorder: _Recorder) -> Iterator[None]:
     try:
         yield
     except LOST as error:
-        if not strategies.is_multi_worker(recorder.model.distribute_strategy):
+        if not replicas.is_multi_worker(recorder.model.distribute_strategy):
             raise
         msg = (
             f"Lost a worker after step {recorder.saved_step}, the last checkpoint in "
@@ -493,7 +495,7 @@ def _stop_on_signal(model: ZooModel) -> Iterator[list[int]]:
     stopped: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        if strategies.is_multi_worker(model.distribute_strategy):
+        if replicas.is_multi_worker(model.distribute_strategy):
             sys.stderr.write("Stopped. The run goes on from its last checkpoint with --resume.\n")
             sys.stderr.flush()
             os._exit(128 + number)

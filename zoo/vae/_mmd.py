@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zoo import losses
-from zoo.training.replicas import on_global_batch
+from zoo.core.replicas import on_global_batch
 from zoo.vae.base import BaseVAE
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ one value per example, in nats.
 
 A VAE with `transfer` trains a decoder that was brought from a GAN: on a weighted sum of distortion
 and regularisation and of two terms of its own, `sleep` and `anchor`, with an optimizer for the
-decoder. The weights and rates are variables, for a callback to move (`zoo.convert.recipes`).
+decoder. The weights and rates are variables, for a callback to move (`zoo.training.recipes`).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import tensorflow as tf
 
 from zoo import losses
+from zoo.core.adam import Adam
+from zoo.core.channels import runnable
+from zoo.core.contracts import LOG_VARIANCE, LOGITS
+from zoo.core.model import ZooModel, check_network, copy_network, with_labels
+from zoo.core.replicas import global_count, global_mean
 from zoo.data.checked import checked_pixels
-from zoo.likelihoods import LIKELIHOODS
-from zoo.training.adam import Adam
-from zoo.training.channels import runnable
-from zoo.training.contracts import LOG_VARIANCE, LOGITS
-from zoo.training.model import ZooModel, check_network, copy_network, with_labels
-from zoo.training.replicas import global_count, global_mean
+from zoo.vae._likelihoods import LIKELIHOODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,7 +43,7 @@ class BaseVAE(ZooModel):
         encoder: `keras.Model` from images to (mean, log-variance), each [batch, latent_dim].
         decoder: `keras.Model` from latents to image *logits*: the mean image is their sigmoid.
             With `num_classes`, both take int32 labels [batch] as a second input.
-        likelihood: p(x | z), one of `zoo.likelihoods.LIKELIHOODS`.
+        likelihood: p(x | z), one of `zoo.vae._likelihoods.LIKELIHOODS`.
         warm_up: Training steps over which the weight of the regularisation rises from 0 to 1
             (arXiv 1602.02282, section 2.2); 0 for none.
         cycle: Steps after which `warm_up` begins anew (cyclical annealing, arXiv 1903.10145); 0 for

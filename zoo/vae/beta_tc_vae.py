@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from zoo import losses
-from zoo.registry import register_model
-from zoo.training.replicas import on_global_batch
+from zoo.core.registry import register_model
+from zoo.core.replicas import on_global_batch
 from zoo.vae.base import BaseVAE
 
 TERMS = ("mutual_information", "total_correlation", "dimension_wise_kl")

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from zoo.registry import register_model
+from zoo.core.registry import register_model
 from zoo.vae.base import BaseVAE
 
 BETA = 4.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from zoo.registry import register_model
+from zoo.core.registry import register_model
 from zoo.vae.base import BaseVAE
 
 

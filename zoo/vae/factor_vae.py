@@ -8,9 +8,9 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from zoo.registry import register_model
-from zoo.training.adam import Adam
-from zoo.training.replicas import global_count, in_turn, on_global_batch
+from zoo.core.adam import Adam
+from zoo.core.registry import register_model
+from zoo.core.replicas import global_count, in_turn, on_global_batch
 from zoo.vae.base import BaseVAE
 
 if TYPE_CHECKING:

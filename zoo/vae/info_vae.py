@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zoo import losses
-from zoo.registry import register_model
+from zoo.core.registry import register_model
 from zoo.vae._mmd import MMDVAE
 
 

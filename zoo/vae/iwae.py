@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import tensorflow as tf
 
 from zoo import losses
-from zoo.registry import register_model
-from zoo.training.model import with_labels
+from zoo.core.model import with_labels
+from zoo.core.registry import register_model
 from zoo.vae.base import BaseVAE
 
 if TYPE_CHECKING:

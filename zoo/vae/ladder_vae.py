@@ -10,8 +10,8 @@ import tensorflow as tf
 from keras import ops
 
 from zoo import losses
-from zoo.registry import register_model
-from zoo.training.model import with_labels
+from zoo.core.model import with_labels
+from zoo.core.registry import register_model
 from zoo.vae.base import BaseVAE
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import tensorflow as tf
 
 from zoo import losses
-from zoo.registry import register_model
-from zoo.training.adam import Adam
-from zoo.training.model import with_labels
-from zoo.training.replicas import global_count
+from zoo.core.adam import Adam
+from zoo.core.model import with_labels
+from zoo.core.registry import register_model
+from zoo.core.replicas import global_count
 from zoo.vae.base import BaseVAE
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.registry import register_model
+from zoo.core.registry import register_model
 from zoo.vae.base import BaseVAE
 
 

@@ -8,11 +8,11 @@ import keras
 import tensorflow as tf
 
 from zoo import losses
-from zoo.registry import register_model
-from zoo.training.channels import runnable
-from zoo.training.contracts import LOGITS
-from zoo.training.model import check_network, with_labels
-from zoo.training.replicas import global_count
+from zoo.core.channels import runnable
+from zoo.core.contracts import LOGITS
+from zoo.core.model import check_network, with_labels
+from zoo.core.registry import register_model
+from zoo.core.replicas import global_count
 from zoo.vae.base import BaseVAE
 
 if TYPE_CHECKING:

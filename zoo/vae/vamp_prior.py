@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo import losses
-from zoo.registry import register_model
+from zoo.core.registry import register_model
 from zoo.vae.base import BaseVAE
 
 if TYPE_CHECKING:

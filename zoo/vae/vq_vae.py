@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import tensorflow as tf
 
 from zoo import networks
-from zoo.layers import LIMIT
+from zoo.core.contracts import LOGITS
+from zoo.core.model import check_network
+from zoo.core.registry import register_model
+from zoo.core.replicas import all_reduce_sum, on_global_batch
+from zoo.layers.priors import LIMIT
+from zoo.layers.quantization import VectorQuantizer, commitment_loss, perplexity
 from zoo.networks import pixelcnn
 from zoo.networks.grid import grid_shape
-from zoo.quantization import VectorQuantizer, commitment_loss, perplexity
-from zoo.registry import register_model
-from zoo.training.contracts import LOGITS
-from zoo.training.model import check_network
-from zoo.training.replicas import all_reduce_sum, on_global_batch
 from zoo.vae.base import BaseVAE
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 from keras import layers
 
 from zoo.convert.rules.linear import with_weights
-from zoo.training.channels import ELEMENTWISE
+from zoo.core.channels import ELEMENTWISE
 
 if TYPE_CHECKING:
     from zoo.convert.blocks import Block, Network

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from keras import layers
 
-from zoo.training import channels
+from zoo.core import channels
 
 if TYPE_CHECKING:
     from zoo.convert.blocks import Block, Network

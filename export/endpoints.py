@@ -1,0 +1,228 @@
+"""What a model offers to deployment: named functions of named tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import MethodType
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+import zoo
+from export.portable_random import portable_draw
+from zoo.convert import in_channels_last
+from zoo.core.model import ZooModel, slerp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+INTEGERS = ("label", "codes")  # the tensors of a model that are int32
+IMAGES = ("image", "reconstruction", "image_bytes")  # those whose values are in [0, 1]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A function to export.
+
+    Attributes:
+        name: Its name as a signature and file.
+        inputs: Its named inputs; a first axis of None is the batch's, a scalar has no axis.
+        outputs: Likewise.
+        function: Maps input tensors, by position, to a dict of output tensors.
+        networks: The Keras networks it uses.
+        piecewise_constant: Whether its outputs only jump, as those behind an argmin do.
+    """
+
+    name: str
+    inputs: dict[str, tf.TensorSpec]
+    outputs: dict[str, tf.TensorSpec]
+    function: Callable[..., dict[str, Any]]
+    networks: tuple[Any, ...]
+    piecewise_constant: bool = False
+
+    def signature(self) -> list[tf.TensorSpec]:
+        """The inputs' specifications, in order."""
+        return list(self.inputs.values())
+
+
+def tensor(name: str, shape: Sequence[int] | None, dtype: tf.DType | None = None) -> tf.TensorSpec:
+    """The spec of a tensor: a dynamic batch axis before `shape`, or a scalar if that is None."""
+    dtype = dtype or (tf.int32 if name in INTEGERS else tf.float32)
+    return tf.TensorSpec([] if shape is None else [None, *shape], dtype, name=name)
+
+
+def networks_of(functions: Sequence[Endpoint]) -> list[Any]:
+    """The Keras networks that functions use, each once, in order of first use."""
+    return list({id(network): network for e in functions for network in e.networks}.values())
+
+
+class _WithNetworks:
+    """A model whose methods compute with other networks in place of its own."""
+
+    def __init__(self, model: Any, networks: dict[str, Any]) -> None:
+        self._model = model
+        self._networks = networks
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._networks:
+            return self._networks[name]
+        found = getattr(type(self._model), name, None)
+        if isinstance(found, property) and found.fget is not None:
+            return found.fget(self)
+        if callable(found):
+            return MethodType(found, self)
+        return getattr(self._model, name)
+
+
+def endpoints(
+    model: Any,
+    rewrite: Callable[[Any], Any] = lambda network: network,
+    functions: Sequence[str] | None = None,
+) -> list[Endpoint]:
+    """The functions of a model.
+
+    `generate` (latent → image); for VAEs also `encode` (image → mean, log_variance), `decode`
+    (latent → image) and `reconstruct` (image → reconstruction, of the posterior mean), or where
+    latents are discrete, `encode` (image → codes) and `decode` (codes → image); a GAN that has an
+    encoder, `encode`; on request, a GAN's `discriminate` (image → logit). Then `sample` (n, seed →
+    image), whose image of a seed is the same in every runtime, and on request `interpolate`
+    (latent, latent_to, weight from 0 to 1 → image), spherical. A conditional model's take `label`
+    too; that of `sample` is one for all. All compute in float32, with the same weights, where the
+    model was trained in mixed precision.
+
+    Args:
+        model: A model of the zoo, or a Keras generator: one of latents [batch, d] to images
+            [batch, height, width, channels], whose prior is taken to be N(0, I).
+        rewrite: Applied to each network once: folding, or another precision.
+        functions: Names of those wanted besides `generate`; None takes all that are not on request.
+
+    Returns:
+        The endpoints, `generate` first.
+
+    Raises:
+        ValueError: If it is neither, or has no such function.
+    """
+    model = as_model(model)
+    optional = model.optional_endpoints()
+    label = {"label": ()} if model.num_classes else {}
+    hooks = {
+        name: (method, {**inputs, **label}, outputs, uses)
+        for name, (method, inputs, outputs, uses) in model.endpoints().items()
+    }
+    names = names_of(model)
+    functions = [*hooks, "sample"] if functions is None else ["generate", *functions]
+    for name in functions:
+        if name not in names:
+            msg = f"function {name!r}: {model.model_name} has {', '.join(names)}."
+            raise ValueError(msg)
+    hooks |= {name: hook for name, hook in optional.items() if name in functions}
+    used = dict.fromkeys(name for *_, uses in hooks.values() for name in uses)
+    networks = {name: rewrite(in_channels_last(getattr(model, name))) for name in used}
+    served = _WithNetworks(model, networks)
+    found = {
+        name: Endpoint(
+            name,
+            {key: tensor(key, shape) for key, shape in inputs.items()},
+            {key: tensor(key, shape) for key, shape in outputs.items()},
+            _named(getattr(served, method), list(outputs)),
+            tuple(networks[n] for n in uses),
+            name in model.piecewise_constant,
+        )
+        for name, (method, inputs, outputs, uses) in hooks.items()
+    }
+    generate = found["generate"]
+    # Traced once for all that generate: a SavedModel then has it once.
+    traced = tf.function(generate.function, input_signature=generate.signature())
+    generate = found["generate"] = replace(generate, function=traced)
+    found["sample"], found["interpolate"] = _sample(served, generate), _interpolate(generate)
+    return [found[name] for name in names if name in functions]
+
+
+def names_of(model: Any) -> list[str]:
+    """The names of all functions that a model of the zoo can export."""
+    return [*model.endpoints(), "sample", "interpolate", *model.optional_endpoints()]
+
+
+def as_model(model: Any) -> Any:
+    """The model, or the GAN that a Keras generator makes.
+
+    Raises:
+        ValueError: If it is neither, or its images are not in [0, 1].
+    """
+    if isinstance(model, ZooModel):
+        return model
+    shapes = [getattr(model, f"{side}_shape", None) for side in ("input", "output")]
+    latent, image = (list(x) if isinstance(x, tuple) else [] for x in shapes)
+    if (len(latent), len(image)) != (2, 4) or None in (*latent[1:], *image[1:]):
+        msg = (
+            f"{type(model).__name__} is not a model of the zoo, nor a built Keras generator of "
+            "latents [batch, d] to images [batch, height, width, channels]."
+        )
+        raise ValueError(msg)
+    gan = zoo.create("gan", tuple(image[1:]), latent[1], generator=model, network="mlp")
+    images = gan.generate(16, seed=0)
+    if images.min() < 0.0 or images.max() > 1.0:
+        msg = (
+            f"{model.name} draws values from {images.min():.9g} to {images.max():.9g}; expected "
+            "images in [0, 1]. End it in keras.ops.clip(x, 0, 1)."
+        )
+        raise ValueError(msg)
+    return gan
+
+
+def byte_functions(generate: Endpoint) -> list[Endpoint]:
+    """`generate_uint8` and `generate_png`: grey levels, of [0, 1] times 255 rounded to even."""
+
+    def as_uint8(*inputs: Any) -> dict[str, Any]:
+        image = generate.function(*inputs)["image"]
+        image = tf.round(tf.clip_by_value(image, 0.0, 1.0) * 255.0)
+        return {"image": tf.cast(image, tf.uint8)}
+
+    def as_png(*inputs: Any) -> dict[str, Any]:
+        images = as_uint8(*inputs)["image"]
+        return {"image_bytes": tf.map_fn(tf.io.encode_png, images, fn_output_signature=tf.string)}
+
+    size = generate.outputs["image"].shape[1:]
+    image = tensor("image", size, tf.uint8)
+    png = tensor("image_bytes", (), tf.string)
+    return [
+        replace(generate, name="generate_uint8", outputs={"image": image}, function=as_uint8),
+        replace(generate, name="generate_png", outputs={"image_bytes": png}, function=as_png),
+    ]
+
+
+def _sample(model: Any, generate: Endpoint) -> Endpoint:
+    """From a number and a seed."""
+    labels = {name: tensor(name, None) for name in generate.inputs if name == "label"}
+
+    def sample(n: Any, seed: Any, *label: Any) -> dict[str, Any]:
+        latents = model.prior_latents(portable_draw(n, seed))
+        return generate.function(latents, *(tf.fill([n], x) for x in label))
+
+    inputs = {name: tensor(name, None, tf.int32) for name in ("n", "seed")}
+    return replace(generate, name="sample", inputs={**inputs, **labels}, function=sample)
+
+
+def _interpolate(generate: Endpoint) -> Endpoint:
+    """Between two latents."""
+
+    def interpolate(latent: Any, latent_to: Any, weight: Any, *label: Any) -> dict[str, Any]:
+        return generate.function(slerp(latent, latent_to, weight[:, None]), *label)
+
+    first, *label = generate.signature()
+    inputs = {
+        "latent": first,
+        "latent_to": tensor("latent_to", first.shape[1:]),
+        "weight": tensor("weight", ()),
+        **{x.name: x for x in label},
+    }
+    return replace(generate, name="interpolate", inputs=inputs, function=interpolate)
+
+
+def _named(method: Callable[..., Any], names: list[str]) -> Callable[..., dict[str, Any]]:
+    def function(*inputs: Any) -> dict[str, Any]:
+        found = method(*inputs)
+        tensors = found if isinstance(found, (list, tuple)) else [found]
+        return dict(zip(names, tensors, strict=True))
+
+    return function

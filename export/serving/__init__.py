@@ -1,0 +1,1 @@
+"""An export over HTTP, and a model repository for Triton."""

@@ -1,0 +1,122 @@
+"""Options of a model are checked by name and type before anything is built."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import zoo
+from zoo.core import registry
+from zoo.core.model import ZooModel
+
+SHAPE = (8, 8, 1)
+MODELS = zoo.list_models()
+WRONG: dict[str, tuple[Any, ...]] = {
+    "int": ("abc", 2.5, True, [1], float("nan"), float("inf"), None, 10**400),
+    "int | None": ("abc", 2.5, False, [1]),
+    "float": ("abc", True, [1.0], float("nan"), float("inf"), -float("inf"), None, 10**400),
+    "float | None": ("yes", True, {"a": 1.0}, float("nan")),
+    "str": (1, 2.5, True, None, ["conv"]),
+    "str | None": (1, False, ["r1"]),
+    "Sequence[float] | None": ("abc", 1.0, True, ["a"], [float("nan")], [True]),
+}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`create` is to refuse before it calls the constructor."""
+
+    def build(*_: object, **__: object) -> None:
+        raise AssertionError("the constructor was called")
+
+    monkeypatch.setattr(ZooModel, "__new__", build)
+
+
+def _accepted(name: str) -> dict[str, str]:
+    registry.check_name(name)
+    return registry.accepted(registry._classes[name])
+
+
+def _create(name: str, **options: Any) -> None:
+    zoo.create(name, SHAPE, **{"latent_dim": 3, **options})
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_wrong_types_are_named(name: str) -> None:
+    tried = 0
+    for option, annotation in _accepted(name).items():
+        for value in WRONG.get(annotation, ()) if option != "name" else ():
+            with pytest.raises(ValueError, match=f"^{option}=.*: expected "):
+                _create(name, **{option: value})
+            tried += 1
+    assert tried > 20
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_unknown_names_are_told_the_nearest(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} has no option 'sed'. Did you mean seed"):
+        _create(name, sed=3)
+    with pytest.raises(ValueError, match="x=1: .* Did you mean") as error:
+        _create(name, x=1)
+    assert str(error.value).count(" or ") <= 2
+
+
+def test_every_option_of_every_model_has_a_type_that_is_known() -> None:
+    """Or is a network or a shape, which the model checks."""
+    unchecked = set()
+    for name in MODELS:
+        for option, annotation in _accepted(name).items():
+            if not set(annotation.split(" | ")) <= registry.KINDS.keys():
+                unchecked.add(option)
+    networks = {"generator", "discriminator", "encoder", "decoder"}
+    assert unchecked == {"image_shape", "dtype", *networks}
+
+
+@pytest.mark.parametrize("wrong", ["dcgam", "[vae]", "xyz", ""])
+def test_unknown_models_are_told_three(wrong: str) -> None:
+    with pytest.raises(ValueError, match="Unknown model") as error:
+        zoo.create(wrong, SHAPE, 3)
+    near = str(error.value).partition("Did you mean ")[2].partition("?")[0].split(" or ")
+    assert 1 <= len(near) <= 3
+    assert set(near) <= set(MODELS)
+    assert ("dcgan" in near) == (wrong == "dcgam")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n_critic": np.int64(2), "ema": np.float32(0.9), "ttur": 2},
+        {"ema": None, "num_classes": np.uint8(3), "name": "mine", "dtype": "float32"},
+        {"generator": object(), "diff_augment": "color"},
+    ],
+    ids="-".join,
+)
+def test_right_ones_reach_the_constructor(options: dict[str, Any]) -> None:
+    registry.check_options("gan", options)
+
+
+def test_a_model_of_the_users_own() -> None:
+    """Its annotations may be types, its arguments positional, and some without annotation."""
+
+    @zoo.register_model("options_of_my_own")
+    class Mine(registry_class("vae")):  # type: ignore[misc]
+        def __init__(self, width: int = 3, rate: float | None = None, other=None, **kwargs) -> None:
+            super().__init__(**kwargs)
+
+    try:
+        name = "options_of_my_own"
+        registry.check_options(name, {"width": 4, "rate": 2, "other": object(), "free_bits": 0.1})
+        for options in ({"width": 2.5}, {"rate": "fast"}, {"free_bits": "x"}, {"wdth": 3}):
+            with pytest.raises(ValueError, match=next(iter(options))):
+                registry.check_options(name, options)
+        assert issubclass(Mine, keras.Model)
+    finally:
+        registry._classes.pop("options_of_my_own")
+
+
+def registry_class(name: str) -> type:
+    registry.check_name(name)
+    return registry._classes[name]

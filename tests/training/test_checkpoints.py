@@ -1,0 +1,260 @@
+"""Checkpoints: which are kept, what a damaged one says, and what a full disk loses: nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import zoo
+from tests.cases import IMAGE_SHAPE, LATENT_DIM
+from zoo.training.runs import load_run, read_config
+from zoo.training.train import train
+
+
+def _new(**options: Any) -> Any:
+    keras.utils.set_random_seed(0)
+    model = zoo.create("vae", IMAGE_SHAPE, LATENT_DIM, network="mlp", **options)
+    model.compile()
+    return model
+
+
+@pytest.fixture
+def run(images: np.ndarray, tmp_path: Path) -> Path:
+    """Two epochs of three steps."""
+    train(_new(), images, tmp_path / "run", epochs=2, batch_size=20, keep=2, verbose=0)
+    return tmp_path / "run"
+
+
+def _names(run: Path) -> list[str]:
+    return sorted(path.name for path in (run / "checkpoints").iterdir())
+
+
+def test_the_last_k_and_the_best_are_kept(images: np.ndarray, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    model = _new()
+    train(model, images, out, epochs=4, batch_size=20, keep=3, best="rate", validation="test",
+          checkpoint_every=2, verbose=0)  # fmt: skip
+    assert _names(out) == [f"step_{step:08d}.keras" for step in (9, 10, 12)]
+    history = json.loads((out / "history.json").read_text())
+    best = min(history, key=lambda entry: entry["rate"])
+    assert best["step"] < 12  # the rate grows: the latest is not the best
+    assert int(load_run(out / "best.keras").step) == best["step"]
+    assert int(load_run(out / "checkpoints" / "step_00000010.keras").step) == 10
+    assert read_config(out / "best.keras") == read_config(out)
+    assert {"val_loss", "val_rate", "val_distortion"} <= history[0].keys()
+    assert (out / "model.keras").samefile(out / "checkpoints" / "step_00000012.keras")
+
+
+def test_where_there_are_no_hard_links(
+    run: Path, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    train(load_run(run), images, run, epochs=3, batch_size=20, keep=2, verbose=0)
+    assert int(load_run(run).step) == 9
+
+
+def test_bad_settings(images: np.ndarray, tmp_path: Path) -> None:
+    for options, message in (
+        ({"keep": 0}, "keep=0"),
+        ({"checkpoint_every": 0}, "checkpoint_every=0"),
+        ({"best": "los"}, "best='los': expected one of loss, distortion, rate; with"),
+        ({"best": "val_loss"}, "with a validation split also"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            train(_new(), images, tmp_path / "run", epochs=1, batch_size=20, **options)
+    assert not (tmp_path / "run").exists()
+
+
+def _cut(share: float) -> Callable[[Path], None]:
+    def damage(path: Path) -> None:
+        whole = path.read_bytes()
+        path.write_bytes(whole[: int(share * len(whole))])
+
+    return damage
+
+
+def _flip(share: float) -> Callable[[Path], None]:
+    def damage(path: Path) -> None:
+        data = bytearray(path.read_bytes())
+        data[int(share * len(data))] ^= 0x10
+        path.write_bytes(data)
+
+    return damage
+
+
+def _foreign_keras(path: Path) -> None:
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(path)
+
+
+def _other_model(path: Path) -> None:
+    zoo.create("dcgan", IMAGE_SHAPE, LATENT_DIM).save(path)
+
+
+def _other_shape(path: Path) -> None:
+    zoo.create("vae", (12, 12, 1), LATENT_DIM, network="mlp").save(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        *((_cut(share), "is no Keras file, or was cut") for share in (0.0, 0.001, 0.5, 0.999)),
+        *((_flip(share), "is damaged|is no Keras file") for share in (0.01, 0.3, 0.6, 0.9)),
+        (lambda path: path.write_text("not a model"), "is no Keras file"),
+        (lambda path: np.savez(path.open("wb"), a=np.ones(3)), "is no Keras file"),
+        (_foreign_keras, "holds a Sequential, but the run is of a vae"),
+        (_other_model, "holds a zoo>dcgan, but the run is of a vae"),
+        (_other_shape, r"image_shape is \[12, 12, 1\], but the run's \[8, 8, 1\]"),
+    ],
+)  # fmt: skip
+def test_a_damaged_checkpoint_is_named(
+    run: Path, images: np.ndarray, damage: Callable[[Path], None], message: str
+) -> None:
+    older = run / "checkpoints" / "step_00000003.keras"
+    (run / "model.keras").unlink()
+    shutil.copy(run / "checkpoints" / "step_00000006.keras", run / "model.keras")
+    damage(run / "model.keras")
+    with pytest.raises(ValueError, match=message) as error:
+        load_run(run)
+    assert str(run / "model.keras") in str(error.value)
+    if "image_shape" not in message:
+        assert f"{older}; copy one over it" in str(error.value)
+    # the remedy works
+    shutil.copy(older, run / "model.keras")
+    train(load_run(run), images, run, epochs=3, batch_size=20, keep=2, verbose=0)
+    assert [e["step"] for e in json.loads((run / "history.json").read_text())] == [3, 6, 9]
+
+
+def test_no_checkpoint_is_left(run: Path) -> None:
+    for path in (run / "checkpoints").iterdir():
+        path.unlink()
+    (run / "model.keras").write_bytes(b"")
+    with pytest.raises(ValueError, match="No other is left"):
+        load_run(run)
+    with pytest.raises(FileNotFoundError, match=r"best\.keras does not exist"):
+        load_run(run / "best.keras")
+
+
+def test_too_little_space_is_told_before(
+    images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=30_000_000))
+    with pytest.raises(OSError, match=r"has 30 MB free; 5 checkpoints of \d+ MB must fit"):
+        train(_new(), images, tmp_path / "run", epochs=1, batch_size=20)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unwritable_folder_is_told_before(images: np.ndarray, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    model = _new()
+    with pytest.raises(OSError, match="run cannot be written: it or a folder of it is a file"):
+        train(model, images, tmp_path / "file" / "run", epochs=1, batch_size=20)
+    assert int(model.step) == 0
+
+
+FILL = """
+import resource, sys
+import numpy as np, keras
+from tests.training.test_checkpoints import _new
+from zoo.training.train import train
+
+class Fill(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.step) == 4:  # no file can grow beyond 1 MB from now on
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
+
+train(_new(), np.load(sys.argv[1])["x_train"], sys.argv[2], epochs=3, batch_size=20, verbose=0,
+      callbacks=[Fill()])
+"""
+
+
+def test_a_disk_that_fills_up_loses_nothing(images: np.ndarray, tmp_path: Path) -> None:
+    """The operating system refuses to write from step 4 on."""
+    np.savez(tmp_path / "images.npz", x_train=images)
+    run = tmp_path / "run"
+    done = subprocess.run(
+        [sys.executable, "-c", FILL, str(tmp_path / "images.npz"), str(run)],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    message = done.stderr.strip().splitlines()[-1]
+    assert "The checkpoint of step 6 could not be written" in message
+    assert "of step 3, is in" in message
+    assert int(load_run(run).step) == 3
+    assert not [path for path in run.rglob("*") if ".scratch-" in path.name]
+    model = load_run(run)
+    train(model, images, run, epochs=3, batch_size=20, verbose=0)
+    straight = _new()
+    train(straight, images, tmp_path / "straight", epochs=3, batch_size=20, verbose=0)
+    for a, b in zip(model.variables, straight.variables, strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+class _Poison(keras.callbacks.Callback):
+    def __init__(self, step: int, value: float) -> None:
+        super().__init__()
+        self.step, self.value = step, value
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if int(self.model.step) == self.step:
+            bias = self.model.decoder.weights[-1]
+            bias.assign(bias * 0 + self.value)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e12])
+@pytest.mark.parametrize("steps_per_execution", [1, 2])
+def test_a_loss_that_is_no_number_stops_the_run(
+    images: np.ndarray, tmp_path: Path, value: float, steps_per_execution: int
+) -> None:
+    """It says at which step, and keeps the checkpoint before."""
+    keras.utils.set_random_seed(0)
+    model = zoo.create("vae", IMAGE_SHAPE, LATENT_DIM, network="mlp", likelihood="bernoulli")
+    model.compile(steps_per_execution=steps_per_execution)
+    with pytest.raises(FloatingPointError, match="A loss at step 9 is not finite, or beyond 1e9"):
+        train(model, images, tmp_path / "run", epochs=3, batch_size=10, verbose=0,
+              checkpoint_every=4, callbacks=[_Poison(8, value)])  # fmt: skip
+    saved = load_run(tmp_path / "run")
+    assert int(saved.step) == 8
+    assert all(np.isfinite(np.asarray(v)).all() for v in saved.variables)
+
+
+def test_a_state_that_is_not_finite_is_not_saved(images: np.ndarray, tmp_path: Path) -> None:
+    """Weights broken by the very last step of an epoch, of which no loss tells yet."""
+    with pytest.raises(FloatingPointError, match=r"is not finite at step 3: .* of step 0, is in"):
+        train(_new(), images, tmp_path / "run", epochs=3, batch_size=20, verbose=0,
+              callbacks=[_Poison(3, np.nan)])  # fmt: skip
+    assert int(load_run(tmp_path / "run").step) == 0
+
+
+def test_sigterm_saves(images: np.ndarray, tmp_path: Path) -> None:
+    """As Ctrl-C does; clusters send it before they kill."""
+    at_4 = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: batch == 3 and os.kill(os.getpid(), signal.SIGTERM)
+    )
+    assert not train(
+        _new(), images, tmp_path / "run", epochs=3, batch_size=10, verbose=0, callbacks=[at_4]
+    )
+    assert int(load_run(tmp_path / "run").step) == 4
+
+
+def test_leftovers_of_a_kill_are_removed(run: Path, images: np.ndarray) -> None:
+    left = run / "checkpoints" / ".step_00000009.keras.scratch-x"
+    left.mkdir()
+    (left / "half").write_bytes(b"1")
+    train(load_run(run), images, run, epochs=3, batch_size=20, verbose=0)
+    assert not left.exists()

@@ -1,0 +1,1 @@
+"""Every model trained and measured alike, and the table of it."""

@@ -1,0 +1,259 @@
+"""The benchmark's table, written from the run folders of `zoo.bench.run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any
+
+from zoo.core.registry import FAMILIES
+from zoo.hub import list_pretrained
+from zoo.hub.catalog import saved_models
+from zoo.io import schemas
+from zoo.io.files import read_json, replacing
+from zoo.training.runs import read_config, read_metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+METRICS = {
+    "frechet_distance": "Fréchet distance",
+    "frechet_distance_gmm": "Fréchet distance, GMM",
+    "precision": "precision",
+    "recall": "recall",
+    "density": "density",
+    "coverage": "coverage",
+    "coverage_gmm": "coverage, GMM",
+    "class_accuracy": "class accuracy",
+    "class_accuracy_gmm": "class accuracy, GMM",
+    "elbo": "ELBO",
+    "iwae_bound": "IWAE bound",
+    "mig": "MIG",
+    "dci_disentanglement": "DCI disentanglement",
+    "dci_completeness": "DCI completeness",
+    "sap": "SAP",
+}
+PROTOCOL = ("data", "split", "images", "samples", "extractor")
+EQUALS = ("dcgan", "vae_64")  # of `make benchmark`: the peers' networks, batches and epochs
+REASON = 160  # characters of a failure's message
+
+
+def write_table(out: str | Path, document: str | Path) -> None:
+    """Puts the table between the `markers` of its data in a document.
+
+    Args:
+        out: The folder that `zoo.bench.run.bench` wrote.
+        document: A Markdown file.
+
+    Raises:
+        ValueError: If the document has not both markers, once each; or as `table`.
+    """
+    lines = table(out)
+    put_between(document, *markers(_measured(out)[0]["data"]), lines)
+
+
+def write_presets(document: str | Path) -> None:
+    """Puts a table of the presets' figures, as their files have them, in a document.
+
+    Below them are those of peers, where `benchmarks/results/peers/*.json` beside the document has
+    some, and of this project's models that were trained as long as these, by `make benchmark`.
+
+    Args:
+        document: A Markdown file, with markers as `write_table` wants them.
+
+    Raises:
+        ValueError: If the document has not both markers, once each.
+    """
+    found = [
+        (p.name, p.family.upper(), _of_preset(saved_models() / p.name)) for p in list_pretrained()
+    ]
+    results = Path(document).parent / "benchmarks/results"
+    found += [
+        (p.stem, "peer", read_json(p, schemas.METRICS))
+        for p in sorted((results / "peers").glob("*.json"))
+    ]
+    for name in EQUALS:
+        path = results / f"{name}_metrics.json"
+        if path.exists():
+            epochs = read_json(results / f"{name}_config.json", schemas.RUN)["epochs"]
+            metrics = read_json(path, schemas.METRICS)
+            found.append((f"{name}, not a preset", "here", {**metrics, "epochs": epochs}))
+    names = [name for name in METRICS if any(name in each["metrics"] for *_, each in found)]
+    rows = [["preset", "family", "data", "epochs", *(METRICS[name] for name in names)]]
+    rows += [["---"] * len(rows[0])]
+    rows += [
+        [
+            name,
+            family,
+            each["data"],
+            str(each.get("epochs", "")),
+            *(_with_error(each, metric) for metric in names),
+        ]
+        for name, family, each in sorted(found, key=_order_of_preset)
+    ]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    how = "± is the deviation over seeds of the samples. `zoo bench --pretrained` measures anew."
+    put_between(document, "<!-- presets -->", "<!-- /presets -->", [*lines, "", how])
+
+
+def _of_preset(folder: Path) -> dict[str, Any]:
+    """Its metrics, and how long it was trained."""
+    facts = read_config(folder)["facts"]
+    metrics = read_metrics(folder)
+    if metrics is None:
+        msg = f"{folder} has no metrics.json, which the table is made of. Measure the preset."
+        raise ValueError(msg)
+    return {**metrics, "epochs": facts.get("epochs", "")}
+
+
+def _order_of_preset(found: tuple[str, str, dict[str, Any]]) -> tuple[str, str, float]:
+    _, family, each = found
+    kind = ("gan", "vae", "peer", "here").index(family.lower())
+    return each["data"], str(kind), each["metrics"].get("frechet_distance", float("inf"))
+
+
+def _with_error(found: dict[str, Any], name: str) -> str:
+    if name not in found["metrics"]:
+        return ""
+    error = found.get("sampling_error", {}).get(name)
+    value = f"{found['metrics'][name]:.4g}"
+    return value if error is None else f"{value} ± {error:.2g}"
+
+
+def put_between(document: str | Path, first: str, last: str, lines: Sequence[str]) -> None:
+    """Puts lines in a document, in place of what is between two markers.
+
+    Raises:
+        ValueError: If the document has not both markers, once each.
+    """
+    document = Path(document)
+    text = document.read_text(encoding="utf-8")
+    before, start, rest = text.partition(first)
+    _, end, after = rest.partition(last)
+    if not start or not end or first in rest or last in before + after:
+        msg = f"{document}: expected a line {first} and after it a line {last}, once each."
+        raise ValueError(msg)
+    with replacing(document) as temporary:
+        content = "\n".join(lines)
+        temporary.write_text(f"{before}{first}\n\n{content}\n\n{last}{after}", encoding="utf-8")
+
+
+def markers(data: str) -> tuple[str, str]:
+    """The lines before and after the table of some data."""
+    return f"<!-- bench {data} -->", f"<!-- /bench {data} -->"
+
+
+def _measured(out: str | Path) -> list[dict[str, Any]]:
+    return [found for found in _read(out, "metrics.json") if "bench" in found]
+
+
+def table(out: str | Path) -> list[str]:
+    """Lines of Markdown: rows by family and Fréchet distance, and how they were made.
+
+    Args:
+        out: The folder that `zoo.bench.run.bench` wrote.
+
+    Raises:
+        ValueError: If nothing is finished, or rows were trained or measured differently.
+    """
+    measured = _measured(out)
+    failed = _read(out, "failed.json")
+    if not measured:
+        msg = f"{out} has no finished row. Make some: zoo bench --out {out}"
+        raise ValueError(msg)
+    how = _how(measured)
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for found in (*measured, *failed):
+        rows.setdefault(found["bench"]["row"], []).append(found)
+    names = [name for name in METRICS if any(name in found["metrics"] for found in measured)]
+    titles = [METRICS[name] for name in names]
+    header = ["row", "family", *titles, "parameters", "images/s", "seeds"]
+    cells = [_cells(rows[row], names) for row in sorted(rows, key=lambda row: _order(rows[row]))]
+    lines = [f"| {' | '.join(each)} |" for each in (header, ["---"] * len(header), *cells)]
+    lines += ["", how]
+    for each in failed:
+        settings = each["bench"]
+        reason = shorten(each["error"], REASON, placeholder=" …")
+        lines += ["", f"{settings['row']}, seed {settings['seed']}, failed: {reason}"]
+    return lines
+
+
+def _read(out: str | Path, name: str) -> list[dict[str, Any]]:
+    kind = schemas.FAILURE if name == "failed.json" else schemas.METRICS
+    return [read_json(path, kind) for path in sorted(Path(out).glob(f"*/seed_*/{name}"))]
+
+
+def _order(found: Sequence[dict[str, Any]]) -> tuple[int, float]:
+    """Rows without a figure come last in their family."""
+    distances = _values(found, "metrics", "frechet_distance")
+    mean = sum(distances) / len(distances) if distances else float("inf")
+    return FAMILIES.index(found[0]["bench"]["family"]), mean
+
+
+def _cells(found: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]:
+    """A row's text, over its seeds; a failed one has no `metrics`."""
+    settings = found[0]["bench"]
+    values = {name: _values(found, "metrics", name) for name in names}
+    finished = [each for each in found if "metrics" in each]
+    metrics = [_number(values[name]) for name in names] if finished else ["failed"]
+    metrics += [""] * (len(names) - len(metrics))
+    parameters, speeds = (
+        _values(found, "bench", name) for name in ("parameters", "images_per_second")
+    )
+    return [
+        settings["row"] + (f" ({settings['note']})" if settings["note"] else ""),
+        settings["family"].upper(),
+        *metrics,
+        f"{parameters[0]:,}" if parameters else "",
+        f"{sum(speeds) / len(speeds):,.0f}" if speeds else "",
+        str(len(finished)),
+    ]
+
+
+def _values(found: Sequence[dict[str, Any]], part: str, name: str) -> list[Any]:
+    values = (each.get(part, {}).get(name) for each in found)
+    return [value for value in values if value is not None]
+
+
+def _number(values: Sequence[float]) -> str:
+    """Mean, of several values ± half their range."""
+    if not values:
+        return ""
+    mean = f"{sum(values) / len(values):.4g}"
+    return mean if len(values) == 1 else f"{mean} ± {(max(values) - min(values)) / 2:.2g}"
+
+
+def _how(measured: Sequence[dict[str, Any]]) -> str:
+    """Data, epochs, seeds, protocol, machines and command of rows that must agree on them."""
+    protocols = [
+        {"epochs": each["bench"]["epochs"], **{key: each[key] for key in PROTOCOL}}
+        for each in measured
+    ]
+    first = protocols[0]
+    for each, other in zip(measured, protocols, strict=True):
+        if other != first:
+            names = [found["bench"]["row"] for found in (measured[0], each)]
+            msg = f"{names[0]} was trained or measured with {first}, {names[1]} with {other}."
+            raise ValueError(msg)
+    seeds = ",".join(map(str, sorted({each["bench"]["seed"] for each in measured})))
+    machines = "; ".join(sorted({describe_machine(each["bench"]["machine"]) for each in measured}))
+    bounds = sorted({each["importance_samples"] for each in measured if "elbo" in each["metrics"]})
+    nats = "".join(f" ELBO and IWAE bound (k = {k}) in nats per image." for k in bounds)
+    spread = ", mean ± half the range" if "," in seeds else ""
+    features = (
+        f"{first['samples']:,} samples against the {first['images']:,} images of the "
+        f"{first['split']} split; features: {first['extractor']}."
+    )
+    return (
+        f"{first['epochs']} epochs on {first['data']}, seeds {seeds}{spread}. "
+        f"{features if first['extractor'] else ''}{nats} {machines}. "
+        f"`zoo bench --data {first['data']} --epochs {first['epochs']} --seeds {seeds}`"
+    )
+
+
+def describe_machine(machine: dict[str, Any]) -> str:
+    """What `zoo.bench.run.machine` found, for readers."""
+    cores = (
+        f"{machine['cores']} core{'s' if machine['cores'] > 1 else ''} of {machine['processor']}"
+    )
+    return f"{', '.join(machine['gpus']) or cores}, TensorFlow {machine['tensorflow']}"

@@ -1,0 +1,285 @@
+"""Model names: one file in `zoo/vae/` or `zoo/gan/` is one model, named as the file.
+
+Nothing here imports a model, Keras or TensorFlow until a model is asked for, so that `zoo list`
+answers at once.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import functools
+import inspect
+import numbers
+import pkgutil
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from zoo.core.environment import check_backend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+FAMILIES = ("vae", "gan")
+Model = TypeVar("Model", bound=type)
+# What an annotation of an option admits, and its words. `create` checks no other annotations.
+KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "int": (lambda x: _is_number(x, numbers.Integral, 2**63 - 1), "a whole number of 64 bits"),
+    "float": (lambda x: _is_number(x, numbers.Real, sys.float_info.max), "a finite number"),
+    "Sequence[float]": (
+        lambda x: isinstance(x, (list, tuple)) and all(KINDS["float"][0](each) for each in x),
+        "a list of finite numbers",
+    ),
+    "bool": (lambda x: isinstance(x, bool), "true or false"),
+    "str": (lambda x: isinstance(x, str), "text"),
+    "None": (lambda x: x is None, "None (null)"),
+}
+
+_classes: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is known of a model without importing it."""
+
+    name: str
+    family: str
+    summary: str  # first line of the file's docstring: what it is, and its paper
+
+
+def list_models(family: str | None = None) -> list[str]:
+    """Returns the names that `create` knows, VAEs before GANs.
+
+    Args:
+        family: `"vae"`, `"gan"` or None for both.
+
+    Raises:
+        ValueError: If there is no such family.
+    """
+    return [model.name for model in describe_models(family)]
+
+
+def describe_models(family: str | None = None) -> list[ModelInfo]:
+    """Returns what is known of each registered model, sorted by family and name.
+
+    Args:
+        family: `"vae"`, `"gan"` or None for both.
+
+    Raises:
+        ValueError: If there is no such family.
+    """
+    if family is not None and family not in FAMILIES:
+        msg = f"family={family!r}: expected one of {FAMILIES} or None."
+        raise ValueError(msg)
+    built_in = {
+        name: ModelInfo(name, folder, _summary(path)) for folder, name, path in _model_files()
+    }
+    added = {
+        name: ModelInfo(name, cls.family, (cls.__doc__ or "").partition("\n")[0])
+        for name, cls in _classes.items()
+        if name not in built_in
+    }
+    models = [*built_in.values(), *added.values()]
+    chosen = [model for model in models if family in (None, model.family)]
+    return sorted(chosen, key=lambda model: (FAMILIES.index(model.family), model.name))
+
+
+def register_model(name: str) -> Callable[[Model], Model]:
+    """Class decorator: makes a model known to `create` and to `keras.models.load_model`.
+
+    A model of the zoo is registered under its file's name; a model of yours under any free name.
+
+    Raises:
+        ValueError: If another class already has the name.
+    """
+
+    def register(cls: Model) -> Model:
+        import keras  # noqa: PLC0415  (registry must import without Keras)
+
+        known = _classes.get(name)
+        if known is not None and known.__qualname__ != cls.__qualname__:
+            msg = f"Model name {name!r} is taken by {known.__module__}.{known.__qualname__}."
+            raise ValueError(msg)
+        cls.model_name = name  # type: ignore[attr-defined]
+        _classes[name] = keras.saving.register_keras_serializable("zoo", name)(cls)
+        return cls
+
+    return register
+
+
+def create(name: str, image_shape: Sequence[int], latent_dim: int, **options: Any) -> Any:
+    """Builds an untrained model.
+
+    Args:
+        name: One of `list_models()`.
+        image_shape: (height, width, channels) of the images, which are float32 in [0, 1].
+        latent_dim: Number of latent dimensions.
+        **options: The model's own keyword arguments, as its class documents them.
+
+    Returns:
+        A `keras.Model`, ready to `compile()` and `fit`.
+
+    Raises:
+        ValueError: If the name is unknown, the model has no such option (the nearest names are
+            suggested), or an argument is of another type or out of its range.
+    """
+    check_options(name, {"latent_dim": latent_dim, **options})
+    return _classes[name](image_shape=tuple(image_shape), latent_dim=latent_dim, **options)
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError if no model has the name; the nearest names are suggested."""
+    _import(name)
+    if name not in _classes:
+        near = " or ".join(nearest(name, list_models()))
+        msg = f"Unknown model {name!r}. Did you mean {near}? `zoo list` shows all."
+        raise ValueError(msg)
+
+
+def check_options(name: str, options: dict[str, Any]) -> None:
+    """Checks options by the names and annotations of the constructor.
+
+    Args:
+        name: One of `list_models()`.
+        options: Keyword arguments for `create`.
+
+    Raises:
+        ValueError: If the model or an option is unknown, or a value is of another type than its
+            annotation says. A whole number passes for float; a bool passes for no number.
+    """
+    check_name(name)
+    known = accepted(_classes[name])
+    for option, value in options.items():
+        if option not in known:
+            near = " or ".join(nearest(option, sorted(known)))
+            msg = f"{option}={value!r}: {name} has no option {option!r}. Did you mean {near}?"
+            raise ValueError(msg)
+        kinds = known[option].split(" | ")
+        if not set(kinds) <= KINDS.keys():
+            continue
+        if not any(KINDS[kind][0](value) for kind in kinds):
+            words = " or ".join(KINDS[kind][1] for kind in kinds)
+            msg = f"{option}={value!r}: expected {words}."
+            raise ValueError(msg)
+
+
+def accepted(cls: type) -> dict[str, str]:
+    """Options of a model, of its bases too, with their annotations as text such as "int | None"."""
+    import keras  # noqa: PLC0415  (registry must import without Keras)
+
+    found = {"name": "str | None", "dtype": ""}
+    for base in cls.__mro__[: cls.__mro__.index(keras.Model)]:
+        parameters = inspect.signature(vars(base).get("__init__", object)).parameters
+        for each in parameters.values():
+            if each.name != "self" and each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD):
+                text = each.annotation
+                text = text if isinstance(text, str) else inspect.formatannotation(text)
+                found.setdefault(each.name, text)
+    return found
+
+
+def _is_number(value: Any, kind: Any, largest: float) -> bool:
+    """Whether a value is such a number, finite and no bool."""
+    if not isinstance(value, kind) or isinstance(value, bool):
+        return False
+    value = value.item() if hasattr(value, "item") else value  # NumPy compares in its own type
+    return -largest <= value <= largest
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """The up to three known names that look most like a name."""
+    return difflib.get_close_matches(name, known) or difflib.get_close_matches(
+        name, known, cutoff=0.0
+    )
+
+
+def is_conditional(name: str) -> bool:
+    """Whether the named model needs `num_classes`; imports it. False for an unknown one."""
+    _import(name)
+    return bool(getattr(_classes.get(name), "conditional", False))
+
+
+def _import(name: str) -> None:
+    """Imports the model of a name, if it is not known yet and one of the zoo."""
+    if name in _classes:
+        return
+    for family, known, _ in _model_files():
+        if known == name:
+            import_module(f"zoo.{family}.{name}")
+
+
+def import_models() -> None:
+    """Imports every model, so that `keras.models.load_model` knows their classes.
+
+    And every layer of the zoo, for a converted model may have any network.
+    """
+    import_module("zoo.layers")
+    for family, name, _ in _model_files():
+        import_module(f"zoo.{family}.{name}")
+
+
+def _model_files() -> list[tuple[str, str, Path]]:
+    """(family, name, path) of each model file."""
+    root = Path(__file__).parents[1]
+    return [
+        (family, module.name, root / family / f"{module.name}.py")
+        for family in FAMILIES
+        for module in pkgutil.iter_modules([str(root / family)])
+        if module.name != "base" and not module.name.startswith("_")
+    ]
+
+
+@functools.cache  # parsing all model files takes 0.1 s, for each preset that is read
+def _summary(path: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0]
+
+
+class _ImportModelsAfterKeras(MetaPathFinder):
+    """Imports the models right after Keras.
+
+    `import zoo` leaves Keras alone, yet after `import zoo, keras`, in either order,
+    `keras.models.load_model` must know the classes of the zoo.
+    """
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,  # noqa: ARG002  (the finder protocol's signature)
+        target: ModuleType | None = None,  # noqa: ARG002
+    ) -> ModuleSpec | None:
+        if fullname != "keras":
+            return None
+        check_backend()
+        sys.meta_path.remove(self)
+        spec = find_spec("keras")
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_import(module: ModuleType) -> None:
+                execute(module)
+                import_models()
+
+            spec.loader.exec_module = execute_and_import  # type: ignore[method-assign]
+        return spec
+
+
+def import_models_with_keras() -> None:
+    """Registers the models when Keras is imported, now or later.
+
+    Raises:
+        ImportError: If Keras is there with another backend than TensorFlow; later, the import of
+            Keras raises it.
+    """
+    if "keras" in sys.modules:
+        check_backend()
+        import_models()
+    else:
+        sys.meta_path.insert(0, _ImportModelsAfterKeras())

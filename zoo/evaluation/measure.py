@@ -1,0 +1,259 @@
+"""How good a model is on a test set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from zoo import data, losses, metrics
+from zoo.data import sprites
+
+if TYPE_CHECKING:
+    from zoo.core.model import ZooModel
+    from zoo.sampling.samplers import Sampler
+    from zoo.vae.base import BaseVAE
+
+BATCH = 250
+# Extractors trained on a data set's own training split; other data take Inception, and drawings
+# of known factors, which are there to be disentangled, none.
+EXTRACTORS = {
+    "fashion_mnist": "fashion_mnist_classifier",
+    "fashion_mnist_sample": "fashion_mnist_classifier",
+    sprites.NAME: None,
+}
+
+
+def evaluate(
+    model: ZooModel,
+    source: Any,
+    *,
+    split: str = "test",
+    samples: int | None = None,
+    latents: np.ndarray | None = None,
+    sampler: str = "prior",
+    extractor: str | None = None,
+    importance_samples: int = 50,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measures a model on a test set.
+
+    Args:
+        model: A model of the zoo.
+        source: Data for `zoo.data.to_array`.
+        split: Split of the data.
+        samples: Images to generate; default as many as the split has. Distances depend on the
+            number, so compare only figures with the same.
+        latents: float32 [samples, latent_dim] to generate from, such as a sampler's; default draws
+            from the model's prior.
+        sampler: Name of what drew `latents`, for the protocol.
+        extractor: One of `zoo.metrics.list_extractors()`, or "none" to measure no samples;
+            default: the one made for the data.
+        importance_samples: k of the importance-weighted bound, for VAEs.
+        seed: Seed of the samples and of the bound's noise.
+
+    Returns:
+        What was measured, by name, with the protocol (`data`, `split`, `extractor`, …) beside it.
+        Likelihoods are in nats per image. A VAE on `sprites` has disentanglement in place of
+        distances.
+
+    Raises:
+        ValueError: If the data do not fit the model or the extractor, or a number is out of range.
+    """
+    if importance_samples < 1 or (samples is not None and samples < 1):
+        msg = f"samples={samples}, importance_samples={importance_samples}: expected at least 1."
+        raise ValueError(msg)
+    conditional = bool(model.num_classes)
+    found = data.to_array(source, split=split, image_shape=model.image_shape, labels=conditional)
+    images, labels = found if conditional else (found, None)
+    if conditional:
+        labels = model.checked_labels(labels, len(images))
+    name = data.source_name(source)
+    samples = len(images) if samples is None else samples
+    latents = model.sample_latents(samples, seed) if latents is None else latents
+    extractor = extractor or EXTRACTORS.get(name, "inception_v3")
+    extractor = None if extractor == "none" else extractor
+    protocol = {
+        "model": model.model_name,
+        "data": name,
+        "split": split,
+        "images": len(images),
+        "samples": len(latents),
+        "sampler": sampler,
+        "extractor": extractor,
+        "seed": seed,
+    }
+    results: dict[str, Any] = {}
+    if extractor is not None:
+        results |= sample_metrics(model, images, latents, extractor, seed)
+    if model.family == "vae":
+        results |= likelihood_metrics(model, images, importance_samples, seed, labels)
+        protocol["importance_samples"] = importance_samples
+    if model.family == "vae" and model.gaussian_posterior:
+        bound, explained = dream_metrics(model, samples, seed)
+        results |= {"gilbo": bound, "latent_r2": float(np.mean(explained))}
+        protocol["latent_r2_each"] = [round(float(value), 4) for value in explained]
+        if name == sprites.NAME and model.latent_dim > 1 and not model.num_classes:
+            results |= disentanglement_metrics(
+                model, images, sprites.factors()[sprites.rows(split)]
+            )
+    return {**protocol, "metrics": results}
+
+
+def sample_metrics(
+    model: ZooModel, images: np.ndarray, latents: np.ndarray, extractor: str, seed: int
+) -> dict[str, float]:
+    """How close generated images come to real ones, and of a conditional model, to their class.
+
+    Args:
+        model: A model of the zoo.
+        images: Real images, float32 [n, height, width, channels] in [0, 1].
+        latents: What to generate from, float32 [samples, latent_dim].
+        extractor: One of `zoo.metrics.list_extractors()`.
+        seed: Seed of a conditional model's labels.
+
+    Returns:
+        Those of `zoo.metrics.generation_metrics`; and where the extractor knows the classes of a
+        conditional model, `class_accuracy`: the share of images that it puts into the asked one.
+    """
+    features = metrics.load_extractor(extractor)
+    labels = model.sample_labels(len(latents), seed)
+    fake = model.generate_from(latents, labels)
+    results = metrics.generation_metrics(features(images), features(fake))
+    if labels is not None and features.classify is not None:
+        found = np.argmax(features.predict(fake), axis=1)
+        results["class_accuracy"] = float(np.mean(found == labels))
+    return results
+
+
+def sampler_metrics(
+    model: ZooModel, source: Any, sampler: Sampler, protocol: dict[str, Any]
+) -> dict[str, float]:
+    """What `sample_metrics` finds of a sampler's images, as `NAME_SAMPLER`.
+
+    Args:
+        model: The model that the sampler is for.
+        source: Data for `zoo.data.to_array`.
+        sampler: What draws the latents.
+        protocol: `split`, `samples`, `extractor` and `seed`, as of `zoo.evaluate`.
+    """
+    images = data.to_array(source, split=protocol["split"], image_shape=model.image_shape)
+    n, seed = protocol["samples"], protocol["seed"]
+    latents = sampler.sample(n, seed, model.sample_labels(n, seed))
+    found = sample_metrics(model, images, latents, protocol["extractor"], seed)
+    return {f"{name}_{sampler.name}": value for name, value in found.items()}
+
+
+def disentanglement_metrics(
+    model: BaseVAE, images: np.ndarray, factors: np.ndarray
+) -> dict[str, float]:
+    """MIG, DCI and SAP of a VAE's posterior means.
+
+    Args:
+        model: A VAE with Gaussian posteriors.
+        images: float32 [n, height, width, channels] in [0, 1].
+        factors: Their true factors, int32 [n, k].
+
+    Returns:
+        `mig`, `dci_disentanglement`, `dci_completeness`, `dci_informativeness`, `sap`, as
+        `zoo.metrics` defines them.
+    """
+    parts = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
+    codes = np.concatenate([np.asarray(model.encode(part)[0]) for part in parts])
+    scores = metrics.dci(codes, factors)
+    return {
+        "mig": metrics.mutual_information_gap(codes, factors),
+        **{f"dci_{name}": value for name, value in scores.items()},
+        "sap": metrics.sap(codes, factors),
+    }
+
+
+def likelihood_metrics(
+    model: BaseVAE,
+    images: np.ndarray,
+    importance_samples: int,
+    seed: int,
+    labels: np.ndarray | None = None,
+) -> dict[str, float]:
+    """ELBO, its parts, the importance-weighted bound, MSE and active units.
+
+    Args:
+        model: A VAE.
+        images: float32 [n, height, width, channels] in [0, 1].
+        importance_samples: k of the bound.
+        seed: Seed of ε.
+        labels: The classes for a conditional model, int32 [n].
+
+    Returns:
+        `elbo`, `rate`, `distortion` and `iwae_bound` in nats per image; `bits_per_dim` of the
+        bound where the likelihood is a density; `mse` per pixel; `active_units`.
+    """
+
+    @tf.function(reduce_retracing=True)
+    def measure(start: Any, batch: Any, *labels: Any) -> dict[str, Any]:
+        shape = [importance_samples, tf.shape(batch)[0], model.latent_dim]
+        noise = tf.random.stateless_normal(shape, tf.stack([tf.cast(seed, tf.int64), start]))
+        found = {"log_weights": tf.transpose(model.log_weights(batch, noise, *labels))}
+        error = tf.square(batch - model.reconstruct(batch, *labels))
+        found["squared_error"] = tf.reduce_mean(error, axis=[1, 2, 3])
+        if model.gaussian_posterior:
+            mean, log_variance = model.encode(batch, *labels)
+            latents = mean + tf.exp(0.5 * log_variance) * noise[0]
+            found["rate"] = model.rate(mean, log_variance, latents)
+            found["means"] = mean
+        return found
+
+    given = (images,) if labels is None else (images, labels)
+    parts = [
+        measure(tf.constant(i, tf.int64), *(tf.constant(x[i : i + BATCH]) for x in given))
+        for i in range(0, len(images), BATCH)
+    ]
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    log_weights = found["log_weights"].T.astype(np.float64)
+    elbo = float(np.mean(log_weights))
+    bound = float(np.mean(metrics.iwae_bound(log_weights)))
+    results = {"elbo": elbo, "iwae_bound": bound, "mse": float(np.mean(found["squared_error"]))}
+    if model.gaussian_posterior:
+        results["rate"] = float(np.mean(found["rate"]))
+        results["distortion"] = -elbo - results["rate"]
+        results["active_units"] = float(metrics.active_units(found["means"]))
+    if model.pixels.levels is not None:
+        dims = int(np.prod(model.image_shape))
+        results["bits_per_dim"] = float(metrics.bits_per_dim(bound, dims, model.pixels.levels))
+    return results
+
+
+def dream_metrics(model: BaseVAE, samples: int, seed: int) -> tuple[float, np.ndarray]:
+    """How much of a latent the encoder finds in the image that the decoder draws of it.
+
+    Args:
+        model: A VAE.
+        samples: Latents to draw from the prior; each image gets the likelihood's noise.
+        seed: Seed of both.
+
+    Returns:
+        E[log q(z | x) − log p(z)] in nats, a lower bound on the mutual information of latents and
+        images (GILBO; arXiv 1802.04874), and R² of each latent's posterior mean,
+        float64 [latent_dim].
+    """
+
+    @tf.function(reduce_retracing=True)
+    def measure(latents: Any, noise: Any, *labels: Any) -> tuple[Any, Any]:
+        images = model.decode(latents, *labels) + model.pixels.pixel_deviation() * noise
+        mean, log_variance = model.encode(images, *labels)
+        posterior = losses.normal_log_density(latents, mean, log_variance)
+        return posterior - model.log_prior(latents), mean
+
+    drawn = model.sample_latents(samples, seed)
+    labels = model.sample_labels(samples, seed)
+    rng = np.random.default_rng(seed)
+    parts = []
+    for i in range(0, samples, BATCH):
+        inputs = (drawn,) if labels is None else (drawn, labels)
+        part, *classes = (x[i : i + BATCH] for x in inputs)
+        noise = rng.standard_normal((len(part), *model.image_shape), np.float32)
+        parts.append(measure(part, noise, *classes))
+    bounds, means = (np.concatenate(part).astype(np.float64) for part in zip(*parts, strict=True))
+    residual = np.mean(np.square(drawn - means), axis=0)
+    return float(np.mean(bounds)), 1.0 - residual / np.var(drawn.astype(np.float64), axis=0)

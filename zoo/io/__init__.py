@@ -1,0 +1,1 @@
+"""Files that are whole or absent, JSON of a known kind, pictures and the terminal."""

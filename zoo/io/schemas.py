@@ -1,0 +1,297 @@
+"""What each kind of JSON file of the project holds, for `zoo.io.files.read_json`.
+
+A kind names what its readers need, and the type of what some readers use. Other entries are kept as
+they are: other versions may have written them. Nothing is converted: what is read is what is there.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NamedTuple
+
+from annotated_types import Ge, Gt, Len
+from typing_extensions import NotRequired, TypedDict  # pydantic takes typing's from 3.12 on
+
+Count = Annotated[int, Gt(0)]
+Index = Annotated[int, Ge(0)]
+ImageShape = Annotated[list[Count], Len(3, 3)]
+Figures = dict[str, float]
+
+
+class Kind(NamedTuple):
+    """One kind of file.
+
+    Attributes:
+        what: For errors, after "The file should be".
+        schema: The type of its value, for pydantic.
+        remedy: For errors: what to do.
+        figures: Whether it holds measured numbers, which may be NaN or infinite.
+        format: The latest format that this version reads; 0 if the kind has none.
+    """
+
+    what: str
+    schema: Any
+    remedy: str
+    figures: bool = False
+    format: int = 0
+
+
+class _Run(TypedDict):
+    format: Count
+    model: str
+    image_shape: ImageShape
+    latent_dim: Count
+    versions: dict[str, str]
+    parameters: NotRequired[Index]
+    precision: NotRequired[str]
+    data: NotRequired[str | None]
+    data_fingerprint: NotRequired[dict[str, Any]]
+    class_names: NotRequired[list[str]]
+    epochs: NotRequired[Index]
+    batch_size: NotRequired[Count | None]
+    seed: NotRequired[int]
+    validation: NotRequired[str | None]
+    keep: NotRequired[Count]
+    best: NotRequired[str | None]
+    checkpoint_every: NotRequired[Count | None]
+    accumulate: NotRequired[Count]
+    decay_steps: NotRequired[Count | None]
+    steps_per_execution: NotRequired[Count]
+    jit_compile: NotRequired[Any]
+    recipe: NotRequired[str | None]
+    recipe_steps: NotRequired[Count]
+    converted_from: NotRequired[str]
+    bench: NotRequired[dict[str, Any]]
+
+
+class _Preset(TypedDict):
+    format: Count
+    model: str
+    family: str
+    image_shape: ImageShape
+    latent_dim: Count
+    options: dict[str, Any]
+    parameters: Count
+    data: str | None
+    facts: dict[str, Any]
+    files: dict[str, str]
+
+
+class _Machine(TypedDict):
+    processor: str
+    cores: Count
+    gpus: list[str]
+    tensorflow: str
+
+
+class _Row(TypedDict):
+    row: str
+    family: str
+    note: str
+    seed: int
+
+
+class _FinishedRow(_Row):
+    epochs: Index
+    parameters: Count
+    images_per_second: float | None
+    machine: _Machine
+
+
+class _Metrics(TypedDict):
+    model: NotRequired[str]
+    data: str
+    split: str
+    images: Count
+    samples: Count
+    extractor: str | None
+    metrics: Figures
+    sampler: NotRequired[str]
+    seed: NotRequired[int]
+    seeds: NotRequired[list[int]]
+    importance_samples: NotRequired[Count]
+    sampling_error: NotRequired[Figures]
+    latent_r2_each: NotRequired[list[float]]
+    bench: NotRequired[_FinishedRow]
+
+
+class _Epoch(TypedDict):
+    epoch: Count
+    step: Index
+
+
+class _Equality(TypedDict):
+    latents: Count
+    max_error: float
+    rms_error: float
+    noise_floor: float
+    batch_error: float
+    tolerance: float
+    repeat_error: NotRequired[float]
+
+
+class _TensorRow(TypedDict):
+    target: str
+    source: str
+    rule: str
+    shape: list[Index]
+    status: str
+    source_shape: NotRequired[list[Index] | None]
+
+
+class _Conversion(TypedDict):
+    source: str
+    target: str
+    weights: str
+    equivalence: str
+    equality: _Equality
+    rows: list[_TensorRow]
+    coverage: float
+    notes: NotRequired[list[str]]
+    network: NotRequired[str]
+    source_network: NotRequired[str]
+
+
+class _Tensor(TypedDict):
+    shape: list[int | str]
+    dtype: str
+
+
+class _Function(TypedDict):
+    inputs: dict[str, _Tensor]
+    outputs: dict[str, _Tensor]
+
+
+class _Export(TypedDict):
+    format: Literal["saved_model", "onnx", "web", "triton"]
+    run: str | None
+    model: str
+    latent_dim: Count
+    image_shape: ImageShape
+    endpoints: dict[str, _Function]
+    files: dict[str, str]
+    prior: NotRequired[str]
+    num_classes: NotRequired[Index]
+    weights_sha256: NotRequired[str]
+    versions: NotRequired[dict[str, str]]
+    metrics: NotRequired[dict[str, Any]]
+    data: NotRequired[str]
+
+
+class _VerificationRow(TypedDict):
+    runtime: str
+    function: str
+    output: str
+    max_error: float
+    rms_error: float
+    noise_floor: float
+    tolerance: float
+    passed: bool
+
+
+class _Verification(TypedDict):
+    path: str
+    format: str
+    problems: list[str]
+    rows: list[_VerificationRow]
+    passed: bool
+    notes: NotRequired[list[str]]
+
+
+class _Listed(TypedDict):
+    family: str
+    model: str
+    data: str | None
+    image_shape: ImageShape
+    size: Count
+    sha256: str
+    headline: Annotated[list[str | float], Len(2, 2)] | None
+
+
+class _Registry(TypedDict):
+    format: Count
+    presets: dict[str, _Listed]
+
+
+class _Classifier(TypedDict):
+    image_shape: ImageShape
+    classes: Count
+    sha256: str
+
+
+class _Timing(TypedDict):
+    images: Count
+    seconds: Annotated[float, Gt(0)]
+
+
+class _Failure(TypedDict):
+    error: str
+    bench: _Row
+
+
+class _Timed(TypedDict):
+    seconds: Annotated[float, Ge(0)]
+    processor: NotRequired[str]
+    cores: NotRequired[Count]
+    resumed: NotRequired[bool]
+    commit: NotRequired[str]
+    metrics: NotRequired[Figures]
+
+
+class _Point(TypedDict):
+    step: Index
+    seconds: Annotated[float, Ge(0)]
+
+
+RUN = Kind(
+    "the config.json of a run, as `zoo train` and `zoo convert` write it",
+    _Run,
+    "Take it from a copy, or train again.",
+    format=1,
+)
+PRESET = Kind(
+    "the config.json of a preset, as `save_preset` writes it",
+    _Preset,
+    "Get the preset anew. (A run folder is given to load_run.)",
+    format=1,
+)
+METRICS = Kind("metrics, as `zoo evaluate` writes them", _Metrics, "Measure again.", figures=True)
+HISTORY = Kind(
+    "one entry for each epoch, as `zoo train` writes them",
+    Annotated[list[_Epoch], Len(1)],
+    "Take it from a copy, or remove it: only the losses of past epochs are lost.",
+    figures=True,
+)
+CONVERSION = Kind(
+    "a conversion's report, as `zoo convert` writes it", _Conversion, "Convert again.", figures=True
+)
+EXPORT = Kind(
+    "the metadata of an export, as `zoo export` writes them", _Export, "Export again.", figures=True
+)
+VERIFICATION = Kind(
+    "a verification's report, as `zoo verify` writes it",
+    _Verification,
+    "Remove it, and verify again.",
+    figures=True,
+)
+REGISTRY = Kind(
+    "the list of presets", _Registry, "Install the package anew.", figures=True, format=1
+)
+CLASSIFIER = Kind("a classifier's description", _Classifier, "Install the package anew.")
+TIMING = Kind(
+    "one entry for each epoch, as `zoo bench` writes them",
+    list[_Timing],
+    "Remove it: only the speed of past epochs is lost.",
+)
+TIMED = Kind(
+    "what a command of `benchmarks/` took and found",
+    _Timed,
+    "Remove it, and measure again.",
+    figures=True,
+)
+CURVE = Kind(
+    "points of a curve, as `benchmarks/conversion.py` writes them",
+    list[_Point],
+    "Remove its folder, and measure again.",
+    figures=True,
+)
+FAILURE = Kind("why a row failed, as `zoo bench` writes it", _Failure, "Remove it.")

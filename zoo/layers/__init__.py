@@ -1,0 +1,45 @@
+"""Layers that Keras lacks. Importing this package makes all of them known to Keras."""
+
+from zoo.layers.conditional import ConditionalBatchNormalization
+from zoo.layers.priors import (
+    FROM_NORMAL,
+    PRIORS,
+    HypersphereFromNormal,
+    TruncatedNormalFromNormal,
+    UniformFromNormal,
+    prior_layer,
+)
+from zoo.layers.quantization import VectorQuantizer, commitment_loss, perplexity
+from zoo.layers.spectral import SpectralConv2D, SpectralDense, SpectralLayer
+from zoo.layers.style import (
+    Blur,
+    EqualizedConv2D,
+    EqualizedDense,
+    LearnedConstant,
+    ModulatedConv2D,
+    Truncation,
+    scaled_leaky_relu,
+)
+
+__all__ = [
+    "FROM_NORMAL",
+    "PRIORS",
+    "Blur",
+    "ConditionalBatchNormalization",
+    "EqualizedConv2D",
+    "EqualizedDense",
+    "HypersphereFromNormal",
+    "LearnedConstant",
+    "ModulatedConv2D",
+    "SpectralConv2D",
+    "SpectralDense",
+    "SpectralLayer",
+    "TruncatedNormalFromNormal",
+    "Truncation",
+    "UniformFromNormal",
+    "VectorQuantizer",
+    "commitment_loss",
+    "perplexity",
+    "prior_layer",
+    "scaled_leaky_relu",
+]

@@ -1,0 +1,174 @@
+"""Model cards: README.md with the metadata that Hugging Face reads, of facts alone."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from zoo.core import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class _Source(NamedTuple):
+    """A data set that presets were trained on."""
+
+    title: str
+    hub: str | None  # its name on Hugging Face
+    license: str
+    link: str
+
+
+_FASHION = _Source(
+    "Fashion-MNIST",
+    "zalando-datasets/fashion_mnist",
+    "MIT",
+    "https://github.com/zalandoresearch/fashion-mnist",
+)
+SOURCES = {
+    "fashion_mnist": _FASHION,
+    "fashion_mnist_sample": _FASHION,
+    "emoji": _Source(
+        "Noto Emoji, PNGs of 64 × 64 in the npm package emoji-datasource-google 16.0.0",
+        None,
+        "Apache-2.0",
+        "https://github.com/googlefonts/noto-emoji",
+    ),
+    "sprites": _Source("Sprites, drawn by zoo.data.sprites", None, "MIT", "the code of this model"),
+}
+# What has a place of its own in the card; other facts are listed as they are.
+_PLACED = ("license", "intended_use", "limits", "data_license")
+INTENDED = (
+    "Research and teaching: a trained reference of its method, a start for further training, a "
+    "test of exports and conversions."
+)
+LIMITS = (
+    "It draws what its training images show, with their biases and gaps, at their size, and makes "
+    "no statement about the world. Single images can be malformed; the metrics are averages."
+)
+
+
+def card(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> str:
+    """The README.md of a preset.
+
+    Args:
+        name: Name of the preset.
+        config: Its `config.json`.
+        metrics: Its `metrics.json`, if any.
+    """
+    facts, data = config["facts"], config["data"]
+    source = SOURCES.get(data, _Source(data or "unknown", None, "see its source", ""))
+    summaries = {model.name: model.summary for model in registry.describe_models()}
+    height, width, channels = config["image_shape"]
+    licence = facts.get("data_license", source.license)
+    made = {key: value for key, value in facts.items() if key not in _PLACED}
+    parts = [
+        _metadata(name, config, metrics, source),
+        f"# {name}",
+        summaries[config["model"]],
+        (
+            f"Images of {height} × {width} × {channels}, float32 in [0, 1]; {config['latent_dim']} "
+            f"latent dimensions; {config['parameters']:,} parameters."
+        ),
+        _usage(name),
+        "![Samples](samples.png)" if "samples.png" in config["files"] else "",
+        _sampler(name, config["options"].get("num_classes", 0))
+        if "sampler_gmm.npz" in config["files"]
+        else "",
+        "![Images and their reconstructions](reconstructions.png)"
+        if "reconstructions.png" in config["files"]
+        else "",
+        "## Data",
+        f"{source.title} (licence: {licence}). {source.link}".strip(),
+        "## Training",
+        _table(made) if made else "Not recorded.",
+        "## Metrics",
+        _measured(metrics) if metrics else "Not measured.",
+        f"## Intended use\n\n{facts.get('intended_use', INTENDED)}",
+        f"## Limits\n\n{facts.get('limits', LIMITS)}",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _metadata(
+    name: str, config: Mapping[str, Any], metrics: Mapping[str, Any] | None, source: _Source
+) -> str:
+    """YAML, of which JSON is a part."""
+    entries: dict[str, Any] = {
+        "license": config["facts"].get("license", "mit"),
+        "library_name": "keras",
+        "pipeline_tag": "unconditional-image-generation",
+        "tags": ["vaegan-zoo", config["family"], config["model"]],
+    }
+    if source.hub:
+        entries["datasets"] = [source.hub]
+    if metrics:  # JSON has no NaN and no infinities
+        values = {k: v for k, v in metrics["metrics"].items() if math.isfinite(v)}
+        entries["metrics"] = list(values)
+        result = {
+            "task": {"type": "unconditional-image-generation"},
+            "dataset": {"type": source.hub or source.title, "name": source.title},
+            "metrics": [
+                {"type": key, "name": key, "value": value} for key, value in values.items()
+            ],
+        }
+        entries["model-index"] = [{"name": name, "results": [result]}]
+    lines = (f"{key}: {json.dumps(value, allow_nan=False)}" for key, value in entries.items())
+    return "\n".join(("---", *lines, "---"))
+
+
+def _usage(name: str) -> str:
+    drawn = "images = model.generate(16, seed=0)  # float32 [16, height, width, channels]"
+    return (
+        "```python\nimport zoo\n\n"
+        f"model = zoo.load_pretrained({json.dumps(name)})  # or this folder, or hf://org/{name}\n"
+        f"{drawn}\n```"
+    )
+
+
+def _sampler(name: str, classes: int) -> str:
+    each, labels, asked, given = "A", "", "", ""
+    if classes:
+        each, labels = "For each class a", f"labels = 0  # to {classes - 1}, or one per image\n"
+        asked, given = ", labels=labels", ", labels"
+    return (
+        f"{each} Gaussian mixture fitted to the posteriors of the training images (arXiv "
+        "1903.12436) draws latents that the decoder knows better than the prior's:\n\n"
+        "```python\nfrom zoo.hub import load_sampler\n\n"
+        f"{labels}latents = load_sampler({json.dumps(name)}).sample(16, seed=0{asked})\n"
+        f"images = model.generate_from(latents{given})\n```\n\n"
+        "![Samples of the mixture](samples_gmm.png)"
+    )
+
+
+def _measured(metrics: Mapping[str, Any]) -> str:
+    errors = metrics.get("sampling_error", {})
+    rows = [
+        f"| {key} | {value:.5g} | {errors[key]:.2g} |"
+        if key in errors
+        else f"| {key} | {value:.5g} | |"
+        for key, value in metrics["metrics"].items()
+    ]
+    images = f"{metrics['images']:,} images of the {metrics['split']} split of {metrics['data']}"
+    if metrics["extractor"] is None:
+        protocol = f"Of {images}; likelihoods in nats per image. No samples were measured. "
+    else:
+        protocol = (
+            f"{metrics['samples']:,} samples ({metrics['sampler']}) against {images}; features of "
+            f"the extractor `{metrics['extractor']}`. Distances compare only with the same "
+            "extractor and numbers. "
+        )
+    if any(name.endswith("_gmm") for name in metrics["metrics"]):
+        protocol += "Those with `_gmm` are of the mixture. "
+    protocol += "The last column is the standard deviation over sample seeds."
+    return "\n".join((protocol, "", "| metric | value | ± |", "| --- | --- | --- |", *rows))
+
+
+def _table(facts: Mapping[str, Any]) -> str:
+    rows = [
+        f"| {key} | {value if isinstance(value, str) else json.dumps(value, allow_nan=False)} |"
+        for key, value in facts.items()
+    ]
+    return "\n".join(("| | |", "| --- | --- |", *rows))

@@ -1,0 +1,131 @@
+"""`config.json` of a preset, and the checks that it passes before anything is made of it."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from zoo.core import registry
+from zoo.io import schemas
+from zoo.io.files import read_json
+from zoo.presets.allowed import check_objects
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zoo.core.model import ZooModel
+
+FORMAT = schemas.PRESET.format
+CONFIG, WEIGHTS, METRICS, CARD = "config.json", "model.weights.h5", "metrics.json", "README.md"
+SAMPLES, RECONSTRUCTIONS = "samples.png", "reconstructions.png"
+SAMPLER, SAMPLER_SAMPLES = "sampler_gmm.npz", "samples_gmm.png"
+FILES = (CONFIG, WEIGHTS, METRICS, CARD, SAMPLES, RECONSTRUCTIONS, SAMPLER, SAMPLER_SAMPLES)
+SHA256 = re.compile("[0-9a-f]{64}")
+
+
+def describe(
+    model: ZooModel, data: str | None, facts: Mapping[str, Any], files: Mapping[str, str]
+) -> dict[str, Any]:
+    """The `config.json` of a model.
+
+    Args:
+        model: The model.
+        data: Name of what it was trained on.
+        facts: How it was made; plain JSON.
+        files: sha256 of the files beside it.
+
+    Raises:
+        ValueError: If a network of the model could not be loaded again, by its class; or a fact is
+            no plain JSON.
+    """
+    options = model.get_config()
+    options.pop("dtype", None)  # it was trained in; a preset's figures are of float32
+    config = {
+        "format": FORMAT,
+        "model": model.model_name,
+        "family": model.family,
+        "image_shape": list(options.pop("image_shape")),
+        "latent_dim": options.pop("latent_dim"),
+        "options": _plain(options, "options"),
+        "parameters": model.count_params(),
+        "data": data,
+        "facts": _plain(dict(facts), "facts"),
+        "files": dict(files),
+    }
+    _check(config, model.model_name)
+    return config
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """Reads and checks `config.json` of a preset.
+
+    Raises:
+        FileNotFoundError: If the folder is no preset.
+        ValueError: If it is of a later format, names an unknown model, option or class, or is not
+            as `describe` writes it.
+    """
+    path = Path(folder) / CONFIG
+    if not path.is_file():
+        msg = f"{folder} is not a preset (no {CONFIG}). `save_preset` and `zoo push` make them."
+        raise FileNotFoundError(msg)
+    config = read_json(path, schemas.PRESET)
+    _check(config, str(path))
+    return config
+
+
+def model_class(config: Mapping[str, Any]) -> type[ZooModel]:
+    """The class of the model of a checked `config.json`."""
+    return _model_class(config["model"])
+
+
+def _model_class(name: str) -> type[ZooModel]:
+    registry.import_models()
+    return keras.saving.get_registered_object(f"zoo>{name}")
+
+
+def _check(config: Mapping[str, Any], where: str) -> None:
+    """Checks what the types of its entries do not say."""
+
+    def expect(good: Any, name: str, expected: str) -> None:
+        if not good:
+            found = repr(config[name])[:200]
+            msg = f"{where}: {name}={found}: expected {expected}. Was it edited?"
+            raise ValueError(msg)
+
+    name, files = config["model"], config["files"]
+    models = registry.list_models()
+    expect(name in models, "model", f"one of {', '.join(models)}")
+    cls = _model_class(name)
+    expect(config["family"] == cls.family, "family", repr(cls.family))
+    expect(WEIGHTS in files, "files", f"{WEIGHTS} and its sha256")
+    for file, sha256 in files.items():
+        whole = file in FILES and SHA256.fullmatch(sha256)
+        expect(whole, "files", f"files among {', '.join(FILES)}, and their sha256")
+    for option in config["options"]:
+        if option not in accepted(cls):
+            known = ", ".join(sorted(accepted(cls)))
+            msg = f"{where}: {name} has no option {option!r}. Its options: {known}."
+            raise ValueError(msg)
+    check_objects(config["options"], f"{where}: options")
+
+
+def accepted(cls: type) -> set[str]:
+    """Names of the keyword arguments of a model and of its bases, without shape and latents."""
+    return registry.accepted(cls).keys() - {"image_shape", "latent_dim"}
+
+
+def _plain(value: Any, where: str) -> Any:
+    """The value as JSON will give it back: tuples become lists."""
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _plain(each, f"{where}/{key}") for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each, f"{where}/{i}") for i, each in enumerate(value)]
+    plain = value is None or isinstance(value, (str, bool, int, float))
+    if plain and not (isinstance(value, float) and not math.isfinite(value)):
+        return value
+    msg = f"{where}={value!r}: expected plain JSON (text, finite numbers, lists, dicts)."
+    raise ValueError(msg)

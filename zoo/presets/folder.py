@@ -1,0 +1,197 @@
+"""Writing a preset's folder, and making the model of one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from zoo.io import schemas
+from zoo.io.files import read_json, replacing, sha256, write_json
+from zoo.io.pictures import pairs, save_grid
+from zoo.presets import config as configs
+from zoo.presets.cards import card
+from zoo.presets.config import (
+    CARD,
+    CONFIG,
+    METRICS,
+    RECONSTRUCTIONS,
+    SAMPLER,
+    SAMPLER_SAMPLES,
+    SAMPLES,
+    WEIGHTS,
+)
+from zoo.presets.sampler import read_sampler
+from zoo.presets.weights import read_weights, write_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+
+    from zoo.core.model import ZooModel
+
+PICTURED = 64  # images of samples.png
+_TOO_LARGE = (MemoryError, OverflowError, tf.errors.OpError)
+
+
+def save_preset(
+    model: ZooModel,
+    folder: str | Path,
+    *,
+    data: str | None = None,
+    facts: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    examples: Sequence[np.ndarray] = (),
+    sampler: Any = None,
+    precision: str = "float16",
+) -> None:
+    """Writes a model as a preset, whole or not at all.
+
+    Args:
+        model: A model of the zoo; all of it is kept but its optimizers' state.
+        folder: The new folder; its name is the preset's.
+        data: Name of the data set it was trained on.
+        facts: How it was made, for the model card: `command`, `commit`, `seed`, `hardware`,
+            `time`, `license`, `intended_use`, `limits`, … plain JSON.
+        metrics: What `zoo.hub.measure` returns.
+        examples: Images float32 [n, height, width, channels] in [0, 1], and of a conditional model
+            their labels int [n], whose reconstructions are pictured.
+        sampler: Of a VAE, the `zoo.sampling.samplers.Sampler` "gmm" fitted to it; None for none.
+        precision: "float16" halves the file, and rounds weights to 3 digits; "float32" keeps them.
+
+    Raises:
+        FileExistsError: If the folder exists.
+        ValueError: If a weight is not finite, the precision is unknown, or the model has a network
+            of classes that `load_preset` refuses.
+    """
+    folder = Path(folder).absolute()
+    if folder.exists():
+        msg = f"{folder} exists already. Choose another folder, or remove it."
+        raise FileExistsError(msg)
+    with replacing(folder) as temporary:
+        temporary.mkdir()
+        write_weights(model, temporary / WEIGHTS, precision)
+        if model.image_shape[-1] in (1, 3):
+            save_grid(temporary / SAMPLES, model.generate(PICTURED, seed=0))
+            if sampler is not None:
+                labels = model.sample_labels(PICTURED, 0)
+                images = model.generate_from(sampler.sample(PICTURED, 0, labels), labels)
+                save_grid(temporary / SAMPLER_SAMPLES, images)
+            if len(examples):
+                rebuilt = model.reconstruct(*examples)
+                save_grid(temporary / RECONSTRUCTIONS, pairs(examples[0], rebuilt), columns=8)
+        if sampler is not None:
+            sampler.save(temporary / SAMPLER)
+        if metrics is not None:
+            write_json(temporary / METRICS, metrics)
+        hashes = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
+        config = configs.describe(model, data, facts or {}, hashes)
+        write_json(temporary / CONFIG, config)
+        text = card(folder.name, config, metrics)
+        (temporary / CARD).write_text(text, encoding="utf-8")
+        check_preset(temporary)  # what could not be loaded again is not kept
+
+
+def load_preset(folder: str | Path) -> ZooModel:
+    """Makes the model of a preset; no code in the folder is run.
+
+    Args:
+        folder: A folder that `save_preset` wrote.
+
+    Returns:
+        The model, in Keras's default precision whatever it was trained in, and not compiled:
+        `compile()` it to train on or to evaluate its loss.
+
+    Raises:
+        FileNotFoundError: If the folder is no preset.
+        ValueError: If a file is not the one its hash in `config.json` says, the configuration
+            names what is unknown or not allowed, or the weights are not this model's.
+    """
+    config = check_preset(folder)
+    options = {key: config[key] for key in ("image_shape", "latent_dim")}
+    try:
+        model = configs.model_class(config).from_config({**config["options"], **options})
+    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError, *_TOO_LARGE) as error:
+        msg = f"{folder}/{CONFIG} makes no {config['model']}: {error}"
+        raise ValueError(msg) from error
+    read_weights(model, Path(folder) / WEIGHTS)
+    return model
+
+
+def check_preset(folder: str | Path) -> dict[str, Any]:
+    """Checks every file's hash, and what all but the weights hold; makes no model.
+
+    A file that `config.json` lists may be absent, but for the weights. One that it does not list,
+    and that would be read, may not be there.
+
+    Returns:
+        Its `config.json`.
+
+    Raises:
+        FileNotFoundError: If the folder is no preset.
+        ValueError: If a file is not the one its hash in `config.json` says, or not as it should be.
+    """
+    folder = Path(folder)
+    config = configs.read_config(folder)
+    there = [name for name in config["files"] if name == WEIGHTS or (folder / name).exists()]
+    check_files(folder, config, there)
+    # A model has a number for every latent, and its file two bytes or more for every number; what
+    # claims more than that would be made first, and take the memory.
+    size = (folder / WEIGHTS).stat().st_size
+    if not config["latent_dim"] <= config["parameters"] <= size:
+        msg = (
+            f"{folder / CONFIG}: latent_dim={config['latent_dim']}, "
+            f"parameters={config['parameters']}: {WEIGHTS} has only {size:,} bytes. "
+            "Get the preset anew."
+        )
+        raise ValueError(msg)
+    read_metrics(folder, config)
+    if (folder / SAMPLER).exists():
+        check_files(folder, config, [SAMPLER])
+        classes = config["options"].get("num_classes", 0)
+        read_sampler(folder / SAMPLER, "gmm", config["latent_dim"], classes)
+    return config
+
+
+def read_metrics(folder: str | Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The `metrics.json` of a preset, if there is one and it is the one its configuration says.
+
+    Raises:
+        ValueError: If it is not listed or has another hash, or is not as `measure` returns it.
+    """
+    path = Path(folder) / METRICS
+    if not path.exists():
+        return None
+    check_files(folder, config, [METRICS])
+    return read_json(path, schemas.METRICS)
+
+
+def check_files(folder: str | Path, config: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Checks files of a preset against the hashes in its configuration.
+
+    Raises:
+        FileNotFoundError: If one is missing.
+        ValueError: If one is not listed, or has another hash.
+    """
+    for name in names:
+        path = Path(folder) / name
+        if not path.is_file():
+            msg = f"{path} does not exist. Was the preset copied whole?"
+            raise FileNotFoundError(msg)
+        expected = config["files"].get(name)
+        if expected is None:
+            msg = f"{path} is not part of the preset: {CONFIG} does not list it. Remove it."
+            raise ValueError(msg)
+        if (found := sha256(path)) != expected:
+            msg = (
+                f"{path} has the sha256 {found}, but {CONFIG} says {expected}: it is damaged or of "
+                "another preset. Get it anew."
+            )
+            raise ValueError(msg)
+
+
+def is_preset(path: str | Path) -> bool:
+    """Whether a path is a preset's folder, by the names in it."""
+    return all((Path(path) / name).is_file() for name in (CONFIG, WEIGHTS))

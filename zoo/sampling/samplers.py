@@ -1,0 +1,276 @@
+"""Where to draw a trained VAE's latents from: its prior, or a model of the aggregate posterior.
+
+A decoder has learned what latents from q(z) = E_x q(z | x) look like, and a prior draws others too.
+
+    prior       the model's own
+    gmm         a Gaussian mixture fitted to q(z) (arXiv 1903.12436); of a conditional model one for
+                each class y, fitted to q(z | y) = E_{x | y} q(z | x, y)
+    two_stage   a second VAE, of latents, trained on q(z) (arXiv 1903.05789)
+
+A run folder keeps what was fitted to it in `sampler_gmm.npz` and `sampler_two_stage.npz`; a preset
+may bring the former.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoo import data, presets
+from zoo.io.files import replacing
+from zoo.presets.sampler import read_sampler
+from zoo.sampling.posterior import draw, fit_mixture, posteriors
+from zoo.sampling.second_stage import fit_second_stage, sample_second_stage
+from zoo.training.runs import read_config, required
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from zoo.core.model import ZooModel
+
+KINDS = ("prior", "gmm", "two_stage")
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Draws latents for a model.
+
+    Attributes:
+        name: One of `KINDS`.
+        draw: Number of latents, seed and labels, as `sample` takes, to float32 [n, latent_dim].
+        arrays: What `draw` was made of; empty for the prior.
+        fitted_to: Fingerprint of the weights of the model that it was fitted to.
+    """
+
+    name: str
+    draw: Callable[[int, int, Any], np.ndarray]
+    arrays: dict[str, np.ndarray]
+    fitted_to: str
+
+    def sample(self, n: int, seed: int = 0, labels: Any = None) -> np.ndarray:
+        """Draws latents.
+
+        Args:
+            n: Number of latents.
+            seed: The same seed gives the same latents.
+            labels: Classes that they are for, one for all or int [n]. Only a mixture for each class
+                needs them, and looks at them.
+
+        Returns:
+            float32 [n, latent_dim].
+
+        Raises:
+            ValueError: If `n` < 1, or labels that are needed are missing, no classes, or of another
+                number.
+        """
+        if n < 1:
+            msg = f"n={n}: expected at least 1."
+            raise ValueError(msg)
+        return self.draw(n, seed, labels)
+
+    def save(self, path: str | Path) -> None:
+        """Writes an .npz for `load_sampler`.
+
+        Raises:
+            ValueError: If it is the prior, which its model has, or `path` is no .npz.
+        """
+        if not self.arrays:
+            msg = f"The sampler {self.name!r} was not fitted: save the model that it is part of."
+            raise ValueError(msg)
+        if Path(path).suffix != ".npz":
+            msg = f"{path}: expected a path that ends in .npz."
+            raise ValueError(msg)
+        with replacing(path) as temporary:
+            np.savez(temporary, name=self.name, fitted_to=self.fitted_to, **self.arrays)  # type: ignore[arg-type]
+
+
+def fit_sampler(
+    model: ZooModel,
+    images: np.ndarray,
+    kind: str = "gmm",
+    *,
+    labels: np.ndarray | None = None,
+    components: int = 10,
+    steps: int = 2000,
+    seed: int = 0,
+) -> Sampler:
+    """Fits a sampler to the aggregate posterior of images.
+
+    With 60,000 images and 16 latents on 2 CPU cores "gmm" took 6 s and "two_stage" 14 s, of which
+    encoding the images took 3 s.
+
+    Args:
+        model: A trained model with Gaussian posteriors; for "prior" any.
+        images: Its training images, float32 [n, height, width, channels] in [0, 1]; n ≥
+            `components`. "prior" ignores them.
+        kind: One of `KINDS`.
+        labels: Of a conditional model, int [n]. A "gmm" then has a mixture for each class; latents
+            of "two_stage" are for any.
+        components: Gaussians of full covariance; shared out among classes, of which each has one at
+            least.
+        steps: Updates of the second VAE of "two_stage".
+        seed: Of the fit: the same seed gives the same sampler.
+
+    Raises:
+        ValueError: If there is no such kind, or the model has no Gaussian posterior to fit it to;
+            labels are missing, or given to a model without; or a mixture has fewer images than
+            Gaussians, or fewer than 2.
+    """
+    _check(model, kind)
+    if kind == "prior":
+        return _prior(model)
+    if model.num_classes or labels is not None:
+        labels = model.checked_labels(labels, len(images))
+    if kind == "gmm":
+        arrays = _mixtures(model, images, labels, components, seed)
+    else:
+        means, variances = posteriors(model, images, labels)
+        arrays = fit_second_stage(means, np.sqrt(variances), steps=steps, seed=seed)
+    return Sampler(kind, _drawing(kind, arrays), arrays, fingerprint(model))
+
+
+def load_sampler(
+    path: str | Path, kind: str | None = None, latent_dim: int | None = None, classes: int = 0
+) -> Sampler:
+    """Reads what `Sampler.save` wrote: it draws the same latents.
+
+    Args:
+        path: The .npz file.
+        kind: The sampler it must be, "gmm" or "two_stage"; None for any.
+        latent_dim: Dimensions that its latents must have; None for any.
+        classes: The number of classes of a conditional model; 0 for others.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If the file is damaged, no sampler, or one for another model.
+    """
+    name, fitted_to, arrays = read_sampler(path, kind, latent_dim, classes)
+    return Sampler(name, _drawing(name, arrays), arrays, fitted_to)
+
+
+def sampler_of_run(run: str | Path, model: ZooModel, kind: str) -> Sampler:
+    """The stored sampler of a run; fitted to its training data and stored, if it has none.
+
+    One that was fitted to other weights, as before the run was trained on, is fitted anew; so is a
+    mixture of all classes, as earlier versions fitted. A preset stays as it is.
+
+    Args:
+        run: A run folder, a preset's, or a checkpoint, beside which the sampler is then kept.
+        model: What `zoo.load_run(run)` gives.
+        kind: One of `KINDS`.
+
+    Raises:
+        ValueError: As `fit_sampler` and `load_sampler`.
+    """
+    _check(model, kind)
+    if kind == "prior":
+        return _prior(model)
+    run = Path(run)
+    name = f"sampler_{kind}.npz"
+    place = run / name if run.is_dir() else run.with_suffix(f".{name}")
+    preset = presets.is_preset(run)
+    if preset and place.exists():
+        presets.check_files(run, presets.read_config(run), [name])
+    if place.exists():
+        stored = load_sampler(place, kind, model.noise_dim, model.num_classes)
+        of_all = kind == "gmm" and model.num_classes and stored.arrays["weights"].ndim == 1
+        if (preset or not of_all) and stored.fitted_to == fingerprint(model):
+            return stored
+    config = read_config(run)
+    images, labels = training_images(model, required(config, "data", run))
+    seed = config.get("seed", model.seed)  # a preset's is the model's
+    sampler = fit_sampler(model, images, kind, labels=labels, seed=seed)
+    if not preset:
+        sampler.save(place)
+    return sampler
+
+
+def training_images(model: ZooModel, source: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """The images of the split `train`, and for a conditional model their labels."""
+    options: dict[str, Any] = {"split": "train", "image_shape": model.image_shape}
+    if model.num_classes:
+        return data.to_array(source, labels=True, **options)
+    return data.to_array(source, **options), None
+
+
+def fingerprint(model: ZooModel) -> str:
+    """SHA-256 of all weights, in hexadecimal."""
+    digest = hashlib.sha256()
+    for variable in model.weights:
+        digest.update(np.asarray(variable).tobytes())
+    return digest.hexdigest()
+
+
+def _check(model: ZooModel, kind: str) -> None:
+    if kind not in KINDS:
+        msg = f"Unknown sampler {kind!r}: expected one of {', '.join(KINDS)}."
+        raise ValueError(msg)
+    if kind != "prior" and not getattr(model, "gaussian_posterior", False):
+        msg = (
+            f"{model.model_name} has no Gaussian posterior to fit the sampler {kind!r} to. "
+            "Take 'prior'."
+        )
+        raise ValueError(msg)
+
+
+def _prior(model: ZooModel) -> Sampler:
+    return Sampler("prior", lambda n, seed, _: model.sample_latents(n, seed), {}, "")
+
+
+def _mixtures(
+    model: ZooModel, images: np.ndarray, labels: np.ndarray | None, components: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Weights [k], means [k, d] and covariances [k, d, d]; with labels [classes, ...] of each."""
+    k = max(1, components // (model.num_classes or 1))
+
+    def fit(images: np.ndarray, labels: np.ndarray | None, of: str) -> list[np.ndarray]:
+        n, fewest = len(images), max(2, k)
+        if n < fewest:
+            msg = f"{n} images{of}: expected at least {fewest}, for a mixture of {k} Gaussians."
+            raise ValueError(msg)
+        mixture = fit_mixture(model, images, labels, components=k, seed=seed)
+        return [mixture.weights_, mixture.means_, mixture.covariances_]
+
+    if labels is None:
+        found = fit(images, None, "")
+    else:
+        rows = [labels == y for y in range(model.num_classes)]
+        each = [fit(images[of], labels[of], f" of class {y}") for y, of in enumerate(rows)]
+        found = [np.stack(values) for values in zip(*each, strict=True)]
+    return dict(zip(("weights", "means", "covariances"), found, strict=True))
+
+
+def _drawing(kind: str, arrays: dict[str, np.ndarray]) -> Callable[[int, int, Any], np.ndarray]:
+    if kind == "two_stage":
+        return lambda n, seed, _: sample_second_stage(arrays, n, seed)
+    from sklearn.mixture import GaussianMixture  # noqa: PLC0415  (a second, for who draws otherwise)
+
+    def mixture(*of: int) -> GaussianMixture:
+        made = GaussianMixture(arrays["weights"].shape[-1])
+        for name, values in arrays.items():
+            setattr(made, f"{name}_", values[of])
+        return made
+
+    def of_classes(n: int, seed: int, labels: Any) -> np.ndarray:
+        classes, asked = len(arrays["weights"]), np.asarray(labels)
+        if asked.shape not in ((), (n,)) or not np.isin(asked, range(classes)).all():
+            msg = (
+                f"This sampler has a mixture for each of {classes} classes: expected labels from 0 "
+                f"to {classes - 1}, one for all or [{n}]."
+            )
+            raise ValueError(msg)
+        asked = np.broadcast_to(asked, n).astype(np.int64)
+        latents = np.empty((n, arrays["means"].shape[-1]), np.float32)
+        for y in np.unique(asked):
+            rows = asked == y
+            own = int(np.random.default_rng([seed, y]).integers(2**31))
+            latents[rows] = draw(mixture(y), int(np.sum(rows)), own)
+        return latents
+
+    if arrays["weights"].ndim == 2:
+        return of_classes
+    return lambda n, seed, _: draw(mixture(), n, seed)

@@ -1,0 +1,196 @@
+"""Run folders: what training leaves and every later command takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo import data
+from zoo.core import registry
+from zoo.io import schemas
+from zoo.io.files import locked, read_json, write_json
+from zoo.presets import is_preset, load_preset
+from zoo.presets import read_config as read_preset_config
+from zoo.presets import read_metrics as read_preset_metrics
+from zoo.training import checkpoints, loading
+from zoo.training.train import describe
+
+if TYPE_CHECKING:
+    from zoo.core.model import ZooModel
+
+__all__ = [
+    "is_lone_file",
+    "load_run",
+    "read_config",
+    "read_metrics",
+    "required",
+    "run_folder",
+    "save_run",
+    "with_classes",
+]
+
+
+def load_run(path: str | Path) -> ZooModel:
+    """Loads the model of a run, compiled, with its optimizers' state; or that of a preset.
+
+    Args:
+        path: A run folder, for its latest state, or one of its checkpoints, such as
+            `runs/vae/best.keras` or `runs/vae/checkpoints/step_00001200.keras`; or the folder of a
+            preset, whose model has no optimizers.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If the file is damaged or of another model, or is of a later format.
+    """
+    path = Path(path)
+    if is_preset(path):
+        return load_preset(path)
+    config = read_config(path)
+    file = path if path.suffix == ".keras" else path / checkpoints.LATEST
+    if not file.exists():
+        msg = (
+            f"{file} does not exist: the training stopped before its first step. "
+            "Train again, without --resume."
+            if file.name == checkpoints.LATEST
+            else f"{file} does not exist."
+        )
+        raise FileNotFoundError(msg)
+    model = loading.load(file, config["model"])
+    for key in ("image_shape", "latent_dim"):
+        if (found := model.get_config()[key]) != config[key]:
+            msg = f"{file} is of another run: its {key} is {found}, but the run's {config[key]}."
+            raise ValueError(msg)
+    return model
+
+
+def run_folder(path: str | Path) -> Path:
+    """The run folder of a path that `load_run` takes."""
+    path = Path(path)
+    if path.suffix != ".keras":
+        return path
+    return path.parent.parent if path.parent.name == checkpoints.FOLDER else path.parent
+
+
+def is_lone_file(path: str | Path) -> bool:
+    """Whether a path is a model's file of its own, and no checkpoint of the run it lies in.
+
+    What else lies beside it, such as the `config.json` of another program, does not matter.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return False
+    try:
+        read_config(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return True
+    return not checkpoints.may_be_checkpoint(path)
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Reads `config.json` of a run or a preset, given as for `load_run`.
+
+    Raises:
+        FileNotFoundError: If it is in no run folder.
+        ValueError: If it is of a format this version does not know, or an entry is missing or of
+            another type; the file and the entry are named.
+    """
+    given, path = Path(path), run_folder(path)
+    if is_preset(path):
+        return read_preset_config(path)
+    if not (path / "config.json").exists():
+        if path != given and not given.exists():
+            msg = f"{given} does not exist."
+            raise FileNotFoundError(msg)
+        msg = (
+            f"{path} is not a run folder (no config.json). `zoo train` and `zoo convert` make them."
+        )
+        raise FileNotFoundError(msg)
+    return read_json(path / "config.json", schemas.RUN)
+
+
+def required(config: dict[str, Any], key: str, path: str | Path) -> Any:
+    """An entry of `config.json` that not every run has.
+
+    Args:
+        config: What `read_config(path)` gives.
+        key: Name of the entry.
+        path: As for `load_run`.
+
+    Raises:
+        ValueError: If it is missing or null; the file and the entry are named.
+    """
+    if config.get(key) is None:
+        msg = (
+            f"{run_folder(path) / 'config.json'} has no {key!r}, which is needed here. Give it as "
+            "an option or argument, or add it to the file."
+        )
+        raise ValueError(msg)
+    return config[key]
+
+
+def read_metrics(path: str | Path) -> dict[str, Any] | None:
+    """Reads `metrics.json` of a run or a preset, given as for `load_run`; None if there is none.
+
+    Raises:
+        FileNotFoundError: If it is in no run folder.
+        ValueError: If an entry is missing or of another type, or a preset's file is not the one
+            that its `config.json` says.
+    """
+    folder = run_folder(path)
+    if is_preset(folder):
+        return read_preset_metrics(folder, read_preset_config(folder))
+    place = folder / "metrics.json"
+    return read_json(place, schemas.METRICS) if place.exists() else None
+
+
+def save_run(
+    model: ZooModel,
+    out: str | Path,
+    config: dict[str, Any],
+    conversion: dict[str, Any] | None = None,
+) -> None:
+    """Writes a run folder for a model that was not trained there.
+
+    Args:
+        model: A compiled model.
+        out: The folder; must not hold a run yet.
+        config: Entries of `config.json` beside those of the model: data, seed and the like.
+        conversion: For a converted model: `to_dict()` of the conversion's report.
+
+    Raises:
+        FileExistsError: If `out` holds a run.
+        ValueError: If the model could not be loaded from there.
+        BlockingIOError: If another process writes into it.
+        OSError: If it cannot be written. Nothing of it is left.
+    """
+    out = Path(out)
+    if (out / checkpoints.LATEST).exists():
+        msg = f"{out} holds a run already. Choose another folder, or remove it."
+        raise FileExistsError(msg)
+    loading.check_loadable(model)
+    with locked(out):
+        try:
+            write_json(out / "config.json", {**config, **describe(model)})
+            checkpoints.save(model, out)
+            if conversion is not None:
+                write_json(out / "conversion.json", conversion)
+        except BaseException:
+            for name in ("config.json", checkpoints.LATEST):
+                (out / name).unlink(missing_ok=True)
+            raise
+
+
+def with_classes(model: str, options: dict[str, Any], source: Any) -> dict[str, Any]:
+    """The options of a new model, with `num_classes` of the data where it needs and lacks them.
+
+    Args:
+        model: One of `zoo.list_models()`.
+        options: The options given.
+        source: Data as for `zoo.data.read`.
+
+    Raises:
+        ValueError: If the data have no labels.
+    """
+    if not registry.is_conditional(model) or "num_classes" in options:
+        return options
+    return {**options, "num_classes": data.number_of_classes(source)}
