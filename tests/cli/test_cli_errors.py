@@ -317,8 +317,8 @@ def test_out_is_looked_at_first(
     (root / "file").write_text("")
     (root / "run").mkdir()
     (root / "run" / "model.keras").write_text("")
-    for name in ("load_run", "read_config"):
-        monkeypatch.setattr(f"zoo.training.runs.{name}", _forbidden)
+    monkeypatch.setattr("zoo.training.runs.load_run", _forbidden)
+    monkeypatch.setattr("zoo.training.run_files.read_config", _forbidden)
     monkeypatch.setattr("zoo.data.read", _forbidden)
     before = sorted(root.rglob("*"))
     given = [str(folder / "run") if text == "RUN" else text for text in arguments]

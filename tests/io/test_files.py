@@ -31,7 +31,8 @@ from zoo.evaluation.report import write_report
 from zoo.io import files, schemas
 from zoo.io.files import locked, parse_json, read_json, replacing, to_json, write_json
 from zoo.presets import save_preset
-from zoo.training.runs import load_run, read_config, read_metrics, required, save_run
+from zoo.training.run_files import read_config, read_metrics, required
+from zoo.training.runs import load_run, save_run
 from zoo.training.train import train
 
 ROOT = Path(__file__).parents[2]

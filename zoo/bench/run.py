@@ -37,7 +37,8 @@ from zoo.io import schemas
 from zoo.io.files import read_json, write_json
 from zoo.sampling.samplers import fit_sampler, training_images
 from zoo.training import checkpoints
-from zoo.training.runs import load_run, read_config, with_classes
+from zoo.training.run_files import read_config
+from zoo.training.runs import load_run, with_classes
 from zoo.training.train import train
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from zoo.hub import list_pretrained
 from zoo.hub.catalog import saved_models
 from zoo.io import schemas
 from zoo.io.files import read_json, replacing
-from zoo.training.runs import read_config, read_metrics
+from zoo.training.run_files import read_config, read_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

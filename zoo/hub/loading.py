@@ -55,7 +55,7 @@ def load_sampler(handle: str | Path, *, sha256: str | None = None) -> Sampler:
         ValueError: If it brings none; or as `load_pretrained`, whose other errors it has too.
     """
     from zoo.presets import check_files, read_config  # noqa: PLC0415
-    from zoo.presets.config import SAMPLER  # noqa: PLC0415
+    from zoo.presets.files import SAMPLER  # noqa: PLC0415
     from zoo.sampling import samplers  # noqa: PLC0415
 
     folder = resolve(handle, sha256=sha256)

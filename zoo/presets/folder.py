@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from zoo.io import schemas
-from zoo.io.files import read_json, replacing, sha256, write_json
+from zoo.io.files import replacing, sha256, write_json
 from zoo.io.pictures import pairs, save_grid
 from zoo.presets import config as configs
 from zoo.presets.cards import card
-from zoo.presets.config import (
+from zoo.presets.files import (
     CARD,
     CONFIG,
     METRICS,
@@ -21,6 +20,8 @@ from zoo.presets.config import (
     SAMPLER_SAMPLES,
     SAMPLES,
     WEIGHTS,
+    check_files,
+    read_metrics,
 )
 from zoo.presets.sampler import read_sampler
 from zoo.presets.weights import read_weights, write_weights
@@ -153,45 +154,3 @@ def check_preset(folder: str | Path) -> dict[str, Any]:
         classes = config["options"].get("num_classes", 0)
         read_sampler(folder / SAMPLER, "gmm", config["latent_dim"], classes)
     return config
-
-
-def read_metrics(folder: str | Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The `metrics.json` of a preset, if there is one and it is the one its configuration says.
-
-    Raises:
-        ValueError: If it is not listed or has another hash, or is not as `measure` returns it.
-    """
-    path = Path(folder) / METRICS
-    if not path.exists():
-        return None
-    check_files(folder, config, [METRICS])
-    return read_json(path, schemas.METRICS)
-
-
-def check_files(folder: str | Path, config: Mapping[str, Any], names: Sequence[str]) -> None:
-    """Checks files of a preset against the hashes in its configuration.
-
-    Raises:
-        FileNotFoundError: If one is missing.
-        ValueError: If one is not listed, or has another hash.
-    """
-    for name in names:
-        path = Path(folder) / name
-        if not path.is_file():
-            msg = f"{path} does not exist. Was the preset copied whole?"
-            raise FileNotFoundError(msg)
-        expected = config["files"].get(name)
-        if expected is None:
-            msg = f"{path} is not part of the preset: {CONFIG} does not list it. Remove it."
-            raise ValueError(msg)
-        if (found := sha256(path)) != expected:
-            msg = (
-                f"{path} has the sha256 {found}, but {CONFIG} says {expected}: it is damaged or of "
-                "another preset. Get it anew."
-            )
-            raise ValueError(msg)
-
-
-def is_preset(path: str | Path) -> bool:
-    """Whether a path is a preset's folder, by the names in it."""
-    return all((Path(path) / name).is_file() for name in (CONFIG, WEIGHTS))

@@ -1,0 +1,76 @@
+"""The files of a preset, read without TensorFlow: `zoo info` and `zoo report` answer at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.io import schemas
+from zoo.io.files import read_json, sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+FORMAT = schemas.PRESET.format
+CONFIG, WEIGHTS, METRICS, CARD = "config.json", "model.weights.h5", "metrics.json", "README.md"
+SAMPLES, RECONSTRUCTIONS = "samples.png", "reconstructions.png"
+SAMPLER, SAMPLER_SAMPLES = "sampler_gmm.npz", "samples_gmm.png"
+FILES = (CONFIG, WEIGHTS, METRICS, CARD, SAMPLES, RECONSTRUCTIONS, SAMPLER, SAMPLER_SAMPLES)
+
+
+def is_preset(path: str | Path) -> bool:
+    """Whether a path is a preset's folder, by the names in it."""
+    return all((Path(path) / name).is_file() for name in (CONFIG, WEIGHTS))
+
+
+def read_unchecked(folder: str | Path) -> dict[str, Any]:
+    """Reads `config.json` of a preset, checking its format and the types of its entries alone.
+
+    Nothing may be made of what it names before `zoo.presets.read_config` has checked that too.
+
+    Raises:
+        FileNotFoundError: If the folder is no preset.
+        ValueError: If it is of a later format, or an entry is missing or of another type.
+    """
+    path = Path(folder) / CONFIG
+    if not path.is_file():
+        msg = f"{folder} is not a preset (no {CONFIG}). `save_preset` and `zoo push` make them."
+        raise FileNotFoundError(msg)
+    return read_json(path, schemas.PRESET)
+
+
+def read_metrics(folder: str | Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The `metrics.json` of a preset, if there is one and it is the one its configuration says.
+
+    Raises:
+        ValueError: If it is not listed or has another hash, or is not as `measure` returns it.
+    """
+    path = Path(folder) / METRICS
+    if not path.exists():
+        return None
+    check_files(folder, config, [METRICS])
+    return read_json(path, schemas.METRICS)
+
+
+def check_files(folder: str | Path, config: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Checks files of a preset against the hashes in its configuration.
+
+    Raises:
+        FileNotFoundError: If one is missing.
+        ValueError: If one is not listed, or has another hash.
+    """
+    for name in names:
+        path = Path(folder) / name
+        if not path.is_file():
+            msg = f"{path} does not exist. Was the preset copied whole?"
+            raise FileNotFoundError(msg)
+        expected = config["files"].get(name)
+        if expected is None:
+            msg = f"{path} is not part of the preset: {CONFIG} does not list it. Remove it."
+            raise ValueError(msg)
+        if (found := sha256(path)) != expected:
+            msg = (
+                f"{path} has the sha256 {found}, but {CONFIG} says {expected}: it is damaged or of "
+                "another preset. Get it anew."
+            )
+            raise ValueError(msg)
