@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from zoo.cli.console import silent_stderr
 from zoo.cli.options import Out, Run, check_folder, preset_names, resolve_run
 from zoo.io.terminal import console, errors, say
 
@@ -116,11 +117,14 @@ def serve(
     ] = 30.0,
 ) -> None:
     """Serves the playground, and the Open Inference Protocol under /v2, until Ctrl-C."""
+    say(f"Starting the server for {path}: this takes some seconds.")
+    with silent_stderr():
+        import tensorflow as tf  # noqa: F401
     from export.serving.serve import export_of
     from export.serving.serve import serve as serve_export
 
     export = export_of(resolve_run(path), say)
-    say(f"Serving {export}")
+    say(f"Serving {export}. It is ready when its address is shown.")
     serve_export(
         export,
         host=host,

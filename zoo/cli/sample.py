@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from zoo.cli.options import COUNTED, Out, Run, SamplerName, Seed, check_file, resolve_run
+from zoo.core import registry
 from zoo.io.terminal import say
 
 
@@ -16,10 +17,10 @@ def sample(
     out: Out = Path("samples.png"),
     n: Annotated[int, typer.Option(min=1, callback=COUNTED, help="Number of images.")] = 64,
     label: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            help="Of a conditional model: the number of the class; `zoo info` has the names, from "
-            "0 on. Default: all of them."
+            help="A class of a conditional model, by its number or, if `zoo info` shows "
+            "class_names, its name. Default: all classes."
         ),
     ] = None,
     sampler: SamplerName = "prior",
@@ -32,7 +33,10 @@ def sample(
 
     folder = resolve_run(run)
     model = load_run(folder)
-    labels = model.sample_labels(n, seed) if label is None else model.checked_labels(label, n)
+    if label is None:
+        labels = model.sample_labels(n, seed)
+    else:
+        labels = model.checked_labels(_number_of_class(label, folder), n)
     latents = sampler_of_run(folder, model, sampler).sample(n, seed, labels)
     _write_images(out, model.generate_from(latents, labels))
 
@@ -60,6 +64,22 @@ def interpolate(
     labels = None if labels is None else np.repeat(labels, steps)
     latents = path.reshape(-1, model.noise_dim)
     _write_images(out, model.generate_from(latents, labels), columns=steps)
+
+
+def _number_of_class(label: str, run: Path) -> int:
+    """The number of a class that was given by its number or its name in config.json."""
+    from zoo.training.run_files import read_config
+
+    config = read_config(run)
+    names = config.get("class_names") or config.get("facts", {}).get("class_names") or []
+    if label in names:  # first: a class may be called 10
+        return names.index(label)
+    try:
+        return int(label)
+    except ValueError as error:
+        near = f"Did you mean {' or '.join(registry.nearest(label, names))}?" if names else ""
+        known = near or "The run names no classes: give the number of one, from 0 on."
+        raise ValueError(f"--label {label}: no such class. {known}") from error
 
 
 def _check_pictures(out: Path) -> None:

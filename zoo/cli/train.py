@@ -275,8 +275,11 @@ def _devices(strategy: str, replicas: int | None) -> Any:
 
 
 def _image_shape(data: str, size: int | None) -> tuple[int, int, int]:
+    """The shape of the images; reading a large folder takes a while, and so is said."""
     from zoo.data import image_shape
 
+    if Path(data).is_dir():
+        say(f"Reading the folder {data} …")
     return image_shape(data, size)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections import Counter
+from collections import Counter, deque
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", "
 SYSTEM = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
 SYSTEM |= {"thumbs.db", "ehthumbs.db", "desktop.ini"}
 
+# Folders, from the top downwards, that are read without an image before the rest is given up.
+WITHOUT_IMAGES = 1000
 ORIENTATION = 0x0112  # the tag in EXIF; above 4 width and height change places
 
 Parts = tuple[str, ...]  # of a path relative to the folder
@@ -247,9 +249,13 @@ def _walk(folder: Path) -> tuple[list[Parts], list[str]]:
     special: list[Parts] = []
     loops: list[Parts] = []
     others: Counter[str] = Counter()
-    waiting: list[tuple[Parts, frozenset[str]]] = [((), frozenset())]
+    waiting: deque[tuple[Parts, frozenset[str]]] = deque([((), frozenset())])
+    visited = 0
     while waiting:
-        within, above = waiting.pop()
+        within, above = waiting.popleft()  # level by level
+        visited += 1
+        if not files:
+            _check_near(folder, visited)
         path = folder.joinpath(*within)
         here = os.path.realpath(path)
         if here in above:
@@ -283,6 +289,19 @@ def _walk(folder: Path) -> tuple[list[Parts], list[str]]:
         kinds = [f"{n} {suffix}" for suffix, n in sorted(others.items())]
         notes.append(f"Skipped files of other formats: {shortened(kinds)}.")
     return sorted(files), notes
+
+
+def _check_near(folder: Path, visited: int) -> None:
+    """Refuses what is no folder of images before all of a disk has been read."""
+    if folder.resolve() == Path(folder.resolve().anchor):
+        msg = f"{printable(folder)} is a whole file system. Give the folder that holds the images."
+        raise ValueError(msg)
+    if visited > WITHOUT_IMAGES:
+        msg = (
+            f"{printable(folder)}: the {WITHOUT_IMAGES} folders nearest to its top hold no images "
+            f"({', '.join(SUFFIXES)}). Give the folder that holds them."
+        )
+        raise ValueError(msg)
 
 
 def _target(entry: os.DirEntry[str]) -> Path | os.DirEntry[str]:
