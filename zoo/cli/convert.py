@@ -28,19 +28,21 @@ def convert(
     run: Annotated[
         str,
         typer.Argument(
-            help="A run folder, checkpoint or pretrained model; or any generator's .keras or "
-            ".h5 file.",
+            help="A run folder, checkpoint or pretrained model; or the .keras or .h5 file of any "
+            "generator.",
             autocompletion=preset_names,
         ),
     ],
     to: Annotated[str, typer.Option(help="The family to convert to: vae or gan.")],
     out: Annotated[
-        Path | None, typer.Option(help="Where to write the run folder. Needed but for --dry-run.")
+        Path | None,
+        typer.Option(help="Where to write the run folder. It is needed, except with --dry-run."),
     ] = None,
     into: Annotated[
         Path | None,
         typer.Option(
-            help="Run whose model takes the weights, copied to --out. Default: a new one."
+            help="A run whose model takes the weights, copied to --out; the run stays as it is. "
+            "Default: a new model."
         ),
     ] = None,
     mode: Annotated[
@@ -50,29 +52,42 @@ def convert(
     data: Data = None,
     mapping: Annotated[
         list[str] | None,
-        typer.Option(help="SOURCE=TARGET block names, as regular expressions; may be repeated."),
+        typer.Option(help="SOURCE=TARGET, names of blocks as regular expressions. Repeatable."),
     ] = None,
     weights: Annotated[
-        str, typer.Option(help="ema, raw, or auto: the average if any.", rich_help_panel=TO_VAE)
+        str,
+        typer.Option(
+            help="Generator weights: ema (their average), raw, or auto (the average, if any).",
+            rich_help_panel=TO_VAE,
+        ),
     ] = "auto",
     batch_norm: Annotated[
         str,
-        typer.Option(help="To a VAE: fold, keep or recalibrate. To a GAN: insert or none."),
+        typer.Option(
+            help="What becomes of BatchNorm. To a VAE: fold (default), keep or recalibrate. To a "
+            "GAN: insert (default) or none."
+        ),
     ] = "",
     encoder_init: Annotated[
-        str, typer.Option(help="random or discriminator.", rich_help_panel=TO_VAE)
+        str,
+        typer.Option(
+            help="Where the encoder comes from: random or discriminator.", rich_help_panel=TO_VAE
+        ),
     ] = "random",
     prior: Annotated[
         str,
         typer.Option(
-            help="Law of the latents of a generator's .keras file.", rich_help_panel=TO_VAE
+            help="Distribution of the latents of a generator's .keras file.", rich_help_panel=TO_VAE
         ),
     ] = "standard_normal",
     discriminator_init: Annotated[
-        str, typer.Option(help="encoder or random.", rich_help_panel=TO_GAN)
+        str,
+        typer.Option(
+            help="Where the discriminator comes from: encoder or random.", rich_help_panel=TO_GAN
+        ),
     ] = "encoder",
     model: Annotated[
-        str, typer.Option(help="Name of the new GAN's model.", rich_help_panel=TO_GAN)
+        str, typer.Option(help="Model of the new GAN.", rich_help_panel=TO_GAN)
     ] = "dcgan",
     option: Annotated[
         list[str] | None,

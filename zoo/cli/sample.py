@@ -26,7 +26,7 @@ def sample(
     sampler: SamplerName = "prior",
     seed: Seed = 0,
 ) -> None:
-    """Draws images from a model: a PNG grid, or an .npy of float32 [n, h, w, c]."""
+    """Draws images from a model, into a PNG grid or an .npy of float32 [n, h, w, c]."""
     _check_pictures(out)
     from zoo.sampling.samplers import sampler_of_run
     from zoo.training.runs import load_run
@@ -48,7 +48,7 @@ def interpolate(
     steps: Annotated[int, typer.Option(min=2, callback=COUNTED, help="Images per row.")] = 10,
     seed: Seed = 0,
 ) -> None:
-    """Draws images along great circles between prior draws."""
+    """Draws images along great circles between latents that the prior draws."""
     _check_pictures(out)
     import numpy as np
 
