@@ -11,7 +11,7 @@ import numpy as np
 from fashion_mnist import RESULTS, ROOT, write_section
 
 from zoo.io import schemas
-from zoo.io.files import read_json, write_json
+from zoo.io.records import read_json, write_json
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

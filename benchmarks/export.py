@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from zoo.bench.run import processor
-from zoo.io.files import write_json
+from zoo.io.records import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,7 +23,7 @@ from zoo.bench.run import processor
 from zoo.bench.table import put_between
 from zoo.evaluation.report import metrics_rows
 from zoo.io import schemas
-from zoo.io.files import read_json, write_json
+from zoo.io.records import read_json, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.io import schemas
-from zoo.io.files import read_json, write_json
+from zoo.io.records import read_json, write_json
 
 ROOT = Path(__file__).parents[1]
 MADE = "made.json"  # NAME.made.json, beside the run folder: commit and seconds

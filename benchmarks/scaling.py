@@ -22,7 +22,7 @@ from typing import Any
 from fashion_mnist import RESULTS, write_section
 
 from zoo.bench.run import processor
-from zoo.io.files import read_json, write_json
+from zoo.io.records import read_json, write_json
 from zoo.training.launch import launch
 
 START, END = "<!-- scaling figures -->", "<!-- end of scaling figures -->"

@@ -30,7 +30,7 @@ from rich.table import Table
 
 from zoo.bench.run import processor, vector_instructions
 from zoo.core.environment import ONEDNN, onednn_is_on
-from zoo.io.files import write_json
+from zoo.io.records import write_json
 
 # Python looks here first, and would take export.py for the package `export`.
 sys.path.remove(str(Path(__file__).resolve().parent))

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from export.endpoints import networks_of
 from zoo.data.images import printable
 from zoo.io import schemas
-from zoo.io.files import read_json, sha256, write_json
+from zoo.io.files import sha256
+from zoo.io.records import read_json, write_json
 from zoo.presets import is_preset
 from zoo.training.runs import read_config, read_metrics, run_folder
 

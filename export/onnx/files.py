@@ -16,7 +16,8 @@ from zoo.convert import is_functional
 from zoo.convert.building import build
 from zoo.convert.reading import read
 from zoo.convert.rules import fold_norms, upsample_conv_to_conv_transpose
-from zoo.io.files import replacing, to_json
+from zoo.io.files import replacing
+from zoo.io.records import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,7 @@ from zoo import networks
 from zoo.bench import run as bench
 from zoo.bench import table as bench_table
 from zoo.cli import main
-from zoo.io.files import read_json, write_json
+from zoo.io.records import read_json, write_json
 from zoo.networks import conv
 
 EXTRACTOR = "fashion_mnist_classifier"

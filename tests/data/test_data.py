@@ -29,7 +29,7 @@ from zoo.data import folder as folders
 from zoo.data import tfds_source, unchanged
 from zoo.data.checked import TOLERANCE, checked_labels, checked_pixels, count_classes
 from zoo.evaluation.report import write_report
-from zoo.io.files import read_json, write_json
+from zoo.io.records import read_json, write_json
 from zoo.training.runs import load_run, read_config
 from zoo.training.train import train
 

@@ -34,7 +34,7 @@ from zoo.core import registry
 from zoo.core.environment import onednn_is_on
 from zoo.evaluation.measure import evaluate, sampler_metrics
 from zoo.io import schemas
-from zoo.io.files import read_json, write_json
+from zoo.io.records import read_json, write_json
 from zoo.sampling.samplers import fit_sampler, training_images
 from zoo.training import checkpoints
 from zoo.training.runs import load_run, read_config, with_classes

@@ -10,7 +10,8 @@ from zoo.core.registry import FAMILIES
 from zoo.hub import list_pretrained
 from zoo.hub.catalog import saved_models
 from zoo.io import schemas
-from zoo.io.files import read_json, replacing
+from zoo.io.files import replacing
+from zoo.io.records import read_json
 from zoo.training.runs import read_config, read_metrics
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from zoo.io import schemas
-from zoo.io.files import known_entries, read_json, write_json
+from zoo.io.records import known_entries, read_json, write_json
 from zoo.io.terminal import plain
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ class TensorRow:
         target: `network/block/weight`.
         source: Where its values came from, " · " between blocks.
         rule: The rules applied, " + " between them; "copy" for none.
-        shape: Of the target; of the source where it is unused.
+        shape: The target's shape; the source's where the tensor is unused.
         status: One of `STATUSES`.
-        source_shape: Of the source's tensor of the same name, as it was read; of the array that was
-            to fit, where it is sliced or mismatched. None where there is no such tensor.
+        source_shape: The shape of the source's tensor of the same name, as it was read; where it is
+            sliced or mismatched, of the array that was to fit. None where there is no such tensor.
     """
 
     target: str

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.io import schemas
-from zoo.io.files import read_json, replacing
+from zoo.io.files import replacing
+from zoo.io.records import read_json
 from zoo.training.runs import read_config, read_metrics
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 from zoo.evaluation.measure import evaluate, sampler_metrics
 from zoo.hub.loading import load_sampler, resolve
 from zoo.io import schemas
-from zoo.io.files import read_json
+from zoo.io.records import read_json
 from zoo.presets import check_files, load_preset, read_config
 from zoo.presets.config import METRICS, SAMPLER
 
@@ -41,7 +41,7 @@ def measure(
         model: The model, as it is loaded: weights stored as float16 are others.
         source: Test data, for `zoo.data.to_array`.
         seeds: Seeds of the samples, at least two.
-        sampler: Of a VAE, what else to draw latents from: its figures end in `_gmm`.
+        sampler: What else a VAE's latents are drawn from: its figures end in `_gmm`.
         **protocol: Further arguments of `zoo.evaluate`.
 
     Returns:

@@ -13,7 +13,8 @@ import tensorflow as tf
 from keras import layers
 
 from zoo.io import schemas
-from zoo.io.files import read_json, sha256
+from zoo.io.files import sha256
+from zoo.io.records import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -58,7 +58,7 @@ def save_preset(
         metrics: What `zoo.hub.measure` returns.
         examples: Images float32 [n, height, width, channels] in [0, 1], and of a conditional model
             their labels int [n], whose reconstructions are pictured.
-        sampler: Of a VAE, the `zoo.sampling.samplers.Sampler` "gmm" fitted to it; None for none.
+        sampler: The `zoo.sampling.samplers.Sampler` "gmm" fitted to a VAE; None for none.
         precision: "float16" halves the file, and rounds weights to 3 digits; "float32" keeps them.
 
     Raises:

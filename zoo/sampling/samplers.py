@@ -108,12 +108,12 @@ def fit_sampler(
         images: Its training images, float32 [n, height, width, channels] in [0, 1]; n ≥
             `components`. "prior" ignores them.
         kind: One of `KINDS`.
-        labels: Of a conditional model, int [n]. A "gmm" then has a mixture for each class; latents
+        labels: A conditional model's, int [n]. A "gmm" then has a mixture for each class; latents
             of "two_stage" are for any.
         components: Gaussians of full covariance; shared out among classes, of which each has one at
             least.
         steps: Updates of the second VAE of "two_stage".
-        seed: Of the fit: the same seed gives the same sampler.
+        seed: Seed of the fit: the same seed gives the same sampler.
 
     Raises:
         ValueError: If there is no such kind, or the model has no Gaussian posterior to fit it to;
