@@ -2,56 +2,19 @@
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 import pytest
-import scipy.special
-import scipy.stats
 from sklearn.decomposition import PCA
 
 import zoo
+from tests.support.linear_gaussian import linear_gaussian
 from zoo import data, metrics
 from zoo.evaluation import measure as evaluation
 
 
-def _linear_gaussian(noise: float = 0.01) -> tuple[keras.Model, scipy.stats.rv_continuous]:
-    """A VAE with linear networks, the exact posterior, and its exact p(x) = N(b, A Aᵀ + σ² I).
-
-    The logits move so little that the sigmoid is linear to 1e-5.
-    """
-    rng = np.random.default_rng(0)
-    loadings = 0.004 * rng.normal(size=(2, 4))
-    middle = np.full(4, 0.3)
-    slope = scipy.special.expit(middle) * (1 - scipy.special.expit(middle))
-    a = (loadings * slope).T  # [pixels, latents]
-    precision = np.eye(2) + a.T @ a / noise**2
-    covariance = np.linalg.inv(precision)
-    # A diagonal posterior needs orthogonal loadings: rotate the latents until it is one.
-    _, vectors = np.linalg.eigh(precision)
-    a, loadings = a @ vectors, vectors.T @ loadings
-    covariance = np.linalg.inv(np.eye(2) + a.T @ a / noise**2)
-    gain = covariance @ a.T / noise**2
-    images = keras.Input((2, 2, 1))
-    flat = keras.layers.Flatten()(images)
-    mean = keras.layers.Dense(2, name="mean")
-    log_variance = keras.layers.Dense(2, name="log_variance")
-    encoder = keras.Model(images, [mean(flat), log_variance(flat)])
-    mean.set_weights([gain.T, -gain @ scipy.special.expit(middle)])
-    log_variance.set_weights([np.zeros((4, 2)), np.log(np.diag(covariance))])
-    dense = keras.layers.Dense(4)
-    decoder = keras.Sequential([keras.Input((2,)), dense, keras.layers.Reshape((2, 2, 1))])
-    dense.set_weights([loadings, middle])
-    vae = zoo.create("vae", (2, 2, 1), 2, encoder=encoder, decoder=decoder)
-    vae.pixels.variance.assign(noise**2)
-    exact = scipy.stats.multivariate_normal(
-        scipy.special.expit(middle), a @ a.T + noise**2 * np.eye(4)
-    )
-    return vae, exact
-
-
 def test_importance_weights_of_the_exact_posterior_are_the_evidence() -> None:
     """p(x, z) / q(z | x) = p(x) for every z, so every weight is the exact likelihood."""
-    vae, exact = _linear_gaussian()
+    vae, exact = linear_gaussian()
     images = exact.rvs(20, random_state=0).reshape(20, 2, 2, 1).astype(np.float32)
     noise = np.random.default_rng(1).normal(size=(30, 20, 2)).astype(np.float32)
     wanted = exact.logpdf(images.reshape(20, 4))
@@ -61,7 +24,7 @@ def test_importance_weights_of_the_exact_posterior_are_the_evidence() -> None:
 
 
 def test_the_reported_elbo_is_the_evidence() -> None:
-    vae, exact = _linear_gaussian()
+    vae, exact = linear_gaussian()
     images = exact.rvs(300, random_state=0).reshape(300, 2, 2, 1).astype(np.float32)
     wanted = exact.logpdf(images.reshape(300, 4)).mean()
     found = evaluation.likelihood_metrics(vae, images, importance_samples=5, seed=0)
@@ -76,7 +39,7 @@ def test_the_reported_elbo_is_the_evidence() -> None:
 
 
 def test_a_worse_posterior_loosens_the_elbo_more_than_the_bound() -> None:
-    vae, exact = _linear_gaussian()
+    vae, exact = linear_gaussian()
     images = exact.rvs(300, random_state=0).reshape(300, 2, 2, 1).astype(np.float32)
     wanted = exact.logpdf(images.reshape(300, 4)).mean()
     bias = vae.encoder.get_layer("log_variance").weights[1]
@@ -103,7 +66,7 @@ def test_a_vae_beats_probabilistic_pca() -> None:
 
 def test_gilbo_is_the_mutual_information_where_the_posterior_is_exact() -> None:
     """I(x; z) = ½ log det(I + AᵀA / σ²), and Var(z | x) is what a posterior mean leaves."""
-    vae, _ = _linear_gaussian(noise=0.0005)
+    vae, _ = linear_gaussian(noise=0.0005)
     _, log_variance = vae.encode(np.full((1, 2, 2, 1), 0.5, np.float32))
     left = np.exp(np.asarray(log_variance, np.float64)[0])
     bound, explained = evaluation.dream_metrics(vae, 20_000, seed=1)
