@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data import folder
+from zoo.data.image_files import convert, from_array
 from zoo.data.images import Contents, Images, Shape, known_size, split_to_read
 
 SAMPLE = "fashion_mnist_sample"
@@ -41,12 +41,11 @@ def read(name: str, split: str, shape: Shape | None) -> Images:
     keys = ["image", *(["label"] if label is not None and not unlabelled else [])]
     pixels, labels = [], []
     for example in builder.as_dataset(split=split).batch(1 if None in _raw(builder) else 1000):
-        found = [np.asarray(example[key]) for key in keys]
-        batch = found[0]
+        batch, *batch_labels = (np.asarray(example[key]) for key in keys)
         if batch.shape[1:] != source and batch.dtype == np.uint8:
-            batch = np.stack([folder.convert(folder.from_array(p), source) for p in batch])
+            batch = np.stack([convert(from_array(p), source) for p in batch])
         pixels.append(batch)
-        labels.extend(found[1:])
+        labels.extend(batch_labels)
     return Images(
         np.concatenate(pixels),
         np.concatenate(labels) if labels else None,

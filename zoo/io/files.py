@@ -29,8 +29,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path, with the same suffix, that becomes `path` if all goes well.
 
     The temporary file or folder lies beside `path`, so that the rename is atomic. On an error it
-    is removed and `path` is as it was. A file is on the disk before it is renamed. What killed
-    processes left beside `path` is removed first.
+    is removed and `path` is as it was. A file is on the disk before it gets its name. Scratch that
+    killed processes left beside `path` is removed first.
 
     Raises:
         FileExistsError: If `path` is to be a folder, and another process wrote one meanwhile.

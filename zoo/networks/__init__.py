@@ -42,8 +42,8 @@ def list_networks() -> list[str]:
 
 
 def _modules() -> list[str]:
-    found = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
-    return [name for name in found if not name.startswith("_") and name not in OTHER]
+    names = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
+    return [name for name in names if not name.startswith("_") and name not in OTHER]
 
 
 def build(
