@@ -8,6 +8,7 @@ from pathlib import Path
 
 import grimp
 import networkx as nx
+import yaml
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(file for room in ("zoo", "export") for file in (ROOT / room).rglob("*.py"))
@@ -110,3 +111,16 @@ def test_sentences_open_with_their_subject() -> None:
         if _name(file) not in LONG_FILES
     }
     assert not {name: texts for name, texts in openings.items() if texts}
+
+
+def test_hooks_run_what_ci_runs() -> None:
+    """Before a commit `make lint`, line by line; before a push `make test`."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    recipe = re.search(r"^lint:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    assert recipe is not None
+    lint = recipe[1].replace("$(BIN)", ".venv/bin").split("\n\t")
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    hooks = [hook["entry"] for repo in config["repos"] for hook in repo["hooks"]]
+    assert hooks == [*(line.strip() for line in lint), "make test"]
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert [line for line in ci if line.startswith("make ")] == ["make lint", "make test"]

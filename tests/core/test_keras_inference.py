@@ -108,6 +108,4 @@ def test_the_evaluation_of_wrong_images(source: np.ndarray, message: str) -> Non
     with pytest.raises(ValueError, match="samples=0, importance_samples=50: expected at least 1"):
         measure.evaluate(compiled_model(), IMAGES, samples=0)
     with pytest.raises(ValueError, match=message):
-        measure.evaluate(
-            compiled_model(), source, extractor="none", importance_samples=1
-        )
+        measure.evaluate(compiled_model(), source, extractor="none", importance_samples=1)
