@@ -21,16 +21,21 @@ from zoo.core.adam import Adam
 from zoo.core.channels import runnable
 from zoo.core.contracts import LOG_VARIANCE, LOGITS
 from zoo.core.model import ZooModel, check_network, copy_network, with_labels
-from zoo.core.replicas import global_count, global_mean
+from zoo.core.replicas import global_mean
+from zoo.core.replicated_step import Player
 from zoo.data.checked import checked_pixels
 from zoo.vae._likelihoods import LIKELIHOODS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import keras
 
 TERMS = ("distortion", "rate", "sleep", "anchor")
+TRANSFER_PLAYERS = {
+    "optimizer": Player("objective"),
+    "decoder_optimizer": Player("objective", ("decoder",)),
+}
 
 
 class BaseVAE(ZooModel):
@@ -64,11 +69,11 @@ class BaseVAE(ZooModel):
 
     family = "vae"
     log_names: tuple[str, ...] = ("loss", "distortion", "rate")
-    optimizer_names: tuple[str, ...] = ("optimizer",)
+    players: Mapping[str, Player] = {"optimizer": Player("loss")}
     # Whether the parts of the loss may be weighed by `transfer`: not where the step is another.
     transferable: ClassVar[bool] = True
     # Options that are not to be had otherwise.
-    fixed: ClassVar[dict[str, Any]] = {}
+    fixed_options: ClassVar[dict[str, Any]] = {}
     # Whether `encode` gives the moments of a Gaussian posterior over what `decode` takes.
     gaussian_posterior: ClassVar[bool] = True
 
@@ -92,7 +97,7 @@ class BaseVAE(ZooModel):
         if transfer is not None:
             self._check_transfer(transfer, num_classes)
             self.log_names = (*self.log_names, "sleep", "anchor")
-            self.optimizer_names = ("optimizer", "decoder_optimizer")
+            self.players = TRANSFER_PLAYERS
         super().__init__(
             image_shape=image_shape,
             latent_dim=latent_dim,
@@ -149,15 +154,15 @@ class BaseVAE(ZooModel):
         """Weight of each term of `regularizer` in the loss."""
         return {"rate": 1.0}
 
-    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
-        """The noise of a batch by name, each [batch, ...]; `draw` is as `ZooModel.drawing` says."""
+    def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
+        """The noise of a batch by name, each [batch, ...]; `draw` is that of `noise_source`."""
         noise = {"posterior": draw("posterior", [self.latent_dim])}
         if self.transfer is not None:
             noise["dream"] = draw("dream", [self.latent_dim])
             noise["dream_pixels"] = draw("dream_pixels", self.image_shape)
         return noise
 
-    def of_batch(self, terms: dict[str, Any], *, training: bool) -> dict[str, Any]:  # noqa: ARG002
+    def batch_logs(self, terms: dict[str, Any], *, training: bool) -> dict[str, Any]:  # noqa: ARG002
         """Further values to log, of a replica's whole batch, whatever the parts it came in.
 
         In training, after the update: what moves without a gradient moves here.
@@ -195,25 +200,20 @@ class BaseVAE(ZooModel):
     # Steps
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """One gradient step on the loss, or on the weighted terms of a transfer."""
+        """One update by each player: on the loss, or on the weighted terms of a transfer."""
         batch = self.batch_of(data)
-        batch |= self.draws(self.drawing(batch["images"]))
-        count = global_count(batch["images"])
+        batch |= self.batch_noise(self.noise_source(batch["images"]))
         statistic = self._statistic_of_parts(batch)
 
-        def compute(batch: dict[str, Any]) -> tuple[Any, Any]:
-            with tf.GradientTape() as tape:
-                terms = self.terms(batch, training=True, statistic=statistic)
-                objective = terms["loss"]
-                if self.transfer is not None:
-                    terms |= self._transfer_terms(batch, weights=self.term_weights.value)
-                    objective = self._weighted(terms)
-                loss = self.share("optimizer", objective, count)
-            return self.gradients(tape, loss, *self.optimizer_names), terms
+        def losses_of(part: dict[str, Any]) -> dict[str, Any]:
+            terms = self.terms(part, training=True, statistic=statistic)
+            if self.transfer is None:
+                return terms
+            terms |= self._transfer_terms(part, weights=self.term_weights.value)
+            return {**terms, "objective": self._weighted(terms)}
 
-        gradients, terms = self.accumulated(compute, batch)
-        self._update(gradients)
-        terms |= self.of_batch(terms, training=True)
+        terms = self.minimize(losses_of, batch)
+        terms |= self.batch_logs(terms, training=True)
         self.step.assign_add(1)
         return self.log(terms)
 
@@ -223,11 +223,11 @@ class BaseVAE(ZooModel):
         Here the regularisation has its full weight, whatever the warm-up, and no bits are free.
         """
         batch = self.batch_of(data)
-        batch |= self.draws(self.drawing(batch["images"], test=True))
+        batch |= self.batch_noise(self.noise_source(batch["images"], test=True))
         terms = self.terms(batch, training=False)
         if self.transfer is not None:
             terms |= self._transfer_terms(batch, weights=tf.ones([len(TERMS)]))
-        terms |= self.of_batch(terms, training=False)
+        terms |= self.batch_logs(terms, training=False)
         return self.log(terms)
 
     def terms(
@@ -354,28 +354,9 @@ class BaseVAE(ZooModel):
         # A term of weight 0 may be infinite, while an encoder is far from any posterior.
         return sum(tf.math.multiply_no_nan(terms[name], weight) for name, weight in weights)
 
-    def _update(self, gradients: Any) -> None:
-        """Applies gradients of all optimizers, which carry the loss scale of the first."""
-        # Before any update, which may change the scale.
-        scales = {name: getattr(self, name).scale_loss(1.0) for name in self.optimizer_names}
-        for name, scale in scales.items():
-            n = len(self.variables_of(name))
-            own, gradients = gradients[:n], gradients[n:]
-            if name != "optimizer":
-                own = [scale / scales["optimizer"] * gradient for gradient in own]
-            if own:
-                self.update(name, own)
-
     def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:
         """Adam at 1e-3; at a tenth of it for a decoder that was brought from a GAN."""
         return Adam(1e-4 if name == "decoder_optimizer" else 1e-3)
-
-    def variables_of(self, optimizer_name: str) -> list[Any]:
-        """All trainable variables; with `transfer`, the decoder's are the other optimizer's."""
-        decoders = {id(v) for v in self.decoder.trainable_variables} if self.transfer else set()
-        if optimizer_name == "decoder_optimizer":
-            return self.decoder.trainable_variables
-        return [v for v in self.trainable_variables if id(v) not in decoders]
 
     # Inference
 
@@ -482,7 +463,7 @@ class BaseVAE(ZooModel):
 
     def _check_options(self, likelihood: str, warm_up: int, cycle: int, free_bits: float) -> None:
         given = {"likelihood": likelihood, "warm_up": warm_up, "free_bits": free_bits}
-        for name, only in self.fixed.items():
+        for name, only in self.fixed_options.items():
             if given[name] != only:
                 msg = f"{name}={given[name]!r}: {self.model_name} has {only!r} alone. Leave it out."
                 raise ValueError(msg)

@@ -53,7 +53,7 @@ class LadderVAE(BaseVAE):
         ValueError: If `layers` is out of range.
     """
 
-    plain: ClassVar[bool] = False
+    single_decoder: ClassVar[bool] = False
     transferable: ClassVar[bool] = False
     # Each layer's is one, given those above; what `encode` gives is on the path of their means.
     gaussian_posterior: ClassVar[bool] = False
