@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import secrets
-import zlib
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
@@ -14,13 +13,8 @@ import tensorflow as tf
 
 from zoo import networks
 from zoo.core import callbacks, contracts
-from zoo.core.replicas import (
-    all_reduce_sum,
-    draw_for_replica,
-    in_turn,
-    is_multi_worker,
-    on_each_replica,
-)
+from zoo.core.replicas import on_each_replica
+from zoo.core.replicated_step import ReplicatedStep, named_seed
 from zoo.core.running_means import RunningMeans
 from zoo.data import checked
 
@@ -32,12 +26,13 @@ FIRST = 256  # images of an array that `fit` looks at before it trains
 MEANS = "running_means"  # their key in a saved model
 
 
-class ZooModel(keras.Model):
+class ZooModel(ReplicatedStep):
     """A generative image model with a standard normal prior over `latent_dim` dimensions.
 
-    Subclasses own the `train_step`; this class holds what they share. Noise is a pure function
-    of (`seed`, training step), drawn for the global batch: the same seed gives the same run,
-    replicas draw different rows, and a resumed run continues as if never interrupted.
+    Subclasses own the `train_step` and declare its `players`; this class holds what they share.
+    Noise is a pure function of (`seed`, training step), drawn for the global batch: the same seed
+    gives the same run, replicas draw different rows, and a resumed run continues as if never
+    interrupted.
 
     Args:
         image_shape: (height, width, channels) of float32 images in [0, 1].
@@ -60,8 +55,6 @@ class ZooModel(keras.Model):
     train_function: Any  # Keras's, as are the next two
     predict_function: Any
     steps_per_execution: int
-    log_names: tuple[str, ...]
-    optimizer_names: tuple[str, ...]
     default_batch_size: ClassVar[int] = 128
     minibatches = 1  # minibatches a training batch is split into
     prior = "standard_normal"
@@ -129,10 +122,6 @@ class ZooModel(keras.Model):
         """
         raise NotImplementedError
 
-    def variables_of(self, optimizer_name: str) -> list[Any]:
-        """Trainable variables that the named optimizer updates."""
-        raise NotImplementedError
-
     def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:
         """The paper's optimizer for one of `optimizer_names`, a new one at each call."""
         raise NotImplementedError
@@ -156,7 +145,7 @@ class ZooModel(keras.Model):
 
         def draw(name: str, shape: Sequence[int] = (), *, uniform: bool = False) -> Any:
             law = tf.random.stateless_uniform if uniform else tf.random.stateless_normal
-            return law([n, *shape], _seed(seed, name))
+            return law([n, *shape], named_seed(seed, name))
 
         return self.prior_latents(draw).numpy()
 
@@ -188,7 +177,7 @@ class ZooModel(keras.Model):
         """Labels of equally likely classes, int32 [n]; None if the model takes none."""
         if not self.num_classes:
             return None
-        seeds = _seed(seed, "labels")
+        seeds = named_seed(seed, "labels")
         return tf.random.stateless_uniform([n], seeds, 0, self.num_classes, tf.int32).numpy()
 
     def generate_from(self, latents: np.ndarray, labels: Any = None) -> np.ndarray:
@@ -382,50 +371,6 @@ class ZooModel(keras.Model):
         )
         raise ValueError(msg)
 
-    def drawing(self, images: Any, *, test: bool = False) -> Callable[..., Any]:
-        """What draws noise for a batch: `draw(name, shape, uniform=False)`, as `noise`.
-
-        Args:
-            images: This replica's images [batch, ...].
-            test: Draw for evaluation: by the position in the data, and not the training step.
-        """
-
-        def draw(name: str, shape: Sequence[int] = (), *, uniform: bool = False) -> Any:
-            size = tf.shape(images)[0]
-            if not test:
-                return self.noise(name, size, shape, uniform=uniform)
-            counter = self.examples_seen
-            return self.noise(f"test_{name}", size, shape, counter=counter, uniform=uniform)
-
-        return draw
-
-    def noise(
-        self,
-        name: str,
-        batch: Any,
-        shape: Sequence[int],
-        *,
-        counter: Any = None,
-        uniform: bool = False,
-    ) -> Any:
-        """This replica's rows of the noise `name` at the current step.
-
-        Args:
-            name: What the noise is for; two names give independent noise.
-            batch: This replica's batch size, scalar int32.
-            shape: Shape of one example's noise.
-            counter: Takes the place of the training step; scalar integer.
-            uniform: Draw from U(0, 1) and not from N(0, 1).
-
-        Returns:
-            float32 [batch, *shape].
-        """
-        seed = tf.random.experimental.stateless_fold_in(
-            _seed(self.seed, name), self.step.value if counter is None else counter
-        )
-        draw = tf.random.stateless_uniform if uniform else tf.random.stateless_normal
-        return draw_for_replica(lambda n: draw([n, *shape], seed), batch)
-
     @property
     def steps_done(self) -> int:
         """Training steps so far, outside of a graph; `int(step)` fails under several workers."""
@@ -436,98 +381,6 @@ class ZooModel(keras.Model):
         """All that training goes on from: the model's variables, then the optimizers'."""
         optimizers = [getattr(self, name) for name in self.optimizer_names]
         return [*self.variables, *(v for optimizer in optimizers for v in optimizer.variables)]
-
-    def accumulated(self, compute: Callable[[Any], Any], batch: dict[str, Any]) -> tuple[Any, Any]:
-        """Gradients and logs of a batch, computed in `accumulate` parts, one after the other.
-
-        Args:
-            compute: Maps a part of `batch` to (gradients, logs): a list of gradients of sums over
-                examples, and a dict of values [part, ...].
-            batch: This replica's images and noise by name, each [batch, ...].
-
-        Returns:
-            The sum of the gradients over the parts, and the logs of the batch.
-        """
-        if self.accumulate == 1:
-            return compute(batch)
-        tf.debugging.assert_greater_equal(
-            tf.shape(batch["images"])[0],
-            self.accumulate,
-            f"An update's batch on a replica has fewer images than accumulate={self.accumulate} "
-            "parts need. Use larger batches, or drop the remainder of the data.",
-        )
-        total: Any = None
-        logs: list[dict[str, Any]] = []
-        for share in in_turn(batch, self.accumulate):
-            # The next part waits for the last one's gradients, whose activations are then freed.
-            with tf.control_dependencies([] if total is None else total):
-                part = {name: tf.identity(x) for name, x in share.items()}
-                gradients, values = compute(part)
-                total = (
-                    gradients
-                    if total is None
-                    else [a + b for a, b in zip(total, gradients, strict=True)]
-                )
-            logs.append(values)
-        return total, {name: tf.concat([part[name] for part in logs], axis=0) for name in logs[0]}
-
-    def share(self, optimizer_name: str, values: Any, count: Any) -> Any:
-        """What a replica differentiates: its share of the mean of `values` [batch] over `count`.
-
-        The shares of all replicas and parts sum to the mean over the global batch, uneven last
-        batches included. Scaled where float16 needs it.
-        """
-        return getattr(self, optimizer_name).scale_loss(tf.reduce_sum(values) / count)
-
-    def gradients(self, tape: Any, loss: Any, *optimizer_names: str) -> list[Any]:
-        """Gradients for optimizers' variables; zeros where the loss does not depend on one."""
-        variables = [v for name in optimizer_names for v in self.variables_of(name)]
-        found = tape.gradient(loss, variables)
-        return [
-            # Dense: a lookup's gradient is sparse, and would not add up over parts.
-            tf.zeros(v.shape) if g is None else tf.convert_to_tensor(g)
-            for g, v in zip(found, variables, strict=True)
-        ]
-
-    def update(self, optimizer_name: str, gradients: Any) -> None:
-        """Sums a replica's gradients over all replicas, and applies the sum."""
-        # Here and not in the optimizer: Keras clips, and looks for overflow, before it sums.
-        getattr(self, optimizer_name).apply(
-            all_reduce_sum(gradients), self.variables_of(optimizer_name)
-        )
-
-    def update_each(self, gradients: list[Any], *optimizer_names: str) -> None:
-        """As `update`, of optimizers whose gradients follow each other in one list."""
-        for name in optimizer_names:
-            n = len(self.variables_of(name))
-            own, gradients = gradients[:n], gradients[n:]
-            self.update(name, own)
-
-    @property
-    def examples_seen(self) -> Any:
-        """Examples logged since the metrics were last reset, scalar int64 tensor."""
-        return tf.cast(self.running_means.counts.value[0], tf.int64)
-
-    def log(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Adds per-example values [batch, ...] to the running means and returns these.
-
-        Logged values are means over the global batch, not over one replica's share.
-        """
-        values = {name: tf.cast(values[name], tf.float32) for name in self.log_names}
-        totals = tf.stack([tf.reduce_sum(value) for value in values.values()])
-        counts = tf.stack([tf.cast(tf.size(value), tf.float32) for value in values.values()])
-        totals, counts = tf.unstack(all_reduce_sum(tf.stack([totals, counts])))
-        self.running_means.update_state(totals, counts, self.step.value)
-        means = self.running_means.result()
-        if is_multi_worker(tf.distribute.get_strategy()):
-            # Keras takes their mean over axis 0, which scalars lack (its issue 20585).
-            return {name: mean[None] for name, mean in means.items()}
-        return means
-
-    @property
-    def metrics(self) -> list[Any]:
-        """The running means, reset at the start of every epoch and evaluation."""
-        return [self.running_means]
 
     # Compiling
 
@@ -1024,7 +877,3 @@ def with_labels(x: Any, labels: Any) -> Any:
 
 def _zeros(n: int, inputs: Sequence[int], labels: bool) -> Any:  # noqa: FBT001
     return with_labels(tf.zeros([n, *inputs]), tf.zeros([n], tf.int32) if labels else None)
-
-
-def _seed(seed: int, name: str) -> Any:
-    return tf.constant([seed, zlib.crc32(name.encode())], tf.int64)

@@ -14,11 +14,12 @@ import tensorflow as tf
 from zoo.core.channels import runnable
 from zoo.core.contracts import IMAGES, LOGITS
 from zoo.core.model import ZooModel, check_network, copy_network, with_labels
-from zoo.core.replicas import global_count, in_turn
+from zoo.core.replicas import in_turn
+from zoo.core.replicated_step import Player
 from zoo.layers.diff_augment import diff_augment, parse_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import keras
 
@@ -61,7 +62,10 @@ class BaseGAN(ZooModel):
         "real_logit",
         "fake_logit",
     )
-    optimizer_names = ("generator_optimizer", "discriminator_optimizer")
+    players: Mapping[str, Player] = {
+        "generator_optimizer": Player("generator_total", ("generator",)),
+        "discriminator_optimizer": Player("discriminator_total", ("discriminator",)),
+    }
 
     def __init__(
         self,
@@ -236,26 +240,11 @@ class BaseGAN(ZooModel):
         """
         batch = self.batch_of(data)
         batch |= self.draws(self.drawing(batch["images"]))
-        logs = self._update_both(batch) if self.n_critic == 1 else self._update_in_turn(batch)
+        logs = self._update(PLAYERS, batch) if self.n_critic == 1 else self._update_in_turn(batch)
         self.track(batch, logs)
         self._update_ema()
         self.step.assign_add(1)
         return self.log(logs)
-
-    def _update_both(self, batch: dict[str, Any]) -> dict[str, Any]:
-        count = global_count(batch["images"])
-
-        def compute(batch: dict[str, Any]) -> tuple[Any, Any]:
-            with tf.GradientTape(persistent=True) as tape:
-                logs = self._play(batch, PLAYERS, training=True)
-                d_loss = self.share("discriminator_optimizer", logs["discriminator_total"], count)
-                g_loss = self.share("generator_optimizer", logs["generator_total"], count)
-            of_discriminator = self.gradients(tape, d_loss, "discriminator_optimizer")
-            return [*of_discriminator, *self.gradients(tape, g_loss, "generator_optimizer")], logs
-
-        gradients, logs = self.accumulated(compute, batch)
-        self.update_each(gradients, "discriminator_optimizer", "generator_optimizer")
-        return logs
 
     def _update_in_turn(self, batch: dict[str, Any]) -> dict[str, Any]:
         tf.debugging.assert_greater_equal(
@@ -265,28 +254,23 @@ class BaseGAN(ZooModel):
             "larger batches, or drop the remainder of the data.",
         )
         for minibatch in in_turn(batch, self.n_critic):
-            logs = self._update_one("discriminator", minibatch)
+            logs = self._update(("discriminator",), minibatch)
         # The last minibatch again, with other noise: the players have not met on it.
         minibatch |= self.draws(
             lambda name, *args, **kwargs: self.drawing(minibatch["images"])(
                 f"generator_{name}", *args, **kwargs
             )
         )
-        found = self._update_one("generator", minibatch)
-        return logs | {n: x for n, x in found.items() if n.startswith("generator")}
+        answer = self._update(("generator",), minibatch)
+        return logs | {n: x for n, x in answer.items() if n.startswith("generator")}
 
-    def _update_one(self, player: str, batch: dict[str, Any]) -> dict[str, Any]:
-        count, optimizer = global_count(batch["images"]), f"{player}_optimizer"
-
-        def compute(batch: dict[str, Any]) -> tuple[Any, Any]:
-            with tf.GradientTape() as tape:
-                logs = self._play(batch, (player,), training=True)
-                loss = self.share(optimizer, logs[f"{player}_total"], count)
-            return self.gradients(tape, loss, optimizer), logs
-
-        gradients, logs = self.accumulated(compute, batch)
-        self.update(optimizer, gradients)
-        return logs
+    def _update(self, players: Sequence[str], batch: dict[str, Any]) -> dict[str, Any]:
+        """Moves the players at once."""
+        return self.minimize(
+            lambda part: self._play(part, players, training=True),
+            batch,
+            *(f"{player}_optimizer" for player in players),
+        )
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Both losses without updates, with noise that depends on `seed` and the position."""
@@ -352,10 +336,6 @@ class BaseGAN(ZooModel):
         for average, weight in pairs:
             # BatchNorm's moving statistics are averages already.
             average.assign(decay * average + (1.0 - decay) * weight if weight.trainable else weight)
-
-    def variables_of(self, optimizer_name: str) -> list[Any]:
-        """Trainable variables of the generator or of the discriminator."""
-        return getattr(self, optimizer_name.removesuffix("_optimizer")).trainable_variables
 
     def updates_a_step(self, optimizer_name: str) -> int:
         """`n_critic` for the discriminator, else 1."""

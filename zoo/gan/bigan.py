@@ -10,10 +10,11 @@ from zoo.core.channels import runnable
 from zoo.core.contracts import IMAGES, LOG_VARIANCE, LOGITS, check_values
 from zoo.core.model import check_network
 from zoo.core.registry import register_model
+from zoo.core.replicated_step import Player
 from zoo.gan.gan import GAN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import keras
 
@@ -38,6 +39,11 @@ class BiGAN(GAN):
     Raises:
         ValueError: If a network has the wrong shapes, or labels are asked for.
     """
+
+    players: Mapping[str, Player] = {
+        **GAN.players,
+        "generator_optimizer": Player("generator_total", ("generator", "encoder")),
+    }
 
     def __init__(self, *, encoder: keras.Model | None = None, **kwargs: Any) -> None:
         if kwargs.get("num_classes"):
@@ -79,12 +85,6 @@ class BiGAN(GAN):
         )
 
     # Training
-
-    def variables_of(self, optimizer_name: str) -> list[Any]:
-        """Trainable variables of the discriminator, or of the generator and the encoder."""
-        encoder = self.encoder.trainable_variables
-        of_generator = optimizer_name == "generator_optimizer"
-        return [*super().variables_of(optimizer_name), *(encoder if of_generator else ())]
 
     def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
         """The noise of `GAN`, and the posterior's ε."""

@@ -12,15 +12,16 @@ The weights are a variable, which a callback moves (`zoo.training.recipes`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import tensorflow as tf
 
 from zoo import losses
 from zoo.core.model import copy_network
+from zoo.core.replicated_step import Player
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from zoo.vae.base import BaseVAE
 
@@ -39,7 +40,11 @@ class TransferLoss:
         weights: Initial weights, at least 0.
     """
 
-    log_names = ("sleep", "anchor")
+    log_names: ClassVar[tuple[str, ...]] = ("sleep", "anchor")
+    players: ClassVar[Mapping[str, Player]] = {
+        "optimizer": Player("objective"),
+        "decoder_optimizer": Player("objective", ("decoder",)),
+    }
 
     def __init__(self, vae: BaseVAE, weights: Sequence[float]) -> None:
         self._vae = vae

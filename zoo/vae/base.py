@@ -19,13 +19,14 @@ from zoo.core.adam import Adam
 from zoo.core.channels import runnable
 from zoo.core.contracts import LOG_VARIANCE, LOGITS
 from zoo.core.model import ZooModel, check_network, with_labels
-from zoo.core.replicas import global_count, global_mean
+from zoo.core.replicas import global_mean
+from zoo.core.replicated_step import Player
 from zoo.data.checked import checked_pixels
 from zoo.vae._likelihoods import LIKELIHOODS
 from zoo.vae._transfer import TransferLoss, check_transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import keras
 
@@ -61,7 +62,7 @@ class BaseVAE(ZooModel):
 
     family = "vae"
     log_names: tuple[str, ...] = ("loss", "distortion", "rate")
-    optimizer_names: tuple[str, ...] = ("optimizer",)
+    players: Mapping[str, Player] = {"optimizer": Player("loss")}
     # Whether the parts of the loss may be weighed by `transfer`: not where the step is another.
     transferable: ClassVar[bool] = True
     # Options that are not to be had otherwise.
@@ -92,7 +93,7 @@ class BaseVAE(ZooModel):
         if transfer is not None:
             check_transfer(self, transfer, num_classes)
             self.log_names = (*self.log_names, *TransferLoss.log_names)
-            self.optimizer_names = ("optimizer", "decoder_optimizer")
+            self.players = TransferLoss.players
         super().__init__(
             image_shape=image_shape,
             latent_dim=latent_dim,
@@ -188,24 +189,19 @@ class BaseVAE(ZooModel):
     # Steps
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """One gradient step on the loss, or on the weighted terms of a transfer."""
+        """One update by each player: on the loss, or on the weighted terms of a transfer."""
         batch = self.batch_of(data)
         batch |= self.draws(self.drawing(batch["images"]))
-        count = global_count(batch["images"])
         statistic = self._statistic_of_parts(batch)
 
-        def compute(batch: dict[str, Any]) -> tuple[Any, Any]:
-            with tf.GradientTape() as tape:
-                terms = self.terms(batch, training=True, statistic=statistic)
-                objective = terms["loss"]
-                if self.transfer_loss is not None:
-                    terms |= self.transfer_loss.dream_terms(batch, training=True)
-                    objective = self.transfer_loss.total(terms)
-                loss = self.share("optimizer", objective, count)
-            return self.gradients(tape, loss, *self.optimizer_names), terms
+        def losses_of(part: dict[str, Any]) -> dict[str, Any]:
+            terms = self.terms(part, training=True, statistic=statistic)
+            if self.transfer_loss is None:
+                return terms
+            terms |= self.transfer_loss.dream_terms(part, training=True)
+            return {**terms, "objective": self.transfer_loss.total(terms)}
 
-        gradients, terms = self.accumulated(compute, batch)
-        self._update(gradients)
+        terms = self.minimize(losses_of, batch)
         terms |= self.of_batch(terms, training=True)
         self.step.assign_add(1)
         return self.log(terms)
@@ -303,36 +299,17 @@ class BaseVAE(ZooModel):
             values = function(self.targets(batch), logits)
             return [tf.reduce_sum(values)], {"statistic": values}
 
-        _, found = self.accumulated(compute, batch)
-        return self._over_batch(found["statistic"])
+        _, logs = self.accumulated(compute, batch)
+        return self._over_batch(logs["statistic"])
 
     def _over_batch(self, values: Any) -> Any:
         statistic = global_mean(tf.stop_gradient(values))
         self.pixels.remember(statistic)
         return statistic
 
-    def _update(self, gradients: Any) -> None:
-        """Applies gradients of all optimizers, which carry the loss scale of the first."""
-        # Before any update, which may change the scale.
-        scales = {name: getattr(self, name).scale_loss(1.0) for name in self.optimizer_names}
-        for name, scale in scales.items():
-            n = len(self.variables_of(name))
-            own, gradients = gradients[:n], gradients[n:]
-            if name != "optimizer":
-                own = [scale / scales["optimizer"] * gradient for gradient in own]
-            if own:
-                self.update(name, own)
-
     def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:
         """Adam at 1e-3; at a tenth of it for a decoder that was brought from a GAN."""
         return Adam(1e-4 if name == "decoder_optimizer" else 1e-3)
-
-    def variables_of(self, optimizer_name: str) -> list[Any]:
-        """All trainable variables; with `transfer`, the decoder's are the other optimizer's."""
-        decoders = {id(v) for v in self.decoder.trainable_variables} if self.transfer else set()
-        if optimizer_name == "decoder_optimizer":
-            return self.decoder.trainable_variables
-        return [v for v in self.trainable_variables if id(v) not in decoders]
 
     # Inference
 

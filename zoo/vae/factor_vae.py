@@ -11,10 +11,11 @@ from keras import layers
 from zoo.core.adam import Adam
 from zoo.core.registry import register_model
 from zoo.core.replicas import global_count, in_turn, on_global_batch
+from zoo.core.replicated_step import Player
 from zoo.vae.base import BaseVAE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
 @register_model("factor_vae")
@@ -47,7 +48,10 @@ class FactorVAE(BaseVAE):
         "total_correlation",
         "discriminator_loss",
     )
-    optimizer_names: tuple[str, ...] = ("optimizer", "discriminator_optimizer")
+    players: Mapping[str, Player] = {
+        **BaseVAE.players,
+        "discriminator_optimizer": Player("discriminator_loss", ("discriminator",)),
+    }
     transferable: ClassVar[bool] = False
 
     def __init__(
@@ -115,37 +119,19 @@ class FactorVAE(BaseVAE):
     # The step
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """One update of both players: the base's step has one loss, and one batch, for all."""
+        """One update of both players: the base's step has one batch for all."""
         batch = self.batch_of(data)
         batch |= self.draws(self.drawing(batch["images"]))
-        examples = global_count(batch["images"])
+        # Its cross-entropies are those of both halves.
+        counts = {"discriminator_loss": global_count(batch["images"])}
         batch, other = in_turn(batch, 2)
         batch["shuffled"] = _shuffled(self.forward(other, training=True)["latents"], other)
-        count = global_count(batch["images"])
         statistic = self._statistic_of_parts(batch)
-
-        def compute(batch: dict[str, Any]) -> tuple[Any, Any]:
-            with tf.GradientTape(persistent=True) as tape:
-                terms = self.terms(batch, training=True, statistic=statistic)
-                loss = self.share("optimizer", terms["loss"], count)
-                errors = terms["discriminator_loss"]
-                discriminator_loss = self.share("discriminator_optimizer", errors, examples)
-            gradients = self.gradients(tape, loss, "optimizer")
-            own = self.gradients(tape, discriminator_loss, "discriminator_optimizer")
-            return [*gradients, *own], terms
-
-        gradients, terms = self.accumulated(compute, batch)
-        self.update_each(gradients, *self.optimizer_names)
+        terms = self.minimize(
+            lambda part: self.terms(part, training=True, statistic=statistic), batch, counts=counts
+        )
         self.step.assign_add(1)
         return self.log(terms)
-
-    def variables_of(self, optimizer_name: str) -> list[Any]:
-        """The discriminator's trainable variables, or all others."""
-        own = self.discriminator.trainable_variables
-        if optimizer_name == "discriminator_optimizer":
-            return own
-        known = {id(variable) for variable in own}
-        return [v for v in self.trainable_variables if id(v) not in known]
 
     def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:
         """Adam with the paper's momenta and equal rates, here the 1e-3 of other VAEs."""

@@ -11,11 +11,11 @@ from zoo import losses
 from zoo.core.adam import Adam
 from zoo.core.model import with_labels
 from zoo.core.registry import register_model
-from zoo.core.replicas import global_count
+from zoo.core.replicated_step import Player
 from zoo.vae.base import BaseVAE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import keras
 
@@ -61,7 +61,10 @@ class SoftIntroVAE(BaseVAE):
         "reconstruction_rate",
         "sample_rate",
     )
-    optimizer_names: tuple[str, ...] = ("encoder_optimizer", "decoder_optimizer")
+    players: Mapping[str, Player] = {
+        "encoder_optimizer": Player("loss", ("encoder",)),
+        "decoder_optimizer": Player("decoder_loss", ("decoder",)),
+    }
     transferable: ClassVar[bool] = False
     fixed: ClassVar[dict[str, Any]] = {"likelihood": "gaussian", "warm_up": 0, "free_bits": 0.0}
 
@@ -166,36 +169,19 @@ class SoftIntroVAE(BaseVAE):
     # The step
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """One update of the encoder, then one of the decoder: the base's step has one for both."""
+        """One update of the encoder, then one of the decoder, which answers to it."""
         batch = self.batch_of(data)
         batch |= self.draws(self.drawing(batch["images"]))
         batch["latents"] = self._latents(batch, training=True)
-        of_encoder = self._update_one("encoder_optimizer", "loss", self._encoder_terms, batch)
+        of_encoder = self.minimize(
+            lambda part: self._encoder_terms(part, training=True), batch, "encoder_optimizer"
+        )
         self._over_batch(of_encoder["squared_error"])
-        of_decoder = self._update_one(
-            "decoder_optimizer", "decoder_loss", self._decoder_terms, batch
+        of_decoder = self.minimize(
+            lambda part: self._decoder_terms(part, training=True), batch, "decoder_optimizer"
         )
         self.step.assign_add(1)
         return self.log(of_encoder | of_decoder)
-
-    def _update_one(
-        self, optimizer: str, loss: str, terms_of: Callable[..., Any], batch: dict[str, Any]
-    ) -> dict[str, Any]:
-        count = global_count(batch["images"])
-
-        def compute(batch: dict[str, Any]) -> tuple[Any, Any]:
-            with tf.GradientTape() as tape:
-                terms = terms_of(batch, training=True)
-                share = self.share(optimizer, terms[loss], count)
-            return self.gradients(tape, share, optimizer), terms
-
-        gradients, terms = self.accumulated(compute, batch)
-        self.update(optimizer, gradients)
-        return terms
-
-    def variables_of(self, optimizer_name: str) -> list[Any]:
-        """Trainable variables of the encoder or the decoder."""
-        return getattr(self, optimizer_name.removesuffix("_optimizer")).trainable_variables
 
     def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:  # noqa: ARG002
         """Adam at 2e-4."""

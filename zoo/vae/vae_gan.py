@@ -12,18 +12,11 @@ from zoo.core.channels import runnable
 from zoo.core.contracts import LOGITS
 from zoo.core.model import check_network, with_labels
 from zoo.core.registry import register_model
-from zoo.core.replicas import global_count
+from zoo.core.replicated_step import Player
 from zoo.vae.base import BaseVAE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-# What algorithm 1 differentiates for each player.
-LOSSES = {
-    "encoder_optimizer": "loss",
-    "decoder_optimizer": "decoder_loss",
-    "discriminator_optimizer": "discriminator_loss",
-}
+    from collections.abc import Callable, Mapping
 
 
 @register_model("vae_gan")
@@ -65,7 +58,11 @@ class VAEGAN(BaseVAE):
         "decoder_loss",
         "discriminator_loss",
     )
-    optimizer_names: tuple[str, ...] = tuple(LOSSES)
+    players: Mapping[str, Player] = {
+        "encoder_optimizer": Player("loss", ("encoder",)),
+        "decoder_optimizer": Player("decoder_loss", ("decoder",)),
+        "discriminator_optimizer": Player("discriminator_loss", ("discriminator",)),
+    }
     transferable: ClassVar[bool] = False
     fixed: ClassVar[dict[str, Any]] = {"likelihood": "gaussian", "warm_up": 0, "free_bits": 0.0}
 
@@ -164,27 +161,13 @@ class VAEGAN(BaseVAE):
     # The step
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """One update of the three players: the base's step has one loss for all."""
+        """One update of the three players; σ² is estimated afterwards, for no loss needs it."""
         batch = self.batch_of(data)
         batch |= self.draws(self.drawing(batch["images"]))
-        count = global_count(batch["images"])
-
-        def compute(batch: dict[str, Any]) -> tuple[Any, Any]:
-            with tf.GradientTape(persistent=True) as tape:
-                terms = self.terms(batch, training=True)
-                shares = {name: self.share(name, terms[x], count) for name, x in LOSSES.items()}
-            found = [self.gradients(tape, share, name) for name, share in shares.items()]
-            return [gradient for own in found for gradient in own], terms
-
-        gradients, terms = self.accumulated(compute, batch)
-        self.update_each(gradients, *self.optimizer_names)
+        terms = self.minimize(lambda part: self.terms(part, training=True), batch)
         self._over_batch(terms["squared_error"])
         self.step.assign_add(1)
         return self.log(terms)
-
-    def variables_of(self, optimizer_name: str) -> list[Any]:
-        """Trainable variables of the encoder, the decoder or the discriminator."""
-        return getattr(self, optimizer_name.removesuffix("_optimizer")).trainable_variables
 
     def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:  # noqa: ARG002
         """RMSProp at 3e-4 (section 4)."""
