@@ -67,6 +67,12 @@ class BaseVAE(ZooModel):
     transferable: ClassVar[bool] = True
     # Options that are not to be had otherwise.
     fixed: ClassVar[dict[str, Any]] = {}
+    # What the encoder makes of images: outputs [batch, latent_dim] by name, and what each holds, as
+    # `check_network` takes it.
+    encoder_outputs: ClassVar[Mapping[str, str | None]] = {
+        "mean": None,
+        "log_variance": LOG_VARIANCE,
+    }
     # Whether `log_weights` are those of an evidence lower bound, which an evaluation reports.
     has_elbo: ClassVar[bool] = True
     # Whether `latent_code` says all about where the latents of an image lie: on one Gaussian, or a
@@ -178,10 +184,10 @@ class BaseVAE(ZooModel):
     def check_networks(self) -> None:
         """Raises ValueError if a network is not what the model needs."""
         latent, labels = (self.latent_dim,), bool(self.num_classes)
+        outputs, values = [latent] * len(self.encoder_outputs), [*self.encoder_outputs.values()]
         check_network(
-            self.encoder, "encoder", self.image_shape, [latent, latent], labels=labels,
-            values=[None, LOG_VARIANCE],
-        )  # fmt: skip
+            self.encoder, "encoder", self.image_shape, outputs, labels=labels, values=values
+        )
         check_network(
             self.decoder, "decoder", latent, [self.image_shape], labels=labels, values=[LOGITS]
         )
@@ -313,8 +319,10 @@ class BaseVAE(ZooModel):
 
     # Inference
 
-    def encode(self, images: Any, labels: Any = None) -> tuple[Any, Any]:
+    def encode(self, images: Any, labels: Any = None) -> Any:
         """Posterior (mean, log-variance), float32 tensors [batch, latent_dim], of images.
+
+        A model whose encoder has one output gives that tensor alone.
 
         Here and below, images are floats in [0, 1], or uint8 in 0…255; int32 `labels` [batch] are
         for a conditional model, or one class for all.
@@ -324,8 +332,8 @@ class BaseVAE(ZooModel):
         """
         images = self.images_of(images)
         labels = self._labels_of(images, labels)
-        mean, log_variance = self.encoder(with_labels(images, labels), training=False)
-        return mean, log_variance
+        outputs = self.encoder(with_labels(images, labels), training=False)
+        return tuple(outputs) if isinstance(outputs, (list, tuple)) else outputs
 
     def latent_code(self, images: Any, labels: Any = None) -> tuple[Any, Any]:
         """Where the latents of images lie: mean and standard deviation.
@@ -390,12 +398,12 @@ class BaseVAE(ZooModel):
     def endpoints(self) -> dict[str, tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]]:
         """What is exported: name → (method, shapes of inputs, of outputs, networks used)."""
         latent, image = (self.latent_dim,), self.image_shape
-        moments = {"mean": latent, "log_variance": latent}
+        encoded = dict.fromkeys(self.encoder_outputs, latent)
         both = ("encoder", "decoder")
         again = {"reconstruction": image}
         return {
             "generate": ("images_from_latents", {"latent": latent}, {"image": image}, ("decoder",)),
-            "encode": ("encode", {"image": image}, moments, ("encoder",)),
+            "encode": ("encode", {"image": image}, encoded, ("encoder",)),
             "decode": ("decode", {"latent": latent}, {"image": image}, ("decoder",)),
             "reconstruct": ("reconstruct", {"image": image}, again, both),
         }
