@@ -67,7 +67,7 @@ class RAE(Autoencoder):
         """β and λ."""
         return {"latent_norm": self.beta, "decoder_norm": self.decay}
 
-    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
+    def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
         """None."""
         return {}
 
@@ -113,7 +113,7 @@ class AAE(Autoencoder):
         """The encoder's adversarial loss."""
         return {"fooling": 1.0}
 
-    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
+    def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
         """Draws of the prior."""
         return {"prior_latents": draw("prior", [self.latent_dim])}
 

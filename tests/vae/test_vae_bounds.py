@@ -43,7 +43,7 @@ def _batch(model: Any, labels: Any = None, n: int = 6) -> dict[str, Any]:
     batch = {"images": tf.constant(np.random.default_rng(1).random(shape, np.float32))}
     if labels is not None:
         batch["labels"] = tf.constant(labels)
-    return {**batch, **model.draws(model.drawing(batch["images"]))}
+    return {**batch, **model.batch_noise(model.noise_source(batch["images"]))}
 
 
 # IWAE

@@ -38,7 +38,7 @@ def _spread(model: Any) -> Any:
 
 def _batch(model: Any) -> dict[str, Any]:
     batch = {"images": tf.constant(IMAGES)}
-    return batch | model.draws(model.drawing(batch["images"]))
+    return batch | model.batch_noise(model.noise_source(batch["images"]))
 
 
 @pytest.fixture(scope="module")

@@ -142,7 +142,7 @@ def check_plain(model: Any) -> None:
             model.num_classes
         ),
         f"its prior is {model.prior}": model.prior != "standard_normal",
-        "its images are no plain function of one decoder": not model.plain,
+        "its images are no plain function of one decoder": not model.single_decoder,
         "its mean image is not the sigmoid of the logits": (
             getattr(model, "likelihood", None) == "continuous_bernoulli"
         ),

@@ -60,7 +60,7 @@ class ZooModel(ReplicatedStep):
     prior = "standard_normal"
     conditional: ClassVar[bool] = False  # whether it needs `num_classes`
     # Whether images are what one network (a decoder: the sigmoid of what it) makes of latents.
-    plain: ClassVar[bool] = True
+    single_decoder: ClassVar[bool] = True
     # Endpoints whose outputs only jump, as those behind an argmin do.
     piecewise_constant: ClassVar[tuple[str, ...]] = ()
 

@@ -70,7 +70,7 @@ class ReplicatedStep(keras.Model):
 
     # Noise
 
-    def drawing(self, images: Any, *, test: bool = False) -> Callable[..., Any]:
+    def noise_source(self, images: Any, *, test: bool = False) -> Callable[..., Any]:
         """What draws noise for a batch: `draw(name, shape, uniform=False)`, as `noise`.
 
         Args:

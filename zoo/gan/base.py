@@ -203,18 +203,18 @@ class BaseGAN(ZooModel):
         """Values [batch] of the fakes' outputs by name, to be logged where `log_names` has them."""
         return {}
 
-    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
-        """The noise of a batch by name, each [batch, ...]; `draw` is as `ZooModel.drawing` says."""
+    def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
+        """The noise of a batch by name, each [batch, ...]; `draw` is that of `noise_source`."""
         noise = {"latents": draw("latent", [self.latent_dim])}
         for name in ("real", "fake") if self.augmentations else ():
             noise[f"augment_{name}"] = draw(f"augment_{name}", [7], uniform=True)
         return noise
 
-    def completed(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:  # noqa: ARG002
+    def extend_batch(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:  # noqa: ARG002
         """The batch with what networks other than the two players add to it, under the tape."""
         return batch
 
-    def track(self, batch: dict[str, Any], logs: dict[str, Any]) -> None:
+    def update_averages(self, batch: dict[str, Any], logs: dict[str, Any]) -> None:
         """Moves averages of a variant's own, after a step's updates of both players.
 
         Args:
@@ -239,9 +239,9 @@ class BaseGAN(ZooModel):
         move at once; else the generator answers to the updated discriminator.
         """
         batch = self.batch_of(data)
-        batch |= self.draws(self.drawing(batch["images"]))
+        batch |= self.batch_noise(self.noise_source(batch["images"]))
         logs = self._update(PLAYERS, batch) if self.n_critic == 1 else self._update_in_turn(batch)
-        self.track(batch, logs)
+        self.update_averages(batch, logs)
         self._update_ema()
         self.step.assign_add(1)
         return self.log(logs)
@@ -256,8 +256,8 @@ class BaseGAN(ZooModel):
         for minibatch in in_turn(batch, self.n_critic):
             logs = self._update(("discriminator",), minibatch)
         # The last minibatch again, with other noise: the players have not met on it.
-        minibatch |= self.draws(
-            lambda name, *args, **kwargs: self.drawing(minibatch["images"])(
+        minibatch |= self.batch_noise(
+            lambda name, *args, **kwargs: self.noise_source(minibatch["images"])(
                 f"generator_{name}", *args, **kwargs
             )
         )
@@ -267,7 +267,7 @@ class BaseGAN(ZooModel):
     def _update(self, players: Sequence[str], batch: dict[str, Any]) -> dict[str, Any]:
         """Moves the players at once."""
         return self.minimize(
-            lambda part: self._play(part, players, training=True),
+            lambda part: self._losses(part, players, training=True),
             batch,
             *(f"{player}_optimizer" for player in players),
         )
@@ -275,10 +275,10 @@ class BaseGAN(ZooModel):
     def test_step(self, data: Any) -> dict[str, Any]:
         """Both losses without updates, with noise that depends on `seed` and the position."""
         batch = self.batch_of(data)
-        batch |= self.draws(self.drawing(batch["images"], test=True))
-        return self.log(self._play(batch, ("discriminator",), training=False))
+        batch |= self.batch_noise(self.noise_source(batch["images"], test=True))
+        return self.log(self._losses(batch, ("discriminator",), training=False))
 
-    def _play(
+    def _losses(
         self, batch: dict[str, Any], penalized: Sequence[str], *, training: bool
     ) -> dict[str, Any]:
         """What each player minimises, and its parts, each [batch] but for the logits [batch, 1].
@@ -296,7 +296,7 @@ class BaseGAN(ZooModel):
         generator = self.generator if training else self.sampling_generator
         latents, labels = batch["latents"], batch.get("labels")
         fake = generator(with_labels(latents, labels), training=training)
-        batch = self.completed(batch, training=training)
+        batch = self.extend_batch(batch, training=training)
         real_logit, *real_heads = self.judge(batch["images"], batch, real=True, training=training)
         fake_logit, *fake_heads = self.judge(fake, batch, real=False, training=training)
         logs = {

@@ -86,11 +86,11 @@ class BiGAN(GAN):
 
     # Training
 
-    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
+    def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
         """The noise of `GAN`, and the posterior's ε."""
-        return {**super().draws(draw), "posterior": draw("posterior", [self.latent_dim])}
+        return {**super().batch_noise(draw), "posterior": draw("posterior", [self.latent_dim])}
 
-    def completed(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
+    def extend_batch(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
         """The batch with the `codes` of the images, z = μ(x) + σ(x) ⊙ ε."""
         mean, log_variance = self.encoder(batch["images"], training=training)
         codes = mean + tf.exp(0.5 * log_variance) * batch["posterior"]

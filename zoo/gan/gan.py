@@ -112,9 +112,9 @@ class GAN(BaseGAN):
         """The chosen loss of the discriminator, [batch], of logits [batch, 1]."""
         return self.adversarial.discriminator(real_logits, fake_logits)
 
-    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
+    def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
         """The noise of `BaseGAN`, and what the penalty takes."""
-        noise = super().draws(draw)
+        noise = super().batch_noise(draw)
         if self.regularizer == "gradient_penalty":
             noise["mix"] = draw("mix", [1, 1, 1], uniform=True)
         if self.regularizer == "dragan":

@@ -111,11 +111,11 @@ class StyleGAN2(GAN):
         for generator in (self.generator, self.sampling_generator):
             generator.get_layer("truncation").psi.assign(psi)
 
-    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
+    def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
         """The noise of `GAN`, and y, a direction for each image."""
-        return {**super().draws(draw), "direction": draw("direction", self.image_shape)}
+        return {**super().batch_noise(draw), "direction": draw("direction", self.image_shape)}
 
-    def completed(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
+    def extend_batch(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
         """In training, the batch with `path_lengths` [batch], which are 0 in steps between."""
         if not training or not self.path_length_weight:
             return batch
@@ -136,7 +136,7 @@ class StyleGAN2(GAN):
         return weight * tf.cast(self._is_due(), tf.float32) * squares
 
     def auxiliary_logs(self, heads: list[Any], batch: dict[str, Any]) -> dict[str, Any]:
-        """The average a for the log, and what `track` adds to it."""
+        """The average a for the log, and what `update_averages` adds to it."""
         size = [tf.shape(batch["latents"])[0]]
         logs = {
             **super().auxiliary_logs(heads, batch),
@@ -146,7 +146,7 @@ class StyleGAN2(GAN):
             logs["generator_path_lengths"] = batch["path_lengths"]
         return logs
 
-    def track(self, batch: dict[str, Any], logs: dict[str, Any]) -> None:
+    def update_averages(self, batch: dict[str, Any], logs: dict[str, Any]) -> None:
         """Moves w̄, and in the penalty's steps a, towards the means over the global batch."""
         styles = self._styles(batch)
         mean = all_reduce_sum(tf.reduce_sum(styles, axis=0)) / global_count(styles)

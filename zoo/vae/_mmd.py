@@ -25,9 +25,9 @@ class MMDVAE(BaseVAE):
         """The kernel of latents [n, latent_dim] and [m, latent_dim], float32 [n, m]."""
         raise NotImplementedError
 
-    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
+    def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
         """As in `BaseVAE`, and draws of the prior."""
-        return {**super().draws(draw), "prior_latents": draw("prior", [self.latent_dim])}
+        return {**super().batch_noise(draw), "prior_latents": draw("prior", [self.latent_dim])}
 
     def regularization_terms(
         self, outputs: dict[str, Any], batch: dict[str, Any]

@@ -66,7 +66,7 @@ class BaseVAE(ZooModel):
     # Whether the parts of the loss may be weighed by `transfer`: not where the step is another.
     transferable: ClassVar[bool] = True
     # Options that are not to be had otherwise.
-    fixed: ClassVar[dict[str, Any]] = {}
+    fixed_options: ClassVar[dict[str, Any]] = {}
     # What the encoder makes of images: outputs [batch, latent_dim] by name, and what each holds, as
     # `check_network` takes it.
     encoder_outputs: ClassVar[Mapping[str, str | None]] = {
@@ -148,12 +148,12 @@ class BaseVAE(ZooModel):
         """Weight of each of the `regularization_terms` in the loss."""
         return {"rate": 1.0}
 
-    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
-        """The noise of a batch by name, each [batch, ...]; `draw` is as `ZooModel.drawing` says."""
+    def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
+        """The noise of a batch by name, each [batch, ...]; `draw` is that of `noise_source`."""
         noise = {"posterior": draw("posterior", [self.latent_dim])}
         return noise | (self.transfer_loss.batch_noise(draw) if self.transfer_loss else {})
 
-    def of_batch(self, terms: dict[str, Any], *, training: bool) -> dict[str, Any]:  # noqa: ARG002
+    def batch_logs(self, terms: dict[str, Any], *, training: bool) -> dict[str, Any]:  # noqa: ARG002
         """Further values to log, of a replica's whole batch, whatever the parts it came in.
 
         In training, after the update: what moves without a gradient moves here.
@@ -197,7 +197,7 @@ class BaseVAE(ZooModel):
     def train_step(self, data: Any) -> dict[str, Any]:
         """One update by each player: on the loss, or on the weighted terms of a transfer."""
         batch = self.batch_of(data)
-        batch |= self.draws(self.drawing(batch["images"]))
+        batch |= self.batch_noise(self.noise_source(batch["images"]))
         statistic = self._statistic_of_parts(batch)
 
         def losses_of(part: dict[str, Any]) -> dict[str, Any]:
@@ -208,7 +208,7 @@ class BaseVAE(ZooModel):
             return {**terms, "objective": self.transfer_loss.total(terms)}
 
         terms = self.minimize(losses_of, batch)
-        terms |= self.of_batch(terms, training=True)
+        terms |= self.batch_logs(terms, training=True)
         self.step.assign_add(1)
         return self.log(terms)
 
@@ -218,11 +218,11 @@ class BaseVAE(ZooModel):
         Here the regularisation has its full weight, whatever the warm-up, and no bits are free.
         """
         batch = self.batch_of(data)
-        batch |= self.draws(self.drawing(batch["images"], test=True))
+        batch |= self.batch_noise(self.noise_source(batch["images"], test=True))
         terms = self.terms(batch, training=False)
         if self.transfer_loss is not None:
             terms |= self.transfer_loss.dream_terms(batch, training=False)
-        terms |= self.of_batch(terms, training=False)
+        terms |= self.batch_logs(terms, training=False)
         return self.log(terms)
 
     def terms(
@@ -431,7 +431,7 @@ class BaseVAE(ZooModel):
 
     def _check_options(self, likelihood: str, warm_up: int, cycle: int, free_bits: float) -> None:
         given = {"likelihood": likelihood, "warm_up": warm_up, "free_bits": free_bits}
-        for name, only in self.fixed.items():
+        for name, only in self.fixed_options.items():
             if given[name] != only:
                 msg = f"{name}={given[name]!r}: {self.model_name} has {only!r} alone. Leave it out."
                 raise ValueError(msg)

@@ -94,10 +94,10 @@ class FactorVAE(BaseVAE):
         """1 and γ."""
         return {"rate": 1.0, "total_correlation": self.gamma}
 
-    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
+    def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
         """As in `BaseVAE`, and numbers whose order in the batch shuffles each dimension."""
         order = draw("permutation", [self.latent_dim], uniform=True)
-        return {**super().draws(draw), "permutation": order}
+        return {**super().batch_noise(draw), "permutation": order}
 
     def regularization_terms(
         self, outputs: dict[str, Any], batch: dict[str, Any]
@@ -121,7 +121,7 @@ class FactorVAE(BaseVAE):
     def train_step(self, data: Any) -> dict[str, Any]:
         """One update of both players: the base's step has one batch for all."""
         batch = self.batch_of(data)
-        batch |= self.draws(self.drawing(batch["images"]))
+        batch |= self.batch_noise(self.noise_source(batch["images"]))
         # Its cross-entropies are those of both halves.
         counts = {"discriminator_loss": global_count(batch["images"])}
         batch, other = in_turn(batch, 2)

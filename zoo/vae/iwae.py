@@ -48,7 +48,7 @@ class IWAE(BaseVAE):
         self.samples = int(samples)
         super().__init__(**kwargs)
 
-    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
+    def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
         """ε, [batch, K, latent_dim]."""
         return {"posterior": draw("posterior", [self.samples, self.latent_dim])}
 

@@ -53,7 +53,7 @@ class LadderVAE(BaseVAE):
         ValueError: If `layers` is out of range.
     """
 
-    plain: ClassVar[bool] = False
+    single_decoder: ClassVar[bool] = False
     transferable: ClassVar[bool] = False
     # An image's latents are no one Gaussian, but one per layer, given the layers above: `encode`
     # follows the path of their means.

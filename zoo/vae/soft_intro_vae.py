@@ -66,7 +66,11 @@ class SoftIntroVAE(BaseVAE):
         "decoder_optimizer": Player("decoder_loss", ("decoder",)),
     }
     transferable: ClassVar[bool] = False
-    fixed: ClassVar[dict[str, Any]] = {"likelihood": "gaussian", "warm_up": 0, "free_bits": 0.0}
+    fixed_options: ClassVar[dict[str, Any]] = {
+        "likelihood": "gaussian",
+        "warm_up": 0,
+        "free_bits": 0.0,
+    }
 
     def __init__(
         self,
@@ -90,10 +94,13 @@ class SoftIntroVAE(BaseVAE):
 
     # The losses
 
-    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
+    def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
         """As in `BaseVAE`; the latents z_p, and ε of the fakes' posteriors."""
         names = ("prior", "reconstruction", "sample")
-        return {**super().draws(draw), **{name: draw(name, [self.latent_dim]) for name in names}}
+        return {
+            **super().batch_noise(draw),
+            **{name: draw(name, [self.latent_dim]) for name in names},
+        }
 
     def terms(
         self,
@@ -171,7 +178,7 @@ class SoftIntroVAE(BaseVAE):
     def train_step(self, data: Any) -> dict[str, Any]:
         """One update of the encoder, then one of the decoder, which answers to it."""
         batch = self.batch_of(data)
-        batch |= self.draws(self.drawing(batch["images"]))
+        batch |= self.batch_noise(self.noise_source(batch["images"]))
         batch["latents"] = self._latents(batch, training=True)
         of_encoder = self.minimize(
             lambda part: self._encoder_terms(part, training=True), batch, "encoder_optimizer"

@@ -64,7 +64,11 @@ class VAEGAN(BaseVAE):
         "discriminator_optimizer": Player("discriminator_loss", ("discriminator",)),
     }
     transferable: ClassVar[bool] = False
-    fixed: ClassVar[dict[str, Any]] = {"likelihood": "gaussian", "warm_up": 0, "free_bits": 0.0}
+    fixed_options: ClassVar[dict[str, Any]] = {
+        "likelihood": "gaussian",
+        "warm_up": 0,
+        "free_bits": 0.0,
+    }
 
     def __init__(
         self,
@@ -122,9 +126,9 @@ class VAEGAN(BaseVAE):
 
     # The losses
 
-    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
+    def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
         """As in `BaseVAE`, and latents of the samples x_p."""
-        return {**super().draws(draw), "prior": draw("prior", [self.latent_dim])}
+        return {**super().batch_noise(draw), "prior": draw("prior", [self.latent_dim])}
 
     def terms(
         self,
@@ -163,7 +167,7 @@ class VAEGAN(BaseVAE):
     def train_step(self, data: Any) -> dict[str, Any]:
         """One update of the three players; σ² is estimated afterwards, for no loss needs it."""
         batch = self.batch_of(data)
-        batch |= self.draws(self.drawing(batch["images"]))
+        batch |= self.batch_noise(self.noise_source(batch["images"]))
         terms = self.minimize(lambda part: self.terms(part, training=True), batch)
         self._over_batch(terms["squared_error"])
         self.step.assign_add(1)

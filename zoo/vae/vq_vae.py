@@ -62,7 +62,7 @@ class VQVAE(BaseVAE):
     log_names: tuple[str, ...] = ("loss", "distortion", "rate", "commitment", "perplexity")
     transferable: ClassVar[bool] = False
     has_latent_code: ClassVar[bool] = False
-    plain: ClassVar[bool] = False
+    single_decoder: ClassVar[bool] = False
     piecewise_constant: ClassVar[tuple[str, ...]] = ("generate", "encode", "reconstruct")
 
     def __init__(
@@ -144,11 +144,11 @@ class VQVAE(BaseVAE):
             "candidates": batch["candidates"],
         }
 
-    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
+    def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
         """For each code, each example's chance to lend it a feature if it is dead, and which."""
         return {"candidates": draw("candidates", [self.num_codes, 2], uniform=True)}
 
-    def of_batch(self, terms: dict[str, Any], *, training: bool) -> dict[str, Any]:
+    def batch_logs(self, terms: dict[str, Any], *, training: bool) -> dict[str, Any]:
         """The perplexity of the codes of the batch; in training, moves the codebook."""
         features, codes, draws = (terms.pop(name) for name in ("features", "codes", "candidates"))
         statistics = [
