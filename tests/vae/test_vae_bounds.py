@@ -136,7 +136,7 @@ def test_the_decoder_variance_is_of_all_samples(accumulate: int) -> None:
     model = zoo.create("iwae", SHAPE, 2, samples=3, **_linear_networks())
     model.compile(keras.optimizers.SGD(0.0), accumulate=accumulate)
     batch = _batch(model)
-    *_, logits = model.forward(batch, training=True)
+    logits = model.forward(batch, training=True)["logits"]
     errors = np.square(
         np.repeat(batch["images"], 3, axis=0) - scipy.special.expit(np.asarray(logits))
     )
@@ -230,7 +230,7 @@ def test_ladder_weights_and_rates_are_those_of_the_paper() -> None:
         model.log_weights(images, noise[None].astype(np.float32))[0], log_weight, rtol=1e-4
     )
     # generation: z = μ_p + σ_p u of the same layers gives back what inference drew
-    *_, latents, _ = model.forward(batch, training=False)
+    latents = model.forward(batch, training=False)["latents"]
     z = model.prior_network(latents)
     np.testing.assert_allclose(z, np.concatenate(wanted["z"], axis=1), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(model.generate_from(latents), chance, rtol=1e-4)

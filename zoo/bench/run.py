@@ -232,7 +232,7 @@ def _run(folder: Path, source: Any, settings: dict[str, Any], say: Callable[[str
         return False
     results = evaluate(model, source, extractor=settings["extractor"], seed=settings["seed"])
     measured = "frechet_distance" in results["metrics"]
-    if measured and model.family == "vae" and model.gaussian_posterior:
+    if measured and model.family == "vae" and model.has_latent_code:
         images, labels = training_images(model, source)
         sampler = fit_sampler(model, images, "gmm", labels=labels, seed=settings["seed"])
         found = sampler_metrics(model, source, sampler, results)

@@ -65,9 +65,10 @@ def evaluate(
         msg = f"samples={samples}, importance_samples={importance_samples}: expected at least 1."
         raise ValueError(msg)
     conditional = bool(model.num_classes)
-    found = data.to_array(source, split=split, image_shape=model.image_shape, labels=conditional)
-    images, labels = found if conditional else (found, None)
+    images = data.to_array(source, split=split, image_shape=model.image_shape, labels=conditional)
+    labels = None
     if conditional:
+        images, labels = images
         labels = model.checked_labels(labels, len(images))
     name = data.source_name(source)
     samples = len(images) if samples is None else samples
@@ -89,10 +90,12 @@ def evaluate(
         results |= sample_metrics(model, images, latents, extractor, seed)
     if model.family == "vae":
         results |= likelihood_metrics(model, images, importance_samples, seed, labels)
-        protocol["importance_samples"] = importance_samples
-    if model.family == "vae" and model.gaussian_posterior:
+        if model.has_elbo:
+            protocol["importance_samples"] = importance_samples
+    if model.family == "vae" and model.has_latent_code:
         bound, explained = dream_metrics(model, samples, seed)
-        results |= {"gilbo": bound, "latent_r2": float(np.mean(explained))}
+        results |= {} if bound is None else {"gilbo": bound}
+        results["latent_r2"] = float(np.mean(explained))
         protocol["latent_r2_each"] = [round(float(value), 4) for value in explained]
         if name == sprites.NAME and model.latent_dim > 1 and not model.num_classes:
             results |= disentanglement_metrics(
@@ -122,8 +125,8 @@ def sample_metrics(
     fake = model.generate_from(latents, labels)
     results = metrics.generation_metrics(features(images), features(fake))
     if labels is not None and features.classify is not None:
-        found = np.argmax(features.predict(fake), axis=1)
-        results["class_accuracy"] = float(np.mean(found == labels))
+        predicted = np.argmax(features.predict(fake), axis=1)
+        results["class_accuracy"] = float(np.mean(predicted == labels))
     return results
 
 
@@ -141,17 +144,17 @@ def sampler_metrics(
     images = data.to_array(source, split=protocol["split"], image_shape=model.image_shape)
     n, seed = protocol["samples"], protocol["seed"]
     latents = sampler.sample(n, seed, model.sample_labels(n, seed))
-    found = sample_metrics(model, images, latents, protocol["extractor"], seed)
-    return {f"{name}_{sampler.name}": value for name, value in found.items()}
+    results = sample_metrics(model, images, latents, protocol["extractor"], seed)
+    return {f"{name}_{sampler.name}": value for name, value in results.items()}
 
 
 def disentanglement_metrics(
     model: BaseVAE, images: np.ndarray, factors: np.ndarray
 ) -> dict[str, float]:
-    """MIG, DCI and SAP of a VAE's posterior means.
+    """MIG, DCI and SAP of a VAE's latent codes.
 
     Args:
-        model: A VAE with Gaussian posteriors.
+        model: A VAE that has a latent code.
         images: float32 [n, height, width, channels] in [0, 1].
         factors: Their true factors, int32 [n, k].
 
@@ -160,7 +163,7 @@ def disentanglement_metrics(
         `zoo.metrics` defines them.
     """
     parts = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
-    codes = np.concatenate([np.asarray(model.encode(part)[0]) for part in parts])
+    codes = np.concatenate([np.asarray(model.latent_code(part)[0]) for part in parts])
     scores = metrics.dci(codes, factors)
     return {
         "mig": metrics.mutual_information_gap(codes, factors),
@@ -176,7 +179,7 @@ def likelihood_metrics(
     seed: int,
     labels: np.ndarray | None = None,
 ) -> dict[str, float]:
-    """ELBO, its parts, the importance-weighted bound, MSE and active units.
+    """ELBO, its parts, the importance-weighted bound, MSE and active units, as the model has them.
 
     Args:
         model: A VAE.
@@ -186,64 +189,74 @@ def likelihood_metrics(
         labels: The classes for a conditional model, int32 [n].
 
     Returns:
-        `elbo`, `rate`, `distortion` and `iwae_bound` in nats per image; `bits_per_dim` of the
-        bound where the likelihood is a density; `mse` per pixel; `active_units`.
+        `mse` per pixel. If the model has an ELBO: `elbo` and `iwae_bound` in nats per image, and
+        `bits_per_dim` of the bound where the likelihood is a density. If it has a latent code:
+        `active_units`. If it has both: `rate` and `distortion`, the parts of the ELBO.
     """
+    has_posterior = _has_gaussian_posterior(model)
 
     @tf.function(reduce_retracing=True)
     def measure(start: Any, batch: Any, *labels: Any) -> dict[str, Any]:
         shape = [importance_samples, tf.shape(batch)[0], model.latent_dim]
         noise = tf.random.stateless_normal(shape, tf.stack([tf.cast(seed, tf.int64), start]))
-        found = {"log_weights": tf.transpose(model.log_weights(batch, noise, *labels))}
         error = tf.square(batch - model.reconstruct(batch, *labels))
-        found["squared_error"] = tf.reduce_mean(error, axis=[1, 2, 3])
-        if model.gaussian_posterior:
+        values = {"squared_error": tf.reduce_mean(error, axis=[1, 2, 3])}
+        if model.has_elbo:
+            values["log_weights"] = tf.transpose(model.log_weights(batch, noise, *labels))
+        if model.has_latent_code:
+            values["means"], _ = model.latent_code(batch, *labels)
+        if has_posterior:
             mean, log_variance = model.encode(batch, *labels)
             latents = mean + tf.exp(0.5 * log_variance) * noise[0]
-            found["rate"] = model.rate(mean, log_variance, latents)
-            found["means"] = mean
-        return found
+            values["rate"] = model.rate(mean, log_variance, latents)
+        return values
 
     given = (images,) if labels is None else (images, labels)
     parts = [
         measure(tf.constant(i, tf.int64), *(tf.constant(x[i : i + BATCH]) for x in given))
         for i in range(0, len(images), BATCH)
     ]
-    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    log_weights = found["log_weights"].T.astype(np.float64)
-    elbo = float(np.mean(log_weights))
-    bound = float(np.mean(metrics.iwae_bound(log_weights)))
-    results = {"elbo": elbo, "iwae_bound": bound, "mse": float(np.mean(found["squared_error"]))}
-    if model.gaussian_posterior:
-        results["rate"] = float(np.mean(found["rate"]))
-        results["distortion"] = -elbo - results["rate"]
-        results["active_units"] = float(metrics.active_units(found["means"]))
-    if model.pixels.levels is not None:
-        dims = int(np.prod(model.image_shape))
-        results["bits_per_dim"] = float(metrics.bits_per_dim(bound, dims, model.pixels.levels))
+    values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    results = {}
+    if model.has_elbo:
+        log_weights = values["log_weights"].T.astype(np.float64)
+        results["elbo"] = float(np.mean(log_weights))
+        results["iwae_bound"] = float(np.mean(metrics.iwae_bound(log_weights)))
+    results["mse"] = float(np.mean(values["squared_error"]))
+    if has_posterior:
+        results["rate"] = float(np.mean(values["rate"]))
+        results["distortion"] = -results["elbo"] - results["rate"]
+    if model.has_latent_code:
+        results["active_units"] = float(metrics.active_units(values["means"]))
+    if model.has_elbo and model.pixels.levels is not None:
+        dims, levels = int(np.prod(model.image_shape)), model.pixels.levels
+        results["bits_per_dim"] = float(metrics.bits_per_dim(results["iwae_bound"], dims, levels))
     return results
 
 
-def dream_metrics(model: BaseVAE, samples: int, seed: int) -> tuple[float, np.ndarray]:
+def dream_metrics(model: BaseVAE, samples: int, seed: int) -> tuple[float | None, np.ndarray]:
     """How much of a latent the encoder finds in the image that the decoder draws of it.
 
     Args:
-        model: A VAE.
+        model: A VAE that has a latent code.
         samples: Latents to draw from the prior; each image gets the likelihood's noise.
         seed: Seed of both.
 
     Returns:
         E[log q(z | x) − log p(z)] in nats, a lower bound on the mutual information of latents and
-        images (GILBO; arXiv 1802.04874), and R² of each latent's posterior mean,
-        float64 [latent_dim].
+        images (GILBO; arXiv 1802.04874), or None if the model has no Gaussian posterior; and R² of
+        each latent's code, float64 [latent_dim].
     """
+    has_posterior = _has_gaussian_posterior(model)
 
     @tf.function(reduce_retracing=True)
-    def measure(latents: Any, noise: Any, *labels: Any) -> tuple[Any, Any]:
+    def measure(latents: Any, noise: Any, *labels: Any) -> tuple[Any, ...]:
         images = model.decode(latents, *labels) + model.pixels.pixel_deviation() * noise
+        if not has_posterior:
+            return (model.latent_code(images, *labels)[0],)
         mean, log_variance = model.encode(images, *labels)
         posterior = losses.normal_log_density(latents, mean, log_variance)
-        return posterior - model.log_prior(latents), mean
+        return mean, posterior - model.log_prior(latents)
 
     drawn = model.sample_latents(samples, seed)
     labels = model.sample_labels(samples, seed)
@@ -254,6 +267,12 @@ def dream_metrics(model: BaseVAE, samples: int, seed: int) -> tuple[float, np.nd
         part, *classes = (x[i : i + BATCH] for x in inputs)
         noise = rng.standard_normal((len(part), *model.image_shape), np.float32)
         parts.append(measure(part, noise, *classes))
-    bounds, means = (np.concatenate(part).astype(np.float64) for part in zip(*parts, strict=True))
+    means, *bounds = (np.concatenate(part).astype(np.float64) for part in zip(*parts, strict=True))
     residual = np.mean(np.square(drawn - means), axis=0)
-    return float(np.mean(bounds)), 1.0 - residual / np.var(drawn.astype(np.float64), axis=0)
+    explained = 1.0 - residual / np.var(drawn.astype(np.float64), axis=0)
+    return (float(np.mean(bounds)) if bounds else None), explained
+
+
+def _has_gaussian_posterior(model: BaseVAE) -> bool:
+    """Whether the ELBO is of one Gaussian per image, whose moments `encode` gives."""
+    return model.has_elbo and model.has_latent_code

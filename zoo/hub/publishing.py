@@ -119,9 +119,9 @@ def push(source: str | Path | ZooModel, handle: str, *, private: bool = False) -
 def _mixture(model: ZooModel, config: Mapping[str, Any]) -> Sampler | None:
     """A mixture fitted to the posteriors of the run's training images.
 
-    None of a model without Gaussian posteriors, or where a class has too few images.
+    None if the model has no latent code, or where a class has too few images.
     """
-    if not getattr(model, "gaussian_posterior", False):
+    if not getattr(model, "has_latent_code", False):
         return None
     images, labels = training_images(model, config["data"])
     if labels is not None and np.bincount(labels, minlength=model.num_classes).min() < FEWEST:

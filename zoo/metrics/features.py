@@ -77,7 +77,7 @@ class FeatureExtractor:
             )
             raise ValueError(msg)
         low, high = images.min(), images.max()
-        if not (low >= 0.0 and high <= 1.0):  # so is NaN found too
+        if not (low >= 0.0 and high <= 1.0):  # this way NaN fails too
             msg = f"Images must be finite and in [0, 1]; these reach from {low} to {high}."
             raise ValueError(msg)
         starts = range(0, len(images), BATCH)
@@ -144,9 +144,9 @@ def _fashion_mnist_classifier() -> FeatureExtractor:
     folder = CLASSIFIERS / "fashion_mnist"
     card = read_json(folder / "config.json", schemas.CLASSIFIER)
     weights = folder / "model.weights.h5"
-    found = sha256(weights)
-    if found != card["sha256"]:
-        msg = f"{weights} has sha256 {found}, but {card['sha256']} was published. Reinstall."
+    actual = sha256(weights)
+    if actual != card["sha256"]:
+        msg = f"{weights} has sha256 {actual}, but {card['sha256']} was published. Reinstall."
         raise ValueError(msg)
     network = classifier(card["image_shape"], card["classes"])
     network.load_weights(weights)

@@ -20,17 +20,18 @@ BATCH = 500
 def posteriors(
     vae: BaseVAE, images: np.ndarray, labels: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Posterior means and variances, float64 [n, latent_dim] each, of images.
+    """Mean and standard deviation, float64 [n, latent_dim] each, of the latents of images.
 
     Args:
-        vae: A VAE of the zoo.
+        vae: A VAE that has a latent code.
         images: float32 [n, height, width, channels] in [0, 1].
         labels: The classes for a conditional model, int32 [n].
     """
     given = (images,) if labels is None else (images, labels)
-    parts = [vae.encode(*(x[i : i + BATCH] for x in given)) for i in range(0, len(images), BATCH)]
-    means, log_variances = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return means.astype(np.float64), np.exp(log_variances.astype(np.float64))
+    rows = (slice(i, i + BATCH) for i in range(0, len(images), BATCH))
+    parts = [vae.latent_code(*(x[some] for x in given)) for some in rows]
+    means, deviations = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return means.astype(np.float64), deviations.astype(np.float64)
 
 
 def aggregate_moments(vae: BaseVAE, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -40,9 +41,9 @@ def aggregate_moments(vae: BaseVAE, images: np.ndarray) -> tuple[np.ndarray, np.
         vae: A VAE of the zoo.
         images: float32 [n, height, width, channels] in [0, 1], n ≥ 2.
     """
-    means, variances = posteriors(vae, images)
+    means, deviations = posteriors(vae, images)
     covariance = np.atleast_2d(np.cov(means, rowvar=False, bias=True))
-    return means.mean(axis=0), covariance + np.diag(variances.mean(axis=0))
+    return means.mean(axis=0), covariance + np.diag(np.square(deviations).mean(axis=0))
 
 
 def fit_mixture(
@@ -67,10 +68,10 @@ def fit_mixture(
     """
     from sklearn.mixture import GaussianMixture  # noqa: PLC0415  (exports import this package too)
 
-    means, variances = posteriors(vae, images, labels)
+    means, deviations = posteriors(vae, images, labels)
     noise = np.random.default_rng(seed).normal(size=means.shape)
     mixture = GaussianMixture(components, random_state=seed, reg_covar=1e-4)
-    return mixture.fit(means + np.sqrt(variances) * noise)
+    return mixture.fit(means + deviations * noise)
 
 
 def draw(mixture: GaussianMixture, n: int, seed: int = 0) -> np.ndarray:

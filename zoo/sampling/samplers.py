@@ -104,7 +104,7 @@ def fit_sampler(
     encoding the images took 3 s.
 
     Args:
-        model: A trained model with Gaussian posteriors; for "prior" any.
+        model: A trained VAE that has a latent code (`has_latent_code`); for "prior" any model.
         images: Its training images, float32 [n, height, width, channels] in [0, 1]; n ≥
             `components`. "prior" ignores them.
         kind: One of `KINDS`.
@@ -116,7 +116,7 @@ def fit_sampler(
         seed: Seed of the fit: the same seed gives the same sampler.
 
     Raises:
-        ValueError: If there is no such kind, or the model has no Gaussian posterior to fit it to;
+        ValueError: If there is no such kind, or the model has no latent code to fit it to;
             labels are missing, or given to a model without; or a mixture has fewer images than
             Gaussians, or fewer than 2.
     """
@@ -128,8 +128,8 @@ def fit_sampler(
     if kind == "gmm":
         arrays = _mixtures(model, images, labels, components, seed)
     else:
-        means, variances = posteriors(model, images, labels)
-        arrays = fit_second_stage(means, np.sqrt(variances), steps=steps, seed=seed)
+        means, deviations = posteriors(model, images, labels)
+        arrays = fit_second_stage(means, deviations, steps=steps, seed=seed)
     return Sampler(kind, _drawing(kind, arrays), arrays, fingerprint(model))
 
 
@@ -209,9 +209,9 @@ def _check(model: ZooModel, kind: str) -> None:
     if kind not in KINDS:
         msg = f"Unknown sampler {kind!r}: expected one of {', '.join(KINDS)}."
         raise ValueError(msg)
-    if kind != "prior" and not getattr(model, "gaussian_posterior", False):
+    if kind != "prior" and not getattr(model, "has_latent_code", False):
         msg = (
-            f"{model.model_name} has no Gaussian posterior to fit the sampler {kind!r} to. "
+            f"{model.model_name} has no latent code of images to fit the sampler {kind!r} to. "
             "Take 'prior'."
         )
         raise ValueError(msg)
@@ -236,12 +236,12 @@ def _mixtures(
         return [mixture.weights_, mixture.means_, mixture.covariances_]
 
     if labels is None:
-        found = fit(images, None, "")
+        fitted = fit(images, None, "")
     else:
         rows = [labels == y for y in range(model.num_classes)]
         each = [fit(images[of], labels[of], f" of class {y}") for y, of in enumerate(rows)]
-        found = [np.stack(values) for values in zip(*each, strict=True)]
-    return dict(zip(("weights", "means", "covariances"), found, strict=True))
+        fitted = [np.stack(values) for values in zip(*each, strict=True)]
+    return dict(zip(("weights", "means", "covariances"), fitted, strict=True))
 
 
 def _drawing(kind: str, arrays: dict[str, np.ndarray]) -> Callable[[int, int, Any], np.ndarray]:

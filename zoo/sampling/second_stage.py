@@ -88,9 +88,9 @@ def fit_second_stage(
     model.compile(optimizer=Adam(rate))
     model.fit(batches.take(steps), shuffle=False, verbose=0)
     errors = [model(inputs) for (inputs,) in batches.skip(steps).take(20)]
-    found = {"shift": shift, "scale": scale, "gamma": np.mean(errors)}
-    found |= {f"decoder_{i}": w for i, w in enumerate(model.decoder.get_weights())}
-    return {name: np.asarray(value, np.float32) for name, value in found.items()}
+    arrays = {"shift": shift, "scale": scale, "gamma": np.mean(errors)}
+    arrays |= {f"decoder_{i}": w for i, w in enumerate(model.decoder.get_weights())}
+    return {name: np.asarray(value, np.float32) for name, value in arrays.items()}
 
 
 def sample_second_stage(arrays: dict[str, np.ndarray], n: int, seed: int) -> np.ndarray:

@@ -43,7 +43,7 @@ class Likelihood:
         Args:
             images: x, float32 [batch, height, width, channels] in [0, 1].
             logits: Like `images`.
-            statistic: In training, what `batch_statistic` found on the whole batch.
+            statistic: In training, the mean of `batch_statistic` over the whole batch.
         """
         raise NotImplementedError
 

@@ -29,13 +29,13 @@ class MMDVAE(BaseVAE):
         """As in `BaseVAE`, and draws of the prior."""
         return {**super().batch_noise(draw), "prior_latents": draw("prior", [self.latent_dim])}
 
-    def regularizer(
-        self, mean: Any, log_variance: Any, latents: Any, batch: dict[str, Any]
+    def regularization_terms(
+        self, outputs: dict[str, Any], batch: dict[str, Any]
     ) -> dict[str, Any]:
         """The rate, and each example's share of the MMD²."""
 
         def discrepancy(latents: Any, prior_latents: Any) -> Any:
             return losses.maximum_mean_discrepancy(latents, prior_latents, self.kernel)
 
-        found = super().regularizer(mean, log_variance, latents, batch)
-        return {**found, "mmd": on_global_batch(discrepancy, latents, batch["prior_latents"])}
+        mmd = on_global_batch(discrepancy, outputs["latents"], batch["prior_latents"])
+        return {**super().regularization_terms(outputs, batch), "mmd": mmd}

@@ -1,13 +1,11 @@
 """The one training step of the VAE family.
 
-The loss is distortion + Σ weight · term: the negative evidence lower bound of arXiv 1312.6114,
-eq. 3, where the only term is the rate, with weight 1. A variant overrides `regularizer` (and
-`weights_of_terms`), or what the bound is made of: `forward`, `rate`, `log_prior`, `terms`. All give
-one value per example, in nats.
+The loss is distortion + Σ weight · term. Where the only term is the rate, with weight 1, it is the
+negative evidence lower bound (ELBO) of arXiv 1312.6114, eq. 3. A model overrides
+`regularization_terms` (and `weights_of_terms`), or what the bound is made of: `forward`, `rate`,
+`log_prior`, `terms`. All give one value per example, in nats.
 
-A VAE with `transfer` trains a decoder that was brought from a GAN: on a weighted sum of distortion
-and regularisation and of two terms of its own, `sleep` and `anchor`, with an optimizer for the
-decoder. The weights and rates are variables, for a callback to move (`zoo.training.recipes`).
+A VAE with `transfer` trains a decoder that was brought from a GAN: see `zoo.vae._transfer`.
 """
 
 from __future__ import annotations
@@ -20,22 +18,17 @@ from zoo import losses
 from zoo.core.adam import Adam
 from zoo.core.channels import runnable
 from zoo.core.contracts import LOG_VARIANCE, LOGITS
-from zoo.core.model import ZooModel, check_network, copy_network, with_labels
+from zoo.core.model import ZooModel, check_network, with_labels
 from zoo.core.replicas import global_mean
 from zoo.core.replicated_step import Player
 from zoo.data.checked import checked_pixels
 from zoo.vae._likelihoods import LIKELIHOODS
+from zoo.vae._transfer import TransferLoss, check_transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     import keras
-
-TERMS = ("distortion", "rate", "sleep", "anchor")
-TRANSFER_PLAYERS = {
-    "optimizer": Player("objective"),
-    "decoder_optimizer": Player("objective", ("decoder",)),
-}
 
 
 class BaseVAE(ZooModel):
@@ -55,9 +48,9 @@ class BaseVAE(ZooModel):
             never.
         free_bits: Nats of a latent dimension's rate that cost nothing in training, by the mean over
             the batch (arXiv 1606.04934, section C.8). Batches computed in parts see the parts.
-        transfer: Initial weights of the `TERMS` for a decoder that was trained before; the model
-            then keeps a frozen copy of the decoder it begins with, and `compile` takes a
-            `decoder_optimizer` too. None trains on the loss alone.
+        transfer: Initial weights of `zoo.vae._transfer.TERMS` for a decoder that was trained
+            before. The model then keeps a frozen copy of the decoder it begins with, and `compile`
+            takes a `decoder_optimizer` too. None trains on the loss alone.
         num_classes: Classes of a conditional model.
         seed: Seed of the training noise.
         **kwargs: `name` and `dtype`.
@@ -74,8 +67,17 @@ class BaseVAE(ZooModel):
     transferable: ClassVar[bool] = True
     # Options that are not to be had otherwise.
     fixed_options: ClassVar[dict[str, Any]] = {}
-    # Whether `encode` gives the moments of a Gaussian posterior over what `decode` takes.
-    gaussian_posterior: ClassVar[bool] = True
+    # What the encoder makes of images: outputs [batch, latent_dim] by name, and what each holds, as
+    # `check_network` takes it.
+    encoder_outputs: ClassVar[Mapping[str, str | None]] = {
+        "mean": None,
+        "log_variance": LOG_VARIANCE,
+    }
+    # Whether `log_weights` are those of an evidence lower bound, which an evaluation reports.
+    has_elbo: ClassVar[bool] = True
+    # Whether `latent_code` says all about where the latents of an image lie: on one Gaussian, or a
+    # point. Then a sampler can be fitted to the codes of images.
+    has_latent_code: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -95,9 +97,9 @@ class BaseVAE(ZooModel):
         **kwargs: Any,
     ) -> None:
         if transfer is not None:
-            self._check_transfer(transfer, num_classes)
-            self.log_names = (*self.log_names, "sleep", "anchor")
-            self.players = TRANSFER_PLAYERS
+            check_transfer(self, transfer, num_classes)
+            self.log_names = (*self.log_names, *TransferLoss.log_names)
+            self.players = TransferLoss.players
         super().__init__(
             image_shape=image_shape,
             latent_dim=latent_dim,
@@ -113,54 +115,43 @@ class BaseVAE(ZooModel):
         self.keep_own(encoder=encoder, decoder=decoder)
         options = {"num_classes": self.num_classes} if self.num_classes else {}
         shapes = (self.image_shape, self.latent_dim)
-        self.encoder = runnable(encoder, "encoder") or self.build_network(
-            "encoder", *shapes, **options
-        )
+        self.encoder = runnable(encoder, "encoder") or self.new_encoder(*shapes, **options)
         self.decoder = runnable(decoder, "decoder") or self.new_decoder(*shapes, **options)
         self.check_networks()
         self.transfer = None if transfer is None else [float(weight) for weight in transfer]
-        if transfer is not None:
-            self.first_decoder = copy_network(self.decoder, (self.latent_dim,))
-            self.term_weights = self.add_weight(
-                shape=(len(TERMS),), trainable=False, name="term_weights",
-                initializer=lambda shape, dtype=None: tf.constant(transfer, dtype),  # noqa: ARG005
-            )  # fmt: skip
+        self.transfer_loss = None if transfer is None else TransferLoss(self, transfer)
+        if self.transfer_loss is not None:  # here Keras, which saves them, and callbacks look
+            self.first_decoder = self.transfer_loss.first_decoder
+            self.term_weights = self.transfer_loss.weights
         self.built = True
 
     # Hooks
 
-    def regularizer(
+    def regularization_terms(
         self,
-        mean: Any,
-        log_variance: Any,
-        latents: Any,
+        outputs: dict[str, Any],
         batch: dict[str, Any],  # noqa: ARG002
     ) -> dict[str, Any]:
         """What the loss has beside the distortion: terms [batch] in nats, by name.
 
-        Those of `weights_of_terms` are summed with these; others are only logged, if `log_names`
-        has them.
+        The loss sums the terms that `weights_of_terms` has. The others are only logged, if
+        `log_names` has them.
 
         Args:
-            mean: μ(x), float32 [batch, latent_dim].
-            log_variance: log σ²(x), like `mean`.
-            latents: z, like `mean`.
+            outputs: What `forward` returns.
             batch: The images, labels and noise.
         """
-        return {"rate": self.rate(mean, log_variance, latents)}
+        return {"rate": self.rate(*(outputs[x] for x in ("mean", "log_variance", "latents")))}
 
     @property
     def weights_of_terms(self) -> dict[str, float]:
-        """Weight of each term of `regularizer` in the loss."""
+        """Weight of each of the `regularization_terms` in the loss."""
         return {"rate": 1.0}
 
     def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
         """The noise of a batch by name, each [batch, ...]; `draw` is that of `noise_source`."""
         noise = {"posterior": draw("posterior", [self.latent_dim])}
-        if self.transfer is not None:
-            noise["dream"] = draw("dream", [self.latent_dim])
-            noise["dream_pixels"] = draw("dream_pixels", self.image_shape)
-        return noise
+        return noise | (self.transfer_loss.batch_noise(draw) if self.transfer_loss else {})
 
     def batch_logs(self, terms: dict[str, Any], *, training: bool) -> dict[str, Any]:  # noqa: ARG002
         """Further values to log, of a replica's whole batch, whatever the parts it came in.
@@ -182,17 +173,21 @@ class BaseVAE(ZooModel):
         zeros = tf.zeros_like(latents)
         return losses.normal_log_density(latents, zeros, zeros)
 
+    def new_encoder(self, *args: Any, **options: Any) -> keras.Model:
+        """An encoder of the architecture, from images to mean and log-variance."""
+        return self.build_network("encoder", *args, **options)
+
     def new_decoder(self, *args: Any, **options: Any) -> keras.Model:
-        """A decoder of the architecture."""
+        """A decoder of the architecture, from latents to image logits."""
         return self.build_network("decoder", *args, **options)
 
     def check_networks(self) -> None:
         """Raises ValueError if a network is not what the model needs."""
         latent, labels = (self.latent_dim,), bool(self.num_classes)
+        outputs, values = [latent] * len(self.encoder_outputs), [*self.encoder_outputs.values()]
         check_network(
-            self.encoder, "encoder", self.image_shape, [latent, latent], labels=labels,
-            values=[None, LOG_VARIANCE],
-        )  # fmt: skip
+            self.encoder, "encoder", self.image_shape, outputs, labels=labels, values=values
+        )
         check_network(
             self.decoder, "decoder", latent, [self.image_shape], labels=labels, values=[LOGITS]
         )
@@ -207,10 +202,10 @@ class BaseVAE(ZooModel):
 
         def losses_of(part: dict[str, Any]) -> dict[str, Any]:
             terms = self.terms(part, training=True, statistic=statistic)
-            if self.transfer is None:
+            if self.transfer_loss is None:
                 return terms
-            terms |= self._transfer_terms(part, weights=self.term_weights.value)
-            return {**terms, "objective": self._weighted(terms)}
+            terms |= self.transfer_loss.dream_terms(part, training=True)
+            return {**terms, "objective": self.transfer_loss.total(terms)}
 
         terms = self.minimize(losses_of, batch)
         terms |= self.batch_logs(terms, training=True)
@@ -225,8 +220,8 @@ class BaseVAE(ZooModel):
         batch = self.batch_of(data)
         batch |= self.batch_noise(self.noise_source(batch["images"], test=True))
         terms = self.terms(batch, training=False)
-        if self.transfer is not None:
-            terms |= self._transfer_terms(batch, weights=tf.ones([len(TERMS)]))
+        if self.transfer_loss is not None:
+            terms |= self.transfer_loss.dream_terms(batch, training=False)
         terms |= self.batch_logs(terms, training=False)
         return self.log(terms)
 
@@ -241,33 +236,47 @@ class BaseVAE(ZooModel):
             statistic: That of the whole training batch, where `batch` is a part of it.
 
         Returns:
-            `loss`, `distortion`, `regularization` and the terms of `regularizer`, each [batch] in
+            `loss`, `distortion`, `regularization` and the `regularization_terms`, each [batch] in
             nats.
         """
         images = self.targets(batch)
-        mean, log_variance, latents, logits = self.forward(batch, training=training)
+        outputs = self.forward(batch, training=training)
         function = self.pixels.batch_statistic()
         if training and statistic is None and function is not None:
-            statistic = self._over_batch(function(images, logits))
-        (gated,) = self._gated("distortion", logits)
-        distortion = self.pixels.nll(images, gated, statistic)
-        mean, log_variance, latents = self._gated("rate", mean, log_variance, latents)
-        found = self.regularizer(mean, log_variance, latents, batch)
-        total = sum(weight * found[name] for name, weight in self.weights_of_terms.items())
+            statistic = self._over_batch(function(images, outputs["logits"]))
+        of_pixels, of_latents = (self._gated(term, outputs) for term in ("distortion", "rate"))
+        distortion = self.pixels.nll(images, of_pixels["logits"], statistic)
+        terms = self.regularization_terms(of_latents, batch)
+        total = sum(weight * terms[name] for name, weight in self.weights_of_terms.items())
         if training and self.free_bits:
-            total += self.weights_of_terms["rate"] * self._free(mean, log_variance)
+            free = self._free(of_latents["mean"], of_latents["log_variance"])
+            total += self.weights_of_terms["rate"] * free
         if training and self.warm_up:
             total *= self.annealing()
         return {
-            "loss": distortion + total, "distortion": distortion, "regularization": total, **found
+            "loss": distortion + total, "distortion": distortion, "regularization": total, **terms
         }  # fmt: skip
 
-    def forward(self, batch: dict[str, Any], *, training: bool) -> tuple[Any, Any, Any, Any]:
-        """Posterior mean and log-variance, latents z = μ + σ ⊙ ε (eq. 7), the decoder's logits."""
+    def forward(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
+        """What the networks make of a batch, under the gradient tape.
+
+        Args:
+            batch: The images, labels and noise.
+            training: Whether layers run in training mode.
+
+        Returns:
+            `mean` and `log_variance` of the posterior and `latents` z = μ + σ ⊙ ε (arXiv
+            1312.6114, eq. 7), each [batch, latent_dim]; and `logits`, the decoder's of z,
+            [batch, height, width, channels].
+        """
         labels = batch.get("labels")
         mean, log_variance = self.encoder(with_labels(batch["images"], labels), training=training)
         latents = mean + tf.exp(0.5 * log_variance) * batch["posterior"]
-        return mean, log_variance, latents, self.logits(latents, labels, training=training)
+        logits = self.logits(latents, labels, training=training)
+        return {"mean": mean, "log_variance": log_variance, "latents": latents, "logits": logits}
+
+    def _gated(self, term: str, outputs: dict[str, Any]) -> dict[str, Any]:
+        return self.transfer_loss.gate(term, outputs) if self.transfer_loss else outputs
 
     def targets(self, batch: dict[str, Any]) -> Any:
         """The images that `forward`'s logits are of, one for each."""
@@ -292,67 +301,17 @@ class BaseVAE(ZooModel):
             return None  # one pass gives both
 
         def compute(batch: dict[str, Any]) -> tuple[Any, Any]:
-            *_, logits = self.forward(batch, training=True)
+            logits = self.forward(batch, training=True)["logits"]
             values = function(self.targets(batch), logits)
             return [tf.reduce_sum(values)], {"statistic": values}
 
-        _, found = self.accumulated(compute, batch)
-        return self._over_batch(found["statistic"])
+        _, logs = self.accumulated(compute, batch)
+        return self._over_batch(logs["statistic"])
 
     def _over_batch(self, values: Any) -> Any:
         statistic = global_mean(tf.stop_gradient(values))
         self.pixels.remember(statistic)
         return statistic
-
-    # Training a decoder that was brought from a GAN
-
-    def _transfer_terms(self, batch: dict[str, Any], *, weights: Any) -> dict[str, Any]:
-        """The terms on dreamt latents, each [batch]; 0, uncomputed, where its weight is 0.
-
-        `sleep` is −log q(z | G(z) + σ ξ) in nats, of the encoder alone (the sleep phase of
-        wake-sleep, Hinton et al. 1995); `anchor` is ‖G(z) − G₀(z)‖², of the decoder alone, with G₀
-        the decoder as it came. Networks run in inference mode: nothing here may update BatchNorm.
-        """
-        latents = batch["dream"]
-
-        def sleep() -> Any:
-            dreamt = tf.stop_gradient(self.decode(latents))
-            deviation = self.pixels.pixel_deviation()
-            mean, log_variance = self.encoder(
-                dreamt + deviation * batch["dream_pixels"], training=False
-            )
-            return -losses.normal_log_density(latents, mean, log_variance)
-
-        def anchor() -> Any:
-            first = self.pixels.mean(self.first_decoder(latents, training=False))
-            return losses.sum_per_example(tf.square(self.decode(latents) - first))
-
-        def zeros() -> Any:
-            return tf.zeros([tf.shape(latents)[0]])
-
-        by_name = dict(zip(TERMS, tf.unstack(weights), strict=True))
-        return {
-            "sleep": tf.cond(by_name["sleep"] > 0.0, sleep, zeros),
-            "anchor": tf.cond(by_name["anchor"] > 0.0, anchor, zeros),
-        }
-
-    def _gated(self, name: str, *tensors: Any) -> tuple[Any, ...]:
-        """Tensors through which a term of weight 0 sends no gradient, not even NaN."""
-        if self.transfer is None:
-            return tensors
-        weight = tf.sign(self.term_weights.value[TERMS.index(name)])
-
-        @tf.custom_gradient
-        def gate(tensor: Any) -> tuple[Any, Callable[[Any], Any]]:
-            return tf.identity(tensor), lambda g: tf.math.multiply_no_nan(g, weight)
-
-        return tuple(gate(tensor) for tensor in tensors)
-
-    def _weighted(self, terms: dict[str, Any]) -> Any:
-        names = ("distortion", "regularization", *TERMS[2:])
-        weights = zip(names, tf.unstack(self.term_weights.value), strict=True)
-        # A term of weight 0 may be infinite, while an encoder is far from any posterior.
-        return sum(tf.math.multiply_no_nan(terms[name], weight) for name, weight in weights)
 
     def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:
         """Adam at 1e-3; at a tenth of it for a decoder that was brought from a GAN."""
@@ -360,8 +319,10 @@ class BaseVAE(ZooModel):
 
     # Inference
 
-    def encode(self, images: Any, labels: Any = None) -> tuple[Any, Any]:
+    def encode(self, images: Any, labels: Any = None) -> Any:
         """Posterior (mean, log-variance), float32 tensors [batch, latent_dim], of images.
+
+        A model whose encoder has one output gives that tensor alone.
 
         Here and below, images are floats in [0, 1], or uint8 in 0…255; int32 `labels` [batch] are
         for a conditional model, or one class for all.
@@ -371,8 +332,24 @@ class BaseVAE(ZooModel):
         """
         images = self.images_of(images)
         labels = self._labels_of(images, labels)
-        mean, log_variance = self.encoder(with_labels(images, labels), training=False)
-        return mean, log_variance
+        outputs = self.encoder(with_labels(images, labels), training=False)
+        return tuple(outputs) if isinstance(outputs, (list, tuple)) else outputs
+
+    def latent_code(self, images: Any, labels: Any = None) -> tuple[Any, Any]:
+        """Where the latents of images lie: mean and standard deviation.
+
+        `reconstruct` decodes the mean; a sampler is fitted to both. A model whose code is a point
+        overrides this, with a deviation of 0.
+
+        Args:
+            images: As `encode` takes them.
+            labels: Likewise.
+
+        Returns:
+            Two float32 tensors [batch, latent_dim].
+        """
+        mean, log_variance = self.encode(images, labels)
+        return mean, tf.exp(0.5 * log_variance)
 
     def logits(self, latents: Any, labels: Any = None, *, training: bool = False) -> Any:
         """The decoder's logits of latents, [batch, height, width, channels]."""
@@ -388,7 +365,7 @@ class BaseVAE(ZooModel):
 
     def reconstruct(self, images: Any, labels: Any = None) -> Any:
         """Mean image of the posterior mean, float32 tensor in [0, 1] of the shape of `images`."""
-        return self.decode(self.encode(images, labels)[0], labels)
+        return self.decode(self.latent_code(images, labels)[0], labels)
 
     def call(self, inputs: Any, training: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002
         """Reconstructs, so that `predict(images)` does, or `predict([images, labels])`."""
@@ -421,12 +398,12 @@ class BaseVAE(ZooModel):
     def endpoints(self) -> dict[str, tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]]:
         """What is exported: name → (method, shapes of inputs, of outputs, networks used)."""
         latent, image = (self.latent_dim,), self.image_shape
-        moments = {"mean": latent, "log_variance": latent}
+        encoded = dict.fromkeys(self.encoder_outputs, latent)
         both = ("encoder", "decoder")
         again = {"reconstruction": image}
         return {
             "generate": ("images_from_latents", {"latent": latent}, {"image": image}, ("decoder",)),
-            "encode": ("encode", {"image": image}, moments, ("encoder",)),
+            "encode": ("encode", {"image": image}, encoded, ("encoder",)),
             "decode": ("decode", {"latent": latent}, {"image": image}, ("decoder",)),
             "reconstruct": ("reconstruct", {"image": image}, again, both),
         }
@@ -451,15 +428,6 @@ class BaseVAE(ZooModel):
             lambda z: -self.pixels.nll(images, self.logits(z, labels), None), latents
         )
         return log_likelihood + self.log_prior(latents) - log_posterior
-
-    def _check_transfer(self, transfer: Sequence[float], num_classes: int) -> None:
-        if len(transfer) != len(TERMS) or min(transfer) < 0:
-            msg = f"transfer={transfer}: expected a weight, at least 0, for each of {TERMS}."
-            raise ValueError(msg)
-        if num_classes or not self.transferable:
-            reason = "conditional" if num_classes else "trained in a step of its own"
-            msg = f"transfer={transfer}: this {self.model_name} is {reason}, and has no transfer."
-            raise ValueError(msg)
 
     def _check_options(self, likelihood: str, warm_up: int, cycle: int, free_bits: float) -> None:
         given = {"likelihood": likelihood, "warm_up": warm_up, "free_bits": free_bits}

@@ -46,11 +46,9 @@ class BetaTCVAE(BaseVAE):
         """1, β and 1."""
         return dict(zip(TERMS, (1.0, self.beta, 1.0), strict=True))
 
-    def regularizer(
+    def regularization_terms(
         self,
-        mean: Any,
-        log_variance: Any,
-        latents: Any,
+        outputs: dict[str, Any],
         batch: dict[str, Any],  # noqa: ARG002  (the hook's signature)
     ) -> dict[str, Any]:
         """The three terms, and their sum."""
@@ -58,7 +56,8 @@ class BetaTCVAE(BaseVAE):
         def estimate(latents: Any, mean: Any, log_variance: Any) -> Any:
             return losses.total_correlation_terms(latents, mean, log_variance, self.dataset_size)
 
-        terms = on_global_batch(estimate, latents, mean, log_variance)
+        posterior = (outputs[name] for name in ("latents", "mean", "log_variance"))
+        terms = on_global_batch(estimate, *posterior)
         return {**dict(zip(TERMS, terms, strict=True)), "rate": sum(terms)}
 
     def get_config(self) -> dict[str, Any]:

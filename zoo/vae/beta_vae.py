@@ -54,13 +54,13 @@ class BetaVAE(BaseVAE):
             _refuse("expected no capacity with it", beta=beta, warm_up=warm_up or None)
             gamma = GAMMA if gamma is None else gamma
             capacity_steps = CAPACITY_STEPS if capacity_steps is None else capacity_steps
-        found = {
+        given = {
             "beta": beta,
             "gamma": gamma,
             "capacity": capacity,
             "capacity_steps": capacity_steps,
         }
-        for name, value in found.items():
+        for name, value in given.items():
             least = 1 if name == "capacity_steps" else 0
             if value is not None and value < least:
                 msg = f"{name}={value}: expected at least {least}."
@@ -76,14 +76,14 @@ class BetaVAE(BaseVAE):
             return {"capacity_gap": float(self.gamma or 0.0)}
         return {"rate": float(self.beta or 0.0)}
 
-    def regularizer(
-        self, mean: Any, log_variance: Any, latents: Any, batch: dict[str, Any]
+    def regularization_terms(
+        self, outputs: dict[str, Any], batch: dict[str, Any]
     ) -> dict[str, Any]:
         """The rate and, with a capacity, |KL − C|."""
-        found = super().regularizer(mean, log_variance, latents, batch)
+        terms = super().regularization_terms(outputs, batch)
         if self.capacity is not None:
-            found["capacity_gap"] = tf.abs(found["rate"] - batch["capacity"])
-        return found
+            terms["capacity_gap"] = tf.abs(terms["rate"] - batch["capacity"])
+        return terms
 
     def terms(
         self, batch: dict[str, Any], *, training: bool, statistic: Any = None

@@ -99,19 +99,19 @@ class FactorVAE(BaseVAE):
         order = draw("permutation", [self.latent_dim], uniform=True)
         return {**super().batch_noise(draw), "permutation": order}
 
-    def regularizer(
-        self, mean: Any, log_variance: Any, latents: Any, batch: dict[str, Any]
+    def regularization_terms(
+        self, outputs: dict[str, Any], batch: dict[str, Any]
     ) -> dict[str, Any]:
         """The rate, the estimate of TC [batch], and the discriminator's cross-entropies.
 
         These, [latents and shuffled latents], have the mean that algorithm 2 minimises.
         """
-        found = super().regularizer(mean, log_variance, latents, batch)
+        latents = outputs["latents"]
         shuffled = batch["shuffled"] if "shuffled" in batch else _shuffled(latents, batch)
         logits, of_shuffled = self.discriminator(latents), self.discriminator(shuffled)
         errors = tf.nn.softplus(tf.concat([-logits, of_shuffled], axis=0))
         return {
-            **found,
+            **super().regularization_terms(outputs, batch),
             "total_correlation": tf.squeeze(logits, 1),
             "discriminator_loss": tf.squeeze(errors, 1),
         }
@@ -125,8 +125,7 @@ class FactorVAE(BaseVAE):
         # Its cross-entropies are those of both halves.
         counts = {"discriminator_loss": global_count(batch["images"])}
         batch, other = in_turn(batch, 2)
-        *_, latents, _ = self.forward(other, training=True)
-        batch["shuffled"] = _shuffled(latents, other)
+        batch["shuffled"] = _shuffled(self.forward(other, training=True)["latents"], other)
         statistic = self._statistic_of_parts(batch)
         terms = self.minimize(
             lambda part: self.terms(part, training=True, statistic=statistic), batch, counts=counts

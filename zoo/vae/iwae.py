@@ -52,7 +52,7 @@ class IWAE(BaseVAE):
         """ε, [batch, K, latent_dim]."""
         return {"posterior": draw("posterior", [self.samples, self.latent_dim])}
 
-    def forward(self, batch: dict[str, Any], *, training: bool) -> tuple[Any, Any, Any, Any]:
+    def forward(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
         """As in `BaseVAE`, of each example K times in a row: [batch · K, ...]."""
         labels = batch.get("labels")
         moments = self.encoder(with_labels(batch["images"], labels), training=training)
@@ -60,7 +60,8 @@ class IWAE(BaseVAE):
         noise = tf.reshape(batch["posterior"], [-1, self.latent_dim])
         latents = mean + tf.exp(0.5 * log_variance) * noise
         labels = None if labels is None else tf.repeat(labels, self.samples)
-        return mean, log_variance, latents, self.logits(latents, labels, training=training)
+        logits = self.logits(latents, labels, training=training)
+        return {"mean": mean, "log_variance": log_variance, "latents": latents, "logits": logits}
 
     def targets(self, batch: dict[str, Any]) -> Any:
         """Each image K times in a row."""
@@ -75,8 +76,8 @@ class IWAE(BaseVAE):
         self, batch: dict[str, Any], *, training: bool, statistic: Any = None
     ) -> dict[str, Any]:
         """The loss, and the means over the samples of its parts."""
-        found = super().terms(batch, training=training, statistic=statistic)
-        each = {name: tf.reshape(x, [-1, self.samples]) for name, x in found.items()}
+        terms = super().terms(batch, training=training, statistic=statistic)
+        each = {name: tf.reshape(x, [-1, self.samples]) for name, x in terms.items()}
         bound = tf.reduce_logsumexp(-each["loss"], axis=1) - math.log(self.samples)
         means = {name: tf.reduce_mean(x, axis=1) for name, x in each.items()}
         return {**means, "loss": -bound}

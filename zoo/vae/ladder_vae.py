@@ -55,8 +55,9 @@ class LadderVAE(BaseVAE):
 
     single_decoder: ClassVar[bool] = False
     transferable: ClassVar[bool] = False
-    # Each layer's is one, given those above; what `encode` gives is on the path of their means.
-    gaussian_posterior: ClassVar[bool] = False
+    # An image's latents are no one Gaussian, but one per layer, given the layers above: `encode`
+    # follows the path of their means.
+    has_latent_code: ClassVar[bool] = False
 
     def __init__(self, *, layers: int = 3, latent_dim: int, **kwargs: Any) -> None:
         if not 1 <= layers <= max(latent_dim, 1):
@@ -88,25 +89,27 @@ class LadderVAE(BaseVAE):
 
     # The bound
 
-    def forward(self, batch: dict[str, Any], *, training: bool) -> tuple[Any, Any, Any, Any]:
-        """Δμ and log Δσ² on the path that the noise takes, latents u, and the decoder's logits."""
+    def forward(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
+        """As in `BaseVAE`: Δμ and log Δσ² on the path that the noise takes, latents u, logits."""
         labels = batch.get("labels")
         sent = self.encoder(with_labels(batch["images"], labels), training=training)
         mean, log_variance, latents = self._infer(sent, batch["posterior"], training=training)
-        return mean, log_variance, latents, self.logits(latents, labels, training=training)
+        logits = self.logits(latents, labels, training=training)
+        return {"mean": mean, "log_variance": log_variance, "latents": latents, "logits": logits}
 
     def _infer(self, sent: Any, noise: Any, *, training: bool = False) -> tuple[Any, Any, Any]:
         """Δμ, log Δσ² and u = Δμ + Δσ ε, of what the encoder sent and ε, [batch, latent_dim]."""
         mean, log_variance = self.posterior_network([*sent, noise], training=training)
         return mean, log_variance, mean + tf.exp(0.5 * log_variance) * noise
 
-    def regularizer(
-        self, mean: Any, log_variance: Any, latents: Any, batch: dict[str, Any]
+    def regularization_terms(
+        self, outputs: dict[str, Any], batch: dict[str, Any]
     ) -> dict[str, Any]:
         """The rate, and that of each layer."""
-        moments = zip(*(tf.split(x, self.sizes, axis=1) for x in (mean, log_variance)), strict=True)
-        each = {f"rate_{i + 1}": losses.kl_standard_normal(*x) for i, x in enumerate(moments)}
-        return {**super().regularizer(mean, log_variance, latents, batch), **each}
+        layers = (tf.split(outputs[name], self.sizes, axis=1) for name in ("mean", "log_variance"))
+        moments = enumerate(zip(*layers, strict=True))
+        each = {f"rate_{i + 1}": losses.kl_standard_normal(*x) for i, x in moments}
+        return {**super().regularization_terms(outputs, batch), **each}
 
     def log_weights(self, images: Any, noise: Any, labels: Any = None) -> Any:
         """As in `BaseVAE`; each sample takes a path of its own through the layers."""

@@ -96,7 +96,9 @@ class VAEGAN(BaseVAE):
             values=[LOGITS],
         )  # fmt: skip
         self.feature_layer = feature_layer
-        self.judge = self._with_features()
+        # Its name comes after "discriminator" in the alphabet: Keras saves networks in that order,
+        # and their common weights under the first.
+        self.feature_discriminator = self._with_features()
 
     def new_decoder(self, *args: Any, **options: Any) -> keras.Model:
         """The architecture's generator, with its BatchNorm, up to the logits.
@@ -120,7 +122,7 @@ class VAEGAN(BaseVAE):
         layer = self.discriminator.get_layer(name)
         features = layer.output if self.feature_layer else layer.input
         outputs = [features, self.discriminator.output]
-        return keras.Model(self.discriminator.input, outputs, name="judge")
+        return keras.Model(self.discriminator.input, outputs, name="feature_discriminator")
 
     # The losses
 
@@ -140,15 +142,15 @@ class VAEGAN(BaseVAE):
         Also `squared_error`, of a reconstruction's pixel, by which σ² is estimated.
         """
         images, labels = batch["images"], batch.get("labels")
-        mean, log_variance, latents, logits = self.forward(batch, training=training)
-        reconstruction = self.pixels.mean(logits)
+        outputs = self.forward(batch, training=training)
+        reconstruction = self.pixels.mean(outputs["logits"])
         sample = self.pixels.mean(self.logits(batch["prior"], labels, training=training))
         (features, real), (features_again, again), (_, fake) = (
-            self.judge(with_labels(x, labels), training=training)
+            self.feature_discriminator(with_labels(x, labels), training=training)
             for x in (images, reconstruction, sample)
         )
         distortion = losses.gaussian_nll(features, features_again, 1.0)
-        rate = self.rate(mean, log_variance, latents)
+        rate = self.rate(*(outputs[name] for name in ("mean", "log_variance", "latents")))
         fooled = losses.sum_per_example(tf.nn.softplus(-again) + tf.nn.softplus(-fake))
         told = tf.nn.softplus(-real) + tf.nn.softplus(again) + tf.nn.softplus(fake)
         return {

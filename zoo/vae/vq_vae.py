@@ -61,7 +61,7 @@ class VQVAE(BaseVAE):
 
     log_names: tuple[str, ...] = ("loss", "distortion", "rate", "commitment", "perplexity")
     transferable: ClassVar[bool] = False
-    gaussian_posterior: ClassVar[bool] = False
+    has_latent_code: ClassVar[bool] = False
     single_decoder: ClassVar[bool] = False
     piecewise_constant: ClassVar[tuple[str, ...]] = ("generate", "encode", "reconstruct")
 
@@ -118,20 +118,27 @@ class VQVAE(BaseVAE):
         """1 and β."""
         return {"rate": 1.0, "commitment": self.commitment}
 
-    def forward(self, batch: dict[str, Any], *, training: bool) -> tuple[Any, Any, Any, Any]:
-        """z_e(x), its codes, z_q(x) with the straight-through gradient, the decoder's logits."""
+    def forward(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
+        """What the networks make of a batch.
+
+        Returns:
+            `features` z_e(x), float32 [batch, height / 4, width / 4, latent_dim]; their `codes`,
+            int32 [batch, height / 4, width / 4]; `quantized`, which is z_q(x) with the
+            straight-through gradient, like the features; and the decoder's `logits` of it.
+        """
         features = self.encoder(batch["images"], training=training)
         quantized, codes = self.quantizer(features)
-        return features, codes, quantized, self.logits(quantized, training=training)
+        logits = self.logits(quantized, training=training)
+        return {"features": features, "codes": codes, "quantized": quantized, "logits": logits}
 
-    def regularizer(
-        self, mean: Any, log_variance: Any, latents: Any, batch: dict[str, Any]
+    def regularization_terms(
+        self, outputs: dict[str, Any], batch: dict[str, Any]
     ) -> dict[str, Any]:
         """The rate and the commitment loss, [batch], and what the codebook follows."""
-        features, codes, quantized = mean, log_variance, latents
+        features, codes = outputs["features"], outputs["codes"]
         return {
             "rate": -pixelcnn.log_probability(self.code_prior, codes),
-            "commitment": commitment_loss(features, quantized),
+            "commitment": commitment_loss(features, outputs["quantized"]),
             "features": features,
             "codes": codes,
             "candidates": batch["candidates"],
@@ -173,8 +180,8 @@ class VQVAE(BaseVAE):
         choice = on_global_batch(chosen, draws[..., 0])
         flat = tf.reshape(features, [-1, self.noise_dim, self.latent_dim])
         positions = tf.cast(draws[..., 1] * self.noise_dim, tf.int32)
-        found = tf.gather(flat, positions, batch_dims=1)
-        return tf.einsum("bk,bkd->kd", choice, found)
+        candidates = tf.gather(flat, positions, batch_dims=1)
+        return tf.einsum("bk,bkd->kd", choice, candidates)
 
     # Inference
 
