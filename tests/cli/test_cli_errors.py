@@ -21,8 +21,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from zoo import cli
-from zoo.cli import app, faults, main
+from zoo.cli import app, console, faults, main, options
 from zoo.core import registry
 from zoo.training import launch
 
@@ -338,7 +337,7 @@ def test_metrics_that_cannot_be_written(folder: Path, tmp_path: Path, capsys, mo
 
 def test_a_folder_without_permission(tmp_path: Path, capsys, monkeypatch) -> None:
     """Root may write everywhere, so what the system says is replaced."""
-    monkeypatch.setattr(cli.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(options.os, "access", lambda path, mode: False)
     said = _wrong(capsys, "train", "vae", "--out", tmp_path / "x")
     assert f"you may not write into {tmp_path}" in said
 
@@ -501,7 +500,7 @@ def test_a_signal_ends_the_workers_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
     class Ended(queue.Queue):
         def get(self, *_: object) -> None:  # type: ignore[override]
-            raise cli.TerminatedError
+            raise console.TerminatedError
 
     class Worker(subprocess.Popen):
         def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -510,7 +509,7 @@ def test_a_signal_ends_the_workers_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(launch.queue, "Queue", Ended)
     monkeypatch.setattr(launch.subprocess, "Popen", Worker)
-    with pytest.raises(cli.TerminatedError):
+    with pytest.raises(console.TerminatedError):
         launch.launch(2, [sys.executable, "-c", "import time; time.sleep(600)"])
     assert [worker.returncode for worker in workers] == [-signal.SIGTERM] * 2
 

@@ -22,8 +22,8 @@ import zoo
 from export.verification import Report as Verification
 from export.verification import Row
 from tests.cli.test_cli_errors import ODD
-from zoo import cli
 from zoo.cli import app, main
+from zoo.cli.console import Zoo, ZooCommand
 from zoo.convert.report import Equality, Report, TensorRow
 from zoo.io import terminal
 
@@ -179,13 +179,13 @@ def test_brackets_in_help(capsys) -> None:
     assert "float32 [n, h, w, c]" in _run(capsys, "sample", "--help")
     assert "float32 [n, h, w, c]" in _run(capsys, "--help")
 
-    other = typer.Typer(cls=cli.Zoo, add_completion=False)
+    other = typer.Typer(cls=Zoo, add_completion=False)
 
-    @other.command(cls=cli.ZooCommand)
+    @other.command(cls=ZooCommand)
     def one(a: str = typer.Option("", help="x [serving] [/b] y")) -> None:
         """Shapes [n, height, width, channels]."""
 
-    @other.command(cls=cli.ZooCommand)
+    @other.command(cls=ZooCommand)
     def two() -> None:
         """Extras [serving]."""
 
