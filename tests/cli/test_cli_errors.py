@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from zoo import cli
 from zoo.cli import app, faults, main
-from zoo.core import registry
+from zoo.io import names
 from zoo.training import launch
 
 if TYPE_CHECKING:
@@ -406,7 +406,7 @@ def test_a_message_of_the_zoo_is_left_as_it_is() -> None:
         vae_to_gan("no model")
     assert faults.sentence(caught.value) == str(caught.value)
     with pytest.raises(TypeError) as caught:
-        registry.nearest(3, None)  # type: ignore[arg-type]
+        names.nearest("x", None)  # type: ignore[arg-type]
     assert "fault of the program" in faults.sentence(caught.value)
 
 

@@ -161,7 +161,7 @@ def test_a_preset_may_bring_a_sampler(tmp_path: Path, images: np.ndarray) -> Non
         load_sampler(out)
     with pytest.raises(ValueError, match="sampler_gmm.npz has the sha256"):
         sampler_of_run(out, load_preset(out), "gmm")
-    with pytest.raises(ValueError, match=r"brings no sampler_gmm\.npz"):
+    with pytest.raises(ValueError, match=r"has no sampler_gmm\.npz"):
         load_sampler(FROZEN / "dcgan")
 
 

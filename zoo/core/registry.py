@@ -6,28 +6,25 @@ answers at once.
 
 from __future__ import annotations
 
-import ast
-import difflib
-import functools
 import inspect
 import numbers
-import pkgutil
 import sys
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from zoo.core import model_files
 from zoo.core.environment import check_backend
+from zoo.core.model_files import FAMILIES, Option
+from zoo.io.names import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-FAMILIES = ("vae", "gan")
 Model = TypeVar("Model", bound=type)
 # What an annotation of an option admits, and its words. `create` checks no other annotations.
 KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -79,7 +76,8 @@ def describe_models(family: str | None = None) -> list[ModelInfo]:
         msg = f"family={family!r}: expected one of {FAMILIES} or None."
         raise ValueError(msg)
     built_in = {
-        name: ModelInfo(name, folder, _summary(path)) for folder, name, path in _model_files()
+        file.name: ModelInfo(file.name, file.family, model_files.summary(file.path))
+        for file in model_files.model_files()
     }
     added = {
         name: ModelInfo(name, cls.family, (cls.__doc__ or "").partition("\n")[0])
@@ -138,9 +136,11 @@ def check_name(name: str) -> None:
     """Raises ValueError if no model has the name; the nearest names are suggested."""
     _import(name)
     if name not in _classes:
-        near = " or ".join(nearest(name, list_models()))
-        msg = f"Unknown model {name!r}. Did you mean {near}? `zoo list` shows all."
-        raise ValueError(msg)
+        raise ValueError(_unknown(name))
+
+
+def _unknown(name: str) -> str:
+    return f"Unknown model {name!r}. {suggestion(name, list_models())} `zoo list` describes all."
 
 
 def check_options(name: str, options: dict[str, Any]) -> None:
@@ -158,8 +158,8 @@ def check_options(name: str, options: dict[str, Any]) -> None:
     known = accepted(_classes[name])
     for option, value in options.items():
         if option not in known:
-            near = " or ".join(nearest(option, sorted(known)))
-            msg = f"{option}={value!r}: {name} has no option {option!r}. Did you mean {near}?"
+            near = suggestion(option, sorted(known))
+            msg = f"{option}={value!r}: {name} has no option {option!r}. {near}"
             raise ValueError(msg)
         kinds = known[option].split(" | ")
         if not set(kinds) <= KINDS.keys():
@@ -174,15 +174,15 @@ def accepted(cls: type) -> dict[str, str]:
     """Options of a model, of its bases too, with their annotations as text such as "int | None"."""
     import keras  # noqa: PLC0415  (registry must import without Keras)
 
-    found = {"name": "str | None", "dtype": ""}
+    annotations = {"name": "str | None", "dtype": ""}
     for base in cls.__mro__[: cls.__mro__.index(keras.Model)]:
         parameters = inspect.signature(vars(base).get("__init__", object)).parameters
         for each in parameters.values():
             if each.name != "self" and each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD):
                 text = each.annotation
                 text = text if isinstance(text, str) else inspect.formatannotation(text)
-                found.setdefault(each.name, text)
-    return found
+                annotations.setdefault(each.name, text)
+    return annotations
 
 
 def _is_number(value: Any, kind: Any, largest: float) -> bool:
@@ -193,11 +193,30 @@ def _is_number(value: Any, kind: Any, largest: float) -> bool:
     return -largest <= value <= largest
 
 
-def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """The up to three known names that look most like a name."""
-    return difflib.get_close_matches(name, known) or difflib.get_close_matches(
-        name, known, cutoff=0.0
-    )
+def describe_options(name: str) -> list[Option]:
+    """The options of a model; a model of the zoo is not imported for it.
+
+    Args:
+        name: One of `list_models()`.
+
+    Returns:
+        (name, default, meaning) of each argument that `create` takes for the model, its own before
+        those of its bases. A default is Python text; None: the argument must be given.
+
+    Raises:
+        ValueError: If the model is unknown; the nearest names are suggested.
+
+    Example:
+        >>> from zoo.core.registry import describe_options
+        >>> next(option for option in describe_options("wgan_gp") if option.name == "n_critic")[:2]
+        ('n_critic', '5')
+    """
+    file = next((file for file in model_files.model_files() if file.name == name), None)
+    if file is not None:
+        return model_files.options(model_files.levels_of_file(file))
+    if name in _classes:
+        return model_files.options(model_files.levels_of_class(_classes[name]))
+    raise ValueError(_unknown(name))
 
 
 def is_conditional(name: str) -> bool:
@@ -210,9 +229,9 @@ def _import(name: str) -> None:
     """Imports the model of a name, if it is not known yet and one of the zoo."""
     if name in _classes:
         return
-    for family, known, _ in _model_files():
-        if known == name:
-            import_module(f"zoo.{family}.{name}")
+    for file in model_files.model_files():
+        if file.name == name:
+            import_module(f"zoo.{file.family}.{name}")
 
 
 def import_models() -> None:
@@ -221,25 +240,8 @@ def import_models() -> None:
     And every layer of the zoo, for a converted model may have any network.
     """
     import_module("zoo.layers")
-    for family, name, _ in _model_files():
-        import_module(f"zoo.{family}.{name}")
-
-
-def _model_files() -> list[tuple[str, str, Path]]:
-    """(family, name, path) of each model file."""
-    root = Path(__file__).parents[1]
-    return [
-        (family, module.name, root / family / f"{module.name}.py")
-        for family in FAMILIES
-        for module in pkgutil.iter_modules([str(root / family)])
-        if module.name != "base" and not module.name.startswith("_")
-    ]
-
-
-@functools.cache  # parsing all model files takes 0.1 s, for each preset that is read
-def _summary(path: Path) -> str:
-    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return docstring.partition("\n")[0]
+    for file in model_files.model_files():
+        import_module(f"zoo.{file.family}.{file.name}")
 
 
 class _ImportModelsAfterKeras(MetaPathFinder):

@@ -17,13 +17,14 @@ Output layers are float32 whatever the precision of the rest, so that losses are
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import pkgutil
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from zoo.io.names import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,8 +68,7 @@ def build(
     """
     name, dash, width = architecture.partition("-")
     if name not in _modules():
-        near = difflib.get_close_matches(name, _modules()) or _modules()
-        msg = f"Unknown network {architecture!r}. Did you mean {' or '.join(near)}?"
+        msg = f"Unknown network {architecture!r}. {suggestion(name, _modules())}"
         raise ValueError(msg)
     module = import_module(f"zoo.networks.{name}")
     if role not in ROLES or not hasattr(module, role):
