@@ -1,6 +1,6 @@
-"""Model names: one file in `zoo/vae/` or `zoo/gan/` is one model, named as the file.
+"""Model names. One file in `zoo/vae/` or `zoo/gan/` is one model, which has the file's name.
 
-Nothing here imports a model, Keras or TensorFlow until a model is asked for, so that `zoo list`
+Nothing here imports a model, Keras or TensorFlow until a model is created, so that `zoo list`
 answers at once.
 """
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 Model = TypeVar("Model", bound=type)
-# What an annotation of an option admits, and its words. `create` checks no other annotations.
+# The values that an annotation of an option admits, and how an error calls them. `create` does not
+# check options with other annotations.
 KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "int": (lambda x: _is_number(x, numbers.Integral, 2**63 - 1), "a whole number of 64 bits"),
     "float": (lambda x: _is_number(x, numbers.Real, sys.float_info.max), "a finite number"),
@@ -44,33 +45,43 @@ _classes: dict[str, Any] = {}
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known of a model without importing it."""
+    """What is known of a model without an import of its file."""
 
     name: str
     family: str
-    summary: str  # first line of the file's docstring: what it is, and its paper
+    summary: str  # first line of the file's docstring: what the model is, and its paper
 
 
 def list_models(family: str | None = None) -> list[str]:
-    """Returns the names that `create` knows, VAEs before GANs.
+    """Lists the names that `create` knows, VAEs before GANs.
 
     Args:
-        family: `"vae"`, `"gan"` or None for both.
+        family: `"vae"` or `"gan"`; None for both.
 
     Raises:
         ValueError: If there is no such family.
+
+    Example:
+        >>> import zoo
+        >>> zoo.list_models("gan")[:3]
+        ['acgan', 'bigan', 'dcgan']
     """
     return [model.name for model in describe_models(family)]
 
 
 def describe_models(family: str | None = None) -> list[ModelInfo]:
-    """Returns what is known of each registered model, sorted by family and name.
+    """Describes each registered model: name, family and summary, sorted by family and name.
 
     Args:
-        family: `"vae"`, `"gan"` or None for both.
+        family: `"vae"` or `"gan"`; None for both.
 
     Raises:
         ValueError: If there is no such family.
+
+    Example:
+        >>> from zoo.core.registry import describe_models
+        >>> describe_models("vae")[-1].name
+        'wae_mmd'
     """
     if family is not None and family not in FAMILIES:
         msg = f"family={family!r}: expected one of {FAMILIES} or None."
@@ -90,12 +101,21 @@ def describe_models(family: str | None = None) -> list[ModelInfo]:
 
 
 def register_model(name: str) -> Callable[[Model], Model]:
-    """Class decorator: makes a model known to `create` and to `keras.models.load_model`.
+    """Makes a decorated class known to `create` and to `keras.models.load_model`.
 
-    A model of the zoo is registered under its file's name; a model of yours under any free name.
+    Args:
+        name: For a model of the zoo the name of its file; for a model of yours any free name.
 
     Raises:
         ValueError: If another class already has the name.
+
+    Example:
+        >>> import zoo
+        >>> @zoo.register_model("my_vae")
+        ... class MyVAE(zoo.vae.VAE):
+        ...     pass
+        >>> zoo.create("my_vae", (8, 8, 1), 2, network="mlp").generate(3, seed=0).shape
+        (3, 8, 8, 1)
     """
 
     def register(cls: Model) -> Model:
@@ -119,21 +139,28 @@ def create(name: str, image_shape: Sequence[int], latent_dim: int, **options: An
         name: One of `list_models()`.
         image_shape: (height, width, channels) of the images, which are float32 in [0, 1].
         latent_dim: Number of latent dimensions.
-        **options: The model's own keyword arguments, as its class documents them.
+        **options: The model's own keyword arguments: see the class, such as `zoo.vae.BetaVAE`, or
+            `zoo info MODEL`.
 
     Returns:
-        A `keras.Model`, ready to `compile()` and `fit`.
+        A `zoo.core.model.ZooModel`, which is a `keras.Model`. It is ready to `compile()` and `fit`.
 
     Raises:
         ValueError: If the name is unknown, the model has no such option (the nearest names are
-            suggested), or an argument is of another type or out of its range.
+            suggested), or an argument has another type or is out of its range.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("dcgan", (8, 8, 1), latent_dim=2, network="mlp")
+        >>> model.generate(3, seed=0).shape
+        (3, 8, 8, 1)
     """
     check_options(name, {"latent_dim": latent_dim, **options})
     return _classes[name](image_shape=tuple(image_shape), latent_dim=latent_dim, **options)
 
 
 def check_name(name: str) -> None:
-    """Raises ValueError if no model has the name; the nearest names are suggested."""
+    """Raises ValueError if no model has the name. The error suggests the nearest names."""
     _import(name)
     if name not in _classes:
         raise ValueError(_unknown(name))
@@ -144,15 +171,15 @@ def _unknown(name: str) -> str:
 
 
 def check_options(name: str, options: dict[str, Any]) -> None:
-    """Checks options by the names and annotations of the constructor.
+    """Checks options against the names and annotations of the constructor.
 
     Args:
         name: One of `list_models()`.
         options: Keyword arguments for `create`.
 
     Raises:
-        ValueError: If the model or an option is unknown, or a value is of another type than its
-            annotation says. A whole number passes for float; a bool passes for no number.
+        ValueError: If the model or an option is unknown, or a value does not have the type of the
+            annotation. A whole number passes as a float; a bool does not pass as a number.
     """
     check_name(name)
     known = accepted(_classes[name])
@@ -171,7 +198,7 @@ def check_options(name: str, options: dict[str, Any]) -> None:
 
 
 def accepted(cls: type) -> dict[str, str]:
-    """Options of a model, of its bases too, with their annotations as text such as "int | None"."""
+    """Options of a model and of its bases, with annotations as text, such as "int | None"."""
     import keras  # noqa: PLC0415  (registry must import without Keras)
 
     annotations = {"name": "str | None", "dtype": ""}
@@ -186,7 +213,7 @@ def accepted(cls: type) -> dict[str, str]:
 
 
 def _is_number(value: Any, kind: Any, largest: float) -> bool:
-    """Whether a value is such a number, finite and no bool."""
+    """Whether a value is a finite number of a kind, and no bool."""
     if not isinstance(value, kind) or isinstance(value, bool):
         return False
     value = value.item() if hasattr(value, "item") else value  # NumPy compares in its own type
@@ -220,13 +247,13 @@ def describe_options(name: str) -> list[Option]:
 
 
 def is_conditional(name: str) -> bool:
-    """Whether the named model needs `num_classes`; imports it. False for an unknown one."""
+    """Whether a model needs `num_classes`. It imports the model; False for an unknown name."""
     _import(name)
     return bool(getattr(_classes.get(name), "conditional", False))
 
 
 def _import(name: str) -> None:
-    """Imports the model of a name, if it is not known yet and one of the zoo."""
+    """Imports a model of the zoo, unless its class is known already."""
     if name in _classes:
         return
     for file in model_files.model_files():
@@ -235,9 +262,9 @@ def _import(name: str) -> None:
 
 
 def import_models() -> None:
-    """Imports every model, so that `keras.models.load_model` knows their classes.
+    """Imports every model and every layer, so that `keras.models.load_model` knows the classes.
 
-    And every layer of the zoo, for a converted model may have any network.
+    The layers are needed because a converted model may have any network.
     """
     import_module("zoo.layers")
     for file in model_files.model_files():
@@ -247,7 +274,7 @@ def import_models() -> None:
 class _ImportModelsAfterKeras(MetaPathFinder):
     """Imports the models right after Keras.
 
-    `import zoo` leaves Keras alone, yet after `import zoo, keras`, in either order,
+    `import zoo` does not import Keras. Yet after `import zoo, keras`, in either order,
     `keras.models.load_model` must know the classes of the zoo.
     """
 
@@ -277,8 +304,8 @@ def import_models_with_keras() -> None:
     """Registers the models when Keras is imported, now or later.
 
     Raises:
-        ImportError: If Keras is there with another backend than TensorFlow; later, the import of
-            Keras raises it.
+        ImportError: If Keras was imported with another backend than TensorFlow. If it is imported
+            later with another backend, that import raises the error.
     """
     if "keras" in sys.modules:
         check_backend()
