@@ -22,7 +22,7 @@ import pytest
 import tensorflow as tf
 
 from zoo.cli import app, console, faults, main, options
-from zoo.core import registry
+from zoo.io import names
 from zoo.training import launch
 
 if TYPE_CHECKING:
@@ -405,7 +405,7 @@ def test_a_message_of_the_zoo_is_left_as_it_is() -> None:
         vae_to_gan("no model")
     assert faults.sentence(caught.value) == str(caught.value)
     with pytest.raises(TypeError) as caught:
-        registry.nearest(3, None)  # type: ignore[arg-type]
+        names.nearest("x", None)  # type: ignore[arg-type]
     assert "fault of the program" in faults.sentence(caught.value)
 
 

@@ -34,6 +34,7 @@ from zoo.core import registry
 from zoo.core.environment import onednn_is_on
 from zoo.evaluation.measure import evaluate, sampler_metrics
 from zoo.io import schemas
+from zoo.io.names import suggestion
 from zoo.io.records import read_json, write_json
 from zoo.sampling.samplers import fit_sampler, training_images
 from zoo.training import checkpoints
@@ -128,8 +129,7 @@ def bench(
     rows = list_rows()
     for name in names:
         if name not in rows:
-            near = registry.nearest(name, rows)
-            msg = f"Unknown row {name!r}. Did you mean {' or '.join(near)}?"
+            msg = f"Unknown row {name!r}. {suggestion(name, rows)}"
             raise ValueError(msg)
     common = {
         "data": data.source_name(source),

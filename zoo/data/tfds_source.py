@@ -5,7 +5,6 @@ TFDS takes two seconds to import: it waits until a data set is asked for.
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from zoo.data.image_files import convert, from_array
 from zoo.data.images import Contents, Images, Shape, known_size, split_to_read
+from zoo.io.names import nearest
 
 SAMPLE = "fashion_mnist_sample"
 SAMPLE_FOLDER = Path(__file__).parent / SAMPLE
@@ -97,7 +97,7 @@ def _builder(name: str) -> Any:
         if not unparsed and not isinstance(error, tfds.core.DatasetNotFoundError):
             raise
         names = [*tfds.list_builders(), SAMPLE]
-        near = difflib.get_close_matches(name, names) or [SAMPLE]
+        near = nearest(name, names) or [SAMPLE]
         msg = (
             f"Unknown data set {name!r}: neither a TFDS name nor a folder, .npz or .npy file. "
             f"Did you mean {' or '.join(near)}?"

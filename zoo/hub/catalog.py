@@ -11,9 +11,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from zoo.core.registry import list_models, nearest
+from zoo.core.registry import list_models
 from zoo.io import schemas
 from zoo.io.files import read_json, sha256, write_json
+from zoo.io.names import suggestion
 
 FORMAT = schemas.REGISTRY.format
 REGISTRY = "registry.json"
@@ -76,11 +77,10 @@ def find(name: str) -> Preset:
     """
     presets = {preset.name: preset for preset in list_pretrained()}
     if name not in presets:
-        near = nearest(name, presets)
-        hint = f"Did you mean {' or '.join(near)}?" if near else "None come with this version."
+        hint = suggestion(name, presets) if presets else "None come with this version."
         if name in list_models():
             hint = f"{name} is a model: `zoo train {name}` trains one. {hint}"
-        msg = f"Unknown preset {name!r}. {hint} There is no folder of that name either."
+        msg = f"Unknown preset {name!r}. {hint} There is no file or folder of that name either."
         raise ValueError(msg)
     return presets[name]
 

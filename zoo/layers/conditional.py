@@ -18,6 +18,13 @@ class ConditionalBatchNormalization(layers.Layer):
     Args:
         num_classes: Number of classes.
         **kwargs: Arguments of any Keras layer.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo import layers
+        >>> normalize = layers.ConditionalBatchNormalization(num_classes=10)
+        >>> normalize(tf.zeros([2, 8, 8, 3]), tf.constant([0, 9])).shape
+        TensorShape([2, 8, 8, 3])
     """
 
     statistics: ClassVar[dict[str, Any]] = {"momentum": 0.9, "epsilon": 1e-5, "synchronized": True}

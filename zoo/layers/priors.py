@@ -21,7 +21,14 @@ DEGREE = 14
 
 @keras.saving.register_keras_serializable("zoo")
 class UniformFromNormal(layers.Layer):
-    """N(0, 1) to U(−1, 1), each number by itself: u = erf(ε / √2), with |ε| clipped at 5."""
+    """N(0, 1) to U(−1, 1), each number by itself: u = erf(ε / √2), with |ε| clipped at 5.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo.layers import UniformFromNormal
+        >>> UniformFromNormal()(np.array([[-9.0, 0.0, 9.0]])).numpy().round(3).tolist()
+        [[-1.0, 0.0, 1.0]]
+    """
 
     def call(self, inputs: Any) -> Any:
         """Maps draws of N(0, 1) to draws of U(−1, 1)."""
@@ -37,6 +44,12 @@ class TruncatedNormalFromNormal(layers.Layer):
     """N(0, 1) to the normal within ±2, by its inverse distribution function.
 
     z = √2 erfinv(c · erf(ε / √2)) with c = erf(√2): the median stays, and |z| < 2.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo.layers import TruncatedNormalFromNormal
+        >>> TruncatedNormalFromNormal()(np.array([[-4.0, 0.0, 4.0]])).numpy().round(1).tolist()
+        [[-2.0, 0.0, 2.0]]
     """
 
     def call(self, inputs: Any) -> Any:
@@ -51,7 +64,14 @@ class TruncatedNormalFromNormal(layers.Layer):
 
 @keras.saving.register_keras_serializable("zoo")
 class HypersphereFromNormal(layers.Layer):
-    """N(0, I) in d dimensions to the sphere of radius √d: z = √d ε / ‖ε‖; 0 stays 0."""
+    """N(0, I) in d dimensions to the sphere of radius √d: z = √d ε / ‖ε‖; 0 stays 0.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo.layers import HypersphereFromNormal
+        >>> HypersphereFromNormal()(np.array([[3.0, 0.0, 0.0, 0.0]])).numpy().tolist()
+        [[2.0, 0.0, 0.0, 0.0]]
+    """
 
     def call(self, inputs: Any) -> Any:
         """Maps vectors [batch, d] to vectors of norm √d."""
@@ -80,6 +100,11 @@ def prior_layer(prior: str) -> layers.Layer:
 
     Raises:
         ValueError: If it is none of them.
+
+    Example:
+        >>> from zoo.layers import prior_layer
+        >>> type(prior_layer("uniform")).__name__
+        'UniformFromNormal'
     """
     if prior not in FROM_NORMAL:
         msg = f"prior={prior!r}: expected one of {', '.join(map(repr, PRIORS))}."

@@ -33,6 +33,14 @@ class VectorQuantizer(layers.Layer):
 
     Raises:
         ValueError: If an argument is out of its range.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo import layers
+        >>> quantizer = layers.VectorQuantizer(num_codes=16, code_dim=4)
+        >>> quantized, codes = quantizer(tf.zeros([2, 7, 7, 4]))
+        >>> quantized.shape, codes.shape
+        (TensorShape([2, 7, 7, 4]), TensorShape([2, 7, 7]))
     """
 
     def __init__(
@@ -172,6 +180,12 @@ def commitment_loss(features: Any, quantized: Any) -> Any:
 
     Returns:
         float32 [batch]: the sum over positions and channels, as likelihoods sum over pixels.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.layers import commitment_loss
+        >>> commitment_loss(tf.ones([1, 2, 2, 3]), tf.zeros([1, 2, 2, 3])).numpy().tolist()
+        [12.0]
     """
     return tf.reduce_sum(tf.square(features - tf.stop_gradient(quantized)), axis=[1, 2, 3])
 
@@ -184,6 +198,11 @@ def perplexity(counts: Any) -> Any:
 
     Returns:
         Scalar float32, from 1 (one code is used, or none) to num_codes (all are, evenly).
+
+    Example:
+        >>> from zoo.layers import perplexity
+        >>> float(perplexity([5.0, 5.0, 0.0]))
+        2.0
     """
     usage = tf.math.divide_no_nan(counts, tf.reduce_sum(counts))
     return tf.exp(-tf.reduce_sum(tf.math.xlogy(usage, usage)))

@@ -20,7 +20,13 @@ FILTER = (1.0, 3.0, 3.0, 1.0)  # of all resampling (arXiv 1912.04958, appendix B
 
 @keras.saving.register_keras_serializable("zoo")
 def scaled_leaky_relu(x: Any) -> Any:
-    """√2 · leaky ReLU of slope 0.2, which keeps the scale of signals."""
+    """√2 · leaky ReLU of slope 0.2, which keeps the scale of signals.
+
+    Example:
+        >>> from zoo.layers import scaled_leaky_relu
+        >>> print(scaled_leaky_relu([-5.0, 1.0]).numpy().round(3))
+        [-1.414  1.414]
+    """
     return ops.leaky_relu(x, 0.2) * math.sqrt(2.0)
 
 
@@ -33,6 +39,12 @@ class EqualizedDense(layers.Dense):
         rate: Learning rate in multiples of other layers': weights start as N(0, 1 / rate²), and
             these and biases count `rate` times.
         **kwargs: Arguments of `Dense`.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.layers import EqualizedDense
+        >>> EqualizedDense(3, rate=0.01)(tf.ones([2, 4])).shape
+        TensorShape([2, 3])
     """
 
     def __init__(self, units: int, rate: float = 1.0, **kwargs: Any) -> None:
@@ -52,7 +64,14 @@ class EqualizedDense(layers.Dense):
 
 @keras.saving.register_keras_serializable("zoo")
 class EqualizedConv2D(layers.Conv2D):
-    """A Conv2D layer (channels last) with an equalised learning rate."""
+    """A Conv2D layer (channels last) with an equalised learning rate.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.layers import EqualizedConv2D
+        >>> EqualizedConv2D(3, 3, padding="same")(tf.ones([2, 8, 8, 1])).shape
+        TensorShape([2, 8, 8, 3])
+    """
 
     def __init__(self, filters: int, kernel_size: Any, **kwargs: Any) -> None:
         kwargs = {"kernel_initializer": _normal(), "data_format": "channels_last", **kwargs}
@@ -77,6 +96,12 @@ class ModulatedConv2D(layers.Conv2D):
         kernel_size: Side of the kernel; padding is "same" unless given.
         demodulate: Whether to divide as above.
         **kwargs: Arguments of `Conv2D`.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.layers import ModulatedConv2D
+        >>> ModulatedConv2D(3, 3)(tf.ones([2, 8, 8, 4]), tf.ones([2, 4])).shape
+        TensorShape([2, 8, 8, 3])
     """
 
     def __init__(
@@ -122,6 +147,12 @@ class LearnedConstant(layers.Layer):
     Args:
         target_shape: (height, width, channels).
         **kwargs: Arguments of any Keras layer.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.layers import LearnedConstant
+        >>> LearnedConstant((4, 4, 3))(tf.zeros([2, 5])).shape
+        TensorShape([2, 4, 4, 3])
     """
 
     def __init__(self, target_shape: Any, **kwargs: Any) -> None:
@@ -151,6 +182,15 @@ class Truncation(layers.Layer):
 
     w̄ and ψ are weights that do not train, 0 and 1 at first: they are saved and exported, and who
     trains the network tracks w̄.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.layers import Truncation
+        >>> truncation = Truncation()
+        >>> truncation.build((None, 2))
+        >>> _ = truncation.psi.assign(0.5)
+        >>> truncation(tf.constant([[2.0, 4.0]])).numpy().tolist()
+        [[1.0, 2.0]]
     """
 
     def build(self, input_shape: Any) -> None:
@@ -177,6 +217,12 @@ class Blur(layers.Layer):
         padding: Zeros at each edge; the filter takes 3 pixels of each axis.
         strides: Pixels between outputs.
         **kwargs: Arguments of any Keras layer.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.layers import Blur
+        >>> Blur(padding=2)(tf.ones([1, 8, 8, 1])).shape
+        TensorShape([1, 9, 9, 1])
     """
 
     def __init__(self, padding: int, strides: int = 1, **kwargs: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from keras import layers
 
 from zoo.io import schemas
 from zoo.io.files import sha256
+from zoo.io.names import suggestion
 from zoo.io.records import read_json
 
 if TYPE_CHECKING:
@@ -109,8 +109,7 @@ def load_extractor(name: str) -> FeatureExtractor:
         ConnectionError: If its weights must be downloaded and cannot.
     """
     if name not in _factories:
-        near = difflib.get_close_matches(name, list_extractors()) or list_extractors()
-        msg = f"Unknown extractor {name!r}. Did you mean {' or '.join(near)}?"
+        msg = f"Unknown extractor {name!r}. {suggestion(name, list_extractors())}"
         raise ValueError(msg)
     return _factories[name]()
 

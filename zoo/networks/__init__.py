@@ -17,13 +17,14 @@ Output layers are float32 whatever the precision of the rest, so that losses are
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import pkgutil
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from zoo.io.names import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +38,13 @@ ROLES = ("encoder", "decoder", "generator", "discriminator")
 
 
 def list_networks() -> list[str]:
-    """Names of the architectures that have all four networks."""
+    """Names of the architectures that have all four networks.
+
+    Example:
+        >>> from zoo.networks import list_networks
+        >>> list_networks()
+        ['conv', 'mlp', 'resnet']
+    """
     return [name for name in _modules() if name not in (*GAN_ONLY, *GRID_ONLY)]
 
 
@@ -64,11 +71,15 @@ def build(
     Raises:
         ValueError: If the architecture is unknown, has no such role or cannot make the image size;
             or its width is no number of at least 1, or none that can be set.
+
+    Example:
+        >>> from zoo import networks
+        >>> networks.build("conv-16", "generator", (8, 8, 1), 2).output_shape
+        (None, 8, 8, 1)
     """
     name, dash, width = architecture.partition("-")
     if name not in _modules():
-        near = difflib.get_close_matches(name, _modules()) or _modules()
-        msg = f"Unknown network {architecture!r}. Did you mean {' or '.join(near)}?"
+        msg = f"Unknown network {architecture!r}. {suggestion(name, _modules())}"
         raise ValueError(msg)
     module = import_module(f"zoo.networks.{name}")
     if role not in ROLES or not hasattr(module, role):
@@ -92,7 +103,16 @@ def build(
 
 @contextmanager
 def precision(dtype: keras.DTypePolicy | None) -> Iterator[None]:
-    """Layers made within take the policy where they name none."""
+    """Layers made within take the policy where they name none.
+
+    Example:
+        >>> import keras
+        >>> from zoo.networks import precision
+        >>> with precision(keras.DTypePolicy("mixed_bfloat16")):
+        ...     layer = keras.layers.Dense(1)
+        >>> layer.compute_dtype
+        'bfloat16'
+    """
     import keras  # noqa: PLC0415  (`list_networks` must not import it)
 
     outside = keras.config.dtype_policy()

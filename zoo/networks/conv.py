@@ -29,6 +29,12 @@ def encoder(
 
     With `num_classes`, images and labels int32 [batch]: one-hot planes join the channels
     (Sohn et al. 2015).
+
+    Example:
+        >>> from zoo.networks import conv
+        >>> mean, log_variance = conv.encoder((8, 8, 1), latent_dim=2).outputs
+        >>> mean.shape, log_variance.shape
+        ((None, 2), (None, 2))
     """
     inputs, x = _heads.image_inputs(image_shape, num_classes)
     for i in range(_heads.halvings(image_shape, "conv")):
@@ -52,6 +58,11 @@ def decoder(
     """Latents to image logits: the generator without BatchNorm and tanh.
 
     With `num_classes`, latents and labels int32 [batch]: one-hot rows join the latents.
+
+    Example:
+        >>> from zoo.networks import conv
+        >>> conv.decoder((8, 8, 1), latent_dim=2).output_shape
+        (None, 8, 8, 1)
     """
     inputs, latents = _heads.latent_inputs(latent_dim, num_classes)
     return _heads.model(inputs, [_expand(latents, image_shape, width)], "decoder")
@@ -65,6 +76,11 @@ def generator(
     With `num_classes`, latents and labels int32 [batch]: one-hot rows join the latents, and
     BatchNorm has a gain and a bias for each class (arXiv 1802.05637). In so few layers these alone
     change shades and no shapes.
+
+    Example:
+        >>> from zoo.networks import conv
+        >>> conv.generator((8, 8, 1), latent_dim=2).output_shape
+        (None, 8, 8, 1)
     """
     inputs, latents, norm = _heads.generator_inputs(latent_dim, num_classes)
     images = _heads.unit_range(_expand(latents, image_shape, width, norm))
@@ -98,6 +114,11 @@ def discriminator(
     Raises:
         ValueError: If `normalization` is another, the image size is impossible, or both a label and
             a latent are to be taken.
+
+    Example:
+        >>> from zoo.networks import conv
+        >>> conv.discriminator((8, 8, 1)).output_shape
+        (None, 1)
     """
     _, conv = _heads.linear_layers(normalization)
     images = keras.Input(image_shape, name="image")

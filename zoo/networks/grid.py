@@ -28,6 +28,11 @@ def grid_shape(image_shape: Sequence[int]) -> tuple[int, int]:
 
     Raises:
         ValueError: If a side is less than 8, or not divisible by 4.
+
+    Example:
+        >>> from zoo.networks.grid import grid_shape
+        >>> grid_shape((28, 28, 1))
+        (7, 7)
     """
     sides = image_shape[:2]
     if min(sides) < 2 * STRIDE or any(side % STRIDE for side in sides):
@@ -45,6 +50,11 @@ def encoder(image_shape: Sequence[int], code_dim: int, width: int = WIDTH) -> ke
 
     Raises:
         ValueError: As of `grid_shape`.
+
+    Example:
+        >>> from zoo.networks import grid
+        >>> grid.encoder((28, 28, 1), code_dim=4, width=8).output_shape
+        (None, 7, 7, 4)
     """
     grid_shape(image_shape)
     images = x = keras.Input(image_shape, name="image")
@@ -66,6 +76,11 @@ def decoder(image_shape: Sequence[int], code_dim: int, width: int = WIDTH) -> ke
 
     Raises:
         ValueError: As of `grid_shape`.
+
+    Example:
+        >>> from zoo.networks import grid
+        >>> grid.decoder((28, 28, 1), code_dim=4, width=8).output_shape
+        (None, 28, 28, 1)
     """
     features = keras.Input((*grid_shape(image_shape), code_dim), name="features")
     x = layers.Conv2D(width, 3, padding="same", name="conv", **_heads.LAST)(features)

@@ -21,6 +21,12 @@ def encoder(image_shape: Sequence[int], latent_dim: int, *, num_classes: int = 0
 
     With `num_classes`, images and labels int32 [batch]: one-hot rows join the pixels
     (Sohn et al. 2015).
+
+    Example:
+        >>> from zoo.networks import mlp
+        >>> mean, log_variance = mlp.encoder((8, 8, 1), latent_dim=2).outputs
+        >>> mean.shape, log_variance.shape
+        ((None, 2), (None, 2))
     """
     inputs = [keras.Input(image_shape, name="image")]
     x = layers.Flatten(name="flatten", **_heads.LAST)(inputs[0])
@@ -34,13 +40,25 @@ def encoder(image_shape: Sequence[int], latent_dim: int, *, num_classes: int = 0
 
 
 def decoder(image_shape: Sequence[int], latent_dim: int, *, num_classes: int = 0) -> keras.Model:
-    """Latents to image logits; with `num_classes`, one-hot labels join the latents."""
+    """Latents to image logits; with `num_classes`, one-hot labels join the latents.
+
+    Example:
+        >>> from zoo.networks import mlp
+        >>> mlp.decoder((8, 8, 1), latent_dim=2).output_shape
+        (None, 8, 8, 1)
+    """
     inputs, latents = _heads.latent_inputs(latent_dim, num_classes)
     return _heads.model(inputs, [_expand(latents, image_shape)], "decoder")
 
 
 def generator(image_shape: Sequence[int], latent_dim: int, *, num_classes: int = 0) -> keras.Model:
-    """Latents to images in [0, 1]; with `num_classes`, one-hot labels join the latents."""
+    """Latents to images in [0, 1]; with `num_classes`, one-hot labels join the latents.
+
+    Example:
+        >>> from zoo.networks import mlp
+        >>> mlp.generator((8, 8, 1), latent_dim=2).output_shape
+        (None, 8, 8, 1)
+    """
     inputs, latents = _heads.latent_inputs(latent_dim, num_classes)
     images = _heads.unit_range(_expand(latents, image_shape))
     return _heads.model(inputs, [images], "generator")
@@ -69,6 +87,11 @@ def discriminator(
 
     Raises:
         ValueError: If `normalization` is another, or both a label and a latent are to be taken.
+
+    Example:
+        >>> from zoo.networks import mlp
+        >>> mlp.discriminator((8, 8, 1)).output_shape
+        (None, 1)
     """
     dense, _ = _heads.linear_layers(normalization)
     images = keras.Input(image_shape, name="image")

@@ -48,6 +48,11 @@ def prior(
 
     Raises:
         ValueError: If a size is out of its range.
+
+    Example:
+        >>> from zoo.networks import pixelcnn
+        >>> pixelcnn.prior((2, 3), num_codes=5, width=4, layers=1).output_shape
+        (None, 2, 3, 5)
     """
     if len(grid_shape) != 2 or min(grid_shape) < 1:
         msg = f"grid_shape={tuple(grid_shape)}: expected (height, width), both at least 1."
@@ -92,6 +97,13 @@ def sample(prior: keras.Model, uniforms: Any, label: Any = None) -> Any:
 
     Raises:
         ValueError: If there is another number of uniforms.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.networks import pixelcnn
+        >>> prior = pixelcnn.prior((2, 3), num_codes=5, width=4, layers=1)
+        >>> pixelcnn.sample(prior, tf.random.uniform([4, 6])).shape
+        TensorShape([4, 2, 3])
     """
     *grid, _ = prior.output_shape[1:]
     positions = math.prod(grid)
@@ -124,6 +136,13 @@ def log_probability(prior: keras.Model, codes: Any, label: Any = None) -> Any:
 
     Returns:
         float32 [batch], nats.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.networks import pixelcnn
+        >>> prior = pixelcnn.prior((2, 3), num_codes=5, width=4, layers=1)
+        >>> pixelcnn.log_probability(prior, tf.zeros([4, 2, 3], tf.int32)).shape
+        TensorShape([4])
     """
     logits = _logits(prior, codes, label)
     nll = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=codes, logits=logits)

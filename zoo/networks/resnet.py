@@ -31,6 +31,12 @@ def encoder(
 
     With `num_classes`, images and labels int32 [batch]: one-hot planes join the channels
     (Sohn et al. 2015).
+
+    Example:
+        >>> from zoo.networks import resnet
+        >>> mean, log_variance = resnet.encoder((8, 8, 1), latent_dim=2).outputs
+        >>> mean.shape, log_variance.shape
+        ((None, 2), (None, 2))
     """
     inputs, x = _heads.image_inputs(image_shape, num_classes)
     x = _trunk(x, image_shape, width, layers.Conv2D)
@@ -44,6 +50,11 @@ def decoder(
     """Latents to image logits: the generator without BatchNorm and tanh.
 
     With `num_classes`, latents and labels int32 [batch]: one-hot rows join the latents.
+
+    Example:
+        >>> from zoo.networks import resnet
+        >>> resnet.decoder((8, 8, 1), latent_dim=2).output_shape
+        (None, 8, 8, 1)
     """
     inputs, latents = _heads.latent_inputs(latent_dim, num_classes)
     return _heads.model(inputs, [_expand(latents, image_shape, width)], "decoder")
@@ -56,6 +67,11 @@ def generator(
 
     With `num_classes`, latents and labels int32 [batch]: one-hot rows join the latents, and
     BatchNorm has a gain and a bias for each class (arXiv 1802.05637).
+
+    Example:
+        >>> from zoo.networks import resnet
+        >>> resnet.generator((8, 8, 1), latent_dim=2).output_shape
+        (None, 8, 8, 1)
     """
     inputs, latents, norm = _heads.generator_inputs(latent_dim, num_classes)
     images = _heads.unit_range(_expand(latents, image_shape, width, norm))
@@ -90,6 +106,11 @@ def discriminator(
     Raises:
         ValueError: If `normalization` is another, the image size is impossible, or both a label and
             a latent are to be taken.
+
+    Example:
+        >>> from zoo.networks import resnet
+        >>> resnet.discriminator((8, 8, 1)).output_shape
+        (None, 1)
     """
     _, conv = _heads.linear_layers(normalization)
     norm = _heads.batch_norm if normalization == "batch" else None

@@ -49,6 +49,11 @@ def generator(
     Its layers are `mapping` (latents to styles, float32 [batch, STYLE_DIM]), `truncation` and
     `synthesis` (styles to images). With `num_classes`, latents and labels int32 [batch]: one-hot
     rows join the latents.
+
+    Example:
+        >>> from zoo.networks import style
+        >>> style.generator((8, 8, 1), latent_dim=2).output_shape
+        (None, 8, 8, 1)
     """
     mapping = _mapping(latent_dim, num_classes)
     inputs = [keras.Input(x.shape[1:], dtype=x.dtype, name=x.name) for x in mapping.inputs]
@@ -79,6 +84,11 @@ def discriminator(
 
     Raises:
         ValueError: If `normalization` is another, or the image size is impossible.
+
+    Example:
+        >>> from zoo.networks import style
+        >>> style.discriminator((8, 8, 1)).output_shape
+        (None, 1)
     """
     if normalization != "none":
         msg = f"normalization={normalization!r}: the style network has none. Take 'none'."

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import TYPE_CHECKING
 
 from zoo.convert.align.graph import Graph, differences
+from zoo.io.names import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -60,7 +60,7 @@ def _matches(
 
 
 def _near(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name.rpartition("/")[2], list(known), cutoff=0.4)
+    near = nearest(name.rpartition("/")[2], list(known))
     return f"The nearest of its blocks: {', '.join(near or known)}."
 
 
