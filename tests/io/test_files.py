@@ -131,7 +131,7 @@ EXAMPLES: dict[str, Any] = {
         "presets": {
             "a": {
                 "family": "vae", "model": "vae", "data": None, "image_shape": [8, 8, 1], "size": 9,
-                "sha256": "0" * 64, "headline": ["elbo", 1.5],
+                "sha256": "0" * 64, "headline": ["elbo", 1.5], "num_classes": 10,
             },
         },
     },

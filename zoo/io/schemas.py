@@ -205,6 +205,7 @@ class _Listed(TypedDict):
     size: Count
     sha256: str
     headline: Annotated[list[str | float], Len(2, 2)] | None
+    num_classes: Index
 
 
 class _Registry(TypedDict):
