@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUNS := runs/demo
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-slow lint format benchmark clean
+.PHONY: demo test test-slow lint format docs benchmark clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -48,7 +48,11 @@ format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The README's figures: 10 epochs on the full data set, about half an hour on 2 cores.
+# The documentation as a site: build/site/index.html. Strict: a link that leads nowhere is an error.
+docs: $(VENV)/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The headline figures of docs/benchmarks.md: 10 epochs on the full data set, about half an hour on 2 cores.
 benchmark: $(VENV)/installed
 	$(BIN)/python benchmarks/fashion_mnist.py
 
