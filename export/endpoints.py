@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from types import MethodType
+from functools import cached_property
+from types import new_class
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -56,22 +57,27 @@ def networks_of(functions: Sequence[Endpoint]) -> list[Any]:
     return list({id(network): network for e in functions for network in e.networks}.values())
 
 
-class _WithNetworks:
-    """A model whose methods compute with other networks in place of its own."""
+def _with_networks(model: Any, networks: dict[str, Any]) -> Any:
+    """A copy of the model that computes with other networks, and shares all else with it.
 
-    def __init__(self, model: Any, networks: dict[str, Any]) -> None:
-        self._model = model
-        self._networks = networks
-
-    def __getattr__(self, name: str) -> Any:
-        if name in self._networks:
-            return self._networks[name]
-        found = getattr(type(self._model), name, None)
-        if isinstance(found, property) and found.fget is not None:
-            return found.fget(self)
-        if callable(found):
-            return MethodType(found, self)
-        return getattr(self._model, name)
+    Its class is derived from the model's: methods that call `super()` and properties work as they
+    do in the model. What a cached property of the model holds is made anew, of these networks. An
+    attribute that a method sets is set in the copy alone.
+    """
+    names = {**networks, "__setattr__": object.__setattr__}
+    derived = new_class(
+        type(model).__name__, (type(model),), exec_body=lambda own: own.update(names)
+    )
+    cached = {
+        name
+        for each in base.__mro__
+        for name, value in vars(each).items()
+        if isinstance(value, cached_property)
+    }
+    copy = object.__new__(derived)
+    own = {name: value for name, value in vars(model).items() if name not in cached}
+    vars(copy).update({**own, **networks})
+    return copy
 
 
 def endpoints(
@@ -118,8 +124,8 @@ def endpoints(
     hooks |= {name: hook for name, hook in optional.items() if name in functions}
     used = dict.fromkeys(name for *_, uses in hooks.values() for name in uses)
     networks = {name: rewrite(in_channels_last(getattr(model, name))) for name in used}
-    served = _WithNetworks(model, networks)
-    found = {
+    served = _with_networks(model, networks)
+    named = {
         name: Endpoint(
             name,
             {key: tensor(key, shape) for key, shape in inputs.items()},
@@ -130,12 +136,12 @@ def endpoints(
         )
         for name, (method, inputs, outputs, uses) in hooks.items()
     }
-    generate = found["generate"]
+    generate = named["generate"]
     # Traced once for all that generate: a SavedModel then has it once.
     traced = tf.function(generate.function, input_signature=generate.signature())
-    generate = found["generate"] = replace(generate, function=traced)
-    found["sample"], found["interpolate"] = _sample(served, generate), _interpolate(generate)
-    return [found[name] for name in names if name in functions]
+    generate = named["generate"] = replace(generate, function=traced)
+    named["sample"], named["interpolate"] = _sample(served, generate), _interpolate(generate)
+    return [named[name] for name in names if name in functions]
 
 
 def names_of(model: Any) -> list[str]:
@@ -221,8 +227,8 @@ def _interpolate(generate: Endpoint) -> Endpoint:
 
 def _named(method: Callable[..., Any], names: list[str]) -> Callable[..., dict[str, Any]]:
     def function(*inputs: Any) -> dict[str, Any]:
-        found = method(*inputs)
-        tensors = found if isinstance(found, (list, tuple)) else [found]
+        outputs = method(*inputs)
+        tensors = outputs if isinstance(outputs, (list, tuple)) else [outputs]
         return dict(zip(names, tensors, strict=True))
 
     return function

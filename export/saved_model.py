@@ -77,6 +77,7 @@ def export_saved_model(
     signatures = {
         e.name: tf.function(e.function).get_concrete_function(*e.signature()) for e in served
     }
+    _check_weights(signatures, module.variables_)
     signatures = {"serving_default": signatures["generate"], **signatures}
     options = tf.saved_model.SaveOptions(experimental_debug_stripper=True)
     if warmup is None:
@@ -90,3 +91,16 @@ def export_saved_model(
         if verify:
             check_export(folder, model)
     return target
+
+
+def _check_weights(signatures: dict[str, Any], saved: Sequence[Any]) -> None:
+    """Raises ValueError if a function uses a weight that is not saved."""
+    known = {id(variable) for variable in saved}
+    for name, function in signatures.items():
+        strange = [v.name for v in function.graph.variables if id(v) not in known]
+        if strange:
+            msg = (
+                f"{name} uses {strange[0]}, which is in none of the networks that the model names "
+                "for it. Add its network to those of the model's endpoints()."
+            )
+            raise ValueError(msg)

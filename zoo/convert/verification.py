@@ -97,7 +97,9 @@ def measure(
     )
 
 
-def claim(equality: Equality, rows: Sequence[TensorRow], kind: str = "bitwise") -> str:
+def verified_equivalence(
+    equality: Equality, rows: Sequence[TensorRow], kind: str = "bitwise"
+) -> str:
     """The class of equivalence that the measurement supports.
 
     Args:
