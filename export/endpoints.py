@@ -70,11 +70,11 @@ def _with_networks(model: Any, networks: dict[str, Any]) -> Any:
     )
     cached = {
         name
-        for each in base.__mro__
-        for name, value in vars(each).items()
+        for base in type(model).__mro__
+        for name, value in vars(base).items()
         if isinstance(value, cached_property)
     }
-    copy = object.__new__(derived)
+    copy: Any = object.__new__(derived)
     own = {name: value for name, value in vars(model).items() if name not in cached}
     vars(copy).update({**own, **networks})
     return copy
