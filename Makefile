@@ -33,7 +33,7 @@ demo: $(VENV)/installed
 
 # At most 12 minutes on 2 cores without AVX-512; the slowest tests are listed at the end.
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -n 2 -m "not slow" --durations=15
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --durations=15
 
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow
