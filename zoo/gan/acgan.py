@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import tensorflow as tf
 
 from zoo.core.contracts import IMAGES, LOGITS
-from zoo.core.model import check_network
+from zoo.core.network_tools import check_network
 from zoo.core.registry import register_model
 from zoo.gan.gan import GAN
 

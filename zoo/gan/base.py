@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from zoo.core.channels import runnable
 from zoo.core.contracts import IMAGES, LOGITS
-from zoo.core.model import ZooModel, check_network, copy_network, with_labels
+from zoo.core.model import ZooModel
+from zoo.core.network_tools import check_network, copy_network, with_labels
 from zoo.core.replicas import in_turn
 from zoo.core.replicated_step import Player
 from zoo.layers.diff_augment import diff_augment, parse_policy

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from zoo.core.channels import runnable
 from zoo.core.contracts import IMAGES, LOG_VARIANCE, LOGITS, check_values
-from zoo.core.model import check_network
+from zoo.core.network_tools import check_network
 from zoo.core.registry import register_model
 from zoo.core.replicated_step import Player
 from zoo.gan.gan import GAN
