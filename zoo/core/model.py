@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import keras
 import numpy as np
@@ -17,10 +17,26 @@ from zoo.core.replicated_step import named_seed
 from zoo.core.running_means import RunningMeans
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 GENERATE_BATCH = 256
 MEANS = "running_means"  # their key in a saved model
+
+
+class EndpointSpec(NamedTuple):
+    """What is exported as one function of a model.
+
+    Args:
+        method: The model's method that computes it.
+        inputs: Shape of one example of each input, by name. Labels are added on export.
+        outputs: Shape of one example of each output, by name.
+        networks: Attributes of the networks that it takes.
+    """
+
+    method: str
+    inputs: Mapping[str, tuple[int, ...]]
+    outputs: Mapping[str, tuple[int, ...]]
+    networks: tuple[str, ...]
 
 
 class ZooModel(CheckedLoops, Compiling):
@@ -198,8 +214,8 @@ class ZooModel(CheckedLoops, Compiling):
 
     # Deployment
 
-    def optional_endpoints(self) -> dict[str, Any]:
-        """What is exported on request, as a family's `endpoints`, labels included."""
+    def optional_endpoints(self) -> dict[str, EndpointSpec]:
+        """What is exported on request, by name; their inputs include the label."""
         return {}
 
     # Saving
