@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import tensorflow as tf
 
 from zoo.core.contracts import IMAGES, LOGITS
-from zoo.core.model import EndpointSpec
 from zoo.core.network_tools import check_network
 from zoo.core.registry import register_model
 from zoo.gan.gan import GAN
 
 if TYPE_CHECKING:
     import keras
+
+    from zoo.core.model import EndpointSpec
 
 
 @register_model("acgan")
