@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from zoo.vae.base import BaseVAE
 
 BATCH = 250
-# Extractors trained on a data set's own training split; other data take Inception, and drawings
-# of known factors, which are there to be disentangled, none.
+# Extractors that were trained on the training split of a data set. Other data take Inception.
+# Drawings of known factors take none: they are there to be disentangled.
 EXTRACTORS = {
     "fashion_mnist": "fashion_mnist_classifier",
     "fashion_mnist_sample": "fashion_mnist_classifier",
@@ -43,23 +43,32 @@ def evaluate(
         model: A model of the zoo.
         source: Data for `zoo.data.to_array`.
         split: Split of the data.
-        samples: Images to generate; default as many as the split has. Distances depend on the
-            number, so compare only figures with the same.
-        latents: float32 [samples, latent_dim] to generate from, such as a sampler's; default draws
-            from the model's prior.
+        samples: Number of images to generate; default: as many as the split has. Distances depend
+            on the number: compare only figures with the same number.
+        latents: float32 [samples, latent_dim] to generate from, such as those of a sampler; the
+            default draws from the model's prior.
         sampler: Name of what drew `latents`, for the protocol.
-        extractor: One of `zoo.metrics.list_extractors()`, or "none" to measure no samples;
-            default: the one made for the data.
-        importance_samples: k of the importance-weighted bound, for VAEs.
-        seed: Seed of the samples and of the bound's noise.
+        extractor: One of `zoo.metrics.list_extractors()`, or "none" to measure no samples; default:
+            the one made for the data.
+        importance_samples: k of the importance-weighted bound, for models with an ELBO.
+        seed: Seed of the samples and of the noise of the bound.
 
     Returns:
-        What was measured, by name, with the protocol (`data`, `split`, `extractor`, …) beside it.
-        Likelihoods are in nats per image. A VAE on `sprites` has disentanglement in place of
-        distances.
+        The protocol (`data`, `split`, `extractor`, …) and, under `metrics`, what was measured by
+        name, as far as the model has it. Likelihoods are in nats per image. A VAE on `sprites` has
+        disentanglement in place of distances.
 
     Raises:
         ValueError: If the data do not fit the model or the extractor, or a number is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> import zoo
+        >>> images = np.random.default_rng(0).random((30, 8, 8, 1)).astype(np.float32)
+        >>> vae = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> results = zoo.evaluate(vae, images, extractor="none", importance_samples=2)
+        >>> sorted(results["metrics"])[:5]
+        ['active_units', 'bits_per_dim', 'distortion', 'elbo', 'gilbo']
     """
     if importance_samples < 1 or (samples is not None and samples < 1):
         msg = f"samples={samples}, importance_samples={importance_samples}: expected at least 1."
@@ -107,18 +116,29 @@ def evaluate(
 def sample_metrics(
     model: ZooModel, images: np.ndarray, latents: np.ndarray, extractor: str, seed: int
 ) -> dict[str, float]:
-    """How close generated images come to real ones, and of a conditional model, to their class.
+    """How close generated images come to real ones, and those of a class to that class.
 
     Args:
         model: A model of the zoo.
         images: Real images, float32 [n, height, width, channels] in [0, 1].
-        latents: What to generate from, float32 [samples, latent_dim].
+        latents: The latents to generate from, float32 [samples, latent_dim].
         extractor: One of `zoo.metrics.list_extractors()`.
-        seed: Seed of a conditional model's labels.
+        seed: Seed of the labels of a conditional model.
 
     Returns:
-        Those of `zoo.metrics.generation_metrics`; and where the extractor knows the classes of a
-        conditional model, `class_accuracy`: the share of images that it puts into the asked one.
+        The `zoo.metrics.generation_metrics`. If the model is conditional and the extractor knows
+        its classes, also `class_accuracy`: the share of images that it puts into the right class.
+
+    Example:
+        >>> import numpy as np
+        >>> import zoo
+        >>> from zoo.evaluation.measure import sample_metrics
+        >>> images = np.random.default_rng(0).random((10, 28, 28, 1)).astype(np.float32)
+        >>> vae = zoo.create("vae", (28, 28, 1), 2, network="mlp")
+        >>> latents = vae.sample_latents(10, seed=0)
+        >>> results = sample_metrics(vae, images, latents, "fashion_mnist_classifier", seed=0)
+        >>> sorted(results)
+        ['coverage', 'density', 'frechet_distance', 'kernel_distance', 'precision', 'recall']
     """
     features = metrics.load_extractor(extractor)
     labels = model.sample_labels(len(latents), seed)
@@ -133,13 +153,26 @@ def sample_metrics(
 def sampler_metrics(
     model: ZooModel, source: Any, sampler: Sampler, protocol: dict[str, Any]
 ) -> dict[str, float]:
-    """What `sample_metrics` finds of a sampler's images, as `NAME_SAMPLER`.
+    """The `sample_metrics` of images that are made of a sampler's latents.
 
     Args:
         model: The model that the sampler is for.
         source: Data for `zoo.data.to_array`.
-        sampler: What draws the latents.
-        protocol: `split`, `samples`, `extractor` and `seed`, as of `zoo.evaluate`.
+        sampler: Draws the latents.
+        protocol: `split`, `samples`, `extractor` and `seed`, as `zoo.evaluate` returns them.
+
+    Returns:
+        By `NAME_SAMPLER`, such as `frechet_distance_gmm`.
+
+    Example:
+        >>> import zoo
+        >>> from zoo.evaluation.measure import sampler_metrics
+        >>> vae = zoo.create("vae", (28, 28, 1), 2, network="mlp")
+        >>> sampler = zoo.fit_sampler(vae, None, "prior")
+        >>> protocol = {"split": "test", "samples": 10, "seed": 0}
+        >>> protocol["extractor"] = "fashion_mnist_classifier"
+        >>> sorted(sampler_metrics(vae, "fashion_mnist_sample", sampler, protocol))[2:]
+        ['frechet_distance_prior', 'kernel_distance_prior', 'precision_prior', 'recall_prior']
     """
     images = data.to_array(source, split=protocol["split"], image_shape=model.image_shape)
     n, seed = protocol["samples"], protocol["seed"]
@@ -161,6 +194,16 @@ def disentanglement_metrics(
     Returns:
         `mig`, `dci_disentanglement`, `dci_completeness`, `dci_informativeness`, `sap`, as
         `zoo.metrics` defines them.
+
+    Example:
+        >>> import numpy as np
+        >>> import zoo
+        >>> from zoo.evaluation.measure import disentanglement_metrics
+        >>> factors = np.indices((4, 15)).reshape(2, -1).T % 3
+        >>> images = np.random.default_rng(0).random((60, 8, 8, 1)).astype(np.float32)
+        >>> vae = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> sorted(disentanglement_metrics(vae, images, factors))
+        ['dci_completeness', 'dci_disentanglement', 'dci_informativeness', 'mig', 'sap']
     """
     parts = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
     codes = np.concatenate([np.asarray(model.latent_code(part)[0]) for part in parts])
@@ -192,6 +235,15 @@ def likelihood_metrics(
         `mse` per pixel. If the model has an ELBO: `elbo` and `iwae_bound` in nats per image, and
         `bits_per_dim` of the bound where the likelihood is a density. If it has a latent code:
         `active_units`. If it has both: `rate` and `distortion`, the parts of the ELBO.
+
+    Example:
+        >>> import numpy as np
+        >>> import zoo
+        >>> from zoo.evaluation.measure import likelihood_metrics
+        >>> images = np.random.default_rng(0).random((30, 8, 8, 1)).astype(np.float32)
+        >>> vae = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> sorted(likelihood_metrics(vae, images, importance_samples=2, seed=0))
+        ['active_units', 'bits_per_dim', 'distortion', 'elbo', 'iwae_bound', 'mse', 'rate']
     """
     has_posterior = _has_gaussian_posterior(model)
 
@@ -235,7 +287,7 @@ def likelihood_metrics(
 
 
 def dream_metrics(model: BaseVAE, samples: int, seed: int) -> tuple[float | None, np.ndarray]:
-    """How much of a latent the encoder finds in the image that the decoder draws of it.
+    """How much of a latent the encoder finds again in the image that the decoder draws of it.
 
     Args:
         model: A VAE that has a latent code.
@@ -246,6 +298,14 @@ def dream_metrics(model: BaseVAE, samples: int, seed: int) -> tuple[float | None
         E[log q(z | x) − log p(z)] in nats, a lower bound on the mutual information of latents and
         images (GILBO; arXiv 1802.04874), or None if the model has no Gaussian posterior; and R² of
         each latent's code, float64 [latent_dim].
+
+    Example:
+        >>> import zoo
+        >>> from zoo.evaluation.measure import dream_metrics
+        >>> vae = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> bound, explained = dream_metrics(vae, 10, seed=0)
+        >>> explained.shape
+        (2,)
     """
     has_posterior = _has_gaussian_posterior(model)
 

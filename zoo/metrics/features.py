@@ -33,6 +33,13 @@ class FeatureExtractor:
         image_shape: (height, width, channels) it takes; None takes any.
         network: Maps float32 images in [0, 1] to float32 [batch, dim].
         classify: Maps them to class probabilities [batch, classes], for classifiers.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo import metrics
+        >>> mean = metrics.FeatureExtractor("mean", 1, None, lambda x: x.mean(axis=(1, 2)))
+        >>> mean(np.ones((5, 8, 8, 1))).shape
+        (5, 1)
     """
 
     name: str
@@ -85,7 +92,13 @@ class FeatureExtractor:
 
 
 def list_extractors() -> list[str]:
-    """Names that `load_extractor` knows."""
+    """Names that `load_extractor` knows.
+
+    Example:
+        >>> from zoo import metrics
+        >>> "inception_v3" in metrics.list_extractors()
+        True
+    """
     return sorted(_factories)
 
 
@@ -94,6 +107,16 @@ def register_extractor(name: str, factory: Callable[[], FeatureExtractor]) -> No
 
     Raises:
         ValueError: If the name is taken.
+
+    Example:
+        >>> from zoo import metrics
+        >>> def pixels():
+        ...     flatten = lambda images: images.reshape(-1, 64)
+        ...     return metrics.FeatureExtractor("pixels", 64, (8, 8, 1), flatten)
+        ...
+        >>> metrics.register_extractor("pixels", pixels)
+        >>> metrics.load_extractor("pixels").dim
+        64
     """
     if name in _factories:
         msg = f"The extractor name {name!r} is taken."
@@ -107,6 +130,13 @@ def load_extractor(name: str) -> FeatureExtractor:
     Raises:
         ValueError: If the name is unknown, or the extractor's weights are not those published.
         ConnectionError: If its weights must be downloaded and cannot.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo import metrics
+        >>> features = metrics.load_extractor("fashion_mnist_classifier")
+        >>> features(np.zeros((2, 28, 28, 1))).shape
+        (2, 64)
     """
     if name not in _factories:
         msg = f"Unknown extractor {name!r}. {suggestion(name, list_extractors())}"

@@ -1,4 +1,4 @@
-"""The one training step of the VAE family.
+"""The training step that all VAEs share.
 
 The loss is distortion + Σ weight · term. Where the only term is the rate, with weight 1, it is the
 negative evidence lower bound (ELBO) of arXiv 1312.6114, eq. 3. A model overrides
@@ -24,6 +24,7 @@ from zoo.core.replicas import global_mean
 from zoo.core.replicated_step import Player
 from zoo.data.checked import checked_pixels
 from zoo.vae._likelihoods import LIKELIHOODS
+from zoo.vae._options import check_options
 from zoo.vae._transfer import TransferLoss, check_transfer
 
 if TYPE_CHECKING:
@@ -43,12 +44,13 @@ class BaseVAE(ZooModel):
         decoder: `keras.Model` from latents to image *logits*: the mean image is their sigmoid.
             With `num_classes`, both take int32 labels [batch] as a second input.
         likelihood: p(x | z), one of `zoo.vae._likelihoods.LIKELIHOODS`.
-        warm_up: Training steps over which the weight of the regularisation rises from 0 to 1
-            (arXiv 1602.02282, section 2.2); 0 for none.
+        warm_up: Training steps over which the weight of the regularization rises from 0 to 1
+            (arXiv 1602.02282, section 2.2); 0 for no warm-up.
         cycle: Steps after which `warm_up` begins anew (cyclical annealing, arXiv 1903.10145); 0 for
             never.
-        free_bits: Nats of a latent dimension's rate that cost nothing in training, by the mean over
-            the batch (arXiv 1606.04934, section C.8). Batches computed in parts see the parts.
+        free_bits: Nats per latent dimension that cost nothing in training, measured by the mean of
+            the batch (arXiv 1606.04934, section C.8). If a batch is computed in parts, the means
+            are those of the parts.
         transfer: Initial weights of `zoo.vae._transfer.TERMS` for a decoder that was trained
             before. The model then keeps a frozen copy of the decoder it begins with, and `compile`
             takes a `decoder_optimizer` too. None trains on the loss alone.
@@ -59,14 +61,23 @@ class BaseVAE(ZooModel):
     Raises:
         ValueError: If a network has the wrong shapes, the decoder's values are no logits or the
             encoder's no log-variances, an option is out of range, or options contradict each other.
+
+    Example:
+        >>> import numpy as np
+        >>> import zoo
+        >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> images = np.random.default_rng(0).random((4, 8, 8, 1))
+        >>> mean, log_variance = model.encode(images)
+        >>> mean.shape, model.decode(mean).shape
+        (TensorShape([4, 2]), TensorShape([4, 8, 8, 1]))
     """
 
     family = "vae"
     log_names: tuple[str, ...] = ("loss", "distortion", "rate")
     players: Mapping[str, Player] = {"optimizer": Player("loss")}
-    # Whether the parts of the loss may be weighed by `transfer`: not where the step is another.
+    # Whether `transfer` can weigh the parts of the loss. It cannot where a model has its own step.
     transferable: ClassVar[bool] = True
-    # Options that are not to be had otherwise.
+    # Options that have one value only.
     fixed_options: ClassVar[dict[str, Any]] = {}
     # What the encoder makes of images: outputs [batch, latent_dim] by name, and what each holds, as
     # `check_network` takes it.
@@ -108,7 +119,7 @@ class BaseVAE(ZooModel):
             seed=seed,
             **kwargs,
         )
-        self._check_options(likelihood, warm_up, cycle, free_bits)
+        check_options(self, likelihood, warm_up, cycle, free_bits)
         self.network = network
         self.likelihood = likelihood
         self.warm_up, self.cycle, self.free_bits = int(warm_up), int(cycle), float(free_bits)
@@ -150,17 +161,17 @@ class BaseVAE(ZooModel):
         return {"rate": 1.0}
 
     def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
-        """The noise of a batch by name, each [batch, ...]; `draw` is that of `noise_source`."""
+        """The noise of a batch by name, each [batch, ...], drawn by what `noise_source` returns."""
         noise = {"posterior": draw("posterior", [self.latent_dim])}
         return noise | (self.transfer_loss.batch_noise(draw) if self.transfer_loss else {})
 
     def batch_logs(self, terms: dict[str, Any], *, training: bool) -> dict[str, Any]:  # noqa: ARG002
-        """Further values to log, of a replica's whole batch, whatever the parts it came in.
+        """Further values to log, computed from the whole batch of a replica.
 
-        In training, after the update: what moves without a gradient moves here.
+        In training it runs after the update: what moves without a gradient moves here.
 
         Args:
-            terms: What `terms` gave, in the order of the parts.
+            terms: What `terms` returned, with the examples of all parts of the batch.
             training: Whether this is a training step.
         """
         return {}
@@ -216,7 +227,7 @@ class BaseVAE(ZooModel):
     def test_step(self, data: Any) -> dict[str, Any]:
         """The loss, with noise that depends on `seed` and the position in the data.
 
-        Here the regularisation has its full weight, whatever the warm-up, and no bits are free.
+        The regularization has its full weight here, whatever the warm-up, and no bits are free.
         """
         batch = self.batch_of(data)
         batch |= self.batch_noise(self.noise_source(batch["images"], test=True))
@@ -234,7 +245,7 @@ class BaseVAE(ZooModel):
         Args:
             batch: The images x, labels and noise.
             training: Whether layers run in training mode, and annealing and free bits count.
-            statistic: That of the whole training batch, where `batch` is a part of it.
+            statistic: The likelihood's statistic of the whole training batch, if `batch` is a part.
 
         Returns:
             `loss`, `distortion`, `regularization` and the `regularization_terms`, each [batch] in
@@ -280,23 +291,23 @@ class BaseVAE(ZooModel):
         return self.transfer_loss.gate(term, outputs) if self.transfer_loss else outputs
 
     def targets(self, batch: dict[str, Any]) -> Any:
-        """The images that `forward`'s logits are of, one for each."""
+        """The images that the logits of `forward` stand for, one per row."""
         return batch["images"]
 
     def annealing(self) -> Any:
-        """Weight of the regularisation at this step: 1, or less while warming up; scalar."""
+        """Weight of the regularization at this step, scalar: 1, or less during the warm-up."""
         step = self.step.value % self.cycle if self.cycle else self.step.value
         return tf.minimum(tf.cast(step, tf.float32) / max(self.warm_up, 1), 1.0)
 
     def _free(self, mean: Any, log_variance: Any) -> Any:
-        """What the rate lacks, [batch]: Σ_j λ − KL_j over dimensions with mean KL_j < λ."""
+        """What to add to the rate, [batch]: Σ_j λ − KL_j over dimensions j with a mean KL_j < λ."""
         zeros = tf.zeros_like(mean)[..., None]
         each = losses.kl_normals(mean[..., None], log_variance[..., None], zeros, zeros)
         below = global_mean(tf.stop_gradient(each)) < self.free_bits
         return tf.reduce_sum(tf.where(below, self.free_bits - each, 0.0), axis=1)
 
     def _statistic_of_parts(self, batch: dict[str, Any]) -> Any:
-        """The statistic, before any gradient, of a batch that is computed in parts."""
+        """The likelihood's statistic of a batch that is computed in parts, before any gradient."""
         function = self.pixels.batch_statistic()
         if function is None or self.accumulate == 1:
             return None  # one pass gives both
@@ -315,7 +326,7 @@ class BaseVAE(ZooModel):
         return statistic
 
     def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:
-        """Adam at 1e-3; at a tenth of it for a decoder that was brought from a GAN."""
+        """Adam at 1e-3, or at a tenth of it for a decoder that was brought from a GAN."""
         return Adam(1e-4 if name == "decoder_optimizer" else 1e-3)
 
     # Inference
@@ -325,8 +336,8 @@ class BaseVAE(ZooModel):
 
         A model whose encoder has one output gives that tensor alone.
 
-        Here and below, images are floats in [0, 1], or uint8 in 0…255; int32 `labels` [batch] are
-        for a conditional model, or one class for all.
+        Here and below, images are floats in [0, 1], or uint8 in 0…255. A conditional model takes
+        `labels`, int32 [batch], or one class for all images.
 
         Raises:
             ValueError: If images or labels are not what the model takes.
@@ -365,7 +376,7 @@ class BaseVAE(ZooModel):
         return self.decode(latents, labels)
 
     def reconstruct(self, images: Any, labels: Any = None) -> Any:
-        """Mean image of the posterior mean, float32 tensor in [0, 1] of the shape of `images`."""
+        """Mean images of the posterior means, float32 in [0, 1], of the shape of `images`."""
         return self.decode(self.latent_code(images, labels)[0], labels)
 
     def call(self, inputs: Any, training: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002
@@ -374,7 +385,7 @@ class BaseVAE(ZooModel):
         return self.reconstruct(*inputs) if both else self.reconstruct(inputs)
 
     def _labels_of(self, x: Any, labels: Any) -> Any:
-        """Labels [batch] of a network's input, checked: within a graph only that there are any."""
+        """The labels of a network's input, [batch]. Within a graph their values are not checked."""
         if labels is None and not self.num_classes:
             return None
         if labels is None or tf.executing_eagerly():
@@ -383,7 +394,7 @@ class BaseVAE(ZooModel):
         return tf.cast(labels, tf.int32)
 
     def check_inputs(self, inputs: Any) -> None:
-        """Raises ValueError where `predict` is given what the model does not take."""
+        """Raises ValueError if `predict` is given what the model does not take."""
         super().check_inputs(inputs)
         images = inputs[0] if isinstance(inputs, (list, tuple)) else inputs
         checked_pixels(images, "The images")
@@ -418,8 +429,8 @@ class BaseVAE(ZooModel):
             labels: The classes for a conditional model, int32 [batch].
 
         Returns:
-            float32 [k, batch], nats. Their mean over k estimates the ELBO, their log-mean-exp the
-            k-sample bound on log p(x).
+            float32 [k, batch], nats. Their mean over k estimates the ELBO; their log-mean-exp is
+            the k-sample bound on log p(x).
         """
         images = self.images_of(images)
         mean, log_variance = self.encode(images, labels)
@@ -430,27 +441,8 @@ class BaseVAE(ZooModel):
         )
         return log_likelihood + self.log_prior(latents) - log_posterior
 
-    def _check_options(self, likelihood: str, warm_up: int, cycle: int, free_bits: float) -> None:
-        given = {"likelihood": likelihood, "warm_up": warm_up, "free_bits": free_bits}
-        for name, only in self.fixed_options.items():
-            if given[name] != only:
-                msg = f"{name}={given[name]!r}: {self.model_name} has {only!r} alone. Leave it out."
-                raise ValueError(msg)
-        if likelihood not in LIKELIHOODS:
-            msg = f"likelihood={likelihood!r}: expected one of {tuple(LIKELIHOODS)}."
-            raise ValueError(msg)
-        if min(warm_up, cycle, free_bits) < 0:
-            msg = f"warm_up={warm_up}, cycle={cycle}, free_bits={free_bits}: expected at least 0."
-            raise ValueError(msg)
-        if cycle and not 0 < warm_up <= cycle:
-            msg = f"cycle={cycle} repeats a warm_up of {warm_up} steps: expected 1 to {cycle}."
-            raise ValueError(msg)
-        if free_bits and "rate" not in self.weights_of_terms:
-            msg = f"free_bits={free_bits}: {self.model_name} has no rate in its loss to be free of."
-            raise ValueError(msg)
-
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments; networks of the user's own are stored whole."""
+        """Constructor arguments. Networks that the user passed are stored whole."""
         names = ("network", "likelihood", "warm_up", "cycle", "free_bits", "transfer")
         options = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **options, **self.own_networks()}
