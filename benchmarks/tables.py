@@ -14,10 +14,11 @@ from zoo.bench.table import METRICS, markdown, read_measured, table
 from zoo.hub import Preset, list_pretrained, write_registry
 from zoo.hub.catalog import saved_models
 from zoo.io import schemas
-from zoo.io.files import read_json, replacing
+from zoo.io.files import replacing
+from zoo.io.records import read_json
 from zoo.presets import read_config, read_metrics
 from zoo.presets.cards import SOURCES, card
-from zoo.presets.config import CARD
+from zoo.presets.files import CARD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

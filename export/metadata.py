@@ -14,7 +14,7 @@ from zoo.io import schemas
 from zoo.io.files import sha256
 from zoo.io.records import read_json, write_json
 from zoo.presets import is_preset
-from zoo.training.runs import read_config, read_metrics, run_folder
+from zoo.training.run_files import read_config, read_metrics, run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -29,7 +29,7 @@ from export.runtimes import RUNTIMES, SLOW, opened, present
 from zoo.convert import in_float64
 from zoo.convert.verification import EXTREMES, prior_latents, tolerance_for
 from zoo.io import schemas
-from zoo.io.files import known_entries, read_json, write_json
+from zoo.io.records import known_entries, read_json, write_json
 from zoo.io.terminal import plain
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from export.metadata import NAME, changed_files, read_export
 from zoo.hub.cache import home
 from zoo.io.files import sha256
 from zoo.presets import is_preset
-from zoo.training.checkpoints import LATEST
+from zoo.training.run_files import LATEST
 from zoo.training.runs import load_run
 
 try:

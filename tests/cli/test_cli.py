@@ -356,7 +356,7 @@ def test_the_recipe_of_a_converted_vae(tiny: Path, tmp_path: Path, capsys) -> No
     config = _config(run)
     assert (config["recipe"], config["recipe_steps"], config["epochs"]) == ("joint", 6, 3)
     assert config["converted_from"] == str(tiny / "gan")
-    assert "begun with --recipe joint: leave out --recipe frozen" in _fails(
+    assert "recipe='frozen': the run was begun with 'joint'. Leave recipe out" in _fails(
         capsys, "train", run, "--epochs", 4, "--recipe", "frozen"
     )
 
@@ -388,7 +388,7 @@ def test_a_converted_run_decays_if_nothing_else_moves_its_rates(
     out = tmp_path / "gan"
     _zoo("convert", tiny / "vae", "--to", "gan", "--out", out, "--no-whiten")
     train = ("train", out, "--epochs", 1, "--batch-size", 20, "--decay")
-    assert "--recipe warm-up sets the rates. Take --recipe plain" in _fails(capsys, *train)
+    assert "recipe 'warm-up' sets the learning rates. Take recipe 'plain'" in _fails(capsys, *train)
     assert _config(out)["epochs"] == 0
     _zoo(*train, "--recipe", "plain")
     optimizer = load_run(out).generator_optimizer
@@ -402,7 +402,7 @@ def test_recipes_of_ordinary_runs_are_refused(tiny: Path, tmp_path: Path, capsys
     assert "--recipe is for a run that `zoo convert` made" in _fails(
         capsys, "train", "vae", "--out", out, "--recipe", "joint"
     )
-    assert "--recipe warm-up: the run has been trained without one" in _fails(
+    assert "recipe='warm-up': the run was trained without one" in _fails(
         capsys, "train", tiny / "gan", "--epochs", 2, "--recipe", "warm-up"
     )
     assert not out.exists()

@@ -317,8 +317,8 @@ def test_out_is_looked_at_first(
     (root / "file").write_text("")
     (root / "run").mkdir()
     (root / "run" / "model.keras").write_text("")
-    for name in ("load_run", "read_config"):
-        monkeypatch.setattr(f"zoo.training.runs.{name}", _forbidden)
+    monkeypatch.setattr("zoo.training.runs.load_run", _forbidden)
+    monkeypatch.setattr("zoo.training.run_files.read_config", _forbidden)
     monkeypatch.setattr("zoo.data.read", _forbidden)
     before = sorted(root.rglob("*"))
     given = [str(folder / "run") if text == "RUN" else text for text in arguments]
@@ -388,7 +388,7 @@ def test_sentences(error: BaseException, words: str) -> None:
 
 def test_the_file_at_hand_is_named(tmp_path: Path) -> None:
     """zipfile and NumPy name none."""
-    from zoo.io.files import read_json
+    from zoo.io.records import read_json
 
     path = tmp_path / "x.json"
     path.write_text("[" * 100_000)

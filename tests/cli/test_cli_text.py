@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import json
 import re
 import shlex
 import subprocess
@@ -240,13 +241,17 @@ def test_a_stream_without_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
 # What needs no TensorFlow
 
 
-def test_quick_commands_leave_tensorflow_alone() -> None:
+def test_quick_commands_leave_tensorflow_alone(run: Path, tmp_path: Path) -> None:
     """And write in ASCII where the terminal has no more."""
+    preset = Path(__file__).parents[1] / "frozen_preset" / "dcgan"
+    page = tmp_path / "report.html"
+    shown = [["info", str(run)], ["info", str(preset)]]
+    shown += [["report", str(run), str(preset), "--out", str(page)]]
     code = (
-        "import os, sys\n"
+        "import json, os, sys\n"
         "from zoo.cli import main\n"
         "for words in (['list'], ['list', '--pretrained'], ['--help'], ['train', '--help'], "
-        "['--version'], None):\n"
+        "['--version'], *json.loads(sys.argv[1]), None):\n"
         "    if words is None:\n"
         "        os.environ.update(_ZOO_COMPLETE='complete_bash', COMP_CWORD='2', "
         "COMP_WORDS='zoo train vq')\n"
@@ -257,7 +262,7 @@ def test_quick_commands_leave_tensorflow_alone() -> None:
         "assert not {'tensorflow', 'keras', 'numpy'} & set(sys.modules)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, json.dumps(shown)],
         env={"PYTHONPATH": str(Path.cwd()), "PYTHONIOENCODING": "ascii", "PATH": ""},
         capture_output=True,
         text=True,
@@ -268,6 +273,8 @@ def test_quick_commands_leave_tensorflow_alone() -> None:
     assert done.stderr == ""
     assert "beta-VAE" in done.stdout
     assert done.stdout.endswith("vq_vae\n")
+    assert "option: network" in done.stdout
+    assert page.exists()
 
 
 def test_version(capsys) -> None:

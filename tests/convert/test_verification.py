@@ -25,7 +25,7 @@ from zoo.convert.verification import (
     verified_equivalence,
 )
 from zoo.convert.writing import commit, variables
-from zoo.io.files import write_json
+from zoo.io.records import write_json
 
 LATENTS = prior_latents(6, seed=0)
 

@@ -13,7 +13,8 @@ from export.metadata import provenance
 from tests.support.image_files import random_pixels
 from zoo import data
 from zoo.evaluation.report import write_report
-from zoo.training.runs import load_run, read_config
+from zoo.training.run_files import read_config
+from zoo.training.runs import load_run
 from zoo.training.train import train
 
 

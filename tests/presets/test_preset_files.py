@@ -22,7 +22,7 @@ from zoo.hub.catalog import list_pretrained, saved_models
 from zoo.presets import check_preset, load_preset, read_config
 from zoo.presets.cards import card
 from zoo.sampling import samplers
-from zoo.training.runs import read_metrics
+from zoo.training.run_files import read_metrics
 
 FROZEN = Path(__file__).parents[1] / "frozen_preset" / "dcgan"
 D = json.loads((FROZEN / "config.json").read_text())["latent_dim"]

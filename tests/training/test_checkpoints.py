@@ -19,7 +19,8 @@ import pytest
 
 import zoo
 from tests.cases import IMAGE_SHAPE, LATENT_DIM
-from zoo.training.runs import load_run, read_config
+from zoo.training.run_files import read_config
+from zoo.training.runs import load_run
 from zoo.training.train import train
 
 

@@ -19,7 +19,8 @@ from zoo.cli import main
 from zoo.evaluation.report import write_report
 from zoo.io import files, schemas
 from zoo.io.records import read_json, write_json
-from zoo.training.runs import load_run, read_config, read_metrics, required, save_run
+from zoo.training.run_files import read_config, read_metrics, required
+from zoo.training.runs import load_run, save_run
 
 
 def _model() -> Any:

@@ -12,7 +12,7 @@ from zoo.hub.catalog import saved_models
 from zoo.io import schemas
 from zoo.io.files import replacing
 from zoo.io.records import read_json
-from zoo.training.runs import read_config, read_metrics
+from zoo.training.run_files import read_config, read_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

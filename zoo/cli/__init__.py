@@ -23,12 +23,13 @@ app = typer.Typer(
 )
 app.callback()(show.options_of_all)
 app.command("list", cls=ZooCommand)(show.list_command)
+app.command(cls=ZooCommand)(show.info)
 app.command(cls=TensorFlowCommand)(train.train)
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
-    train.launch
-)
+app.command(
+    cls=ZooCommand,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(train.launch)
 for command in (
-    show.info,
     sample.sample,
     sample.interpolate,
     evaluate.evaluate,
@@ -38,9 +39,9 @@ for command in (
     export.serve,
     bench.bench,
     push.push,
-    evaluate.report,
 ):
     app.command(cls=TensorFlowCommand)(command)
+app.command(cls=ZooCommand)(evaluate.report)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

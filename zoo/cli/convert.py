@@ -103,7 +103,8 @@ def convert(
 
     from zoo import convert as zoo_convert
     from zoo import data as zoo_data
-    from zoo.training.runs import is_lone_file, load_run, read_config, save_run
+    from zoo.training.run_files import read_config
+    from zoo.training.runs import is_lone_file, load_run, save_run
 
     found = resolve_run(run)
     foreign = is_lone_file(found)

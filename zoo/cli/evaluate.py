@@ -43,10 +43,11 @@ def evaluate(
     """
     from zoo import data as zoo_data
     from zoo.evaluation.measure import evaluate as evaluate_model
-    from zoo.io.files import write_json
+    from zoo.io.records import write_json
     from zoo.presets import is_preset
     from zoo.sampling.samplers import sampler_of_run
-    from zoo.training.runs import load_run, read_config, required
+    from zoo.training.run_files import read_config, required
+    from zoo.training.runs import load_run
 
     name = "metrics.json" if sampler == "prior" else f"metrics_{sampler}.json"
     folder = resolve_run(run)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import zipfile
 from importlib import metadata
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import zoo
-from zoo.cli.console import number
+from zoo.cli.console import number, silent_stderr
 from zoo.cli.options import preset_names, resolve_run
 from zoo.core import registry
 from zoo.io.terminal import console, say, table_of
@@ -91,43 +92,64 @@ def info(
         ),
     ],
 ) -> None:
-    """Shows what a run folder holds; or what an export is, and its last verification."""
-    from zoo.io import schemas
-    from zoo.io.files import read_json
-    from zoo.training.runs import read_config, read_metrics, run_folder
+    """Shows what a run, a pretrained model or an export is, and what was measured of it."""
+    from zoo.training.run_files import run_folder
 
     path = resolve_run(run)
-    if not (path / "config.json").exists() and _show_export(path):
+    if not (run_folder(path) / "config.json").exists() and _show_export(path):
         return
-    path = run_folder(path)
-    rows = [
-        (key, json.dumps(value, ensure_ascii=False)) for key, value in read_config(path).items()
-    ]
+    say(run_folder(path))
+    console.print(table_of(("key", "value"), _rows_of_run(path)))
+
+
+def _rows_of_run(path: Path) -> list[tuple[str, str]]:
+    from zoo.io import schemas
+    from zoo.io.records import read_json
+    from zoo.training.run_files import read_config, read_metrics, read_options, run_folder
+
+    config = read_config(path)
+    config.pop("options", None)  # of a preset: they have rows of their own
+    rows = [(key, _as_json(value)) for key, value in config.items()]
+    try:
+        options = read_options(path)
+    except (OSError, zipfile.BadZipFile, ValueError) as error:
+        rows.append(("options", f"cannot be read: {error}"))
+    else:
+        rows += [(f"option: {key}", _as_json(value)) for key, value in options.items()]
     metrics = (read_metrics(path) or {"metrics": {}})["metrics"]
     rows += [(f"metrics: {key}", number(value)) for key, value in metrics.items()]
-    if (path / "history.json").exists():
-        last = read_json(path / "history.json", schemas.HISTORY)[-1]
+    history = run_folder(path) / "history.json"
+    if history.exists():
+        last = read_json(history, schemas.HISTORY)[-1]
         rows += [(f"history: {key}", number(value)) for key, value in last.items()]
-    say(path)
-    console.print(table_of(("key", "value"), rows))
+    return rows
+
+
+def _as_json(value: Any) -> str:
+    """JSON; but a network of the user's own, whose configuration is long, by its name alone."""
+    if isinstance(value, dict) and "class_name" in value:
+        name = (value.get("config") or {}).get("name", "")
+        return f"{value['class_name']} {name}".strip()
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _show_export(path: Path) -> bool:
     """Whether it is an export; then it is shown."""
-    from export import read_export, read_report
+    with silent_stderr():
+        from export import read_export, read_report
 
     try:
-        found = read_export(path)
+        entries = read_export(path)
     except FileNotFoundError:
         return False
     rows = []
-    for name, tensors in found.pop("endpoints").items():
+    for name, tensors in entries.pop("endpoints").items():
         text = " → ".join(
             ", ".join(f"{key} {t['dtype']} {t['shape']}" for key, t in tensors[kind].items())
             for kind in ("inputs", "outputs")
         )
         rows.append((name, text))
-    for key, value in found.items():
+    for key, value in entries.items():
         if key not in ("files", "folder"):
             text = value if isinstance(value, str) else json.dumps(value, default=str)
             rows.append((key, text))

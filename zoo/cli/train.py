@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,10 +16,12 @@ from zoo.cli.options import COUNTED, Seed, check_folder, model_names, parse_opti
 from zoo.core import registry
 from zoo.io.terminal import say
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from zoo.training.resume import Ready
+
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-FACTS = ("converted_from", "recipe")  # of a run that `zoo convert` made
-# Settings of `zoo train` that `zoo convert` writes no value for, or a default.
-NOT_YET_SET = ("batch_size", "validation", "keep", "best", "checkpoint_every")
 SCALE, CHECKPOINTS = "Speed and scale", "Checkpoints"  # headings of `zoo train --help`
 
 
@@ -178,19 +180,13 @@ def train(
 ) -> None:
     """Trains a model into a run folder. Ctrl-C saves; --resume continues."""
     out, model, resume = _run_to_train(model, out, recipe, resume=resume)
-    config = _config_to_resume(out, model, resume=resume, decay=decay)
+    _check_run(out, model, resume=resume)
     check_folder(out)
     if precision not in PRECISIONS:
         raise ValueError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}.")
     options = parse_options(option or [])
-    import keras
-
-    from zoo import data as zoo_data
-    from zoo.training import strategies
-    from zoo.training.train import train as train_model
-
-    given: dict[str, Any] = {
-        "data": data,
+    settings = {
+        "epochs": epochs,
         "batch_size": batch_size,
         "seed": seed,
         "validation": validation,
@@ -198,64 +194,26 @@ def train(
         "best": best,
         "checkpoint_every": checkpoint_every,
     }
-    settings = _settings(config, given)
     compile_options = {
         "accumulate": accumulate,
         "clip_norm": clip_norm,
         "jit_compile": jit,
         "steps_per_execution": steps_per_execution,
     }
-    if not resume:
-        registry.check_options(model, options)
-        shape = zoo_data.image_shape(data, image_size)
-    with sigterm(signal.SIG_DFL):  # while it waits for a cluster, no Python runs
-        devices = strategies.strategy(strategy, replicas=replicas)
-    with devices.scope():
-        if resume:
-            trained, recipe, begin = _resumed(out, config, recipe)
-        else:
-            keras.utils.set_random_seed(seed)
-            begin = None
-            options = {"seed": seed, **_model_options(model, options, data, network)}
-            trained = registry.create(model, shape, latent_dim, dtype=precision, **options)
-        decay_epochs = epochs if decay else None
-        _compile_if_new(trained, config, compile_options, recipe, settings, decay_epochs)
-    chief, before = strategies.is_chief(devices), trained.steps_done
-    images = settings["batch_size"] or trained.default_batch_size
-    tell = say if chief else _say_nothing
-    tell(_describe_data(settings["data"], trained.image_shape, out if resume else None))
-    for line in _ignored(context, config, trained) if resume else ():
-        tell(line)
-    if devices.num_replicas_in_sync > 1:
-        tell(_describe_share(strategies.describe(devices), images))
-
-    def report_epoch(epoch: int, logs: dict[str, float]) -> None:
-        if trained.stop_training:  # stopped within the epoch
-            return
-        values = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
-        tell(f"epoch {epoch + 1}/{epochs}  {values}")
-
-    bar = sys.stdout.isatty()
-    finished = train_model(
-        trained,
-        settings.pop("data"),
-        out,
-        epochs=epochs,
-        **settings,
-        callbacks=[] if bar else [keras.callbacks.LambdaCallback(on_epoch_end=report_epoch)],
-        recipe=begin,
-        recipe_steps=config.get("recipe_steps"),
-        facts={k: v for k, v in (("recipe", recipe), *config.items()) if k in FACTS and v},
-        verbose=int(bar and chief),
-    )
-    if not finished:
-        tell(f"Stopped at step {trained.steps_done}; saved in {out}. Continue with:")
-        tell(f"  zoo train {shlex.quote(str(out))} --epochs {epochs}")
-        raise typer.Exit(130)
-    if trained.steps_done == before:
-        tell(f"{out} has had {epochs} epochs or more: nothing to do.")
+    if resume:
+        devices = _devices(strategy, replicas)
+        ready = _resumed(out, settings, compile_options, devices, recipe, decay=decay)
+        ignored = _ignored(context, out, ready.model)
     else:
-        tell(f"Trained {model} to {epochs} epochs: {out}")
+        chosen = {} if network is None else {"network": network}
+        options = {"seed": seed, "dtype": precision, **chosen, **options}
+        registry.check_options(model, options)
+        shape = _image_shape(data, image_size)
+        devices = _devices(strategy, replicas)
+        new = (model, data, shape, latent_dim, options)
+        ready = _new(*new, settings, compile_options, devices, decay=decay)
+        ignored = []
+    _train(ready, out, model, ignored)
 
 
 def launch(
@@ -269,16 +227,6 @@ def launch(
         raise ValueError("Expected a train command: zoo launch 2 train vae --out runs/vae.")
     status = launch_workers(workers, [sys.executable, "-m", "zoo", *context.args])
     raise typer.Exit(status)
-
-
-def _model_options(
-    model: str, options: dict[str, Any], data: str, network: str | None
-) -> dict[str, Any]:
-    """The options given, and the number of classes for a model that needs one."""
-    from zoo.training.runs import with_classes
-
-    chosen = {} if network is None else {"network": network}
-    return chosen | with_classes(model, options, data)
 
 
 def _run_to_train(
@@ -299,15 +247,142 @@ def _run_to_train(
         raise ValueError(
             f"{model} is a run folder, which training continues: leave out --out {out}."
         )
-    from zoo.training.runs import read_config
+    from zoo.training.run_files import read_config
 
     return Path(model), read_config(model)["model"], True
 
 
-def _ignored(context: typer.Context, config: dict[str, Any], model: Any) -> list[str]:
+def _check_run(out: Path, model: str, *, resume: bool) -> None:
+    """Refuses a folder that does not fit: one with a run, for a new run; or with none to resume."""
+    from zoo.training.run_files import LATEST, read_config
+
+    started = (out / LATEST).exists()
+    if started and not resume:
+        raise FileExistsError(
+            f"{out} holds a run already. Add --resume to continue it, or choose another --out."
+        )
+    if resume and not started:
+        raise FileNotFoundError(f"{out} holds no run to resume. Train without --resume first.")
+    if resume and (held := read_config(out)["model"]) != model:
+        raise ValueError(f"{out} holds a {held}, not a {model}.")
+
+
+def _devices(strategy: str, replicas: int | None) -> Any:
+    from zoo.training import strategies
+
+    with sigterm(signal.SIG_DFL):  # while it waits for a cluster, no Python runs
+        return strategies.strategy(strategy, replicas=replicas)
+
+
+def _image_shape(data: str, size: int | None) -> tuple[int, int, int]:
+    from zoo.data import image_shape
+
+    return image_shape(data, size)
+
+
+def _new(
+    name: str,
+    data: str,
+    image_shape: tuple[int, int, int],
+    latent_dim: int,
+    options: dict[str, Any],
+    settings: dict[str, Any],
+    compile_options: dict[str, Any],
+    devices: Any,
+    *,
+    decay: bool,
+) -> Ready:
+    """A new model, compiled."""
+    import keras
+
+    from zoo.training.resume import Ready
+    from zoo.training.runs import with_classes
+    from zoo.training.train import total_steps
+
+    with devices.scope():
+        keras.utils.set_random_seed(settings["seed"])
+        options = with_classes(name, options, data)
+        model = registry.create(name, image_shape, latent_dim, **options)
+        epochs, batch_size = settings["epochs"], settings["batch_size"]
+        steps = total_steps(model, data, epochs, batch_size) if decay else None
+        model.compile(**compile_options, decay_steps=steps)
+    return Ready(model, data, settings)
+
+
+def _resumed(
+    out: Path,
+    settings: dict[str, Any],
+    compile_options: dict[str, Any],
+    devices: Any,
+    recipe: str | None,
+    *,
+    decay: bool,
+) -> Ready:
+    """The model of a run. One that was trained keeps the settings that it was begun with."""
+    from zoo.training.resume import SETTINGS, prepare, was_trained
+    from zoo.training.run_files import read_config
+
+    config = read_config(out)
+    new = not was_trained(config)
+    return prepare(
+        out,
+        epochs=settings["epochs"],
+        recipe=recipe,
+        decay=decay,
+        settings={name: settings[name] for name in SETTINGS if new or name not in config},
+        compile_options=compile_options if new else None,
+        strategy=devices,
+    )
+
+
+def _train(ready: Ready, out: Path, name: str, ignored: Sequence[str]) -> None:
+    """Trains, and says what happens; of several workers the chief speaks."""
+    import keras
+
+    from zoo import data
+    from zoo.training import strategies
+    from zoo.training.train import train as train_model
+
+    model, source, options = ready
+    epochs, before = options["epochs"], model.steps_done
+    devices = model.distribute_strategy
+    chief = strategies.is_chief(devices)
+    tell = say if chief else _say_nothing
+    tell(data.describe(source, image_shape=model.image_shape))
+    for line in ignored:
+        tell(line)
+    if devices.num_replicas_in_sync > 1:
+        images = options.get("batch_size") or model.default_batch_size
+        tell(_describe_share(strategies.describe(devices), images))
+
+    def report_epoch(epoch: int, logs: dict[str, float]) -> None:
+        if model.stop_training:  # stopped within the epoch
+            return
+        values = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
+        tell(f"epoch {epoch + 1}/{epochs}  {values}")
+
+    bar = sys.stdout.isatty()
+    callbacks = [] if bar else [keras.callbacks.LambdaCallback(on_epoch_end=report_epoch)]
+    finished = train_model(
+        model, source, out, **options, callbacks=callbacks, verbose=int(bar and chief)
+    )
+    if not finished:
+        tell(f"Stopped at step {model.steps_done}; saved in {out}. Continue with:")
+        tell(f"  zoo train {shlex.quote(str(out))} --epochs {epochs}")
+        raise typer.Exit(130)
+    if model.steps_done == before:
+        tell(f"{out} has had {epochs} epochs or more: nothing to do.")
+    else:
+        tell(f"Trained {name} to {epochs} epochs: {out}")
+
+
+def _ignored(context: typer.Context, out: Path, model: Any) -> list[str]:
     """What a resumed run says: each option that was given in vain, and what the run has."""
     from zoo import data
+    from zoo.training.resume import SETTINGS, was_trained
+    from zoo.training.run_files import read_config
 
+    config = read_config(out)
     stored: dict[str, Any] = {
         "data": config.get("data"),
         "latent_dim": model.latent_dim,
@@ -316,8 +391,8 @@ def _ignored(context: typer.Context, config: dict[str, Any], model: Any) -> list
         "seed": config.get("seed"),
         "precision": model.dtype_policy.name,
     }
-    if config.get("epochs", 0) > 0:
-        stored |= {name: config[name] for name in NOT_YET_SET if name in config}
+    if was_trained(config):
+        stored |= {name: config[name] for name in SETTINGS if name in config}
         stored |= {
             "accumulate": model.accumulate,
             "steps_per_execution": model.steps_per_execution,
@@ -331,7 +406,7 @@ def _ignored(context: typer.Context, config: dict[str, Any], model: Any) -> list
     }
     if "data" in given:
         given["data"] = data.source_name(given["data"])
-    lines = [f"Resuming {context.params['out'] or context.params['model']}, as it was begun."]
+    lines = [f"Resuming {out}, as it was begun."]
     for name, value in stored.items():
         if name in given and given[name] != value:
             option = f"--{name.replace('_', '-')}"
@@ -349,100 +424,6 @@ def _ignored(context: typer.Context, config: dict[str, Any], model: Any) -> list
 def _clip_norm(model: Any) -> float | None:
     optimizer = getattr(model, model.optimizer_names[0])
     return getattr(optimizer, "inner_optimizer", optimizer).global_clipnorm
-
-
-def _settings(config: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """The run's settings; for a converted run that has not been trained, those given now."""
-    begun = config.get("epochs", 0) > 0
-
-    def now(name: str, value: Any) -> bool:
-        return name not in config or (not begun and name in NOT_YET_SET and value is not None)
-
-    return {name: value if now(name, value) else config[name] for name, value in given.items()}
-
-
-def _compile_if_new(
-    model: Any,
-    config: dict[str, Any],
-    options: dict[str, Any],
-    recipe: str | None,
-    settings: dict[str, Any],
-    decay_epochs: int | None,
-) -> None:
-    """Compiles a model that was not trained yet; its learning rates fall to 0 in so many epochs."""
-    from zoo.training.train import total_steps
-
-    if config.get("epochs", 0) > 0:
-        return
-    steps = None
-    if decay_epochs is not None:
-        if recipe not in (None, "plain"):
-            raise ValueError(f"--decay: --recipe {recipe} sets the rates. Take --recipe plain.")
-        steps = total_steps(model, settings["data"], decay_epochs, settings["batch_size"])
-    model.compile(**options, decay_steps=steps)
-
-
-def _resumed(out: Path, config: dict[str, Any], recipe: str | None) -> tuple[Any, str | None, Any]:
-    """(model, its recipe, what makes the recipe's callbacks)."""
-    from zoo.training import recipes
-    from zoo.training.runs import load_run
-
-    model = load_run(out)
-    recipe = _recipe_of(config, recipe, model)
-    begin = recipes.prepare(model, recipe) if recipe else None
-    return model, recipe, begin
-
-
-def _recipe_of(config: dict[str, Any], given: str | None, model: Any) -> str | None:
-    """The recipe of a run: as it was begun, or as given for a converted run that begins now."""
-    begun = config.get("recipe")
-    if begun is not None and given not in (None, begun):
-        raise ValueError(f"The run was begun with --recipe {begun}: leave out --recipe {given}.")
-    if begun is None and given is not None and config["epochs"] > 0:
-        raise ValueError(f"--recipe {given}: the run has been trained without one.")
-    if begun is None and "converted_from" in config and config["epochs"] == 0:
-        from zoo.training.recipes import RECIPES
-
-        # A VAE that another's decoder was put into trains as ever.
-        plain = model.family == "vae" and model.transfer is None
-        return given or ("plain" if plain else RECIPES[model.family][0])
-    return begun or given
-
-
-def _config_to_resume(out: Path, model: str, *, resume: bool, decay: bool) -> dict[str, Any]:
-    """The run's config.json, or nothing for a new run; refuses a folder that does not fit."""
-    started = (out / "model.keras").exists()
-    if started and not resume:
-        raise FileExistsError(
-            f"{out} holds a run already. Add --resume to continue it, or choose another --out."
-        )
-    if resume and not started:
-        raise FileNotFoundError(f"{out} holds no run to resume. Train without --resume first.")
-    if not resume:
-        return {}
-    from zoo.training.runs import read_config
-
-    config = read_config(out)
-    if config["model"] != model:
-        raise ValueError(f"{out} holds a {config['model']}, not a {model}.")
-    if decay and ("converted_from" not in config or config["epochs"] > 0):
-        raise ValueError("--decay is for a new run: a continued one keeps its learning rates.")
-    return config
-
-
-def _describe_data(source: str, image_shape: tuple[int, ...], resumed: Path | None) -> str:
-    """What a run begins with; where its data are no more, how it is told of another place."""
-    from zoo import data
-
-    try:
-        return data.describe(source, image_shape=image_shape)
-    except FileNotFoundError as error:
-        if resumed is None:
-            raise
-        raise FileNotFoundError(
-            f"{error} {resumed} was begun with it. If it was moved, change data in "
-            f"{resumed}/config.json."
-        ) from error
 
 
 def _describe_share(devices: dict[str, Any], images: int) -> str:

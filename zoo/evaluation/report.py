@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.io import schemas
 from zoo.io.files import replacing
 from zoo.io.records import read_json
-from zoo.training.runs import read_config, read_metrics
+from zoo.training.run_files import read_config, read_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

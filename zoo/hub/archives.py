@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from zoo.io.files import replacing
 from zoo.presets import FILES, is_preset, load_preset
-from zoo.presets.config import WEIGHTS
+from zoo.presets.files import WEIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

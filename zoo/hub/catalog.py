@@ -14,8 +14,9 @@ from typing import Any
 
 from zoo.core.registry import list_models
 from zoo.io import schemas
-from zoo.io.files import read_json, sha256, write_json
+from zoo.io.files import sha256
 from zoo.io.names import suggestion
+from zoo.io.records import read_json, write_json
 
 FORMAT = schemas.REGISTRY.format
 REGISTRY = "registry.json"

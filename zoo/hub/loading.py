@@ -47,7 +47,8 @@ def load(handle: str | Path, *, sha256: str | None = None) -> ZooModel:
         (2, 28, 28, 1)
     """
     from zoo.presets import is_preset  # noqa: PLC0415
-    from zoo.training.runs import load_run, run_folder  # noqa: PLC0415
+    from zoo.training.run_files import run_folder  # noqa: PLC0415
+    from zoo.training.runs import load_run  # noqa: PLC0415
 
     path = resolve(handle, sha256=sha256)
     if not (is_preset(path) or (run_folder(path) / "config.json").exists()):
@@ -108,7 +109,7 @@ def load_sampler(handle: str | Path, *, sha256: str | None = None) -> Sampler:
         (2, 28, 28, 1)
     """
     from zoo.presets import check_files, read_config  # noqa: PLC0415
-    from zoo.presets.config import SAMPLER  # noqa: PLC0415
+    from zoo.presets.files import SAMPLER  # noqa: PLC0415
     from zoo.sampling import samplers  # noqa: PLC0415
 
     folder = resolve(handle, sha256=sha256)

@@ -12,7 +12,7 @@ from zoo.hub.loading import load_sampler, resolve
 from zoo.io import schemas
 from zoo.io.records import read_json
 from zoo.presets import check_files, load_preset, read_config
-from zoo.presets.config import METRICS, SAMPLER
+from zoo.presets.files import METRICS, SAMPLER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,8 @@ from zoo.hub import huggingface
 from zoo.hub.measuring import measure
 from zoo.presets import FILES, is_preset, load_preset, save_preset
 from zoo.sampling.samplers import fit_sampler, training_images
-from zoo.training.runs import load_run, read_config, required
+from zoo.training.run_files import read_config, required
+from zoo.training.runs import load_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

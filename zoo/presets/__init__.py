@@ -11,17 +11,15 @@
     README.md             the model card
 
 Loading a preset runs no code of it: no pickle and no Lambda, only known classes and finite numbers.
+Telling a preset from other folders and reading its files imports no TensorFlow.
 """
 
-from zoo.presets.config import FILES, FORMAT, read_config
-from zoo.presets.folder import (
-    check_files,
-    check_preset,
-    is_preset,
-    load_preset,
-    read_metrics,
-    save_preset,
-)
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from zoo.presets.files import FILES, FORMAT, check_files, is_preset, read_metrics
 
 __all__ = [
     "FILES",
@@ -34,3 +32,17 @@ __all__ = [
     "read_metrics",
     "save_preset",
 ]
+
+_LATE = {
+    "check_preset": "folder",
+    "load_preset": "folder",
+    "read_config": "config",
+    "save_preset": "folder",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        msg = f"module 'zoo.presets' has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(f"zoo.presets.{_LATE[name]}"), name)

@@ -10,21 +10,15 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from zoo.core import registry
-from zoo.io import schemas
-from zoo.io.files import read_json
 from zoo.io.names import suggestion
 from zoo.presets.allowed import check_objects
+from zoo.presets.files import CONFIG, FILES, FORMAT, WEIGHTS, read_unchecked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zoo.core.model import ZooModel
 
-FORMAT = schemas.PRESET.format
-CONFIG, WEIGHTS, METRICS, CARD = "config.json", "model.weights.h5", "metrics.json", "README.md"
-SAMPLES, RECONSTRUCTIONS = "samples.png", "reconstructions.png"
-SAMPLER, SAMPLER_SAMPLES = "sampler_gmm.npz", "samples_gmm.png"
-FILES = (CONFIG, WEIGHTS, METRICS, CARD, SAMPLES, RECONSTRUCTIONS, SAMPLER, SAMPLER_SAMPLES)
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -75,12 +69,8 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         >>> read_config(resolve("vae_fashion_mnist"))["image_shape"]
         [28, 28, 1]
     """
-    path = Path(folder) / CONFIG
-    if not path.is_file():
-        msg = f"{folder} is not a preset (no {CONFIG}). `save_preset` and `zoo push` make them."
-        raise FileNotFoundError(msg)
-    config = read_json(path, schemas.PRESET)
-    _check(config, str(path))
+    config = read_unchecked(folder)
+    _check(config, str(Path(folder) / CONFIG))
     return config
 
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from zoo.io import schemas
-from zoo.io.files import read_json, replacing, sha256, write_json
+from zoo.io.files import replacing, sha256
 from zoo.io.pictures import pairs, save_grid
+from zoo.io.records import write_json
 from zoo.presets import config as configs
 from zoo.presets.cards import card
-from zoo.presets.config import (
+from zoo.presets.files import (
     CARD,
     CONFIG,
     METRICS,
@@ -21,6 +21,8 @@ from zoo.presets.config import (
     SAMPLER_SAMPLES,
     SAMPLES,
     WEIGHTS,
+    check_files,
+    read_metrics,
 )
 from zoo.presets.sampler import read_sampler
 from zoo.presets.weights import read_weights, write_weights
@@ -171,78 +173,3 @@ def check_preset(folder: str | Path) -> dict[str, Any]:
         classes = config["options"].get("num_classes", 0)
         read_sampler(folder / SAMPLER, "gmm", config["latent_dim"], classes)
     return config
-
-
-def read_metrics(folder: str | Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Reads the `metrics.json` of a preset, after a check of its hash.
-
-    Args:
-        folder: The preset's folder.
-        config: The contents of its `config.json`.
-
-    Returns:
-        The metrics as `zoo.hub.measure` returned them; None if there is no such file.
-
-    Raises:
-        ValueError: If `config` does not list the file or states another hash, or the file does not
-            have the form that `measure` gives it.
-
-    Example:
-        >>> from zoo.hub import resolve
-        >>> from zoo.presets import read_config, read_metrics
-        >>> folder = resolve("vae_fashion_mnist")
-        >>> read_metrics(folder, read_config(folder))["data"]
-        'fashion_mnist'
-    """
-    path = Path(folder) / METRICS
-    if not path.exists():
-        return None
-    check_files(folder, config, [METRICS])
-    return read_json(path, schemas.METRICS)
-
-
-def check_files(folder: str | Path, config: Mapping[str, Any], names: Sequence[str]) -> None:
-    """Checks files of a preset against the hashes in its configuration.
-
-    Args:
-        folder: The preset's folder.
-        config: The contents of its `config.json`.
-        names: Names of the files to check.
-
-    Raises:
-        FileNotFoundError: If one of them is missing.
-        ValueError: If `config` does not list one of them, or states another hash.
-
-    Example:
-        >>> from zoo.hub import resolve
-        >>> from zoo.presets import check_files, read_config
-        >>> folder = resolve("vae_fashion_mnist")
-        >>> check_files(folder, read_config(folder), ["metrics.json"])
-    """
-    for name in names:
-        path = Path(folder) / name
-        if not path.is_file():
-            msg = f"{path} does not exist. Was the preset copied whole?"
-            raise FileNotFoundError(msg)
-        expected = config["files"].get(name)
-        if expected is None:
-            msg = f"{path} is not part of the preset: {CONFIG} does not list it. Remove it."
-            raise ValueError(msg)
-        if (digest := sha256(path)) != expected:
-            msg = (
-                f"{path} has the sha256 {digest}, but {CONFIG} says {expected}: it is damaged or "
-                "belongs to another preset. Get it anew."
-            )
-            raise ValueError(msg)
-
-
-def is_preset(path: str | Path) -> bool:
-    """Whether a path is a preset's folder. It looks at the names of the files, not into them.
-
-    Example:
-        >>> from zoo.hub import resolve
-        >>> from zoo.presets import is_preset
-        >>> is_preset(resolve("vae_fashion_mnist")), is_preset("runs/vae")
-        (True, False)
-    """
-    return all((Path(path) / name).is_file() for name in (CONFIG, WEIGHTS))

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zoo.io.files import link, parse_json, replacing
+from zoo.io.files import link, replacing
+from zoo.io.records import parse_json
+from zoo.training.run_files import BEST, CHECKPOINTS, LATEST
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 _DAMAGED = (
     zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError, RuntimeError,
 )  # fmt: skip
-LATEST, BEST, FOLDER = "model.keras", "best.keras", "checkpoints"
 
 
 def save(model: ZooModel, out: Path, *, keep: int = 0, best: bool = False) -> None:
@@ -44,7 +45,7 @@ def save(model: ZooModel, out: Path, *, keep: int = 0, best: bool = False) -> No
         with replacing(out / LATEST) as temporary:
             model.save(temporary)
         return
-    folder = out / FOLDER
+    folder = out / CHECKPOINTS
     path = folder / f"step_{model.steps_done:08d}.keras"
     with replacing(path) as temporary:
         model.save(temporary)
@@ -66,8 +67,12 @@ def check(path: Path, model_name: str) -> None:
     """
     fault = _fault(path, model_name)
     if fault is not None:
-        run = path.parent.parent if path.parent.name == FOLDER else path.parent
-        others = (run / LATEST, run / BEST, *sorted((run / FOLDER).glob("*.keras"), reverse=True))
+        run = path.parent.parent if path.parent.name == CHECKPOINTS else path.parent
+        others = (
+            run / LATEST,
+            run / BEST,
+            *sorted((run / CHECKPOINTS).glob("*.keras"), reverse=True),
+        )
         usable = [
             str(other)
             for other in others
