@@ -38,10 +38,10 @@ def measure(
     """Measures a model with several seeds; `save_preset` writes the result as `metrics.json`.
 
     Args:
-        model: The model. Measure the one that was loaded: float16 weights give other figures.
-        source: Test data, as for `zoo.data.to_array`.
+        model: The model, as it is loaded: weights stored as float16 are others.
+        source: Test data, for `zoo.data.to_array`.
         seeds: Seeds of the samples, at least two.
-        sampler: For a VAE: a mixture to draw latents from too. Its figures end in `_gmm`.
+        sampler: Of a VAE, what else to draw latents from: its figures end in `_gmm`.
         **protocol: Further arguments of `zoo.evaluate`.
 
     Returns:

@@ -12,7 +12,6 @@ import keras
 from zoo.core import registry
 from zoo.io import schemas
 from zoo.io.files import read_json
-from zoo.io.names import suggestion
 from zoo.presets.allowed import check_objects
 
 if TYPE_CHECKING:
@@ -110,8 +109,8 @@ def _check(config: Mapping[str, Any], where: str) -> None:
         expect(whole, "files", f"files among {', '.join(FILES)}, and their sha256")
     for option in config["options"]:
         if option not in accepted(cls):
-            near = suggestion(option, sorted(accepted(cls)))
-            msg = f"{where}: {name} has no option {option!r}. {near}"
+            known = ", ".join(sorted(accepted(cls)))
+            msg = f"{where}: {name} has no option {option!r}. Its options: {known}."
             raise ValueError(msg)
     check_objects(config["options"], f"{where}: options")
 

@@ -50,15 +50,15 @@ def save_preset(
     """Writes a model as a preset, whole or not at all.
 
     Args:
-        model: A model of the zoo. The state of its optimizers is left out.
-        folder: The new folder. Its name becomes the preset's name.
-        data: Name of the data set that the model was trained on.
-        facts: How the model was made, as plain JSON for the model card: `command`, `commit`,
-            `seed`, `hardware`, `time`, `license`, `intended_use`, `limits`, …
-        metrics: The result of `zoo.hub.measure`.
-        examples: Images whose reconstructions are pictured, float32 [n, height, width, channels]
-            in [0, 1]; for a conditional model also their labels, int [n].
-        sampler: For a VAE: the `zoo.sampling.samplers.Sampler` "gmm" that was fitted to it.
+        model: A model of the zoo; all of it is kept but its optimizers' state.
+        folder: The new folder; its name is the preset's.
+        data: Name of the data set it was trained on.
+        facts: How it was made, for the model card: `command`, `commit`, `seed`, `hardware`,
+            `time`, `license`, `intended_use`, `limits`, … plain JSON.
+        metrics: What `zoo.hub.measure` returns.
+        examples: Images float32 [n, height, width, channels] in [0, 1], and of a conditional model
+            their labels int [n], whose reconstructions are pictured.
+        sampler: Of a VAE, the `zoo.sampling.samplers.Sampler` "gmm" fitted to it; None for none.
         precision: "float16" halves the file and rounds weights to 3 digits; "float32" keeps them.
 
     Raises:
@@ -174,25 +174,10 @@ def check_preset(folder: str | Path) -> dict[str, Any]:
 
 
 def read_metrics(folder: str | Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Reads the `metrics.json` of a preset, after a check of its hash.
-
-    Args:
-        folder: The preset's folder.
-        config: The contents of its `config.json`.
-
-    Returns:
-        The metrics as `zoo.hub.measure` returned them; None if there is no such file.
+    """The `metrics.json` of a preset, if there is one and it is the one its configuration says.
 
     Raises:
-        ValueError: If `config` does not list the file or states another hash, or the file does not
-            have the form that `measure` gives it.
-
-    Example:
-        >>> from zoo.hub import resolve
-        >>> from zoo.presets import read_config, read_metrics
-        >>> folder = resolve("vae_fashion_mnist")
-        >>> read_metrics(folder, read_config(folder))["data"]
-        'fashion_mnist'
+        ValueError: If it is not listed or has another hash, or is not as `measure` returns it.
     """
     path = Path(folder) / METRICS
     if not path.exists():
@@ -204,20 +189,9 @@ def read_metrics(folder: str | Path, config: Mapping[str, Any]) -> dict[str, Any
 def check_files(folder: str | Path, config: Mapping[str, Any], names: Sequence[str]) -> None:
     """Checks files of a preset against the hashes in its configuration.
 
-    Args:
-        folder: The preset's folder.
-        config: The contents of its `config.json`.
-        names: Names of the files to check.
-
     Raises:
-        FileNotFoundError: If one of them is missing.
-        ValueError: If `config` does not list one of them, or states another hash.
-
-    Example:
-        >>> from zoo.hub import resolve
-        >>> from zoo.presets import check_files, read_config
-        >>> folder = resolve("vae_fashion_mnist")
-        >>> check_files(folder, read_config(folder), ["metrics.json"])
+        FileNotFoundError: If one is missing.
+        ValueError: If one is not listed, or has another hash.
     """
     for name in names:
         path = Path(folder) / name
@@ -228,21 +202,14 @@ def check_files(folder: str | Path, config: Mapping[str, Any], names: Sequence[s
         if expected is None:
             msg = f"{path} is not part of the preset: {CONFIG} does not list it. Remove it."
             raise ValueError(msg)
-        if (digest := sha256(path)) != expected:
+        if (found := sha256(path)) != expected:
             msg = (
-                f"{path} has the sha256 {digest}, but {CONFIG} says {expected}: it is damaged or "
-                "belongs to another preset. Get it anew."
+                f"{path} has the sha256 {found}, but {CONFIG} says {expected}: it is damaged or of "
+                "another preset. Get it anew."
             )
             raise ValueError(msg)
 
 
 def is_preset(path: str | Path) -> bool:
-    """Whether a path is a preset's folder. It looks at the names of the files, not into them.
-
-    Example:
-        >>> from zoo.hub import resolve
-        >>> from zoo.presets import is_preset
-        >>> is_preset(resolve("vae_fashion_mnist")), is_preset("runs/vae")
-        (True, False)
-    """
+    """Whether a path is a preset's folder, by the names in it."""
     return all((Path(path) / name).is_file() for name in (CONFIG, WEIGHTS))
