@@ -91,7 +91,7 @@ def discriminator(
 ) -> keras.Model:
     """Makes the network from images to logits [batch, 1].
 
-    The layer `features` gives φ(x), float32 [batch, channels]: the last features, summed over pixels.
+    The layer `features` gives φ(x), float32 [batch, channels]: the features summed over pixels.
 
     Args:
         image_shape: (height, width, channels).
