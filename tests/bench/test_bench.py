@@ -393,5 +393,5 @@ def test_a_wrong_width(name: str) -> None:
 
 
 def test_an_architecture_of_one_width() -> None:
-    with pytest.raises(ValueError, match="'mlp-32': mlp is of one width. Take 'mlp'"):
+    with pytest.raises(ValueError, match="'mlp-32': mlp has a fixed width. Take 'mlp'"):
         networks.build("mlp-32", "decoder", (8, 8, 1), 3)

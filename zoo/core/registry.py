@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
+    from zoo.core.model import ZooModel
+
 Model = TypeVar("Model", bound=type)
 # The values that an annotation of an option admits, and how an error calls them. `create` does not
 # check options with other annotations.
@@ -132,7 +134,7 @@ def register_model(name: str) -> Callable[[Model], Model]:
     return register
 
 
-def create(name: str, image_shape: Sequence[int], latent_dim: int, **options: Any) -> Any:
+def create(name: str, image_shape: Sequence[int], latent_dim: int, **options: Any) -> ZooModel:
     """Builds an untrained model.
 
     Args:

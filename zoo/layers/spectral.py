@@ -11,10 +11,10 @@ from keras import layers, ops
 class SpectralLayer(layers.Layer):
     """A linear layer that computes with W / σ(W) (arXiv 1802.05957, eq. 8 and algorithm 1).
 
-    σ(W) = vᵀ W u is the kernel's spectral norm, W being [fan_in, out]: v follows from u, and every
-    call in training moves u by one power iteration. Unlike with Keras's `SpectralNormalization`,
-    W stays as it is, and the gradient goes through σ too (eq. 9): u and v alone are constants.
-    σ is computed in float32 under mixed precision.
+    σ(W) = vᵀ W u is the spectral norm of the kernel W [fan_in, out]. v follows from u, and each
+    call in training moves u by one power iteration. Unlike Keras's `SpectralNormalization`, this
+    layer leaves W as it is, and the gradient flows through σ too (eq. 9): only u and v are
+    constants. Under mixed precision σ is computed in float32.
 
     Example:
         >>> import keras

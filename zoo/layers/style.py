@@ -1,8 +1,8 @@
 """Layers of StyleGAN2 (arXiv 1912.04958): equalised, modulated, truncated.
 
-An equalised layer stores w ~ N(0, 1) and computes with w / √fan_in (arXiv 1710.10196, section 4.1):
-Adam's steps, which have one size for all weights, then are equally large in each layer. He's factor
-√2 is in the activation, as in the authors' code.
+An equalised layer stores w ~ N(0, 1) and computes with w / √fan_in (arXiv 1710.10196, section 4.1).
+Adam's steps have one size for all weights, so they are then equally large in each layer. He's
+factor √2 is in the activation, as in the authors' code.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class EqualizedDense(layers.Dense):
     """A Dense layer with an equalised learning rate.
 
     Args:
-        units: Outputs.
-        rate: Learning rate in multiples of other layers': weights start as N(0, 1 / rate²), and
-            these and biases count `rate` times.
+        units: Number of outputs.
+        rate: Learning rate as a multiple of that of other layers. Weights start as N(0, 1 / rate²),
+            and the layer computes with weights and biases times `rate`.
         **kwargs: Arguments of `Dense`.
 
     Example:
@@ -94,7 +94,7 @@ class ModulatedConv2D(layers.Conv2D):
     Args:
         filters: Output channels.
         kernel_size: Side of the kernel; padding is "same" unless given.
-        demodulate: Whether to divide as above.
+        demodulate: Whether to compute with w'' and not with w'.
         **kwargs: Arguments of `Conv2D`.
 
     Example:
@@ -164,7 +164,7 @@ class LearnedConstant(layers.Layer):
         self.image = self.add_weight(name="image", shape=self.target_shape, initializer=_normal())
 
     def call(self, inputs: Any) -> Any:
-        """One image for each of `inputs` [batch, ...]: [batch, height, width, channels]."""
+        """Repeats the image for each of `inputs` [batch, ...]: [batch, height, width, channels]."""
         return ops.broadcast_to(self.image, (ops.shape(inputs)[0], *self.target_shape))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -180,8 +180,8 @@ class LearnedConstant(layers.Layer):
 class Truncation(layers.Layer):
     """w̄ + ψ (w − w̄), the truncation trick in W (arXiv 1812.04948, appendix B); not in training.
 
-    w̄ and ψ are weights that do not train, 0 and 1 at first: they are saved and exported, and who
-    trains the network tracks w̄.
+    w̄ and ψ are weights that are not trained, at first 0 and 1. They are saved and exported. The
+    model that trains the network keeps w̄ up to date.
 
     Example:
         >>> import tensorflow as tf
@@ -205,7 +205,7 @@ class Truncation(layers.Layer):
         return inputs if training else self.average + self.psi * (inputs - self.average)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """Shapes stay."""
+        """The shape of the inputs."""
         return input_shape
 
 
@@ -214,8 +214,8 @@ class Blur(layers.Layer):
     """Filters each channel by `FILTER` ⊗ `FILTER` of sum 1 (arXiv 1912.04958, appendix B).
 
     Args:
-        padding: Zeros at each edge; the filter takes 3 pixels of each axis.
-        strides: Pixels between outputs.
+        padding: Zeros at each edge; the filter shortens each axis by 3 pixels.
+        strides: Distance of the outputs in pixels.
         **kwargs: Arguments of any Keras layer.
 
     Example:

@@ -1,9 +1,9 @@
 """Encoder and decoder of VQ-VAE: images to a grid of feature vectors and back (arXiv 1711.00937).
 
-As section 4.1 says: two strided 4 × 4 convolutions and two residual blocks, and the reverse. The
-side is a quarter of the image's: 28 → 7, 32 → 8, 128 → 32. Departures from the paper: a width of
-64 and not 256, and, as in the authors' later code, a 1 × 1 convolution to the dimensions of a code
-and a 3 × 3 one from them.
+The encoder has two strided 4 × 4 convolutions and two residual blocks, the decoder the reverse
+(section 4.1). The side of the grid is a quarter of that of the image: 28 → 7, 32 → 8, 128 → 32.
+Departures from the paper: a width of 64 and not 256, and, as in the authors' later code, a 1 × 1
+convolution to the dimensions of a code and a 3 × 3 one from them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ STRIDE = 4  # of both strided convolutions together
 
 
 def grid_shape(image_shape: Sequence[int]) -> tuple[int, int]:
-    """(height, width) of the grid of an image: a quarter of its sides.
+    """The (height, width) of the grid for an image: a quarter of its sides.
 
     Raises:
         ValueError: If a side is less than 8, or not divisible by 4.
@@ -46,10 +46,10 @@ def grid_shape(image_shape: Sequence[int]) -> tuple[int, int]:
 
 
 def encoder(image_shape: Sequence[int], code_dim: int, width: int = WIDTH) -> keras.Model:
-    """Images to features float32 [batch, height / 4, width / 4, code_dim].
+    """Makes the network from images to features float32 [batch, height / 4, width / 4, code_dim].
 
     Raises:
-        ValueError: As of `grid_shape`.
+        ValueError: As `grid_shape`.
 
     Example:
         >>> from zoo.networks import grid
@@ -72,10 +72,10 @@ def encoder(image_shape: Sequence[int], code_dim: int, width: int = WIDTH) -> ke
 
 
 def decoder(image_shape: Sequence[int], code_dim: int, width: int = WIDTH) -> keras.Model:
-    """Features to image logits.
+    """Makes the network from features to image logits.
 
     Raises:
-        ValueError: As of `grid_shape`.
+        ValueError: As `grid_shape`.
 
     Example:
         >>> from zoo.networks import grid

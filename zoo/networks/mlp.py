@@ -17,9 +17,9 @@ WIDTH = 512
 
 
 def encoder(image_shape: Sequence[int], latent_dim: int, *, num_classes: int = 0) -> keras.Model:
-    """Images to (mean, log-variance), each [batch, latent_dim].
+    """Makes the network from images to (mean, log-variance), each [batch, latent_dim].
 
-    With `num_classes`, images and labels int32 [batch]: one-hot rows join the pixels
+    With `num_classes` it takes images and labels int32 [batch]: one-hot rows join the pixels
     (Sohn et al. 2015).
 
     Example:
@@ -40,7 +40,9 @@ def encoder(image_shape: Sequence[int], latent_dim: int, *, num_classes: int = 0
 
 
 def decoder(image_shape: Sequence[int], latent_dim: int, *, num_classes: int = 0) -> keras.Model:
-    """Latents to image logits; with `num_classes`, one-hot labels join the latents.
+    """Makes the network from latents to image logits.
+
+    With `num_classes`, one-hot labels join the latents.
 
     Example:
         >>> from zoo.networks import mlp
@@ -52,7 +54,9 @@ def decoder(image_shape: Sequence[int], latent_dim: int, *, num_classes: int = 0
 
 
 def generator(image_shape: Sequence[int], latent_dim: int, *, num_classes: int = 0) -> keras.Model:
-    """Latents to images in [0, 1]; with `num_classes`, one-hot labels join the latents.
+    """Makes the network from latents to images in [0, 1].
+
+    With `num_classes`, one-hot labels join the latents.
 
     Example:
         >>> from zoo.networks import mlp
@@ -72,21 +76,21 @@ def discriminator(
     latent_dim: int = 0,
     heads: Sequence[int] = (),
 ) -> keras.Model:
-    """Images to logits [batch, 1].
+    """Makes the network from images to logits [batch, 1].
 
     Args:
         image_shape: (height, width, channels).
         normalization: `"batch"` (in the second hidden layer), `"none"`, or `"spectral"` (of every
             kernel; arXiv 1802.05957).
-        num_classes: > 0: takes [image, label] and projects (arXiv 1802.05637).
-        latent_dim: > 0: takes [image, latent] (arXiv 1605.09782).
-        heads: Units of further outputs [batch, units] beside the logit.
+        num_classes: > 0: it takes [image, label] and projects (arXiv 1802.05637).
+        latent_dim: > 0: it takes [image, latent] (arXiv 1605.09782).
+        heads: Units of further outputs [batch, units] after the logit.
 
     Returns:
         A functional model.
 
     Raises:
-        ValueError: If `normalization` is another, or both a label and a latent are to be taken.
+        ValueError: If `normalization` is unknown, or both `num_classes` and `latent_dim` are given.
 
     Example:
         >>> from zoo.networks import mlp

@@ -93,8 +93,8 @@ def test_settings_are_the_papers(
 
 
 @pytest.mark.parametrize("name", ["lsgan", "sngan", "wgan", "wgan_gp", "r3gan"])
-def test_a_preset_is_the_gan_of_its_options(name: str, images: np.ndarray) -> None:
-    """`gan` with the options of the preset's `get_config` has the same networks and steps."""
+def test_a_variant_is_the_gan_of_its_options(name: str, images: np.ndarray) -> None:
+    """`gan` with the options of the variant's `get_config` has the same networks and steps."""
     models = []
     config = zoo.create(name, IMAGE_SHAPE, LATENT_DIM, network="mlp").get_config()
     for each in (name, "gan"):
