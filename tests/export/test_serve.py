@@ -919,7 +919,7 @@ def test_a_run_is_exported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_the_runtime_in_the_docs_is_the_tested_one() -> None:
     root = Path(__file__).parent
     runtime = (root / "servers" / "mlserver_onnx.py").read_text().split("\n\n", 1)[1]
-    assert runtime in (root.parent / "docs" / "serving.md").read_text()
+    assert runtime in (root.parents[1] / "docs" / "serving.md").read_text()
 
 
 @pytest.mark.slow
