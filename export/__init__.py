@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import zoo  # noqa: F401  (first: it turns on oneDNN, before TensorFlow is imported)
 from export.endpoints import Endpoint, endpoints
 from export.metadata import read_export
-from export.verification import Report, read_report, verify
+from export.report import Report, read_report
+from export.verification import verify
 
 if TYPE_CHECKING:
     from pathlib import Path

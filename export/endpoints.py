@@ -64,17 +64,16 @@ def _with_networks(model: Any, networks: dict[str, Any]) -> Any:
     do in the model. What a cached property of the model holds is made anew, of these networks. An
     attribute that a method sets is set in the copy alone.
     """
+    base: Any = type(model)
     names = {**networks, "__setattr__": object.__setattr__}
-    derived = new_class(
-        type(model).__name__, (type(model),), exec_body=lambda own: own.update(names)
-    )
+    derived = new_class(base.__name__, (base,), exec_body=lambda body: body.update(names))
     cached = {
         name
         for each in base.__mro__
         for name, value in vars(each).items()
         if isinstance(value, cached_property)
     }
-    copy = object.__new__(derived)
+    copy: Any = object.__new__(derived)
     own = {name: value for name, value in vars(model).items() if name not in cached}
     vars(copy).update({**own, **networks})
     return copy
