@@ -12,6 +12,7 @@ import tensorflow as tf
 import zoo
 from export.portable_random import portable_draw
 from zoo.convert import in_channels_last
+from zoo.core.contracts import ROUNDING
 from zoo.core.model import ZooModel, slerp
 
 if TYPE_CHECKING:
@@ -32,6 +33,13 @@ class Endpoint:
         function: Maps input tensors, by position, to a dict of output tensors.
         networks: The Keras networks it uses.
         piecewise_constant: Whether its outputs only jump, as those behind an argmin do.
+
+    Example:
+        >>> import zoo
+        >>> from export import endpoints
+        >>> generate = endpoints(zoo.create("vae", (8, 8, 1), 2, network="mlp"))[0]
+        >>> generate.outputs["image"].shape.as_list()
+        [None, 8, 8, 1]
     """
 
     name: str
@@ -106,6 +114,12 @@ def endpoints(
 
     Raises:
         ValueError: If it is neither, or has no such function.
+
+    Example:
+        >>> import zoo
+        >>> from export import endpoints
+        >>> [e.name for e in endpoints(zoo.create("vae", (8, 8, 1), 2, network="mlp"))]
+        ['generate', 'encode', 'decode', 'reconstruct', 'sample']
     """
     model = as_model(model)
     optional = model.optional_endpoints()
@@ -166,7 +180,7 @@ def as_model(model: Any) -> Any:
         raise ValueError(msg)
     gan = zoo.create("gan", tuple(image[1:]), latent[1], generator=model, network="mlp")
     images = gan.generate(16, seed=0)
-    if images.min() < 0.0 or images.max() > 1.0:
+    if not (images.min() >= -ROUNDING and images.max() <= 1.0 + ROUNDING):
         msg = (
             f"{model.name} draws values from {images.min():.9g} to {images.max():.9g}; expected "
             "images in [0, 1]. End it in keras.ops.clip(x, 0, 1)."

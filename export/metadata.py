@@ -140,6 +140,16 @@ def read_export(path: str | Path) -> dict[str, Any]:
     Raises:
         FileNotFoundError: If `path` is no export.
         ValueError: If its metadata cannot be read.
+
+    Example:
+        >>> import tempfile, zoo
+        >>> from export import export_model, read_export
+        >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> options = {"functions": ["generate"], "verify": False, "warmup": False}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     facts = read_export(export_model(model, f"{folder}/vae", **options))
+        >>> facts["format"], facts["model"], facts["latent_dim"]
+        ('saved_model', 'vae', 2)
     """
     path = Path(path)
     versions = sorted(

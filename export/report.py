@@ -38,7 +38,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """The outcome of a verification."""
+    """The outcome of a verification.
+
+    Example:
+        >>> from export import Report
+        >>> Report("folder", "onnx", problems=["generate.onnx: missing"], rows=[]).passed
+        False
+    """
 
     path: str
     format: str
@@ -86,6 +92,16 @@ def read_report(path: str | Path) -> Report | None:
 
     Raises:
         FileNotFoundError: If `path` is no export.
+
+    Example:
+        >>> import tempfile, zoo
+        >>> from export import export_model, read_report
+        >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> options = {"functions": ["generate"], "verify": False, "warmup": False}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report = read_report(export_model(model, f"{folder}/vae", **options))
+        >>> report is None  # `verify` was not called
+        True
     """
     place = place_of(read_export(path)["folder"], REPORT)
     if not place.exists():

@@ -59,6 +59,16 @@ def verify(
     Raises:
         FileNotFoundError: If `path` is no export.
         ValueError: If there is no such runtime for its format.
+
+    Example:
+        >>> import tempfile, zoo
+        >>> from export import export_model, verify
+        >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> options = {"functions": ["generate"], "verify": False, "warmup": False}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report = verify(export_model(model, f"{folder}/vae", **options), model)
+        >>> report.passed
+        True
     """
     with _full_precision():
         return _verified(read_export(path), as_model(model), seed, runtimes)

@@ -88,6 +88,7 @@ class Served:
         self._tensors = facts["endpoints"][name]
         self._max_batch = max_batch
         self._max_values = max_values
+        # Exact, unlike those of what a network draws: what a caller sends can be cut off before.
         self._ranges = {
             "image": facts["image_range"],
             "label": (0, facts.get("num_classes", 0) - 1),
