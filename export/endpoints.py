@@ -12,6 +12,7 @@ import tensorflow as tf
 import zoo
 from export.portable_random import portable_draw
 from zoo.convert import in_channels_last
+from zoo.core.contracts import ROUNDING
 from zoo.core.model import ZooModel
 from zoo.sampling.interpolation import slerp
 
@@ -33,6 +34,13 @@ class Endpoint:
         function: Maps input tensors, by position, to a dict of output tensors.
         networks: The Keras networks it uses.
         piecewise_constant: Whether its outputs only jump, as those behind an argmin do.
+
+    Example:
+        >>> import zoo
+        >>> from export import endpoints
+        >>> generate = endpoints(zoo.create("vae", (8, 8, 1), 2, network="mlp"))[0]
+        >>> generate.outputs["image"].shape.as_list()
+        [None, 8, 8, 1]
     """
 
     name: str
@@ -65,14 +73,13 @@ def _with_networks(model: Any, networks: dict[str, Any]) -> Any:
     do in the model. What a cached property of the model holds is made anew, of these networks. An
     attribute that a method sets is set in the copy alone.
     """
+    base: Any = type(model)
     names = {**networks, "__setattr__": object.__setattr__}
-    derived = new_class(
-        type(model).__name__, (type(model),), exec_body=lambda own: own.update(names)
-    )
+    derived = new_class(base.__name__, (base,), exec_body=lambda body: body.update(names))
     cached = {
         name
-        for base in type(model).__mro__
-        for name, value in vars(base).items()
+        for each in base.__mro__
+        for name, value in vars(each).items()
         if isinstance(value, cached_property)
     }
     copy: Any = object.__new__(derived)
@@ -108,6 +115,12 @@ def endpoints(
 
     Raises:
         ValueError: If it is neither, or has no such function.
+
+    Example:
+        >>> import zoo
+        >>> from export import endpoints
+        >>> [e.name for e in endpoints(zoo.create("vae", (8, 8, 1), 2, network="mlp"))]
+        ['generate', 'encode', 'decode', 'reconstruct', 'sample']
     """
     model = as_model(model)
     optional = model.optional_endpoints()
@@ -168,7 +181,7 @@ def as_model(model: Any) -> Any:
         raise ValueError(msg)
     gan = zoo.create("gan", tuple(image[1:]), latent[1], generator=model, network="mlp")
     images = gan.generate(16, seed=0)
-    if images.min() < 0.0 or images.max() > 1.0:
+    if not (images.min() >= -ROUNDING and images.max() <= 1.0 + ROUNDING):
         msg = (
             f"{model.name} draws values from {images.min():.9g} to {images.max():.9g}; expected "
             "images in [0, 1]. End it in keras.ops.clip(x, 0, 1)."

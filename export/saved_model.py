@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from export.endpoints import as_model, byte_functions, endpoints, names_of, networks_of
-from export.metadata import describe, provenance, write_metadata
+from export.metadata import model_facts, provenance, write_metadata
 from export.verification import check_export
 from export.warmup import write_warmup
 from zoo.io.files import replacing
@@ -86,7 +86,7 @@ def export_saved_model(
         tf.saved_model.save(module, str(folder), signatures=signatures, options=options)
         if warmup:
             write_warmup(folder, served, path.name)
-        entries = {**describe(model, served), **provenance(run)}
+        entries = {**model_facts(model, served), **provenance(run)}
         write_metadata(folder, target, "saved_model", run, entries)
         if verify:
             check_export(folder, model)

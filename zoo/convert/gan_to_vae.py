@@ -113,8 +113,8 @@ def gan_to_vae(
 
     Example:
         >>> import zoo
-        >>> gan = zoo.create("dcgan", (8, 8, 1), 2, network="mlp")
-        >>> vae, report = zoo.convert.gan_to_vae(gan)
+        >>> from zoo.convert import gan_to_vae
+        >>> vae, report = gan_to_vae(zoo.create("dcgan", (8, 8, 1), 2, network="mlp"))
         >>> vae.generate(3, seed=0).shape, report.equivalence
         ((3, 8, 8, 1), 'tolerance')
     """

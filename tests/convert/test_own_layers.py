@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras import layers
 
 import zoo
-from tests.convert.test_convert import _shake
+from tests.support.networks import shake
 from zoo import cli, convert
 from zoo.convert.reading import named_weights
 from zoo.convert.report import Report
@@ -128,7 +128,7 @@ def _generator(*between: layers.Layer, logits: bool = False) -> keras.Model:
     if not logits:
         x = layers.Rescaling(0.5, 0.5)(layers.Activation("tanh")(x))
     model = keras.Model(latent, x)
-    _shake(model)
+    shake(model)
     return model
 
 
