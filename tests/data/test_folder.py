@@ -155,7 +155,7 @@ def test_wrong_folders(folder: Path, tmp_path: Path) -> None:
 
 
 def _values(root: Path, split: str) -> list[int]:
-    """Of the images that `image_tree` wrote: their numbers."""
+    """The numbers of the images that `image_tree` wrote."""
     return sorted(int(image[0, 0, 0]) - 10 for image in data.read(root, split=split).pixels)
 
 

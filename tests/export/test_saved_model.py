@@ -49,6 +49,7 @@ def test_a_process_without_the_zoo_serves_it(tmp_path: Path) -> None:
     np.testing.assert_allclose(found["log_variance"], log_variance, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_saved_model_cli_samples_what_onnx_runtime_does(tmp_path: Path) -> None:
     """TensorFlow's own tool, in its own process: one seed, one image."""
     model = shaken_case("dcgan")
