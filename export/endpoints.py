@@ -11,7 +11,8 @@ import tensorflow as tf
 import zoo
 from export.portable_random import portable_draw
 from zoo.convert import in_channels_last
-from zoo.core.model import ZooModel, slerp
+from zoo.core.model import ZooModel
+from zoo.sampling.interpolation import slerp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -31,7 +31,7 @@ from export.web import SAMPLES, export_web, runtime
 from export.web.directions import strongest_directions
 from tests.cases import IMAGE_SHAPE, LATENT_DIM
 from zoo.core.contracts import unchecked
-from zoo.core.model import slerp
+from zoo.sampling.interpolation import slerp
 
 # The folder, with a tarball that stands in for npm's
 

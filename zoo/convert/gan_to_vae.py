@@ -39,7 +39,7 @@ from zoo.convert.sources import (
 )
 from zoo.convert.verification import claim, measure, normal_draws, prior_latents
 from zoo.core.contracts import unchecked
-from zoo.core.model import copy_network
+from zoo.core.network_tools import copy_network
 from zoo.vae.base import BaseVAE
 from zoo.vae.vae import VAE
 

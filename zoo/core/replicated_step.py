@@ -13,13 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from zoo.core.replicas import (
-    all_reduce_sum,
-    draw_for_replica,
-    global_count,
-    in_turn,
-    is_multi_worker,
-)
+from zoo.core.keras_fixes import logs_of_workers
+from zoo.core.replicas import all_reduce_sum, draw_for_replica, global_count, in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -67,6 +62,17 @@ class ReplicatedStep(keras.Model):
             return of_networks(self.players[optimizer_name])
         others = {id(v) for player in self.players.values() for v in of_networks(player)}
         return [v for v in self.trainable_variables if id(v) not in others]
+
+    @property
+    def steps_done(self) -> int:
+        """Training steps so far, outside of a graph; `int(step)` fails under several workers."""
+        return int(self.step.numpy())
+
+    @property
+    def state_variables(self) -> list[Any]:
+        """All that training goes on from: the model's variables, then the optimizers'."""
+        optimizers = [getattr(self, name) for name in self.optimizer_names]
+        return [*self.variables, *(v for optimizer in optimizers for v in optimizer.variables)]
 
     # Noise
 
@@ -264,11 +270,7 @@ class ReplicatedStep(keras.Model):
         counts = tf.stack([tf.cast(tf.size(value), tf.float32) for value in kept])
         totals, counts = tf.unstack(all_reduce_sum(tf.stack([totals, counts])))
         self.running_means.update_state(totals, counts, self.step.value)
-        means = self.running_means.result()
-        if is_multi_worker(tf.distribute.get_strategy()):
-            # Keras takes their mean over axis 0, which scalars lack (its issue 20585).
-            return {name: mean[None] for name, mean in means.items()}
-        return means
+        return logs_of_workers(self.running_means.result())
 
     @property
     def metrics(self) -> list[Any]:

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from zoo.core.channels import runnable
 from zoo.core.contracts import IMAGES, LOG_VARIANCE, LOGITS, check_values
-from zoo.core.model import check_network
+from zoo.core.model import EndpointSpec
+from zoo.core.network_tools import check_network
 from zoo.core.registry import register_model
 from zoo.core.replicated_step import Player
 from zoo.gan.gan import GAN
@@ -96,11 +97,9 @@ class BiGAN(GAN):
         codes = mean + tf.exp(0.5 * log_variance) * batch["posterior"]
         return {**batch, "codes": codes}
 
-    def judge(self, images: Any, batch: dict[str, Any], *, real: bool, training: bool) -> list[Any]:
-        """The logit [batch, 1] of the images beside their codes, or their latents."""
-        # Where another discriminator takes a label.
-        second = batch["codes" if real else "latents"]
-        return super().judge(images, {**batch, "labels": second}, real=real, training=training)
+    def condition(self, batch: dict[str, Any], *, real: bool) -> Any:
+        """The codes of real images, the latents of generated ones, [batch, latent_dim]."""
+        return batch["codes" if real else "latents"]
 
     def generator_loss(self, real_logits: Any, fake_logits: Any) -> Any:
         """The discriminator's loss with the labels swapped, [batch], of logits [batch, 1]."""
@@ -122,17 +121,19 @@ class BiGAN(GAN):
         """Networks that inference takes, by attribute."""
         return (*super().served_networks, "encoder")
 
-    def endpoints(self) -> dict[str, tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]]:
-        """What is exported: name → (method, shapes of inputs, of outputs, networks used)."""
-        latent, image = (self.latent_dim,), self.image_shape
+    def endpoints(self) -> dict[str, EndpointSpec]:
+        """What is exported: `generate`, `encode` and `reconstruct`."""
+        latent, image = (self.latent_dim,), {"image": self.image_shape}
         moments = {"mean": latent, "log_variance": latent}
-        generator, again = super().served_networks, {"reconstruction": image}
+        again = {"reconstruction": self.image_shape}
         return {
-            "generate": ("images_from_latents", {"latent": latent}, {"image": image}, generator),
-            "encode": ("encode", {"image": image}, moments, ("encoder",)),
-            "reconstruct": ("reconstruct", {"image": image}, again, self.served_networks),
+            "generate": EndpointSpec(
+                "images_from_latents", {"latent": latent}, image, super().served_networks
+            ),
+            "encode": EndpointSpec("encode", image, moments, ("encoder",)),
+            "reconstruct": EndpointSpec("reconstruct", image, again, self.served_networks),
         }
 
-    def optional_endpoints(self) -> dict[str, Any]:
+    def optional_endpoints(self) -> dict[str, EndpointSpec]:
         """Nothing: the discriminator judges pairs."""
         return {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import tensorflow as tf
 
 from zoo import losses
-from zoo.core.model import with_labels
+from zoo.core.network_tools import with_labels
 from zoo.core.registry import register_model
 from zoo.core.replicas import all_reduce_sum, global_count, global_mean
 from zoo.gan.gan import GAN
@@ -156,6 +156,7 @@ class StyleGAN2(GAN):
             change = global_mean(logs["generator_path_lengths"]) - self.path_length.value
             due = tf.cast(self._is_due(), tf.float32)
             self.path_length.assign_add(due * (1.0 - LENGTH_DECAY) * change)
+        super().update_averages(batch, logs)
 
     def _styles(self, batch: dict[str, Any]) -> Any:
         inputs = with_labels(batch["latents"], batch.get("labels"))

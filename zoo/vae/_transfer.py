@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import tensorflow as tf
 
 from zoo import losses
-from zoo.core.model import copy_network
+from zoo.core.network_tools import copy_network
 from zoo.core.replicated_step import Player
 
 if TYPE_CHECKING:

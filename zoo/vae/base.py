@@ -18,7 +18,8 @@ from zoo import losses
 from zoo.core.adam import Adam
 from zoo.core.channels import runnable
 from zoo.core.contracts import LOG_VARIANCE, LOGITS
-from zoo.core.model import ZooModel, check_network, with_labels
+from zoo.core.model import ZooModel
+from zoo.core.network_tools import check_network, with_labels
 from zoo.core.replicas import global_mean
 from zoo.core.replicated_step import Player
 from zoo.data.checked import checked_pixels

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import tensorflow as tf
 
 from zoo import losses
-from zoo.core.model import with_labels
+from zoo.core.network_tools import with_labels
 from zoo.core.registry import register_model
 from zoo.vae.base import BaseVAE
 

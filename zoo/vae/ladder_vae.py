@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 from zoo import losses
-from zoo.core.model import with_labels
+from zoo.core.network_tools import with_labels
 from zoo.core.registry import register_model
 from zoo.vae.base import BaseVAE
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from zoo import losses
 from zoo.core.adam import Adam
-from zoo.core.model import with_labels
+from zoo.core.network_tools import with_labels
 from zoo.core.registry import register_model
 from zoo.core.replicated_step import Player
 from zoo.vae.base import BaseVAE

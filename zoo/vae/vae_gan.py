@@ -10,7 +10,7 @@ import tensorflow as tf
 from zoo import losses
 from zoo.core.channels import runnable
 from zoo.core.contracts import LOGITS
-from zoo.core.model import check_network, with_labels
+from zoo.core.network_tools import check_network, with_labels
 from zoo.core.registry import register_model
 from zoo.core.replicated_step import Player
 from zoo.vae.base import BaseVAE

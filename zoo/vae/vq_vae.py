@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from zoo import networks
 from zoo.core.contracts import LOGITS
-from zoo.core.model import check_network
+from zoo.core.network_tools import check_network
 from zoo.core.registry import register_model
 from zoo.core.replicas import all_reduce_sum, on_global_batch
 from zoo.layers.priors import LIMIT
