@@ -18,7 +18,7 @@ from zoo import losses
 from zoo.core.adam import Adam
 from zoo.core.channels import runnable
 from zoo.core.contracts import LOG_VARIANCE, LOGITS
-from zoo.core.model import ZooModel
+from zoo.core.model import EndpointSpec, ZooModel
 from zoo.core.network_tools import check_network, with_labels
 from zoo.core.replicas import global_mean
 from zoo.core.replicated_step import Player
@@ -407,17 +407,16 @@ class BaseVAE(ZooModel):
         """Networks that inference takes, by attribute."""
         return ("encoder", "decoder")
 
-    def endpoints(self) -> dict[str, tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]]:
-        """What is exported: name → (method, shapes of inputs, of outputs, networks used)."""
-        latent, image = (self.latent_dim,), self.image_shape
-        encoded = dict.fromkeys(self.encoder_outputs, latent)
-        both = ("encoder", "decoder")
-        again = {"reconstruction": image}
+    def endpoints(self) -> dict[str, EndpointSpec]:
+        """The functions that are exported, by name."""
+        latent, image = {"latent": (self.latent_dim,)}, {"image": self.image_shape}
+        encoded = dict.fromkeys(self.encoder_outputs, (self.latent_dim,))
+        again = {"reconstruction": self.image_shape}
         return {
-            "generate": ("images_from_latents", {"latent": latent}, {"image": image}, ("decoder",)),
-            "encode": ("encode", {"image": image}, encoded, ("encoder",)),
-            "decode": ("decode", {"latent": latent}, {"image": image}, ("decoder",)),
-            "reconstruct": ("reconstruct", {"image": image}, again, both),
+            "generate": EndpointSpec("images_from_latents", latent, image, ("decoder",)),
+            "encode": EndpointSpec("encode", image, encoded, ("encoder",)),
+            "decode": EndpointSpec("decode", latent, image, ("decoder",)),
+            "reconstruct": EndpointSpec("reconstruct", image, again, ("encoder", "decoder")),
         }
 
     def log_weights(self, images: Any, noise: Any, labels: Any = None) -> Any:

@@ -17,6 +17,8 @@ from zoo.vae.base import BaseVAE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from zoo.core.model import EndpointSpec
+
 WIDTH = 256
 
 
@@ -151,12 +153,12 @@ class LadderVAE(BaseVAE):
         """Networks that inference takes, by attribute."""
         return ("encoder", "posterior_network", "prior_network", "decoder")
 
-    def endpoints(self) -> dict[str, tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]]:
+    def endpoints(self) -> dict[str, EndpointSpec]:
         """As in `BaseVAE`, with the networks between the layers."""
         uses = {"encode": self.served_networks[:2], "reconstruct": self.served_networks}
         return {
-            name: (method, inputs, outputs, uses.get(name, self.served_networks[2:]))
-            for name, (method, inputs, outputs, _) in super().endpoints().items()
+            name: endpoint._replace(networks=uses.get(name, self.served_networks[2:]))
+            for name, endpoint in super().endpoints().items()
         }
 
     def get_config(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from zoo import networks
 from zoo.core.contracts import LOGITS
+from zoo.core.model import EndpointSpec
 from zoo.core.network_tools import check_network
 from zoo.core.registry import register_model
 from zoo.core.replicas import all_reduce_sum, on_global_batch
@@ -237,16 +238,18 @@ class VQVAE(BaseVAE):
         """Networks that inference takes, by attribute."""
         return ("encoder", "quantizer", "decoder", "code_prior")
 
-    def endpoints(self) -> dict[str, tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]]:
-        """What is exported: name → (method, shapes of inputs, of outputs, networks used)."""
+    def endpoints(self) -> dict[str, EndpointSpec]:
+        """The functions that are exported, by name."""
         latent, image = {"latent": (self.noise_dim,)}, {"image": self.image_shape}
         codes, again = {"codes": self.grid}, {"reconstruction": self.image_shape}
         decoding = ("quantizer", "decoder")
         return {
-            "generate": ("images_from_latents", latent, image, ("code_prior", *decoding)),
-            "encode": ("encode", image, codes, ("encoder", "quantizer")),
-            "decode": ("decode", codes, image, decoding),
-            "reconstruct": ("reconstruct", image, again, ("encoder", *decoding)),
+            "generate": EndpointSpec(
+                "images_from_latents", latent, image, ("code_prior", *decoding)
+            ),
+            "encode": EndpointSpec("encode", image, codes, ("encoder", "quantizer")),
+            "decode": EndpointSpec("decode", codes, image, decoding),
+            "reconstruct": EndpointSpec("reconstruct", image, again, ("encoder", *decoding)),
         }
 
     def get_config(self) -> dict[str, Any]:
