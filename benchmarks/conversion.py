@@ -29,7 +29,7 @@ from zoo.bench.run import processor
 from zoo.convert import gan_to_vae, vae_to_gan
 from zoo.evaluation.measure import likelihood_metrics
 from zoo.io import schemas
-from zoo.io.files import read_json, write_json
+from zoo.io.records import read_json, write_json
 from zoo.networks import conv
 from zoo.sampling.posterior import draw, fit_mixture
 from zoo.training.recipes import DiscriminatorWarmUp, SleepWakeJoint

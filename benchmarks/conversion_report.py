@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
-from fashion_mnist import RESULTS, ROOT, write_section
+from tables import RESULTS, write_section
 
 from zoo.io import schemas
-from zoo.io.files import read_json, write_json
+from zoo.io.records import read_json, write_json
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -19,7 +19,6 @@ from matplotlib import pyplot as plt
 if TYPE_CHECKING:
     from pathlib import Path
 
-DOCUMENT = ROOT / "docs" / "conversion.md"
 START, END = "<!-- conversion figures -->", "<!-- end of conversion figures -->"
 VAE_METRICS = (
     "mse", "rate", "distortion", "elbo", "iwae_bound", "frechet_distance",
@@ -79,7 +78,7 @@ def publish(out: Path, arms: list[str]) -> None:
         "",
         provenance(runs),
     ]
-    write_section(START, END, lines, DOCUMENT)
+    write_section(START, END, lines)
     write_section(
         "<!-- conversion summary -->", "<!-- end of conversion summary -->", summary(runs)
     )

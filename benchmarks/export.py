@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from fashion_mnist import RESULTS, ROOT, write_section
 from rich.console import Console
 from rich.table import Table
+from tables import RESULTS, write_section
 
 from zoo.bench.run import processor
-from zoo.io.files import write_json
+from zoo.io.records import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +77,7 @@ def main() -> None:
         "{verify:.1f} s".format(**found["export"])
     )
     write_json(args.out, found)
-    write_section(START, END, section(found), ROOT / "docs" / "export.md")
+    write_section(START, END, section(found))
 
 
 def section(found: dict[str, Any]) -> list[str]:

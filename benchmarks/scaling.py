@@ -4,8 +4,8 @@
 
 On GPUs: images per second, and the share of the card's own matrix multiplication rate that the
 step's arithmetic comes to, in float32, bfloat16 and with XLA. On a CPU, whose cores all replicas
-share, the replicas show overhead and no speed-up. Writes the tables between the markers of
-README.md, and every number to results/scaling_KIND.json.
+share, the replicas show overhead and no speed-up. Writes the tables into the document that has
+their markers, and every number to results/scaling_KIND.json.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fashion_mnist import RESULTS, write_section
+from tables import RESULTS, write_section
 
 from zoo.bench.run import processor
-from zoo.io.files import read_json, write_json
+from zoo.io.records import read_json, write_json
 from zoo.training.launch import launch
 
 START, END = "<!-- scaling figures -->", "<!-- end of scaling figures -->"

@@ -41,7 +41,9 @@ MOST = 20_000  # requests of one client in one turn
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", nargs="?", default=str(ROOT / "saved_models/dcgan_fashion_mnist"))
+    parser.add_argument(
+        "run", nargs="?", default=str(ROOT / "saved_models/dcgan_conditional_fashion_mnist")
+    )
     parser.add_argument("--clients", type=int, default=8, help="How many at once, beside one.")
     parser.add_argument("--seconds", type=float, default=3.0, help="Of a turn.")
     parser.add_argument("--rounds", type=int, default=3, help="Turns of each.")

@@ -1,4 +1,4 @@
-"""Images a second of a training step: this project, Keras's example style, PyTorch and Pythae.
+"""Images per second of a training step: this project, Keras's example style, PyTorch and Pythae.
 
     python benchmarks/training.py
 
@@ -7,8 +7,8 @@ oneDNN is on, as `import zoo` turns it on; Keras's contestants are tried with an
 compete with what is faster. Each contestant is a process of its own; they take turns of some steps,
 so that other work on the machine slows all alike. Medians over the turns; ratios are the medians of
 those within a round. Prints the processor's vector instructions and tables, and writes every number
-to results/training.json and the tables into README.md. Pythae takes part where it is installed
-(`pip install pythae`), and `torch.compile` where it can compile the step.
+to results/training.json and the tables into the document that has their markers. Pythae takes part
+where it is installed (`pip install pythae`), and `torch.compile` where it can compile the step.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fashion_mnist import RESULTS, write_section
 from rich.console import Console
 from rich.table import Table
+from tables import RESULTS, write_section
 
 from zoo.bench.run import processor, vector_instructions
 from zoo.core.environment import ONEDNN, onednn_is_on
-from zoo.io.files import write_json
+from zoo.io.records import write_json
 
 # Python looks here first, and would take export.py for the package `export`.
 sys.path.remove(str(Path(__file__).resolve().parent))

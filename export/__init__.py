@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import zoo  # noqa: F401  (first: it turns on oneDNN, before TensorFlow is imported)
 from export.endpoints import Endpoint, endpoints
 from export.metadata import read_export
-from export.verification import Report, read_report, verify
+from export.report import Report, read_report
+from export.verification import verify
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +48,14 @@ def export_model(model: Any, path: str | Path, format: str = "saved_model", **op
         ValueError: If the format is unknown, the model cannot be converted, or what was written
             does not compute what the model computes; then nothing is left behind.
         FileExistsError: If the artefact exists.
+
+    Example:
+        >>> import tempfile, zoo
+        >>> from export import export_model
+        >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     export_model(model, f"{folder}/vae", functions=["generate"]).name  # its version
+        '1'
     """
     if format == "saved_model":
         from export.saved_model import export_saved_model  # noqa: PLC0415

@@ -13,7 +13,7 @@ import numpy as np
 from zoo import data, metrics
 from zoo.bench.run import processor
 from zoo.evaluation.measure import EXTRACTORS
-from zoo.io.files import write_json
+from zoo.io.records import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -92,9 +92,9 @@ def _checked(endpoint: Endpoint, opset: int) -> onnx.ModelProto:
     return proto
 
 
-def _check_outputs(endpoint: Endpoint, found: dict[str, Any]) -> None:
+def _check_outputs(endpoint: Endpoint, outputs: dict[str, Any]) -> None:
     for name, wanted in endpoint.outputs.items():
-        tensor = found[name]
+        tensor = outputs[name]
         if tensor.dtype != wanted.dtype or not tensor.shape.is_compatible_with(wanted.shape):
             msg = (
                 f"{endpoint.name} puts out {name} as {tensor.dtype.name} {tuple(tensor.shape)}; "

@@ -56,9 +56,9 @@ def export_triton(
     check_new(path)
     with replacing(path) as folder:
         plain = export_onnx(model, folder.parent / "onnx", run=run, verify=False, **options)
-        found = read_export(plain)
-        for endpoint, tensors in found["endpoints"].items():
-            place = folder / f"{found['model']}_{endpoint}"
+        facts = read_export(plain)
+        for endpoint, tensors in facts["endpoints"].items():
+            place = folder / f"{facts['model']}_{endpoint}"
             (place / "1").mkdir(parents=True)
             # Weights that lie beside a file keep their names, which the file refers to.
             for file in plain.glob(f"{endpoint}.*"):
@@ -67,7 +67,7 @@ def export_triton(
             _without_scalars(place / "1" / "model.onnx", tensors["inputs"])
             (place / "config.pbtxt").write_text(config_of(place.name, tensors), encoding="utf-8")
         own = ("format", "run", "folder", "files")
-        entries = {key: value for key, value in found.items() if key not in own}
+        entries = {key: value for key, value in facts.items() if key not in own}
         write_metadata(folder, path, "triton", run, entries)
         if verify:
             check_export(folder, model)

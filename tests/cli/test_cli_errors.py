@@ -22,7 +22,7 @@ import pytest
 import tensorflow as tf
 
 from zoo.cli import app, console, faults, main, options
-from zoo.core import registry
+from zoo.io import names
 from zoo.training import launch
 
 if TYPE_CHECKING:
@@ -388,7 +388,7 @@ def test_sentences(error: BaseException, words: str) -> None:
 
 def test_the_file_at_hand_is_named(tmp_path: Path) -> None:
     """zipfile and NumPy name none."""
-    from zoo.io.files import read_json
+    from zoo.io.records import read_json
 
     path = tmp_path / "x.json"
     path.write_text("[" * 100_000)
@@ -405,7 +405,7 @@ def test_a_message_of_the_zoo_is_left_as_it_is() -> None:
         vae_to_gan("no model")
     assert faults.sentence(caught.value) == str(caught.value)
     with pytest.raises(TypeError) as caught:
-        registry.nearest(3, None)  # type: ignore[arg-type]
+        names.nearest("x", None)  # type: ignore[arg-type]
     assert "fault of the program" in faults.sentence(caught.value)
 
 

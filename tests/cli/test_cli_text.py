@@ -20,8 +20,8 @@ from typer import rich_utils
 
 import export
 import zoo
-from export.verification import Report as Verification
-from export.verification import Row
+from export.report import Report as Verification
+from export.report import Row
 from tests.cli.test_cli_errors import ODD
 from zoo.cli import app, main
 from zoo.cli.console import Zoo, ZooCommand

@@ -12,7 +12,7 @@ from keras import layers, ops
 import zoo
 from tests.cases import CASES
 from zoo.core import contracts
-from zoo.core.model import check_network
+from zoo.core.network_tools import check_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

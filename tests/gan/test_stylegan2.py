@@ -155,7 +155,7 @@ def test_penalty_is_that_of_the_jacobian() -> None:
     model = _model(path_length_every=3)
     model.path_length.assign(1.0)
     batch = {"latents": tf.constant(_normal(2, LATENT_DIM)), "direction": _normal(2, *IMAGE_SHAPE)}
-    found = model.generator_penalty(model.completed(batch, training=True))
+    found = model.generator_penalty(model.extend_batch(batch, training=True))
     styles = _styles(model, batch["latents"])
     with tf.GradientTape() as tape:
         tape.watch(styles)
@@ -169,8 +169,8 @@ def test_penalty_is_that_of_the_jacobian() -> None:
     wanted = 3 * (0.5 / 64) * (2 * lengths - 2 * 8 * 1.0) ** 2
     np.testing.assert_allclose(found, wanted, rtol=1e-4)
     model.step.assign(1)
-    assert not np.any(model.generator_penalty(model.completed(batch, training=True)))
-    assert "path_lengths" not in model.completed(batch, training=False)
+    assert not np.any(model.generator_penalty(model.extend_batch(batch, training=True)))
+    assert "path_lengths" not in model.extend_batch(batch, training=False)
 
 
 def test_lazy_penalties_move_weights_every_kth_step(images: np.ndarray) -> None:

@@ -123,7 +123,7 @@ def test_both_players_see_augmented_images() -> None:
     model = zoo.create("gan", (8, 8, 1), LATENT_DIM, network="mlp", diff_augment="cutout")
     model.compile()
     batch = {"images": tf.ones([20, 8, 8, 1])}
-    batch |= model.draws(model.drawing(batch["images"]))
+    batch |= model.batch_noise(model.noise_source(batch["images"]))
     assert np.abs(batch["augment_real"] - batch["augment_fake"]).min() > 0
     seen = []
     discriminator = model.discriminator

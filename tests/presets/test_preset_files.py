@@ -96,7 +96,7 @@ def test_metrics_that_were_changed_are_not_shown(
 
 def test_a_report_of_a_preset(preset: Path, tmp_path: Path) -> None:
     write_report([preset], tmp_path / "x.html")
-    assert "frechet distance" in (tmp_path / "x.html").read_text()
+    assert "Fréchet distance" in (tmp_path / "x.html").read_text()
 
 
 def test_files_that_are_not_part_of_it(preset: Path) -> None:

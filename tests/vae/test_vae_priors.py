@@ -68,7 +68,7 @@ def test_prior_and_rate_are_those_of_the_paper() -> None:
         model.log_prior(latents), _log_mixture(latents, means, deviations), rtol=1e-5
     )
     batch = {"images": tf.constant(rng.random((6, *SHAPE), np.float32))}
-    batch |= model.draws(model.drawing(batch["images"]))
+    batch |= model.batch_noise(model.noise_source(batch["images"]))
     mean, log_variance = (np.asarray(x, np.float64) for x in model.encode(batch["images"]))
     noise = np.asarray(batch["posterior"], np.float64)
     z = mean + np.exp(0.5 * log_variance) * noise

@@ -34,7 +34,8 @@ from zoo.core import registry
 from zoo.core.environment import onednn_is_on
 from zoo.evaluation.measure import evaluate, sampler_metrics
 from zoo.io import schemas
-from zoo.io.files import read_json, write_json
+from zoo.io.names import suggestion
+from zoo.io.records import read_json, write_json
 from zoo.sampling.samplers import fit_sampler, training_images
 from zoo.training import checkpoints
 from zoo.training.run_files import read_config
@@ -129,8 +130,7 @@ def bench(
     rows = list_rows()
     for name in names:
         if name not in rows:
-            near = registry.nearest(name, rows)
-            msg = f"Unknown row {name!r}. Did you mean {' or '.join(near)}?"
+            msg = f"Unknown row {name!r}. {suggestion(name, rows)}"
             raise ValueError(msg)
     common = {
         "data": data.source_name(source),
@@ -233,7 +233,7 @@ def _run(folder: Path, source: Any, settings: dict[str, Any], say: Callable[[str
         return False
     results = evaluate(model, source, extractor=settings["extractor"], seed=settings["seed"])
     measured = "frechet_distance" in results["metrics"]
-    if measured and model.family == "vae" and model.gaussian_posterior:
+    if measured and model.family == "vae" and model.has_latent_code:
         images, labels = training_images(model, source)
         sampler = fit_sampler(model, images, "gmm", labels=labels, seed=settings["seed"])
         found = sampler_metrics(model, source, sampler, results)

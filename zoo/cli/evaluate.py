@@ -46,7 +46,7 @@ def evaluate(
     """
     from zoo import data as zoo_data
     from zoo.evaluation.measure import evaluate as evaluate_model
-    from zoo.io.files import write_json
+    from zoo.io.records import write_json
     from zoo.presets import is_preset
     from zoo.sampling.samplers import sampler_of_run
     from zoo.training.run_files import read_config, required

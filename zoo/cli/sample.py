@@ -52,7 +52,7 @@ def interpolate(
     _check_pictures(out)
     import numpy as np
 
-    from zoo.core.model import slerp
+    from zoo.sampling.interpolation import slerp
     from zoo.training.runs import load_run
 
     model = load_run(resolve_run(run))

@@ -105,7 +105,7 @@ def info(
 
 def _rows_of_run(path: Path) -> list[tuple[str, str]]:
     from zoo.io import schemas
-    from zoo.io.files import read_json
+    from zoo.io.records import read_json
     from zoo.training.run_files import read_config, read_metrics, read_options, run_folder
 
     config = read_config(path)

@@ -15,6 +15,7 @@ from zoo.convert.building import build, float32_layers, in_float32
 from zoo.convert.reading import read
 from zoo.convert.verification import normal_draws
 from zoo.core import registry
+from zoo.core.contracts import ROUNDING
 from zoo.gan.base import BaseGAN
 from zoo.layers import PRIORS, prior_layer
 from zoo.training import loading
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from zoo.convert.blocks import Network
 
 CHUNK = 256
-ROUNDING = 1e-4  # of pixels
 UNREAD = "the source could not be read: its noise floor is unknown, and taken as 0"
 
 
@@ -78,8 +78,8 @@ class Generator:
         low, high = self.image_range
 
         def images(latents: np.ndarray) -> np.ndarray:
-            found = run(model, self.carried(np.asarray(latents)))
-            return found if low == 0.0 else (found - low) / (high - low)
+            drawn = run(model, self.carried(np.asarray(latents)))
+            return drawn if low == 0.0 else (drawn - low) / (high - low)
 
         return images
 
@@ -94,6 +94,15 @@ def load_file(path: str | Path) -> keras.Model:
         FileNotFoundError: If there is no such file.
         ValueError: If it is a folder, damaged, without its architecture, or holds a class that
             Keras does not know.
+
+    Example:
+        >>> import tempfile, zoo
+        >>> from zoo.convert import load_file
+        >>> gan = zoo.create("dcgan", (8, 8, 1), 2, network="mlp")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     gan.generator.save(f"{folder}/generator.keras")
+        ...     load_file(f"{folder}/generator.keras").output_shape
+        (None, 8, 8, 1)
     """
     path = Path(path)
     if not path.exists():
@@ -147,7 +156,7 @@ def generator_of(gan: Any, weights: str = "auto", prior: str = "standard_normal"
         prior = gan.prior
         model = gan.generator if weights == "raw" else gan.sampling_generator
     latent_dim, image_shape = _shapes_of(model)
-    found = Generator(
+    source = Generator(
         name=getattr(gan, "model_name", gan.name),
         model=in_float32(model),
         network=None,
@@ -160,8 +169,8 @@ def generator_of(gan: Any, weights: str = "auto", prior: str = "standard_normal"
     try:
         network, image_range = _read(model)
     except ValueError:  # a black box: it can still be distilled
-        return replace(found, image_range=_range_of(found))
-    return replace(found, network=network, image_range=image_range)
+        return replace(source, image_range=_range_of(source))
+    return replace(source, network=network, image_range=image_range)
 
 
 def _read(model: keras.Model) -> tuple[Network, tuple[float, float]]:
@@ -224,11 +233,11 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
 
 def run(model: Any, *inputs: np.ndarray) -> np.ndarray:
     """A network's output in inference mode, computed in chunks."""
-    found = []
+    outputs = []
     for i in range(0, len(inputs[0]), CHUNK):
         parts = [x[i : i + CHUNK] for x in inputs]
-        found.append(model(parts if len(parts) > 1 else parts[0], training=False))
-    return np.concatenate([np.asarray(part) for part in found])
+        outputs.append(model(parts if len(parts) > 1 else parts[0], training=False))
+    return np.concatenate([np.asarray(part) for part in outputs])
 
 
 def decoded(decoder: keras.Model) -> Callable[[np.ndarray], np.ndarray]:

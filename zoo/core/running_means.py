@@ -41,13 +41,15 @@ class RunningMeans(keras.metrics.Metric):
         """Adds a batch.
 
         Args:
-            totals: Sums over the global batch, float32 [k] in the order of `names`.
+            totals: Sums over the global batch, float32 [k] in the order of `names`. Further ones
+                behind them are not averaged, but looked at.
             counts: Numbers of examples summed, float32 [k].
             step: Training step, from 1; noted as `bad_step` if it is the first at which a mean of
                 a batch is not finite, or beyond `EXPLODED`. Scalar int64.
         """
-        self.totals.assign_add(totals)
-        self.counts.assign_add(counts)
+        averaged = len(self.names)
+        self.totals.assign_add(totals[:averaged])
+        self.counts.assign_add(counts[:averaged])
         means = tf.math.divide_no_nan(totals, counts)
         sane = tf.reduce_all(tf.abs(means) < EXPLODED)  # false for NaN too
         known = self.bad_step.value

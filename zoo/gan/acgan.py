@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import tensorflow as tf
 
 from zoo.core.contracts import IMAGES, LOGITS
-from zoo.core.model import check_network
+from zoo.core.network_tools import check_network
 from zoo.core.registry import register_model
 from zoo.gan.gan import GAN
 
 if TYPE_CHECKING:
     import keras
+
+    from zoo.core.model import EndpointSpec
 
 
 @register_model("acgan")
@@ -50,16 +52,15 @@ class ACGAN(GAN):
             values=[LOGITS, LOGITS],
         )  # fmt: skip
 
-    def judge(self, images: Any, batch: dict[str, Any], *, real: bool, training: bool) -> list[Any]:
-        """The logit [batch, 1] and the logits of the classes [batch, num_classes]."""
-        unlabelled = {name: x for name, x in batch.items() if name != "labels"}
-        return super().judge(images, unlabelled, real=real, training=training)
+    def condition(self, batch: dict[str, Any], *, real: bool) -> Any:  # noqa: ARG002
+        """Nothing: the discriminator finds the class."""
+        return None
 
     def auxiliary_loss(self, heads: list[Any], batch: dict[str, Any], *, real: bool) -> Any:  # noqa: ARG002  (the hook's signature)
         """−log P(C = c | X), [batch] in nats."""
         return tf.nn.sparse_softmax_cross_entropy_with_logits(batch["labels"], heads[0])
 
-    def optional_endpoints(self) -> dict[str, Any]:
+    def optional_endpoints(self) -> dict[str, EndpointSpec]:
         """What is exported on request: `discriminate`, without a label."""
-        name, (method, _, outputs, uses) = next(iter(super().optional_endpoints().items()))
-        return {name: (method, {"image": self.image_shape}, outputs, uses)}
+        image = {"image": self.image_shape}
+        return {n: spec._replace(inputs=image) for n, spec in super().optional_endpoints().items()}

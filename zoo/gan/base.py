@@ -13,12 +13,14 @@ import tensorflow as tf
 
 from zoo.core.channels import runnable
 from zoo.core.contracts import IMAGES, LOGITS
-from zoo.core.model import ZooModel, check_network, copy_network, with_labels
-from zoo.core.replicas import global_count, in_turn
+from zoo.core.model import EndpointSpec, ZooModel
+from zoo.core.network_tools import check_network, copy_network, with_labels
+from zoo.core.replicas import in_turn
+from zoo.core.replicated_step import Player
 from zoo.layers.diff_augment import diff_augment, parse_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import keras
 
@@ -61,7 +63,10 @@ class BaseGAN(ZooModel):
         "real_logit",
         "fake_logit",
     )
-    optimizer_names = ("generator_optimizer", "discriminator_optimizer")
+    players: Mapping[str, Player] = {
+        "generator_optimizer": Player("generator_total", ("generator",)),
+        "discriminator_optimizer": Player("discriminator_total", ("discriminator",)),
+    }
 
     def __init__(
         self,
@@ -199,31 +204,66 @@ class BaseGAN(ZooModel):
         """Values [batch] of the fakes' outputs by name, to be logged where `log_names` has them."""
         return {}
 
-    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
-        """The noise of a batch by name, each [batch, ...]; `draw` is as `ZooModel.drawing` says."""
+    def condition(self, batch: dict[str, Any], *, real: bool) -> Any:  # noqa: ARG002
+        """What the discriminator takes beside the images: [batch, ...], or None for nothing.
+
+        Here the labels of a conditional model, for generated images those of the real ones.
+
+        Args:
+            batch: The images, labels and noise.
+            real: Whether the images are real.
+        """
+        return batch.get("labels")
+
+    def logit_regularizers(
+        self,
+        real_logits: Any,  # noqa: ARG002
+        fake_logits: Any,  # noqa: ARG002
+        batch: dict[str, Any],  # noqa: ARG002
+    ) -> dict[str, Any]:
+        """Terms added to the discriminator's loss, by name, each [batch].
+
+        They are logged where `log_names` has them. An override adds its own to those of
+        `super().logit_regularizers(...)`, and all add up, gradient penalties included.
+
+        Args:
+            real_logits: Of real images, [batch, 1].
+            fake_logits: Of generated images, like `real_logits`.
+            batch: The images, labels and noise.
+        """
+        return {}
+
+    def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
+        """The noise of a batch by name, each [batch, ...]; `draw` is that of `noise_source`."""
         noise = {"latents": draw("latent", [self.latent_dim])}
         for name in ("real", "fake") if self.augmentations else ():
             noise[f"augment_{name}"] = draw(f"augment_{name}", [7], uniform=True)
         return noise
 
-    def completed(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:  # noqa: ARG002
+    def extend_batch(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:  # noqa: ARG002
         """The batch with what networks other than the two players add to it, under the tape."""
         return batch
 
-    def track(self, batch: dict[str, Any], logs: dict[str, Any]) -> None:
-        """Moves averages of a variant's own, after a step's updates of both players.
+    def update_averages(self, batch: dict[str, Any], logs: dict[str, Any]) -> None:  # noqa: ARG002
+        """Moves averages, after a step's updates of both players.
+
+        An override moves its own and calls `super().update_averages(batch, logs)`; a step whose
+        averages stood still because it did not fails.
 
         Args:
             batch: The images, labels and noise of the step.
             logs: What the players minimised, and its parts, each [batch, ...].
         """
+        self._update_ema()
+        self._averages_moved = True
 
     def judge(self, images: Any, batch: dict[str, Any], *, real: bool, training: bool) -> list[Any]:
         """The discriminator's outputs: the logit [batch, 1], then those of further heads."""
         if self.augmentations:
             noise = batch["augment_real" if real else "augment_fake"]
             images = diff_augment(images, noise, self.augmentations)
-        outputs = self.discriminator(with_labels(images, batch.get("labels")), training=training)
+        inputs = with_labels(images, self.condition(batch, real=real))
+        outputs = self.discriminator(inputs, training=training)
         return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
 
     # Steps
@@ -235,27 +275,18 @@ class BaseGAN(ZooModel):
         move at once; else the generator answers to the updated discriminator.
         """
         batch = self.batch_of(data)
-        batch |= self.draws(self.drawing(batch["images"]))
-        logs = self._update_both(batch) if self.n_critic == 1 else self._update_in_turn(batch)
-        self.track(batch, logs)
-        self._update_ema()
+        batch |= self.batch_noise(self.noise_source(batch["images"]))
+        logs = self._update(PLAYERS, batch) if self.n_critic == 1 else self._update_in_turn(batch)
+        self._averages_moved = False
+        self.update_averages(batch, logs)
+        if not self._averages_moved:
+            msg = (
+                f"{type(self).__name__}.update_averages does not call super().update_averages("
+                "batch, logs), which moves the averages of its base classes. Add the call."
+            )
+            raise RuntimeError(msg)
         self.step.assign_add(1)
         return self.log(logs)
-
-    def _update_both(self, batch: dict[str, Any]) -> dict[str, Any]:
-        count = global_count(batch["images"])
-
-        def compute(batch: dict[str, Any]) -> tuple[Any, Any]:
-            with tf.GradientTape(persistent=True) as tape:
-                logs = self._play(batch, PLAYERS, training=True)
-                d_loss = self.share("discriminator_optimizer", logs["discriminator_total"], count)
-                g_loss = self.share("generator_optimizer", logs["generator_total"], count)
-            of_discriminator = self.gradients(tape, d_loss, "discriminator_optimizer")
-            return [*of_discriminator, *self.gradients(tape, g_loss, "generator_optimizer")], logs
-
-        gradients, logs = self.accumulated(compute, batch)
-        self.update_each(gradients, "discriminator_optimizer", "generator_optimizer")
-        return logs
 
     def _update_in_turn(self, batch: dict[str, Any]) -> dict[str, Any]:
         tf.debugging.assert_greater_equal(
@@ -265,36 +296,31 @@ class BaseGAN(ZooModel):
             "larger batches, or drop the remainder of the data.",
         )
         for minibatch in in_turn(batch, self.n_critic):
-            logs = self._update_one("discriminator", minibatch)
+            logs = self._update(("discriminator",), minibatch)
         # The last minibatch again, with other noise: the players have not met on it.
-        minibatch |= self.draws(
-            lambda name, *args, **kwargs: self.drawing(minibatch["images"])(
+        minibatch |= self.batch_noise(
+            lambda name, *args, **kwargs: self.noise_source(minibatch["images"])(
                 f"generator_{name}", *args, **kwargs
             )
         )
-        found = self._update_one("generator", minibatch)
-        return logs | {n: x for n, x in found.items() if n.startswith("generator")}
+        answer = self._update(("generator",), minibatch)
+        return logs | {n: x for n, x in answer.items() if n.startswith("generator")}
 
-    def _update_one(self, player: str, batch: dict[str, Any]) -> dict[str, Any]:
-        count, optimizer = global_count(batch["images"]), f"{player}_optimizer"
-
-        def compute(batch: dict[str, Any]) -> tuple[Any, Any]:
-            with tf.GradientTape() as tape:
-                logs = self._play(batch, (player,), training=True)
-                loss = self.share(optimizer, logs[f"{player}_total"], count)
-            return self.gradients(tape, loss, optimizer), logs
-
-        gradients, logs = self.accumulated(compute, batch)
-        self.update(optimizer, gradients)
-        return logs
+    def _update(self, players: Sequence[str], batch: dict[str, Any]) -> dict[str, Any]:
+        """Moves the players at once."""
+        return self.minimize(
+            lambda part: self._player_losses(part, players, training=True),
+            batch,
+            *(f"{player}_optimizer" for player in players),
+        )
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Both losses without updates, with noise that depends on `seed` and the position."""
         batch = self.batch_of(data)
-        batch |= self.draws(self.drawing(batch["images"], test=True))
-        return self.log(self._play(batch, ("discriminator",), training=False))
+        batch |= self.batch_noise(self.noise_source(batch["images"], test=True))
+        return self.log(self._player_losses(batch, ("discriminator",), training=False))
 
-    def _play(
+    def _player_losses(
         self, batch: dict[str, Any], penalized: Sequence[str], *, training: bool
     ) -> dict[str, Any]:
         """What each player minimises, and its parts, each [batch] but for the logits [batch, 1].
@@ -312,7 +338,7 @@ class BaseGAN(ZooModel):
         generator = self.generator if training else self.sampling_generator
         latents, labels = batch["latents"], batch.get("labels")
         fake = generator(with_labels(latents, labels), training=training)
-        batch = self.completed(batch, training=training)
+        batch = self.extend_batch(batch, training=training)
         real_logit, *real_heads = self.judge(batch["images"], batch, real=True, training=training)
         fake_logit, *fake_heads = self.judge(fake, batch, real=False, training=training)
         logs = {
@@ -336,6 +362,8 @@ class BaseGAN(ZooModel):
             return self.judge(images, batch, real=True, training=False)[0]
 
         if "discriminator" in penalized:
+            for name, value in self.logit_regularizers(real_logit, fake_logit, batch).items():
+                add(name, value, "discriminator")
             penalty = self.gradient_penalty(critic, batch["images"], fake, batch, training=training)
             add("gradient_penalty", penalty, "discriminator")
         if "generator" in penalized:
@@ -352,10 +380,6 @@ class BaseGAN(ZooModel):
         for average, weight in pairs:
             # BatchNorm's moving statistics are averages already.
             average.assign(decay * average + (1.0 - decay) * weight if weight.trainable else weight)
-
-    def variables_of(self, optimizer_name: str) -> list[Any]:
-        """Trainable variables of the generator or of the discriminator."""
-        return getattr(self, optimizer_name.removesuffix("_optimizer")).trainable_variables
 
     def updates_a_step(self, optimizer_name: str) -> int:
         """`n_critic` for the discriminator, else 1."""
@@ -396,16 +420,19 @@ class BaseGAN(ZooModel):
         """Networks that inference takes, by attribute."""
         return ("generator" if self.ema_generator is None else "ema_generator",)
 
-    def endpoints(self) -> dict[str, tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]]:
-        """What is exported: name → (method, shapes of inputs, of outputs, networks used)."""
-        shapes = {"latent": (self.latent_dim,)}, {"image": self.image_shape}
-        return {"generate": ("images_from_latents", *shapes, self.served_networks)}
+    def endpoints(self) -> dict[str, EndpointSpec]:
+        """What is exported: `generate`."""
+        inputs, outputs = {"latent": (self.latent_dim,)}, {"image": self.image_shape}
+        return {
+            "generate": EndpointSpec("images_from_latents", inputs, outputs, self.served_networks)
+        }
 
-    def optional_endpoints(self) -> dict[str, Any]:
+    def optional_endpoints(self) -> dict[str, EndpointSpec]:
         """What is exported on request: `discriminate`."""
-        label = {"label": ()} if self.num_classes else {}
-        inputs = {"image": self.image_shape, **label}
-        return {"discriminate": ("discriminate", inputs, {"logit": ()}, ("discriminator",))}
+        inputs = {"image": self.image_shape, **({"label": ()} if self.num_classes else {})}
+        return {
+            "discriminate": EndpointSpec("discriminate", inputs, {"logit": ()}, ("discriminator",))
+        }
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; networks of the user's own are stored whole."""

@@ -8,12 +8,14 @@ import tensorflow as tf
 
 from zoo.core.channels import runnable
 from zoo.core.contracts import IMAGES, LOG_VARIANCE, LOGITS, check_values
-from zoo.core.model import check_network
+from zoo.core.model import EndpointSpec
+from zoo.core.network_tools import check_network
 from zoo.core.registry import register_model
+from zoo.core.replicated_step import Player
 from zoo.gan.gan import GAN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import keras
 
@@ -38,6 +40,11 @@ class BiGAN(GAN):
     Raises:
         ValueError: If a network has the wrong shapes, or labels are asked for.
     """
+
+    players: Mapping[str, Player] = {
+        **GAN.players,
+        "generator_optimizer": Player("generator_total", ("generator", "encoder")),
+    }
 
     def __init__(self, *, encoder: keras.Model | None = None, **kwargs: Any) -> None:
         if kwargs.get("num_classes"):
@@ -80,27 +87,19 @@ class BiGAN(GAN):
 
     # Training
 
-    def variables_of(self, optimizer_name: str) -> list[Any]:
-        """Trainable variables of the discriminator, or of the generator and the encoder."""
-        encoder = self.encoder.trainable_variables
-        of_generator = optimizer_name == "generator_optimizer"
-        return [*super().variables_of(optimizer_name), *(encoder if of_generator else ())]
-
-    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
+    def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
         """The noise of `GAN`, and the posterior's ε."""
-        return {**super().draws(draw), "posterior": draw("posterior", [self.latent_dim])}
+        return {**super().batch_noise(draw), "posterior": draw("posterior", [self.latent_dim])}
 
-    def completed(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
+    def extend_batch(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
         """The batch with the `codes` of the images, z = μ(x) + σ(x) ⊙ ε."""
         mean, log_variance = self.encoder(batch["images"], training=training)
         codes = mean + tf.exp(0.5 * log_variance) * batch["posterior"]
         return {**batch, "codes": codes}
 
-    def judge(self, images: Any, batch: dict[str, Any], *, real: bool, training: bool) -> list[Any]:
-        """The logit [batch, 1] of the images beside their codes, or their latents."""
-        # Where another discriminator takes a label.
-        second = batch["codes" if real else "latents"]
-        return super().judge(images, {**batch, "labels": second}, real=real, training=training)
+    def condition(self, batch: dict[str, Any], *, real: bool) -> Any:
+        """The codes of real images, the latents of generated ones, [batch, latent_dim]."""
+        return batch["codes" if real else "latents"]
 
     def generator_loss(self, real_logits: Any, fake_logits: Any) -> Any:
         """The discriminator's loss with the labels swapped, [batch], of logits [batch, 1]."""
@@ -122,17 +121,19 @@ class BiGAN(GAN):
         """Networks that inference takes, by attribute."""
         return (*super().served_networks, "encoder")
 
-    def endpoints(self) -> dict[str, tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]]:
-        """What is exported: name → (method, shapes of inputs, of outputs, networks used)."""
-        latent, image = (self.latent_dim,), self.image_shape
+    def endpoints(self) -> dict[str, EndpointSpec]:
+        """What is exported: `generate`, `encode` and `reconstruct`."""
+        latent, image = (self.latent_dim,), {"image": self.image_shape}
         moments = {"mean": latent, "log_variance": latent}
-        generator, again = super().served_networks, {"reconstruction": image}
+        again = {"reconstruction": self.image_shape}
         return {
-            "generate": ("images_from_latents", {"latent": latent}, {"image": image}, generator),
-            "encode": ("encode", {"image": image}, moments, ("encoder",)),
-            "reconstruct": ("reconstruct", {"image": image}, again, self.served_networks),
+            "generate": EndpointSpec(
+                "images_from_latents", {"latent": latent}, image, super().served_networks
+            ),
+            "encode": EndpointSpec("encode", image, moments, ("encoder",)),
+            "reconstruct": EndpointSpec("reconstruct", image, again, self.served_networks),
         }
 
-    def optional_endpoints(self) -> dict[str, Any]:
+    def optional_endpoints(self) -> dict[str, EndpointSpec]:
         """Nothing: the discriminator judges pairs."""
         return {}

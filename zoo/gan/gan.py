@@ -31,7 +31,7 @@ PERTURBATION = 0.15
 
 @register_model("gan")
 class GAN(BaseGAN):
-    """A GAN of a chosen adversarial loss and gradient penalty; the named GANs are presets of it.
+    """A GAN of a chosen adversarial loss and gradient penalty; the named GANs are its variants.
 
     Args:
         loss: One of `zoo.losses.ADVERSARIAL`.
@@ -112,9 +112,9 @@ class GAN(BaseGAN):
         """The chosen loss of the discriminator, [batch], of logits [batch, 1]."""
         return self.adversarial.discriminator(real_logits, fake_logits)
 
-    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
+    def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
         """The noise of `BaseGAN`, and what the penalty takes."""
-        noise = super().draws(draw)
+        noise = super().batch_noise(draw)
         if self.regularizer == "gradient_penalty":
             noise["mix"] = draw("mix", [1, 1, 1], uniform=True)
         if self.regularizer == "dragan":
@@ -165,11 +165,11 @@ class GAN(BaseGAN):
                 )
 
     def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:
-        """The preset's Adam."""
+        """The Adam of the variant."""
         return Adam(self.rate_of(name), *self.betas)
 
     def rate_of(self, optimizer_name: str) -> float:
-        """The preset's learning rate, of the discriminator times `ttur`."""
+        """The learning rate of the variant; for the discriminator, times `ttur`."""
         return self.learning_rate * (self.ttur if optimizer_name.startswith("discr") else 1.0)
 
     def get_config(self) -> dict[str, Any]:

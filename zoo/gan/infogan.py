@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from zoo import losses
 from zoo.core.contracts import IMAGES, LOGITS
-from zoo.core.model import check_network
+from zoo.core.network_tools import check_network
 from zoo.core.registry import register_model
 from zoo.gan._codes import CodesFromNormal
 from zoo.gan.gan import GAN

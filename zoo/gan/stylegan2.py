@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import tensorflow as tf
 
 from zoo import losses
-from zoo.core.model import with_labels
+from zoo.core.network_tools import with_labels
 from zoo.core.registry import register_model
 from zoo.core.replicas import all_reduce_sum, global_count, global_mean
 from zoo.gan.gan import GAN
@@ -111,11 +111,11 @@ class StyleGAN2(GAN):
         for generator in (self.generator, self.sampling_generator):
             generator.get_layer("truncation").psi.assign(psi)
 
-    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
+    def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
         """The noise of `GAN`, and y, a direction for each image."""
-        return {**super().draws(draw), "direction": draw("direction", self.image_shape)}
+        return {**super().batch_noise(draw), "direction": draw("direction", self.image_shape)}
 
-    def completed(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
+    def extend_batch(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
         """In training, the batch with `path_lengths` [batch], which are 0 in steps between."""
         if not training or not self.path_length_weight:
             return batch
@@ -136,7 +136,7 @@ class StyleGAN2(GAN):
         return weight * tf.cast(self._is_due(), tf.float32) * squares
 
     def auxiliary_logs(self, heads: list[Any], batch: dict[str, Any]) -> dict[str, Any]:
-        """The average a for the log, and what `track` adds to it."""
+        """The average a for the log, and what `update_averages` adds to it."""
         size = [tf.shape(batch["latents"])[0]]
         logs = {
             **super().auxiliary_logs(heads, batch),
@@ -146,7 +146,7 @@ class StyleGAN2(GAN):
             logs["generator_path_lengths"] = batch["path_lengths"]
         return logs
 
-    def track(self, batch: dict[str, Any], logs: dict[str, Any]) -> None:
+    def update_averages(self, batch: dict[str, Any], logs: dict[str, Any]) -> None:
         """Moves w̄, and in the penalty's steps a, towards the means over the global batch."""
         styles = self._styles(batch)
         mean = all_reduce_sum(tf.reduce_sum(styles, axis=0)) / global_count(styles)
@@ -156,6 +156,7 @@ class StyleGAN2(GAN):
             change = global_mean(logs["generator_path_lengths"]) - self.path_length.value
             due = tf.cast(self._is_due(), tf.float32)
             self.path_length.assign_add(due * (1.0 - LENGTH_DECAY) * change)
+        super().update_averages(batch, logs)
 
     def _styles(self, batch: dict[str, Any]) -> Any:
         inputs = with_labels(batch["latents"], batch.get("labels"))

@@ -1,16 +1,17 @@
-"""Presets: folders of a trained model that need no trust to be loaded.
+"""Presets: folders with a trained model, which can be loaded without trust in who made them.
 
-    config.json           what the model is, how it was made, and the hashes of the files beside it
-                          (but of the card, which is edited where it is published)
-    model.weights.h5      all its weights, as float16 or float32, without optimizers
-    metrics.json          what was measured
-    samples.png           and reconstructions.png, where there are any
-    sampler_gmm.npz       of a VAE, if fitted: a mixture to draw latents from in place of the prior
-    samples_gmm.png       and what it draws
+    config.json           what the model is, how it was made, and the hash of each other file
+                          (except the card, which people edit where they publish it)
+    model.weights.h5      all weights, as float16 or float32, without optimizers
+    metrics.json          what was measured, if it was
+    samples.png           generated images
+    reconstructions.png   test images and their reconstructions, if the model has an encoder
+    sampler_gmm.npz       for a VAE: a mixture to draw latents from in place of the prior, if fitted
+    samples_gmm.png       images that the mixture draws
     README.md             the model card
 
-Loading one runs no code of it: no pickle, no Lambda, nothing but known classes and finite numbers.
-Telling a preset and reading its files imports no TensorFlow.
+Loading a preset runs no code of it: no pickle and no Lambda, only known classes and finite numbers.
+Telling a preset from other folders and reading its files imports no TensorFlow.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.io import schemas
-from zoo.io.files import read_json, sha256
+from zoo.io.files import sha256
+from zoo.io.records import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +20,14 @@ FILES = (CONFIG, WEIGHTS, METRICS, CARD, SAMPLES, RECONSTRUCTIONS, SAMPLER, SAMP
 
 
 def is_preset(path: str | Path) -> bool:
-    """Whether a path is a preset's folder, by the names in it."""
+    """Whether a path is a preset's folder. It looks at the names of the files, not into them.
+
+    Example:
+        >>> from zoo.hub import resolve
+        >>> from zoo.presets import is_preset
+        >>> is_preset(resolve("vae_fashion_mnist")), is_preset("runs/vae")
+        (True, False)
+    """
     return all((Path(path) / name).is_file() for name in (CONFIG, WEIGHTS))
 
 
@@ -40,10 +48,25 @@ def read_unchecked(folder: str | Path) -> dict[str, Any]:
 
 
 def read_metrics(folder: str | Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The `metrics.json` of a preset, if there is one and it is the one its configuration says.
+    """Reads the `metrics.json` of a preset, after a check of its hash.
+
+    Args:
+        folder: The preset's folder.
+        config: The contents of its `config.json`.
+
+    Returns:
+        The metrics as `zoo.hub.measure` returned them; None if there is no such file.
 
     Raises:
-        ValueError: If it is not listed or has another hash, or is not as `measure` returns it.
+        ValueError: If `config` does not list the file or states another hash, or the file does not
+            have the form that `measure` gives it.
+
+    Example:
+        >>> from zoo.hub import resolve
+        >>> from zoo.presets import read_config, read_metrics
+        >>> folder = resolve("vae_fashion_mnist")
+        >>> read_metrics(folder, read_config(folder))["data"]
+        'fashion_mnist'
     """
     path = Path(folder) / METRICS
     if not path.exists():
@@ -55,9 +78,20 @@ def read_metrics(folder: str | Path, config: Mapping[str, Any]) -> dict[str, Any
 def check_files(folder: str | Path, config: Mapping[str, Any], names: Sequence[str]) -> None:
     """Checks files of a preset against the hashes in its configuration.
 
+    Args:
+        folder: The preset's folder.
+        config: The contents of its `config.json`.
+        names: Names of the files to check.
+
     Raises:
-        FileNotFoundError: If one is missing.
-        ValueError: If one is not listed, or has another hash.
+        FileNotFoundError: If one of them is missing.
+        ValueError: If `config` does not list one of them, or states another hash.
+
+    Example:
+        >>> from zoo.hub import resolve
+        >>> from zoo.presets import check_files, read_config
+        >>> folder = resolve("vae_fashion_mnist")
+        >>> check_files(folder, read_config(folder), ["metrics.json"])
     """
     for name in names:
         path = Path(folder) / name

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zoo.io.files import link, parse_json, replacing
+from zoo.io.files import link, replacing
+from zoo.io.records import parse_json
 from zoo.training.run_files import BEST, CHECKPOINTS, LATEST
 
 if TYPE_CHECKING:

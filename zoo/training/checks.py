@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import data
 from zoo.data.images import printable
 from zoo.io import schemas
-from zoo.io.files import read_json
+from zoo.io.records import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from zoo.core import registry
-from zoo.io.files import parse_json
+from zoo.io.records import parse_json
 from zoo.training import checkpoints
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from zoo import data
 from zoo.io import schemas
-from zoo.io.files import read_json, write_json
 from zoo.io.pictures import grid, pairs, save_grid
+from zoo.io.records import read_json, write_json
 from zoo.training import checkpoints, loading, strategies
 
 if TYPE_CHECKING:

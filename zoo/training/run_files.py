@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.io import schemas
-from zoo.io.files import parse_json, read_json
+from zoo.io.records import parse_json, read_json
 from zoo.presets.files import is_preset, read_unchecked
 from zoo.presets.files import read_metrics as read_preset_metrics
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import data
 from zoo.core import registry
-from zoo.io.files import locked, write_json
+from zoo.io.locks import locked
+from zoo.io.records import write_json
 from zoo.presets import is_preset, load_preset
 from zoo.training import checkpoints, loading
 from zoo.training.run_files import describe, read_config

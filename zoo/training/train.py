@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import data
 from zoo.core import replicas
-from zoo.io.files import locked
+from zoo.io.locks import locked
 from zoo.training import checks, run_files, strategies
 from zoo.training.interruption import lost_workers, stop_on_signal
 from zoo.training.recorder import ContinueMeans, Recorder

@@ -11,10 +11,11 @@ from keras import layers
 from zoo.core.adam import Adam
 from zoo.core.registry import register_model
 from zoo.core.replicas import global_count, in_turn, on_global_batch
+from zoo.core.replicated_step import Player
 from zoo.vae.base import BaseVAE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
 @register_model("factor_vae")
@@ -22,22 +23,28 @@ class FactorVAE(BaseVAE):
     """FactorVAE (arXiv 1802.05983, algorithm 2).
 
     The loss is distortion + KL + γ TC, where TC ≈ log D(z) − log(1 − D(z)) is the logit of a
-    discriminator of latents. It is trained to tell z ~ q(z) from latents whose dimensions were
-    shuffled, each for itself, over the batch of all replicas.
+    discriminator of latents. The discriminator learns to tell z ~ q(z) from latents whose
+    dimensions are shuffled, each independently, over the batch of all replicas.
 
-    A training batch is halved by rows, as the algorithm draws two: one half trains the VAE and
-    shows z to the discriminator, the other is shuffled. The default of 128 gives the paper's 64.
-    Both players move at once, from the same networks.
+    The algorithm draws two batches, so a training batch is split by rows into two halves. One half
+    trains the VAE, and its z are shown to the discriminator; the z of the other half are shuffled.
+    The default batch of 128 gives the paper's 64. Both players move at once.
 
     Args:
         gamma: γ, at least 0. The paper and its successors search 10 to 100.
-        discriminator_width: Units of a hidden layer, leaky ReLU of slope 0.2.
-        discriminator_layers: Number of hidden layers. The paper has 6 of 1000 units, which on a CPU
-            take far longer than the VAE; 3 of 256 are the default.
+        discriminator_width: Units per hidden layer. The activation is a leaky ReLU of slope 0.2.
+        discriminator_layers: Number of hidden layers. The paper has 6 layers of 1000 units, which
+            take far longer than the VAE on a CPU. The default is 3 layers of 256.
         **kwargs: Further arguments of `BaseVAE`, but `transfer`.
 
     Raises:
         ValueError: If one is out of range.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("factor_vae", (8, 8, 1), 2, network="mlp", gamma=20.0)
+        >>> model.optimizer_names
+        ('optimizer', 'discriminator_optimizer')
     """
 
     log_names: tuple[str, ...] = (
@@ -47,7 +54,10 @@ class FactorVAE(BaseVAE):
         "total_correlation",
         "discriminator_loss",
     )
-    optimizer_names: tuple[str, ...] = ("optimizer", "discriminator_optimizer")
+    players: Mapping[str, Player] = {
+        **BaseVAE.players,
+        "discriminator_optimizer": Player("discriminator_loss", ("discriminator",)),
+    }
     transferable: ClassVar[bool] = False
 
     def __init__(
@@ -71,7 +81,7 @@ class FactorVAE(BaseVAE):
         self.discriminator = self._new_discriminator()
 
     def _new_discriminator(self) -> keras.Model:
-        """Latents [batch, latent_dim] to a logit [batch, 1], the difference of the paper's two."""
+        """Maps latents [batch, latent_dim] to a logit [batch, 1], the difference of the paper's."""
         latents = x = keras.Input((self.latent_dim,), name="latent")
         for i in range(self.discriminator_layers):
             dense = layers.Dense(
@@ -90,24 +100,25 @@ class FactorVAE(BaseVAE):
         """1 and γ."""
         return {"rate": 1.0, "total_correlation": self.gamma}
 
-    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
-        """As in `BaseVAE`, and numbers whose order in the batch shuffles each dimension."""
+    def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
+        """As in `BaseVAE`, and numbers whose order within the batch shuffles each dimension."""
         order = draw("permutation", [self.latent_dim], uniform=True)
-        return {**super().draws(draw), "permutation": order}
+        return {**super().batch_noise(draw), "permutation": order}
 
-    def regularizer(
-        self, mean: Any, log_variance: Any, latents: Any, batch: dict[str, Any]
+    def regularization_terms(
+        self, outputs: dict[str, Any], batch: dict[str, Any]
     ) -> dict[str, Any]:
         """The rate, the estimate of TC [batch], and the discriminator's cross-entropies.
 
-        These, [latents and shuffled latents], have the mean that algorithm 2 minimises.
+        The mean of the cross-entropies, of latents and shuffled latents, is what algorithm 2
+        minimises.
         """
-        found = super().regularizer(mean, log_variance, latents, batch)
+        latents = outputs["latents"]
         shuffled = batch["shuffled"] if "shuffled" in batch else _shuffled(latents, batch)
         logits, of_shuffled = self.discriminator(latents), self.discriminator(shuffled)
         errors = tf.nn.softplus(tf.concat([-logits, of_shuffled], axis=0))
         return {
-            **found,
+            **super().regularization_terms(outputs, batch),
             "total_correlation": tf.squeeze(logits, 1),
             "discriminator_loss": tf.squeeze(errors, 1),
         }
@@ -115,38 +126,19 @@ class FactorVAE(BaseVAE):
     # The step
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """One update of both players: the base's step has one loss, and one batch, for all."""
+        """One update of both players: the base's step has one batch for all."""
         batch = self.batch_of(data)
-        batch |= self.draws(self.drawing(batch["images"]))
-        examples = global_count(batch["images"])
+        batch |= self.batch_noise(self.noise_source(batch["images"]))
+        # Its cross-entropies are those of both halves.
+        counts = {"discriminator_loss": global_count(batch["images"])}
         batch, other = in_turn(batch, 2)
-        *_, latents, _ = self.forward(other, training=True)
-        batch["shuffled"] = _shuffled(latents, other)
-        count = global_count(batch["images"])
+        batch["shuffled"] = _shuffled(self.forward(other, training=True)["latents"], other)
         statistic = self._statistic_of_parts(batch)
-
-        def compute(batch: dict[str, Any]) -> tuple[Any, Any]:
-            with tf.GradientTape(persistent=True) as tape:
-                terms = self.terms(batch, training=True, statistic=statistic)
-                loss = self.share("optimizer", terms["loss"], count)
-                errors = terms["discriminator_loss"]
-                discriminator_loss = self.share("discriminator_optimizer", errors, examples)
-            gradients = self.gradients(tape, loss, "optimizer")
-            own = self.gradients(tape, discriminator_loss, "discriminator_optimizer")
-            return [*gradients, *own], terms
-
-        gradients, terms = self.accumulated(compute, batch)
-        self.update_each(gradients, *self.optimizer_names)
+        terms = self.minimize(
+            lambda part: self.terms(part, training=True, statistic=statistic), batch, counts=counts
+        )
         self.step.assign_add(1)
         return self.log(terms)
-
-    def variables_of(self, optimizer_name: str) -> list[Any]:
-        """The discriminator's trainable variables, or all others."""
-        own = self.discriminator.trainable_variables
-        if optimizer_name == "discriminator_optimizer":
-            return own
-        known = {id(variable) for variable in own}
-        return [v for v in self.trainable_variables if id(v) not in known]
 
     def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:
         """Adam with the paper's momenta and equal rates, here the 1e-3 of other VAEs."""

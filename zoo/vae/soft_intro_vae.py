@@ -9,13 +9,13 @@ import tensorflow as tf
 
 from zoo import losses
 from zoo.core.adam import Adam
-from zoo.core.model import with_labels
+from zoo.core.network_tools import with_labels
 from zoo.core.registry import register_model
-from zoo.core.replicas import global_count
+from zoo.core.replicated_step import Player
 from zoo.vae.base import BaseVAE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import keras
 
@@ -29,28 +29,35 @@ class SoftIntroVAE(BaseVAE):
     With L(x, β) = β_rec ‖x − D(z)‖² + β KL(q(z | x) ‖ p(z)), z ~ q(z | x), images x, fakes
     x̃ ∈ {D(E(x)), D(z_p)}, z_p ~ p(z), and s = 1 / (height · width · channels):
 
-    - E: s L(x, β_kl) + ½ mean over x̃ of exp(−α s L(x̃, β_neg)), α = 2: the bound is to be high of
-      images, and low of fakes.
-    - D: s (β_rec ‖x − D(z)‖² + ½ Σ over x̃ of L(x̃, β_kl)), in the last with γ_r β_rec for β_rec,
-      and no gradient through the x̃ that is reconstructed and the z it is reconstructed from.
+    - E: s L(x, β_kl) + ½ mean over x̃ of exp(−α s L(x̃, β_neg)), α = 2. It makes the bound high for
+      images and low for fakes.
+    - D: s (β_rec ‖x − D(z)‖² + ½ Σ over x̃ of L(x̃, β_kl)). The last L has γ_r β_rec for β_rec, and
+      no gradient through the x̃ that is reconstructed or the z it is reconstructed from.
 
-    To the encoder fakes are data, and constant. The decoder answers to the encoder as updated, with
-    the z of before.
+    The encoder takes fakes for data: they are constants to it. The decoder meets the updated
+    encoder, with the z from before the update.
 
-    `distortion` is ‖x − D(z)‖², that is −log N(x; D(z), ½ I) in nats but for a constant; `loss` is
-    the encoder's. For the ELBO of an evaluation there is a Gaussian p(x | z) with the running mean
-    of the σ² that is optimal for the reconstructions.
+    `distortion` is ‖x − D(z)‖², which is −log N(x; D(z), ½ I) in nats up to a constant. `loss` is
+    the encoder's. An evaluation needs a p(x | z) for the ELBO: a Gaussian, whose σ² is the running
+    mean of the σ² that is optimal for the reconstructions.
 
     Args:
         beta_rec: β_rec, at least 0.
-        beta_kl: β_kl, at least 0. These three are the authors' code's for 28 × 28 and 32 × 32.
-        beta_neg: β_neg, at least 0: larger for larger images, as s is smaller.
+        beta_kl: β_kl, at least 0.
+        beta_neg: β_neg, at least 0. Larger images need a larger one, for s is smaller. The defaults
+            of these three are from the authors' code for 28 × 28 and 32 × 32.
         gamma_r: γ_r, at least 0.
         **kwargs: Further arguments of `BaseVAE`, but `likelihood`, `warm_up`, `free_bits` and
             `transfer`.
 
     Raises:
         ValueError: If an option is out of range or not to be had.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("soft_intro_vae", (8, 8, 1), 2, network="mlp")
+        >>> model.optimizer_names
+        ('encoder_optimizer', 'decoder_optimizer')
     """
 
     log_names: tuple[str, ...] = (
@@ -61,9 +68,16 @@ class SoftIntroVAE(BaseVAE):
         "reconstruction_rate",
         "sample_rate",
     )
-    optimizer_names: tuple[str, ...] = ("encoder_optimizer", "decoder_optimizer")
+    players: Mapping[str, Player] = {
+        "encoder_optimizer": Player("loss", ("encoder",)),
+        "decoder_optimizer": Player("decoder_loss", ("decoder",)),
+    }
     transferable: ClassVar[bool] = False
-    fixed: ClassVar[dict[str, Any]] = {"likelihood": "gaussian", "warm_up": 0, "free_bits": 0.0}
+    fixed_options: ClassVar[dict[str, Any]] = {
+        "likelihood": "gaussian",
+        "warm_up": 0,
+        "free_bits": 0.0,
+    }
 
     def __init__(
         self,
@@ -87,10 +101,13 @@ class SoftIntroVAE(BaseVAE):
 
     # The losses
 
-    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
-        """As in `BaseVAE`; the latents z_p, and ε of the fakes' posteriors."""
+    def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
+        """As in `BaseVAE`, and the latents z_p and ε of the posteriors of the fakes."""
         names = ("prior", "reconstruction", "sample")
-        return {**super().draws(draw), **{name: draw(name, [self.latent_dim]) for name in names}}
+        return {
+            **super().batch_noise(draw),
+            **{name: draw(name, [self.latent_dim]) for name in names},
+        }
 
     def terms(
         self,
@@ -99,9 +116,9 @@ class SoftIntroVAE(BaseVAE):
         training: bool,
         statistic: Any = None,  # noqa: ARG002  (the loss has no σ²)
     ) -> dict[str, Any]:
-        """The losses of both players and their parts, each [batch], with the networks as they are.
+        """The losses of both players and their parts, each [batch], before any update.
 
-        `reconstruction_rate` and `sample_rate` are the KL of the two x̃, in nats.
+        `reconstruction_rate` and `sample_rate` are the KL of the two x̃ in nats.
         """
         of_encoder = self._encoder_terms(batch, training=training)
         batch = {**batch, "latents": self._latents(batch, training=training)}
@@ -132,7 +149,7 @@ class SoftIntroVAE(BaseVAE):
         }
 
     def _encoder_terms(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
-        """`loss` and its parts, and `squared_error`, of a pixel, by which σ² is estimated."""
+        """`loss` and its parts, and the `squared_error` per pixel, which estimates σ²."""
         latents, rate = self._posterior(batch["images"], batch, "posterior", training=training)
         fakes = self._fakes(latents, batch, training=training)
         distortion = _squared_error(batch["images"], fakes["reconstruction"])
@@ -152,7 +169,7 @@ class SoftIntroVAE(BaseVAE):
         }
 
     def _decoder_terms(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
-        """`decoder_loss` and the fakes' rates; `batch` has the `latents` of its images, too."""
+        """`decoder_loss` and the rates of the fakes. `batch` holds `latents` of its images too."""
         fakes = self._fakes(batch["latents"], batch, training=training)
         loss, rates = self.beta_rec * _squared_error(batch["images"], fakes["reconstruction"]), {}
         for name, fake in fakes.items():
@@ -166,36 +183,19 @@ class SoftIntroVAE(BaseVAE):
     # The step
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """One update of the encoder, then one of the decoder: the base's step has one for both."""
+        """One update of the encoder, then one of the decoder, which answers to it."""
         batch = self.batch_of(data)
-        batch |= self.draws(self.drawing(batch["images"]))
+        batch |= self.batch_noise(self.noise_source(batch["images"]))
         batch["latents"] = self._latents(batch, training=True)
-        of_encoder = self._update_one("encoder_optimizer", "loss", self._encoder_terms, batch)
+        of_encoder = self.minimize(
+            lambda part: self._encoder_terms(part, training=True), batch, "encoder_optimizer"
+        )
         self._over_batch(of_encoder["squared_error"])
-        of_decoder = self._update_one(
-            "decoder_optimizer", "decoder_loss", self._decoder_terms, batch
+        of_decoder = self.minimize(
+            lambda part: self._decoder_terms(part, training=True), batch, "decoder_optimizer"
         )
         self.step.assign_add(1)
         return self.log(of_encoder | of_decoder)
-
-    def _update_one(
-        self, optimizer: str, loss: str, terms_of: Callable[..., Any], batch: dict[str, Any]
-    ) -> dict[str, Any]:
-        count = global_count(batch["images"])
-
-        def compute(batch: dict[str, Any]) -> tuple[Any, Any]:
-            with tf.GradientTape() as tape:
-                terms = terms_of(batch, training=True)
-                share = self.share(optimizer, terms[loss], count)
-            return self.gradients(tape, share, optimizer), terms
-
-        gradients, terms = self.accumulated(compute, batch)
-        self.update(optimizer, gradients)
-        return terms
-
-    def variables_of(self, optimizer_name: str) -> list[Any]:
-        """Trainable variables of the encoder or the decoder."""
-        return getattr(self, optimizer_name.removesuffix("_optimizer")).trainable_variables
 
     def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:  # noqa: ARG002
         """Adam at 2e-4."""

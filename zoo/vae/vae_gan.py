@@ -10,52 +10,52 @@ import tensorflow as tf
 from zoo import losses
 from zoo.core.channels import runnable
 from zoo.core.contracts import LOGITS
-from zoo.core.model import check_network, with_labels
+from zoo.core.network_tools import check_network, with_labels
 from zoo.core.registry import register_model
-from zoo.core.replicas import global_count
+from zoo.core.replicated_step import Player
 from zoo.vae.base import BaseVAE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-# What algorithm 1 differentiates for each player.
-LOSSES = {
-    "encoder_optimizer": "loss",
-    "decoder_optimizer": "decoder_loss",
-    "discriminator_optimizer": "discriminator_loss",
-}
+    from collections.abc import Callable, Mapping
 
 
 @register_model("vae_gan")
 class VAEGAN(BaseVAE):
     """VAE/GAN (arXiv 1512.09300, algorithm 1).
 
-    Three players with a loss each, of images x, reconstructions x̃ = Dec(Enc(x)) and samples x_p:
+    Three players have a loss each, with images x, reconstructions x̃ = Dec(Enc(x)), samples x_p:
 
     - Enc: L_prior + L_llike. L_prior is the rate, and L_llike = −log N(Dis_l(x); Dis_l(x̃), I), the
       `distortion`, in nats of the discriminator's features of layer l, summed over them (eq. 7).
     - Dec: γ L_llike − log Dis(x̃) − log Dis(x_p), the non-saturating form of the paper's −L_GAN.
     - Dis: −L_GAN = −log Dis(x) − log(1 − Dis(x̃)) − log(1 − Dis(x_p)).
 
-    All move at once, by one pass. The features change as Dis learns: distortions of two models, or
-    epochs, do not compare. No loss is of pixels: for the ELBO of an evaluation there is a Gaussian
-    p(x | z) with the running mean of the σ² that is optimal for the reconstructions.
+    All players move at once, by one pass. The features change as Dis learns, so distortions of two
+    models or epochs do not compare. An evaluation needs a p(x | z) of pixels for the ELBO: a
+    Gaussian, whose σ² is the running mean of the σ² that is optimal for the reconstructions.
 
     Args:
-        gamma: γ, at least 0, on the sum over features, which may be thousands. The authors' code
-            has 1e-5 for the 64 × 64 images of the paper.
+        gamma: γ, at least 0. It weighs a sum over features, which may be thousands. The authors'
+            code has 1e-5 for the 64 × 64 images of the paper.
         discriminator: `keras.Model` from images (and labels, with `num_classes`) to logits
             [batch, 1].
         normalization: For a built-in discriminator: `"batch"`, as in the paper, `"none"` or
             `"spectral"`.
-        feature_layer: Name of the layer l of the discriminator, whose output is Dis_l; None takes
-            the last features, which the layer named "logit" takes. The paper has a convolution's.
+        feature_layer: Name of the discriminator's layer l, whose output is Dis_l. None takes the
+            input of the layer named "logit", the last features. The paper takes a convolution's
+            output.
         **kwargs: Further arguments of `BaseVAE`, but `likelihood`, `warm_up`, `free_bits` and
             `transfer`.
 
     Raises:
         ValueError: If an option is out of range or not to be had, or the discriminator has the
             wrong shapes or no such layer.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("vae_gan", (8, 8, 1), 2, network="mlp")
+        >>> model.optimizer_names
+        ('encoder_optimizer', 'decoder_optimizer', 'discriminator_optimizer')
     """
 
     log_names: tuple[str, ...] = (
@@ -65,9 +65,17 @@ class VAEGAN(BaseVAE):
         "decoder_loss",
         "discriminator_loss",
     )
-    optimizer_names: tuple[str, ...] = tuple(LOSSES)
+    players: Mapping[str, Player] = {
+        "encoder_optimizer": Player("loss", ("encoder",)),
+        "decoder_optimizer": Player("decoder_loss", ("decoder",)),
+        "discriminator_optimizer": Player("discriminator_loss", ("discriminator",)),
+    }
     transferable: ClassVar[bool] = False
-    fixed: ClassVar[dict[str, Any]] = {"likelihood": "gaussian", "warm_up": 0, "free_bits": 0.0}
+    fixed_options: ClassVar[dict[str, Any]] = {
+        "likelihood": "gaussian",
+        "warm_up": 0,
+        "free_bits": 0.0,
+    }
 
     def __init__(
         self,
@@ -95,19 +103,21 @@ class VAEGAN(BaseVAE):
             values=[LOGITS],
         )  # fmt: skip
         self.feature_layer = feature_layer
-        self.judge = self._with_features()
+        # Its name comes after "discriminator" in the alphabet: Keras saves networks in that order,
+        # and their common weights under the first.
+        self.feature_discriminator = self._with_features()
 
     def new_decoder(self, *args: Any, **options: Any) -> keras.Model:
         """The architecture's generator, with its BatchNorm, up to the logits.
 
-        The paper's decoder has BatchNorm too (table 1): without, the discriminator tells its images
-        at once, and they get no further.
+        The paper's decoder has BatchNorm too (table 1). Without it the discriminator knows the
+        decoder's images at once, and they do not improve.
         """
         generator = self.build_network("generator", *args, **options)
         return keras.Model(generator.input, generator.get_layer("logits").output, name="decoder")
 
     def _with_features(self) -> keras.Model:
-        """The discriminator, its weights included, with the outputs Dis_l and the logits."""
+        """The discriminator, with its weights, and with the outputs Dis_l and logits."""
         names = [layer.name for layer in self.discriminator.layers]
         name = self.feature_layer or "logit"
         if name not in names or not hasattr(self.discriminator, "input"):
@@ -119,13 +129,13 @@ class VAEGAN(BaseVAE):
         layer = self.discriminator.get_layer(name)
         features = layer.output if self.feature_layer else layer.input
         outputs = [features, self.discriminator.output]
-        return keras.Model(self.discriminator.input, outputs, name="judge")
+        return keras.Model(self.discriminator.input, outputs, name="feature_discriminator")
 
     # The losses
 
-    def draws(self, draw: Callable[..., Any]) -> dict[str, Any]:
+    def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
         """As in `BaseVAE`, and latents of the samples x_p."""
-        return {**super().draws(draw), "prior": draw("prior", [self.latent_dim])}
+        return {**super().batch_noise(draw), "prior": draw("prior", [self.latent_dim])}
 
     def terms(
         self,
@@ -136,18 +146,18 @@ class VAEGAN(BaseVAE):
     ) -> dict[str, Any]:
         """The three losses and their parts, each [batch]: `loss` is the encoder's, in nats.
 
-        Also `squared_error`, of a reconstruction's pixel, by which σ² is estimated.
+        Also the `squared_error` per pixel of a reconstruction, which estimates σ².
         """
         images, labels = batch["images"], batch.get("labels")
-        mean, log_variance, latents, logits = self.forward(batch, training=training)
-        reconstruction = self.pixels.mean(logits)
+        outputs = self.forward(batch, training=training)
+        reconstruction = self.pixels.mean(outputs["logits"])
         sample = self.pixels.mean(self.logits(batch["prior"], labels, training=training))
         (features, real), (features_again, again), (_, fake) = (
-            self.judge(with_labels(x, labels), training=training)
+            self.feature_discriminator(with_labels(x, labels), training=training)
             for x in (images, reconstruction, sample)
         )
         distortion = losses.gaussian_nll(features, features_again, 1.0)
-        rate = self.rate(mean, log_variance, latents)
+        rate = self.rate(*(outputs[name] for name in ("mean", "log_variance", "latents")))
         fooled = losses.sum_per_example(tf.nn.softplus(-again) + tf.nn.softplus(-fake))
         told = tf.nn.softplus(-real) + tf.nn.softplus(again) + tf.nn.softplus(fake)
         return {
@@ -162,27 +172,13 @@ class VAEGAN(BaseVAE):
     # The step
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """One update of the three players: the base's step has one loss for all."""
+        """One update of the three players; σ² is estimated afterwards, for no loss needs it."""
         batch = self.batch_of(data)
-        batch |= self.draws(self.drawing(batch["images"]))
-        count = global_count(batch["images"])
-
-        def compute(batch: dict[str, Any]) -> tuple[Any, Any]:
-            with tf.GradientTape(persistent=True) as tape:
-                terms = self.terms(batch, training=True)
-                shares = {name: self.share(name, terms[x], count) for name, x in LOSSES.items()}
-            found = [self.gradients(tape, share, name) for name, share in shares.items()]
-            return [gradient for own in found for gradient in own], terms
-
-        gradients, terms = self.accumulated(compute, batch)
-        self.update_each(gradients, *self.optimizer_names)
+        batch |= self.batch_noise(self.noise_source(batch["images"]))
+        terms = self.minimize(lambda part: self.terms(part, training=True), batch)
         self._over_batch(terms["squared_error"])
         self.step.assign_add(1)
         return self.log(terms)
-
-    def variables_of(self, optimizer_name: str) -> list[Any]:
-        """Trainable variables of the encoder, the decoder or the discriminator."""
-        return getattr(self, optimizer_name.removesuffix("_optimizer")).trainable_variables
 
     def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:  # noqa: ARG002
         """RMSProp at 3e-4 (section 4)."""

@@ -1,0 +1,198 @@
+"""`compile` for several optimizers, and what it makes of each."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import keras
+
+from zoo.core.keras_fixes import gradients_are_sums
+from zoo.core.replicated_step import ReplicatedStep
+
+
+class Compiling(ReplicatedStep):
+    """A model with an optimizer for each of its players."""
+
+    model_name: ClassVar[str]
+
+    def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:
+        """The paper's optimizer for one of `optimizer_names`, a new one at each call."""
+        raise NotImplementedError
+
+    def compile(
+        self,
+        *optimizers: Any,
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+        decay_steps: int | None = None,
+        jit_compile: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Sets the optimizers, by default the paper's.
+
+        Args:
+            *optimizers: A Keras optimizer or None for each of `optimizer_names`, in their order;
+                or as keyword arguments.
+            accumulate: Parts that an update's batch is computed in, one after the other. The
+                gradients are those of the whole batch, but for what is between examples and sees
+                the parts: BatchNorm, and the losses of `beta_tc_vae`, `info_vae` and `wae_mmd`.
+            clip_norm: Largest norm of each optimizer's whole gradient; None leaves it be.
+            decay_steps: Training steps over which every learning rate falls linearly to 0, where it
+                stays; None keeps them.
+            jit_compile: Compile the step with XLA, whose random numbers are others: the run is as
+                repeatable, but not the same.
+            **kwargs: Optimizers by name; `run_eagerly` and `steps_per_execution` as in Keras.
+                docs/keras.md has all arguments of `keras.Model.compile`.
+
+        Raises:
+            ValueError: If there is no such optimizer, or one for some and not by name, or one for
+                two; an argument of Keras's that means nothing here is given; `accumulate` < 1,
+                `clip_norm` ≤ 0, `decay_steps` < 1 or a learning rate has a schedule already, or
+                replicas are to be compiled with XLA.
+        """
+        self._check_compile(kwargs, jit_compile)
+        given = self._given_optimizers(optimizers, kwargs)
+        if accumulate < 1:
+            msg = f"accumulate={accumulate}: expected at least 1."
+            raise ValueError(msg)
+        if clip_norm is not None and clip_norm <= 0.0:
+            msg = f"clip_norm={clip_norm}: expected more than 0, or None."
+            raise ValueError(msg)
+        if decay_steps is not None and decay_steps < 1:
+            msg = f"decay_steps={decay_steps}: expected at least 1, or None."
+            raise ValueError(msg)
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if jit_compile and replicas > 1:
+            msg = (
+                f"jit_compile=True with {replicas} replicas: XLA cannot compile the sums over "
+                "replicas. Leave it out, or train on one device."
+            )
+            raise ValueError(msg)
+        self.accumulate = accumulate
+        for name in self.optimizer_names:
+            optimizer = keras.optimizers.get(given.get(name) or self.default_optimizer(name))
+            if decay_steps is not None:
+                optimizer = _decaying(optimizer, decay_steps * self.updates_a_step(name))
+            if clip_norm is not None:
+                getattr(optimizer, "inner_optimizer", optimizer).global_clipnorm = clip_norm
+            setattr(self, name, self._prepared(optimizer))
+        # The first is Keras's "the optimizer"; float16's scaling is there already, for each.
+        kwargs = {**kwargs, "jit_compile": jit_compile, "auto_scale_loss": False}
+        super().compile(optimizer=getattr(self, self.optimizer_names[0]), **kwargs)
+        for name in self.optimizer_names:
+            getattr(self, name).build(self.variables_of(name))
+
+    def _check_compile(self, given: dict[str, Any], jit_compile: Any) -> None:
+        """Refuses what Keras's `compile` takes and no step here would look at."""
+        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+            if given.get(name) is not None:
+                msg = (
+                    f"{name}={given[name]!r}: a {self.model_name} has its own losses, and logs "
+                    f"{', '.join(self.log_names)}. Leave it out; choose losses by the model's "
+                    "options, and measure more with `zoo.evaluate`."
+                )
+                raise ValueError(msg)
+        if given.get("auto_scale_loss") is False:
+            msg = (
+                "auto_scale_loss=False: float16's gradients need the scale. Leave it out, or "
+                "create the model with dtype='mixed_bfloat16', which needs none."
+            )
+            raise ValueError(msg)
+        if jit_compile not in (True, False):
+            msg = (
+                f"jit_compile={jit_compile!r}: expected True or False, for XLA draws other random "
+                "numbers."
+            )
+            raise ValueError(msg)
+
+    def _given_optimizers(
+        self, optimizers: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The optimizers that `compile` was given, by name, taken out of `kwargs`."""
+        unknown = [n for n in kwargs if n.endswith("optimizer") and n not in self.optimizer_names]
+        if unknown or len(optimizers) > len(self.optimizer_names):
+            msg = (
+                f"{unknown[0] if unknown else len(optimizers)}: this {self.model_name} has "
+                f"{', '.join(self.optimizer_names)}."
+            )
+            raise ValueError(msg)
+        if 0 < len(optimizers) < len(self.optimizer_names):
+            msg = (
+                f"{len(optimizers)} optimizer for {', '.join(self.optimizer_names)}: expected one "
+                f"for each in this order, or by name: `{self.optimizer_names[0]}=…`. None takes "
+                "the paper's."
+            )
+            raise ValueError(msg)
+        given = dict(zip(self.optimizer_names, optimizers, strict=False))
+        given |= {name: kwargs.pop(name) for name in self.optimizer_names if name in kwargs}
+        objects = [id(x) for x in given.values() if isinstance(x, keras.optimizers.Optimizer)]
+        if len(set(objects)) < len(objects):
+            msg = f"One optimizer for {', '.join(given)}: expected an object for each."
+            raise ValueError(msg)
+        return given
+
+    def updates_a_step(self, optimizer_name: str) -> int:  # noqa: ARG002
+        """How often the named optimizer updates its variables in one training step."""
+        return 1
+
+    @property
+    def decay_steps(self) -> int | None:
+        """Training steps after which the learning rates are 0; None if they do not fall."""
+        name = self.optimizer_names[0]
+        optimizer = getattr(self, name)
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of a loss scale
+        schedule = optimizer.get_config()["learning_rate"]
+        if not isinstance(schedule, dict) or schedule["class_name"] != "PolynomialDecay":
+            return None
+        return schedule["config"]["decay_steps"] // self.updates_a_step(name)
+
+    def _prepared(self, optimizer: Any) -> Any:
+        """The optimizer, with loss scaling for float16, and told that its gradients are sums."""
+        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        if self.dtype_policy.compute_dtype == "float16" and not scaled:
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        gradients_are_sums(optimizer)
+        return optimizer
+
+    # Keras restores the arguments of a `compile` like this one only through these two.
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Configuration of the optimizers and the step."""
+        if not self.compiled:
+            return {}
+        optimizers = {
+            name: keras.saving.serialize_keras_object(getattr(self, name))
+            for name in self.optimizer_names
+        }
+        return {
+            **optimizers,
+            "accumulate": self.accumulate,
+            "jit_compile": self.jit_compile,
+            "steps_per_execution": self.steps_per_execution,
+        }
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles as `get_compile_config` says."""
+        self.compile(
+            **{
+                name: keras.saving.deserialize_keras_object(value)
+                if isinstance(value, dict)
+                else value
+                for name, value in config.items()
+            }
+        )
+
+
+def _decaying(optimizer: Any, updates: int) -> Any:
+    """The optimizer anew, its learning rate falling linearly to 0 over so many updates."""
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer.inner_optimizer = _decaying(optimizer.inner_optimizer, updates)
+        return optimizer
+    config = optimizer.get_config()
+    rate = config["learning_rate"]
+    scheduled = isinstance(rate, dict)
+    if scheduled:
+        msg = f"decay_steps: the learning rate of {optimizer.name} has a schedule already."
+        raise ValueError(msg)
+    schedule = keras.optimizers.schedules.PolynomialDecay(rate, updates, 0.0)
+    return type(optimizer).from_config({**config, "learning_rate": schedule})
