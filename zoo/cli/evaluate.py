@@ -38,8 +38,8 @@ def evaluate(
 ) -> None:
     """Measures a model on the test split, into metrics.json of its run folder.
 
-    With another sampler than the prior, into metrics_SAMPLER.json. Of a pretrained model, which
-    brings its own, they are only printed.
+    With another sampler than the prior, into metrics_SAMPLER.json. A pretrained model brings its
+    own metrics: then the new ones are only printed.
     """
     from zoo import data as zoo_data
     from zoo.evaluation.measure import evaluate as evaluate_model

@@ -14,7 +14,7 @@ def push(
     run: Run,
     repository: Annotated[str, typer.Argument(help="hf://ORGANISATION/NAME, created if needed.")],
     *,
-    private: Annotated[bool, typer.Option("--private", help="Of a new repository.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="Keep a new one private.")] = False,
 ) -> None:
     """Publishes a model on Hugging Face, as `load_pretrained` takes it."""
     from zoo.hub import push as push_preset

@@ -18,8 +18,8 @@ def sample(
     label: Annotated[
         int | None,
         typer.Option(
-            help="Of a conditional model: the number of the class; `zoo info` has the names, from "
-            "0 on. Default: all of them."
+            help="The number of the class that a conditional model draws, from 0 on; `zoo info` "
+            "lists the names. Default: all classes in turn."
         ),
     ] = None,
     sampler: SamplerName = "prior",

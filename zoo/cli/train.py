@@ -69,7 +69,7 @@ def train(
         typer.Option(
             "--decay",
             help="Learning rates fall linearly to 0 over --epochs: better at the end, which is "
-            "then final. Of a converted run with --recipe plain.",
+            "then final. A converted run takes it with --recipe plain.",
         ),
     ] = False,
     resume: Annotated[
