@@ -228,7 +228,7 @@ def training_images(model: ZooModel, source: Any) -> tuple[np.ndarray, np.ndarra
         >>> import zoo
         >>> from zoo.sampling.samplers import training_images
         >>> vae = zoo.create("vae", (8, 8, 1), 2, network="mlp")
-        >>> images, labels = training_images(vae, np.zeros((30, 16, 16, 1)))
+        >>> images, labels = training_images(vae, np.zeros((30, 16, 16, 1), np.uint8))
         >>> images.shape, labels
         ((30, 8, 8, 1), None)
     """
