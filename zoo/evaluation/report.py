@@ -177,8 +177,8 @@ def _source(run: _Run, runs: Sequence[_Run], report: dict[str, Any]) -> str:
     if given is None:
         return escape(report["source"])
     places = {each.folder.absolute(): each for each in runs}
-    found = places.get(Path(given).absolute())
-    return escape(Path(given).name or given) if found is None else found.link
+    source = places.get(Path(given).absolute())
+    return escape(Path(given).name or given) if source is None else source.link
 
 
 def _conversion_of(run: _Run) -> dict[str, Any] | None:
