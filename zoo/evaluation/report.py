@@ -145,7 +145,7 @@ def _samples(runs: Sequence[_Run]) -> str:
     for run in runs:
         path = _last_picture(run.folder, "samples")
         if path is not None:
-            caption = f"<b>{run.link}</b> {escape(run.config['model'])}, {_progress(run, path)}"
+            caption = f"<b>{run.link}</b><br>{escape(run.config['model'])}, {_progress(run, path)}"
             distance = (run.metrics or {"metrics": {}})["metrics"].get("frechet_distance")
             if distance is not None:
                 caption += f", Fréchet distance {distance:.4g}"
