@@ -30,6 +30,8 @@ def functional(function: Callable, shape: tuple[int, ...] = (5,), seed: int = 0)
 
 
 def stack(*parts: layers.Layer, seed: int = 0) -> keras.Model:
+    """A functional model of layers in a row, with random weights."""
+
     def function(x: object) -> object:
         for layer in parts:
             x = layer(x)
@@ -80,5 +82,6 @@ def branches(order: int = 1, *, merge: Callable = layers.Add, seed: int = 0) -> 
 
 
 def chain(*units: int, seed: int = 0) -> keras.Model:
+    """Dense layers d0, d1, … with so many units."""
     dense = [layers.Dense(n, name=f"d{i}") for i, n in enumerate(units)]
     return stack(*dense, seed=seed)

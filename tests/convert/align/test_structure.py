@@ -48,9 +48,9 @@ def test_one_function_written_in_two_ways(ours: layers.Layer, theirs: layers.Lay
     assert_aligned(stack(*dense, theirs), stack(layers.Dense(4), ours, seed=1))
 
 
-def _image(*stack: layers.Layer) -> Callable[[], keras.Model]:
+def _image(*parts: layers.Layer) -> Callable[[], keras.Model]:
     def make(seed: int = 0) -> keras.Model:
-        fresh = [type(layer).from_config(layer.get_config()) for layer in stack]
+        fresh = [type(layer).from_config(layer.get_config()) for layer in parts]
         return stack(layers.Dense(32), layers.Reshape((4, 4, 2)), *fresh, seed=seed)
 
     return make
