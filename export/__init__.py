@@ -46,12 +46,13 @@ def export_model(model: Any, path: str | Path, format: str = "saved_model", **op
 
     Args:
         model: The model.
-        path: A SavedModel's model folder (TF Serving's, with a folder for each version in it), or
-            a new folder for ONNX files, a web page or a model repository.
+        path: The model folder of a SavedModel, in TF Serving's layout with one folder per version;
+            or a new folder for ONNX files, a web page or a model repository.
         format: `"saved_model"`, `"onnx"`, `"web"` (a playground for browsers) or `"triton"` (a
             model repository for NVIDIA's server).
-        **options: `run` (the run folder it comes from); `verify=False`, not to compare; `version`
-            of a SavedModel; `opset`, `precision` and `external_data` of ONNX.
+        **options: `run`, the run folder that the model comes from; `verify=False` to skip the
+            comparison; `version` for a SavedModel; `opset`, `precision` and `external_data` for
+            ONNX.
 
     Returns:
         The folder written: the version's, or `path`.
