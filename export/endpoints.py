@@ -95,7 +95,7 @@ def endpoints(
     """The functions of a model.
 
     - `generate`: latent → image.
-    - `encode`, in models with an encoder: image → mean and log_variance, latent, or codes.
+    - `encode`, in models with an encoder: image → mean and log_variance, or codes.
     - `decode`, in VAEs: latent or codes → image.
     - `reconstruct`, in models with an encoder: image → reconstruction. A VAE decodes the mean.
     - `sample`: n, seed → image. Every runtime gives the same images for a seed.
