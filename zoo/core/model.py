@@ -60,15 +60,6 @@ class ZooModel(CheckedLoops, Compiling):
     Raises:
         ValueError: If `image_shape` is not three positive integers, `latent_dim` < 1, there is one
             class, a model that needs classes is given none, or Keras's floatx is not float32.
-
-    Example:
-        >>> import numpy as np
-        >>> import zoo
-        >>> model = zoo.create("dcgan", (8, 8, 1), latent_dim=2, network="mlp")
-        >>> model.compile()
-        >>> history = model.fit(np.zeros([4, 8, 8, 1], np.float32), batch_size=2, verbose=0)
-        >>> model.steps_done, model.generate(3, seed=0).shape
-        (2, (3, 8, 8, 1))
     """
 
     family: ClassVar[str]

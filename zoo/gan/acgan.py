@@ -32,14 +32,6 @@ class ACGAN(GAN):
 
     Raises:
         ValueError: If `num_classes` is missing.
-
-    Example:
-        >>> import zoo
-        >>> model = zoo.gan.ACGAN(
-        ...     image_shape=(8, 8, 1), latent_dim=2, network="mlp", num_classes=2
-        ... )
-        >>> model.generate(3, seed=0).shape
-        (3, 8, 8, 1)
     """
 
     conditional: ClassVar[bool] = True

@@ -54,18 +54,6 @@ class BaseGAN(ZooModel):
     Raises:
         ValueError: If a network has the wrong shapes, the generator's values leave [0, 1], the
             discriminator's are no logits, or an option is out of range.
-
-    Example:
-        >>> import zoo
-        >>> @zoo.register_model("my_gan")
-        ... class MyGAN(zoo.gan.BaseGAN):
-        ...     def generator_loss(self, real_logits, fake_logits):
-        ...         return zoo.losses.hinge_generator_loss(real_logits, fake_logits)
-        ...
-        ...     def discriminator_loss(self, real_logits, fake_logits):
-        ...         return zoo.losses.hinge_discriminator_loss(real_logits, fake_logits)
-        >>> zoo.create("my_gan", (8, 8, 1), 2, network="mlp").generate(3, seed=0).shape
-        (3, 8, 8, 1)
     """
 
     family = "gan"

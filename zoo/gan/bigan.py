@@ -39,12 +39,6 @@ class BiGAN(GAN):
 
     Raises:
         ValueError: If a network has the wrong shapes, or labels are asked for.
-
-    Example:
-        >>> import zoo
-        >>> model = zoo.gan.BiGAN(image_shape=(8, 8, 1), latent_dim=2, network="mlp")
-        >>> model.generate(3, seed=0).shape
-        (3, 8, 8, 1)
     """
 
     players: Mapping[str, Player] = {

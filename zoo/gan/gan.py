@@ -52,14 +52,6 @@ class GAN(BaseGAN):
 
     Raises:
         ValueError: If an option is unknown or out of range, or a penalty meets BatchNorm.
-
-    Example:
-        >>> import zoo
-        >>> model = zoo.gan.GAN(
-        ...     image_shape=(8, 8, 1), latent_dim=2, network="mlp", loss="hinge", regularizer="r1"
-        ... )
-        >>> model.generate(3, seed=0).shape
-        (3, 8, 8, 1)
     """
 
     learning_rate: ClassVar[float] = 2e-4  # of Adam, with its β₁ and β₂: arXiv 1511.06434, § 4

@@ -49,12 +49,6 @@ class InfoGAN(GAN):
     Raises:
         ValueError: If there is no code, no dimension is left for noise, a weight is negative, or
             labels are asked for.
-
-    Example:
-        >>> import zoo
-        >>> model = zoo.gan.InfoGAN(image_shape=(8, 8, 1), latent_dim=16, network="mlp")
-        >>> model.generate(3, seed=0).shape
-        (3, 8, 8, 1)
     """
 
     learning_rate: ClassVar[float] = 1e-3

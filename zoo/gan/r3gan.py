@@ -24,12 +24,6 @@ class R3GAN(GAN):
         network: See above.
         ema: Decay of the averaged generator.
         **kwargs: Further arguments of `GAN`.
-
-    Example:
-        >>> import zoo
-        >>> model = zoo.gan.R3GAN(image_shape=(8, 8, 1), latent_dim=2, network="mlp")
-        >>> model.generate(3, seed=0).shape
-        (3, 8, 8, 1)
     """
 
     betas: ClassVar[tuple[float, float]] = (0.0, 0.99)

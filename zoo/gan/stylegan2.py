@@ -47,12 +47,6 @@ class StyleGAN2(GAN):
 
     Raises:
         ValueError: If a network is not style-based, or an option is out of range.
-
-    Example:
-        >>> import zoo
-        >>> model = zoo.gan.StyleGAN2(image_shape=(8, 8, 1), latent_dim=2, network="style-8")
-        >>> model.generate(3, seed=0).shape
-        (3, 8, 8, 1)
     """
 
     default_batch_size: ClassVar[int] = 32

@@ -20,12 +20,6 @@ class WGANGP(GAN):
         regularizer: (‖∇f(x̂)‖₂ − 1)² (eq. 3), with λ = 10.
         n_critic: Critic updates per generator update; see `BaseGAN` on batch sizes.
         **kwargs: Further arguments of `GAN`.
-
-    Example:
-        >>> import zoo
-        >>> model = zoo.gan.WGANGP(image_shape=(8, 8, 1), latent_dim=2, network="mlp")
-        >>> model.generate(3, seed=0).shape
-        (3, 8, 8, 1)
     """
 
     default_batch_size: ClassVar[int] = 64
