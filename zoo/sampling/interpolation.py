@@ -17,6 +17,11 @@ def slerp(first: Any, second: Any, fraction: Any) -> Any:
 
     Returns:
         float32 tensor [..., latent_dim].
+
+    Example:
+        >>> from zoo.sampling.interpolation import slerp
+        >>> slerp([1.0, 0.0], [0.0, 1.0], 0.5).numpy().round(3).tolist()
+        [0.707, 0.707]
     """
     unit = [tf.math.l2_normalize(x, axis=-1) for x in (first, second)]  # of 0, 0
     cosine = tf.reduce_sum(unit[0] * unit[1], axis=-1, keepdims=True)
