@@ -1,1 +1,1 @@
-"""The GAN family: one file per model."""
+"""The GAN family: one model a file."""
