@@ -409,7 +409,7 @@ class BaseGAN(ZooModel):
         return self.sampling_generator(with_labels(latents, labels), training=False)
 
     def discriminate(self, images: Any, labels: Any = None) -> Any:
-        """The discriminator's logits, float32 tensor [batch]: higher for images it takes for real."""
+        """The discriminator's logits, float32 tensor [batch]. Higher is more real."""
         images = self.images_of(images)
         outputs = self.discriminator(with_labels(images, labels), training=False)
         logit = outputs[0] if isinstance(outputs, (list, tuple)) else outputs
