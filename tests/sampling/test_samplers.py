@@ -17,7 +17,7 @@ from zoo import metrics
 from zoo.cli import main
 from zoo.evaluation.measure import sampler_metrics
 from zoo.hub import publishing
-from zoo.io.files import read_json
+from zoo.io.records import read_json
 from zoo.sampling import samplers
 from zoo.sampling.samplers import fit_sampler, load_sampler
 from zoo.sampling.second_stage import SecondStage, sample_second_stage
@@ -361,11 +361,11 @@ def test_a_published_mixture_needs_enough_of_each_class(
 
 
 @pytest.mark.parametrize(("name", "options"), [("dcgan", {}), ("ladder_vae", {"layers": 2})])
-def test_models_without_a_gaussian_posterior(name: str, options: dict[str, Any]) -> None:
+def test_models_without_a_latent_code(name: str, options: dict[str, Any]) -> None:
     """They have a prior."""
     model = zoo.create(name, (8, 8, 1), 3, network="mlp", **options)
     images = np.zeros((4, 8, 8, 1), np.float32)
-    with pytest.raises(ValueError, match=rf"{name} has no Gaussian posterior.*'two_stage'.*prior"):
+    with pytest.raises(ValueError, match=rf"{name} has no latent code.*'two_stage'.*prior"):
         fit_sampler(model, images, "two_stage")
     drawn = fit_sampler(model, images, "prior").sample(6, seed=4)
     np.testing.assert_array_equal(drawn, model.sample_latents(6, seed=4))

@@ -149,7 +149,7 @@ def test_features_of_every_architecture(network: str) -> None:
     model = _vae("vae_gan", network=network, normalization="none", num_classes=3)
     x = np.random.default_rng(0).random((2, *IMAGE_SHAPE), np.float32)
     y = np.array([0, 2], np.int32)
-    features, logits = model.judge([x, y])
+    features, logits = model.feature_discriminator([x, y])
     linear, embedding = (
         model.discriminator.get_layer(name).kernel.numpy() for name in ("logit", "embedding")
     )
@@ -161,7 +161,7 @@ def test_features_of_every_architecture(network: str) -> None:
         atol=1e-5,
     )
     np.testing.assert_array_equal(logits, model.discriminator([x, y]))
-    assert len(model.judge.variables) == len(model.discriminator.variables)
+    assert len(model.feature_discriminator.variables) == len(model.discriminator.variables)
 
 
 @pytest.mark.parametrize("idle", [True, False])
@@ -337,8 +337,8 @@ def test_an_own_discriminator_names_its_features() -> None:
     with pytest.raises(ValueError, match=r"feature_layer=None needs a layer 'logit'.*'edges'"):
         _vae("vae_gan", discriminator=own)
     model = _vae("vae_gan", discriminator=own, feature_layer="edges")
-    assert model.judge.output_shape[0] == (None, 6, 6, 2)
+    assert model.feature_discriminator.output_shape[0] == (None, 6, 6, 2)
     again = type(model).from_config(model.get_config())
-    assert again.judge.output_shape == model.judge.output_shape
+    assert again.feature_discriminator.output_shape == model.feature_discriminator.output_shape
     with pytest.raises(ValueError, match=r"discriminator maps .* expected \[\(1,\)\]"):
         _vae("vae_gan", discriminator=keras.Model(image, keras.layers.Dense(3)(x)))

@@ -14,7 +14,7 @@ import torch
 
 import zoo
 from tests.cases import IMAGE_SHAPE
-from tests.metrics.test_likelihood import _linear_gaussian
+from tests.support.linear_gaussian import linear_gaussian
 from zoo import metrics
 
 SHAPE = (2, 2, 1)  # images of the linear models
@@ -110,7 +110,7 @@ def test_the_bound_rises_to_the_likelihood_with_k() -> None:
     The ELBO falls short by KL(N(m, e σ²) ‖ N(m, σ²)) = ½ (e − 2) for each of two dimensions. The
     weights are w = p(x) r(ε) with E r = 1, so Var r / 2K is missing at K: E r² = Π e / √(2e − 1).
     """
-    vae, exact = _linear_gaussian()
+    vae, exact = linear_gaussian()
     bias = vae.encoder.get_layer("log_variance").weights[1]
     bias.assign(bias + 1.0)
     images = exact.rvs(400, random_state=0).reshape(400, 2, 2, 1).astype(np.float32)
@@ -136,7 +136,7 @@ def test_the_decoder_variance_is_of_all_samples(accumulate: int) -> None:
     model = zoo.create("iwae", SHAPE, 2, samples=3, **_linear_networks())
     model.compile(keras.optimizers.SGD(0.0), accumulate=accumulate)
     batch = _batch(model)
-    *_, logits = model.forward(batch, training=True)
+    logits = model.forward(batch, training=True)["logits"]
     errors = np.square(
         np.repeat(batch["images"], 3, axis=0) - scipy.special.expit(np.asarray(logits))
     )
@@ -230,7 +230,7 @@ def test_ladder_weights_and_rates_are_those_of_the_paper() -> None:
         model.log_weights(images, noise[None].astype(np.float32))[0], log_weight, rtol=1e-4
     )
     # generation: z = μ_p + σ_p u of the same layers gives back what inference drew
-    *_, latents, _ = model.forward(batch, training=False)
+    latents = model.forward(batch, training=False)["latents"]
     z = model.prior_network(latents)
     np.testing.assert_allclose(z, np.concatenate(wanted["z"], axis=1), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(model.generate_from(latents), chance, rtol=1e-4)

@@ -355,8 +355,7 @@ def test_each_player_descends_its_own_loss(images: np.ndarray) -> None:
     batch |= model.batch_noise(model.noise_source(batch["images"]))
     even = {name: x[::2] for name, x in batch.items()}
     odd = {name: x[1::2] for name, x in batch.items()}
-    *_, shown, _ = model.forward(even, training=True)
-    *_, other, _ = model.forward(odd, training=True)
+    shown, other = (model.forward(rows, training=True)["latents"] for rows in (even, odd))
     order = np.argsort(np.asarray(odd["permutation"]), axis=0)
     shuffled = np.take_along_axis(np.asarray(other), order, axis=0)
 

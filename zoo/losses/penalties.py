@@ -30,6 +30,18 @@ def gradient_norm_penalty(critic: Callable[[Any], Any], real: Any, fake: Any, mi
 
     Returns:
         float32 [batch], without the factor λ.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo import losses
+        >>> import tensorflow as tf
+        >>> real, fake = np.random.default_rng(0).random((2, 3, 8, 8, 1)).astype(np.float32)
+        >>> mix = np.full((3, 1, 1, 1), 0.5, np.float32)
+        >>> def critic(images):
+        ...     return 0.5 * tf.reduce_sum(images, axis=[1, 2, 3])[:, None]
+        ...
+        >>> losses.gradient_norm_penalty(critic, real, fake, mix).numpy()
+        array([9., 9., 9.], dtype=float32)
     """
     real, fake, mix = map(full_precision, (real, fake, mix))
     return unit_gradient_penalty(critic, mix * real + (1.0 - mix) * fake)
@@ -44,6 +56,17 @@ def unit_gradient_penalty(critic: Callable[[Any], Any], images: Any) -> Any:
 
     Returns:
         float32 [batch], without the factor λ.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo import losses
+        >>> import tensorflow as tf
+        >>> x = np.zeros((2, 8, 8, 1), np.float32)
+        >>> def critic(images):
+        ...     return 0.5 * tf.reduce_sum(images, axis=[1, 2, 3])[:, None]
+        ...
+        >>> losses.unit_gradient_penalty(critic, x).numpy()
+        array([9., 9.], dtype=float32)
     """
     return tf.square(tf.sqrt(squared_gradient_norm(critic, images) + EPSILON) - 1.0)
 
@@ -57,6 +80,17 @@ def squared_gradient_norm(critic: Callable[[Any], Any], images: Any) -> Any:
 
     Returns:
         float32 [batch], without the factor γ / 2.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo import losses
+        >>> import tensorflow as tf
+        >>> x = np.zeros((2, 8, 8, 1), np.float32)
+        >>> def critic(images):
+        ...     return 0.5 * tf.reduce_sum(images, axis=[1, 2, 3])[:, None]
+        ...
+        >>> losses.squared_gradient_norm(critic, x).numpy()
+        array([16., 16.], dtype=float32)
     """
     return sum_per_example(tf.square(_gradient(critic, full_precision(images))))
 
@@ -72,6 +106,14 @@ def path_lengths(synthesize: Callable[[Any], Any], styles: Any, noise: Any) -> A
 
     Returns:
         float32 [batch]. The penalty is (its difference from a running mean a)².
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo import losses
+        >>> import tensorflow as tf
+        >>> styles, noise = np.ones((2, 64), np.float32), np.ones((2, 8, 8, 1), np.float32)
+        >>> losses.path_lengths(lambda w: tf.reshape(2.0 * w, [-1, 8, 8, 1]), styles, noise).numpy()
+        array([2., 2.], dtype=float32)
     """
     styles, noise = full_precision(styles), full_precision(noise)
     pixels = tf.cast(tf.shape(noise)[1] * tf.shape(noise)[2], noise.dtype)

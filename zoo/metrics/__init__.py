@@ -53,6 +53,13 @@ def generation_metrics(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
 
     Raises:
         ValueError: If the features have the wrong rank, differ in d, are too few or not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo import metrics
+        >>> real, fake = np.random.default_rng(0).normal(size=(2, 50, 4))
+        >>> sorted(metrics.generation_metrics(real, fake))
+        ['coverage', 'density', 'frechet_distance', 'kernel_distance', 'precision', 'recall']
     """
     precision, recall = precision_recall(real, fake)
     density, coverage = density_coverage(real, fake)

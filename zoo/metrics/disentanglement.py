@@ -36,6 +36,13 @@ def mutual_information_gap(codes: np.ndarray, factors: np.ndarray, bins: int = 2
     Raises:
         ValueError: If the arrays have the wrong rank, type or length, codes are fewer than 2 or not
             finite, a factor is constant, or `bins` is less than 2.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo import metrics
+        >>> factors = np.indices((4, 10)).reshape(2, -1).T
+        >>> round(metrics.mutual_information_gap(factors + 0.5, factors), 3)
+        1.0
     """
     codes, factors = _check(codes, factors, at_least=2)
     if bins < 2:
@@ -68,6 +75,13 @@ def dci(codes: np.ndarray, factors: np.ndarray, seed: int = 0) -> dict[str, floa
     Raises:
         ValueError: If the arrays have the wrong rank, type or length, codes or factors are fewer
             than 2, examples fewer than 30, codes not finite, or a factor is constant.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo import metrics
+        >>> factors = np.indices((4, 15)).reshape(2, -1).T % 3
+        >>> metrics.dci(factors + 0.5, factors)["informativeness"]
+        1.0
     """
     codes, factors = _check(codes, factors, at_least=AT_LEAST)
     if factors.shape[1] < 2:
@@ -114,6 +128,13 @@ def sap(codes: np.ndarray, factors: np.ndarray, seed: int = 0) -> float:
     Raises:
         ValueError: If the arrays have the wrong rank, type or length, codes are fewer than 2 or not
             finite, examples fewer than 30, or a factor is constant.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo import metrics
+        >>> factors = np.indices((2, 30)).reshape(2, -1).T % 2
+        >>> 0.0 <= metrics.sap(factors + 0.5, factors) <= 1.0
+        True
     """
     codes, factors = _check(codes, factors, at_least=AT_LEAST)
     train, test = _split(factors, seed)

@@ -19,6 +19,13 @@ def frechet_distance(real: np.ndarray, fake: np.ndarray) -> float:
 
     Raises:
         ValueError: If the features have the wrong rank, differ in d, are too few or not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo import metrics
+        >>> real = np.random.default_rng(0).normal(size=(50, 4))
+        >>> round(metrics.frechet_distance(real, real + 1.0), 6)
+        4.0
     """
     real, fake = check_features(real, fake, at_least=2)
     first, second = np.cov(real, rowvar=False), np.cov(fake, rowvar=False)
@@ -52,6 +59,13 @@ def kernel_distance(real: np.ndarray, fake: np.ndarray) -> float:
 
     Raises:
         ValueError: If the features have the wrong rank, differ in d, are too few or not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo import metrics
+        >>> real, fake = np.random.default_rng(0).normal(size=(2, 50, 4))
+        >>> metrics.kernel_distance(real, fake) < metrics.kernel_distance(real, fake + 1.0)
+        True
     """
     real, fake = check_features(real, fake, at_least=2)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,9 @@ import tensorflow as tf
 from keras import layers
 
 from zoo.io import schemas
-from zoo.io.files import read_json, sha256
+from zoo.io.files import sha256
+from zoo.io.names import suggestion
+from zoo.io.records import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,6 +33,13 @@ class FeatureExtractor:
         image_shape: (height, width, channels) it takes; None takes any.
         network: Maps float32 images in [0, 1] to float32 [batch, dim].
         classify: Maps them to class probabilities [batch, classes], for classifiers.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo import metrics
+        >>> mean = metrics.FeatureExtractor("mean", 1, None, lambda x: x.mean(axis=(1, 2)))
+        >>> mean(np.ones((5, 8, 8, 1))).shape
+        (5, 1)
     """
 
     name: str
@@ -76,7 +84,7 @@ class FeatureExtractor:
             )
             raise ValueError(msg)
         low, high = images.min(), images.max()
-        if not (low >= 0.0 and high <= 1.0):  # so is NaN found too
+        if not (low >= 0.0 and high <= 1.0):  # this way NaN fails too
             msg = f"Images must be finite and in [0, 1]; these reach from {low} to {high}."
             raise ValueError(msg)
         starts = range(0, len(images), BATCH)
@@ -84,7 +92,13 @@ class FeatureExtractor:
 
 
 def list_extractors() -> list[str]:
-    """Names that `load_extractor` knows."""
+    """Names that `load_extractor` knows.
+
+    Example:
+        >>> from zoo import metrics
+        >>> "inception_v3" in metrics.list_extractors()
+        True
+    """
     return sorted(_factories)
 
 
@@ -93,6 +107,16 @@ def register_extractor(name: str, factory: Callable[[], FeatureExtractor]) -> No
 
     Raises:
         ValueError: If the name is taken.
+
+    Example:
+        >>> from zoo import metrics
+        >>> def pixels():
+        ...     flatten = lambda images: images.reshape(-1, 64)
+        ...     return metrics.FeatureExtractor("pixels", 64, (8, 8, 1), flatten)
+        ...
+        >>> metrics.register_extractor("pixels", pixels)
+        >>> metrics.load_extractor("pixels").dim
+        64
     """
     if name in _factories:
         msg = f"The extractor name {name!r} is taken."
@@ -106,10 +130,16 @@ def load_extractor(name: str) -> FeatureExtractor:
     Raises:
         ValueError: If the name is unknown, or the extractor's weights are not those published.
         ConnectionError: If its weights must be downloaded and cannot.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo import metrics
+        >>> features = metrics.load_extractor("fashion_mnist_classifier")
+        >>> features(np.zeros((2, 28, 28, 1))).shape
+        (2, 64)
     """
     if name not in _factories:
-        near = difflib.get_close_matches(name, list_extractors()) or list_extractors()
-        msg = f"Unknown extractor {name!r}. Did you mean {' or '.join(near)}?"
+        msg = f"Unknown extractor {name!r}. {suggestion(name, list_extractors())}"
         raise ValueError(msg)
     return _factories[name]()
 
@@ -143,9 +173,9 @@ def _fashion_mnist_classifier() -> FeatureExtractor:
     folder = CLASSIFIERS / "fashion_mnist"
     card = read_json(folder / "config.json", schemas.CLASSIFIER)
     weights = folder / "model.weights.h5"
-    found = sha256(weights)
-    if found != card["sha256"]:
-        msg = f"{weights} has sha256 {found}, but {card['sha256']} was published. Reinstall."
+    actual = sha256(weights)
+    if actual != card["sha256"]:
+        msg = f"{weights} has sha256 {actual}, but {card['sha256']} was published. Reinstall."
         raise ValueError(msg)
     network = classifier(card["image_shape"], card["classes"])
     network.load_weights(weights)

@@ -17,6 +17,12 @@ def iwae_bound(log_weights: np.ndarray) -> np.ndarray:
 
     Raises:
         ValueError: If `log_weights` is not [k, batch] with k ≥ 1, or holds NaN.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo import metrics
+        >>> metrics.iwae_bound(np.log([[1.0], [3.0]])).round(3)
+        array([0.693])
     """
     log_weights = np.asarray(log_weights, np.float64)
     if log_weights.ndim != 2 or len(log_weights) == 0:
@@ -42,8 +48,13 @@ def bits_per_dim(nats: float, dims: int, levels: int = 256) -> float:
 
     Returns:
         Bits per pixel and channel.
+
+    Example:
+        >>> from zoo import metrics
+        >>> metrics.bits_per_dim(0.0, dims=64)
+        8.0
     """
-    return -nats / (dims * np.log(2.0)) + float(np.log2(levels))
+    return float(-nats / (dims * np.log(2.0)) + np.log2(levels))
 
 
 def active_units(means: np.ndarray, threshold: float = 0.01) -> int:
@@ -58,6 +69,12 @@ def active_units(means: np.ndarray, threshold: float = 0.01) -> int:
 
     Raises:
         ValueError: If `means` is not [n, latent_dim] with n ≥ 1, or not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo import metrics
+        >>> metrics.active_units(np.array([[0.0, 1.0], [0.0, -1.0]]))
+        1
     """
     means = np.asarray(means, np.float64)
     if means.ndim != 2 or len(means) == 0:

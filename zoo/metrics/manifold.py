@@ -29,6 +29,13 @@ def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = 3) -> tuple[fl
     Raises:
         ValueError: If the features have the wrong rank, differ in d, are too few or not finite, or
             k < 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo import metrics
+        >>> real = np.random.default_rng(0).normal(size=(50, 4))
+        >>> metrics.precision_recall(real, real), metrics.precision_recall(real, real + 99.0)
+        ((1.0, 1.0), (0.0, 0.0))
     """
     real, fake = _check(real, fake, k)
     real_radii, fake_radii = _squared_radii(real, k), _squared_radii(fake, k)
@@ -58,6 +65,13 @@ def density_coverage(real: np.ndarray, fake: np.ndarray, k: int = 5) -> tuple[fl
     Raises:
         ValueError: If the features have the wrong rank, differ in d, are too few or not finite, or
             k < 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo import metrics
+        >>> real = np.random.default_rng(0).normal(size=(50, 4))
+        >>> metrics.density_coverage(real, real), metrics.density_coverage(real, real + 99.0)
+        ((1.0, 1.0), (0.0, 0.0))
     """
     real, fake = _check(real, fake, k)
     radii = _squared_radii(real, k)

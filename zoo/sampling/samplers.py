@@ -1,14 +1,14 @@
-"""Where to draw a trained VAE's latents from: its prior, or a model of the aggregate posterior.
+"""Samplers draw the latents of a trained VAE from its prior, or from its aggregate posterior.
 
-A decoder has learned what latents from q(z) = E_x q(z | x) look like, and a prior draws others too.
+The decoder has seen latents from q(z) = E_x q(z | x); the prior draws others too.
 
-    prior       the model's own
-    gmm         a Gaussian mixture fitted to q(z) (arXiv 1903.12436); of a conditional model one for
-                each class y, fitted to q(z | y) = E_{x | y} q(z | x, y)
+    prior       the prior of the model
+    gmm         a Gaussian mixture fitted to q(z) (arXiv 1903.12436); for a conditional model one
+                mixture per class y, fitted to q(z | y) = E_{x | y} q(z | x, y)
     two_stage   a second VAE, of latents, trained on q(z) (arXiv 1903.05789)
 
-A run folder keeps what was fitted to it in `sampler_gmm.npz` and `sampler_two_stage.npz`; a preset
-may bring the former.
+A run folder keeps its fitted samplers in `sampler_gmm.npz` and `sampler_two_stage.npz`. A preset
+may hold the first.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from zoo.io.files import replacing
 from zoo.presets.sampler import read_sampler
 from zoo.sampling.posterior import draw, fit_mixture, posteriors
 from zoo.sampling.second_stage import fit_second_stage, sample_second_stage
-from zoo.training.runs import read_config, required
+from zoo.training.run_files import read_config, required
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,9 +41,18 @@ class Sampler:
 
     Attributes:
         name: One of `KINDS`.
-        draw: Number of latents, seed and labels, as `sample` takes, to float32 [n, latent_dim].
-        arrays: What `draw` was made of; empty for the prior.
+        draw: Maps number, seed and labels, as `sample` takes them, to float32 [n, latent_dim].
+        arrays: The fitted parameters; empty for the prior.
         fitted_to: Fingerprint of the weights of the model that it was fitted to.
+
+    Example:
+        >>> import numpy as np
+        >>> import zoo
+        >>> images = np.random.default_rng(0).random((30, 8, 8, 1)).astype(np.float32)
+        >>> vae = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> sampler = zoo.fit_sampler(vae, images, components=2)
+        >>> vae.generate_from(sampler.sample(5, seed=0)).shape
+        (5, 8, 8, 1)
     """
 
     name: str
@@ -57,15 +66,14 @@ class Sampler:
         Args:
             n: Number of latents.
             seed: The same seed gives the same latents.
-            labels: Classes that they are for, one for all or int [n]. Only a mixture for each class
-                needs them, and looks at them.
+            labels: The classes that the latents are for: one for all, or int [n]. Only a sampler
+                with one mixture per class needs them; others ignore them.
 
         Returns:
             float32 [n, latent_dim].
 
         Raises:
-            ValueError: If `n` < 1, or labels that are needed are missing, no classes, or of another
-                number.
+            ValueError: If `n` < 1; or labels are needed and missing, no classes, or not n.
         """
         if n < 1:
             msg = f"n={n}: expected at least 1."
@@ -73,10 +81,10 @@ class Sampler:
         return self.draw(n, seed, labels)
 
     def save(self, path: str | Path) -> None:
-        """Writes an .npz for `load_sampler`.
+        """Writes an .npz file for `load_sampler`.
 
         Raises:
-            ValueError: If it is the prior, which its model has, or `path` is no .npz.
+            ValueError: If this is the prior, which is part of its model, or `path` is no .npz file.
         """
         if not self.arrays:
             msg = f"The sampler {self.name!r} was not fitted: save the model that it is part of."
@@ -100,25 +108,33 @@ def fit_sampler(
 ) -> Sampler:
     """Fits a sampler to the aggregate posterior of images.
 
-    With 60,000 images and 16 latents on 2 CPU cores "gmm" took 6 s and "two_stage" 14 s, of which
-    encoding the images took 3 s.
+    With 60,000 images and 16 latent dimensions on 2 CPU cores "gmm" took 6 s and "two_stage" 14 s;
+    3 s of both went into encoding the images.
 
     Args:
-        model: A trained model with Gaussian posteriors; for "prior" any.
-        images: Its training images, float32 [n, height, width, channels] in [0, 1]; n ≥
+        model: A trained VAE that has a latent code (`has_latent_code`); for "prior" any model.
+        images: Its training images, float32 [n, height, width, channels] in [0, 1], with n ≥
             `components`. "prior" ignores them.
-        kind: One of `KINDS`.
-        labels: Of a conditional model, int [n]. A "gmm" then has a mixture for each class; latents
-            of "two_stage" are for any.
-        components: Gaussians of full covariance; shared out among classes, of which each has one at
-            least.
+        kind: "prior", "gmm" or "two_stage".
+        labels: The classes of the images, int [n], for a conditional model. A "gmm" then has one
+            mixture per class; the latents of "two_stage" are for any class.
+        components: Number of Gaussians of full covariance. The classes of a conditional model share
+            them out, and each has at least one.
         steps: Updates of the second VAE of "two_stage".
-        seed: Of the fit: the same seed gives the same sampler.
+        seed: Seed of the fit: the same seed gives the same sampler.
 
     Raises:
-        ValueError: If there is no such kind, or the model has no Gaussian posterior to fit it to;
+        ValueError: If there is no such kind, or the model has no latent code to fit it to;
             labels are missing, or given to a model without; or a mixture has fewer images than
             Gaussians, or fewer than 2.
+
+    Example:
+        >>> import numpy as np
+        >>> import zoo
+        >>> images = np.random.default_rng(0).random((30, 8, 8, 1)).astype(np.float32)
+        >>> vae = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> zoo.fit_sampler(vae, images, "gmm", components=2).sample(5, seed=0).shape
+        (5, 2)
     """
     _check(model, kind)
     if kind == "prior":
@@ -128,43 +144,58 @@ def fit_sampler(
     if kind == "gmm":
         arrays = _mixtures(model, images, labels, components, seed)
     else:
-        means, variances = posteriors(model, images, labels)
-        arrays = fit_second_stage(means, np.sqrt(variances), steps=steps, seed=seed)
+        means, deviations = posteriors(model, images, labels)
+        arrays = fit_second_stage(means, deviations, steps=steps, seed=seed)
     return Sampler(kind, _drawing(kind, arrays), arrays, fingerprint(model))
 
 
 def load_sampler(
     path: str | Path, kind: str | None = None, latent_dim: int | None = None, classes: int = 0
 ) -> Sampler:
-    """Reads what `Sampler.save` wrote: it draws the same latents.
+    """Reads a sampler that `Sampler.save` wrote. It draws the same latents.
 
-    Args:
-        path: The .npz file.
-        kind: The sampler it must be, "gmm" or "two_stage"; None for any.
-        latent_dim: Dimensions that its latents must have; None for any.
-        classes: The number of classes of a conditional model; 0 for others.
+    Arguments and errors are those of `zoo.presets.sampler.read_sampler`, which checks the file.
 
-    Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If the file is damaged, no sampler, or one for another model.
+    Example:
+        >>> import numpy as np
+        >>> import zoo
+        >>> from zoo.sampling.samplers import load_sampler
+        >>> images = np.random.default_rng(0).random((30, 8, 8, 1)).astype(np.float32)
+        >>> vae = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> zoo.fit_sampler(vae, images, components=2).save("sampler_gmm.npz")
+        >>> load_sampler("sampler_gmm.npz").name
+        'gmm'
     """
     name, fitted_to, arrays = read_sampler(path, kind, latent_dim, classes)
     return Sampler(name, _drawing(name, arrays), arrays, fitted_to)
 
 
 def sampler_of_run(run: str | Path, model: ZooModel, kind: str) -> Sampler:
-    """The stored sampler of a run; fitted to its training data and stored, if it has none.
+    """The stored sampler of a run. If there is none, it is fitted to the training data and stored.
 
-    One that was fitted to other weights, as before the run was trained on, is fitted anew; so is a
-    mixture of all classes, as earlier versions fitted. A preset stays as it is.
+    A sampler that was fitted to other weights, such as before more training, is fitted anew. So is
+    a mixture of all classes, as earlier versions fitted. A preset is never changed.
 
     Args:
-        run: A run folder, a preset's, or a checkpoint, beside which the sampler is then kept.
-        model: What `zoo.load_run(run)` gives.
+        run: A run folder, the folder of a preset, or a checkpoint. The sampler of a checkpoint is
+            stored beside it.
+        model: What `zoo.load_run(run)` returns.
         kind: One of `KINDS`.
 
     Raises:
         ValueError: As `fit_sampler` and `load_sampler`.
+
+    Example:
+        >>> import numpy as np
+        >>> import zoo
+        >>> from zoo.sampling.samplers import sampler_of_run
+        >>> from zoo.training.runs import save_run
+        >>> np.save("images.npy", np.random.default_rng(0).random((30, 8, 8, 1)))
+        >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> model.compile()
+        >>> save_run(model, "run", {"data": "images.npy"})
+        >>> sampler_of_run("run", model, "gmm").sample(3, seed=0).shape
+        (3, 2)
     """
     _check(model, kind)
     if kind == "prior":
@@ -190,7 +221,17 @@ def sampler_of_run(run: str | Path, model: ZooModel, kind: str) -> Sampler:
 
 
 def training_images(model: ZooModel, source: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """The images of the split `train`, and for a conditional model their labels."""
+    """The images of the split `train`, and for a conditional model their labels, else None.
+
+    Example:
+        >>> import numpy as np
+        >>> import zoo
+        >>> from zoo.sampling.samplers import training_images
+        >>> vae = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> images, labels = training_images(vae, np.zeros((30, 16, 16, 1), np.uint8))
+        >>> images.shape, labels
+        ((30, 8, 8, 1), None)
+    """
     options: dict[str, Any] = {"split": "train", "image_shape": model.image_shape}
     if model.num_classes:
         return data.to_array(source, labels=True, **options)
@@ -198,7 +239,15 @@ def training_images(model: ZooModel, source: Any) -> tuple[np.ndarray, np.ndarra
 
 
 def fingerprint(model: ZooModel) -> str:
-    """SHA-256 of all weights, in hexadecimal."""
+    """SHA-256 of all weights, in hexadecimal.
+
+    Example:
+        >>> import zoo
+        >>> from zoo.sampling.samplers import fingerprint
+        >>> vae = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> len(fingerprint(vae))
+        64
+    """
     digest = hashlib.sha256()
     for variable in model.weights:
         digest.update(np.asarray(variable).tobytes())
@@ -209,9 +258,9 @@ def _check(model: ZooModel, kind: str) -> None:
     if kind not in KINDS:
         msg = f"Unknown sampler {kind!r}: expected one of {', '.join(KINDS)}."
         raise ValueError(msg)
-    if kind != "prior" and not getattr(model, "gaussian_posterior", False):
+    if kind != "prior" and not getattr(model, "has_latent_code", False):
         msg = (
-            f"{model.model_name} has no Gaussian posterior to fit the sampler {kind!r} to. "
+            f"{model.model_name} has no latent code of images to fit the sampler {kind!r} to. "
             "Take 'prior'."
         )
         raise ValueError(msg)
@@ -224,7 +273,7 @@ def _prior(model: ZooModel) -> Sampler:
 def _mixtures(
     model: ZooModel, images: np.ndarray, labels: np.ndarray | None, components: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """Weights [k], means [k, d] and covariances [k, d, d]; with labels [classes, ...] of each."""
+    """Weights [k], means [k, d] and covariances [k, d, d]; with labels, [classes, ...] each."""
     k = max(1, components // (model.num_classes or 1))
 
     def fit(images: np.ndarray, labels: np.ndarray | None, of: str) -> list[np.ndarray]:
@@ -236,12 +285,12 @@ def _mixtures(
         return [mixture.weights_, mixture.means_, mixture.covariances_]
 
     if labels is None:
-        found = fit(images, None, "")
+        fitted = fit(images, None, "")
     else:
         rows = [labels == y for y in range(model.num_classes)]
         each = [fit(images[of], labels[of], f" of class {y}") for y, of in enumerate(rows)]
-        found = [np.stack(values) for values in zip(*each, strict=True)]
-    return dict(zip(("weights", "means", "covariances"), found, strict=True))
+        fitted = [np.stack(values) for values in zip(*each, strict=True)]
+    return dict(zip(("weights", "means", "covariances"), fitted, strict=True))
 
 
 def _drawing(kind: str, arrays: dict[str, np.ndarray]) -> Callable[[int, int, Any], np.ndarray]:

@@ -1,8 +1,8 @@
 """The second stage of a two-stage VAE: a VAE of latents (arXiv 1903.05789).
 
-The first VAE's aggregate posterior q(z) has as many dimensions as its latents, so that a VAE with
-as many latents u can reach it: there p(u) = N(0, I) is its own aggregate posterior (section 4.1).
-Draw u ~ N(0, I), then z ~ p(z | u) = N(μ(u), γI), then the image of z.
+The aggregate posterior q(z) of the first VAE fills all dimensions of its latents. So a second VAE
+with as many latents u can match it, and then its own aggregate posterior is p(u) = N(0, I) (section
+4.1). To sample, draw u ~ N(0, I), then z ~ p(z | u) = N(μ(u), γI), then the image of z.
 """
 
 from __future__ import annotations
@@ -24,18 +24,25 @@ FIRST_LOG_VARIANCE = -4.0
 
 
 class SecondStage(keras.Model):
-    """VAE of latents z, with as many latents u; both networks are MLPs that also pass their input.
+    """VAE of latents z, with as many latents u. Both networks are MLPs that also pass their input.
 
-    γ is the likeliest for each batch, the mean squared error, and constant in the gradient, which
-    is that of d/2 log MSE (arXiv 2006.13202, eq. 5). The paper trains γ, which ends there too, but
-    in more steps than are taken here.
+    γ has the value that is optimal for each batch, the mean squared error. It is a constant in the
+    gradient, which is then that of d/2 log MSE (arXiv 2006.13202, eq. 5). The paper trains γ: that
+    ends at the same value, but takes more steps than are taken here.
 
-    q(u | z) begins narrow. At a log-variance of 0 the decoder would hear noise and learn the mean,
-    with γ = 1 the variance of the data: from there training hardly leaves.
+    q(u | z) begins narrow. With a log-variance of 0 the decoder would see noise and learn the mean,
+    with γ = 1, the variance of the data. Training hardly leaves that point.
 
     Args:
         dims: d, dimensions of z and of u.
         seed: Seed of the initial weights.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo.sampling.second_stage import SecondStage
+        >>> z = np.zeros((5, 2), np.float32)
+        >>> SecondStage(2)([z, z]).shape
+        TensorShape([5])
     """
 
     def __init__(self, dims: int, seed: int = 0) -> None:
@@ -46,7 +53,7 @@ class SecondStage(keras.Model):
         self.encoder.layers[-1].bias.assign(first)
 
     def call(self, inputs: Any) -> Any:
-        """Squared error a dimension, float32 [batch], of latents z and noise ε, each [batch, d].
+        """Squared error per dimension, float32 [batch], for latents z and noise ε, each [batch, d].
 
         Adds the loss −E[log p(z | u)] + KL(q(u | z) ‖ N(0, I)), in nats.
         """
@@ -69,12 +76,20 @@ def fit_second_stage(
     Args:
         means: Posterior means of the first VAE, float [n, d].
         deviations: Standard deviations, like `means`. z is drawn anew for every batch.
-        steps: Updates, at a rate that falls to 0, at least 1.
+        steps: Number of updates, at least 1. The learning rate falls to 0.
         seed: Seed of weights, order and noise.
 
     Returns:
-        `shift` and `scale`, float32 [d], which make q(z) of unit variance for the networks; `gamma`
-        in those units; `decoder_0`, …, the weights of μ.
+        `shift` and `scale`, float32 [d], which give q(z) unit variance for the networks; `gamma` in
+        those units; and `decoder_0`, …, the weights of μ.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo.sampling.second_stage import fit_second_stage, sample_second_stage
+        >>> means = np.random.default_rng(0).normal(size=(30, 2))
+        >>> arrays = fit_second_stage(means, np.full((30, 2), 0.1), steps=2, seed=0)
+        >>> sample_second_stage(arrays, 5, seed=0).shape
+        (5, 2)
     """
     if steps < 1:
         msg = f"steps={steps}: expected at least 1."
@@ -88,15 +103,27 @@ def fit_second_stage(
     model.compile(optimizer=Adam(rate))
     model.fit(batches.take(steps), shuffle=False, verbose=0)
     errors = [model(inputs) for (inputs,) in batches.skip(steps).take(20)]
-    found = {"shift": shift, "scale": scale, "gamma": np.mean(errors)}
-    found |= {f"decoder_{i}": w for i, w in enumerate(model.decoder.get_weights())}
-    return {name: np.asarray(value, np.float32) for name, value in found.items()}
+    arrays = {"shift": shift, "scale": scale, "gamma": np.mean(errors)}
+    arrays |= {f"decoder_{i}": w for i, w in enumerate(model.decoder.get_weights())}
+    return {name: np.asarray(value, np.float32) for name, value in arrays.items()}
 
 
 def sample_second_stage(arrays: dict[str, np.ndarray], n: int, seed: int) -> np.ndarray:
-    """Latents z, float32 [n, d], of what `fit_second_stage` gave: u, then z given u.
+    """Draws latents z, float32 [n, d]: u, then z given u.
 
-    Arrays of a file are checked by `zoo.presets.sampler.read_sampler`.
+    Args:
+        arrays: What `fit_second_stage` returned. `zoo.presets.sampler.read_sampler` checks those of
+            a file.
+        n: Number of latents.
+        seed: The same seed gives the same latents.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo.sampling.second_stage import fit_second_stage, sample_second_stage
+        >>> means = np.random.default_rng(0).normal(size=(30, 2))
+        >>> arrays = fit_second_stage(means, np.full((30, 2), 0.1), steps=1, seed=0)
+        >>> sample_second_stage(arrays, 4, seed=0).dtype
+        dtype('float32')
     """
     weights = [arrays[f"decoder_{i}"] for i in range(len(arrays) - 3)]
     dims = len(arrays["shift"])

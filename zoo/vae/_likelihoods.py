@@ -1,7 +1,7 @@
-"""What a VAE's decoder says of pixels, p(x | z): one class a likelihood.
+"""Likelihoods p(x | z) of images, given a decoder's logits: one class per likelihood.
 
-Each takes the decoder's logits, makes the mean image in [0, 1] of them, and gives −log p(x | z) in
-nats. What else it has to learn (a scale), it keeps in a weight of the model.
+Each class turns the logits into a mean image in [0, 1], and gives −log p(x | z) in nats. If it
+learns a scale, the scale is a weight of the model.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from zoo import losses
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Running estimate of σ² for evaluation: remembers about ten batches.
+# Of the running estimate of σ² for evaluation, which looks back over about ten batches.
 MOMENTUM = 0.9
 # A decoder that is exact on a batch (all-black images, say) has σ² = 0 and no density.
 MIN_VARIANCE = 1e-6
@@ -25,16 +25,16 @@ MIN_LOG_SCALE = math.log(0.5 / 255.0)
 
 
 class Likelihood:
-    """p(x | z) around the sigmoid of the decoder's logits, without anything to learn."""
+    """p(x | z) around the sigmoid of the decoder's logits, without a weight of its own."""
 
-    # Grey levels that a unit of the density spans, for bits per dimension; None: no density.
+    # Grey levels that a unit of the density spans, for bits per dimension. None: it is no density.
     levels: ClassVar[int | None] = 256
 
     def __init__(self, add_weight: Callable[..., Any]) -> None:
-        """Makes its weights, if it has any, by the model's `add_weight`."""
+        """Makes its weights, if it has any, with the model's `add_weight`."""
 
     def mean(self, logits: Any) -> Any:
-        """Mean image of logits [batch, height, width, channels], like them, in [0, 1]."""
+        """Mean images in [0, 1] of logits, both [batch, height, width, channels]."""
         return tf.sigmoid(logits)
 
     def nll(self, images: Any, logits: Any, statistic: Any) -> Any:
@@ -43,15 +43,15 @@ class Likelihood:
         Args:
             images: x, float32 [batch, height, width, channels] in [0, 1].
             logits: Like `images`.
-            statistic: In training, what `batch_statistic` found on the whole batch.
+            statistic: In training, the mean of `batch_statistic` over the whole batch.
         """
         raise NotImplementedError
 
     def batch_statistic(self) -> Callable[[Any, Any], Any] | None:
-        """A function of images and logits to [batch], if the likelihood takes its mean.
+        """A function of images and logits to [batch], if the likelihood needs its mean.
 
-        The mean is over the whole training batch, of all replicas and parts, and constant in the
-        gradient.
+        The mean is over the whole training batch, of all replicas and parts. The gradient takes it
+        for a constant.
         """
         return None
 
@@ -59,12 +59,12 @@ class Likelihood:
         """Keeps the statistic of a training batch for evaluation."""
 
     def pixel_deviation(self) -> Any:
-        """Standard deviation of a pixel given its mean image, scalar; 0 where there is none."""
+        """Standard deviation of a pixel around its mean, scalar; 0 if the likelihood has none."""
         return 0.0
 
 
 class Bernoulli(Likelihood):
-    """Independent binary pixels; for grey ones the customary stand-in, which is no density."""
+    """Independent binary pixels. For grey pixels it is the customary stand-in, but no density."""
 
     levels = None
 
@@ -106,13 +106,13 @@ class OptimalGaussian(Likelihood):
         return losses.gaussian_nll(images, self.mean(logits), tf.maximum(variance, MIN_VARIANCE))
 
     def batch_statistic(self) -> Callable[[Any, Any], Any] | None:
-        """The mean squared error of an image, whose mean is σ*² (2006.13202, section 3.1)."""
+        """The mean squared error per image. Its mean is σ*² (2006.13202, section 3.1)."""
         return lambda images, logits: tf.reduce_mean(
             tf.square(images - self.mean(logits)), axis=[1, 2, 3]
         )
 
     def remember(self, statistic: Any) -> None:
-        """Moves the running σ², but not by a batch that overflowed, whose update is skipped."""
+        """Moves the running σ². A batch that overflowed does not move it: its update is skipped."""
         statistic = tf.where(tf.math.is_finite(statistic), statistic, self.variance.value)
         statistic = tf.maximum(statistic, MIN_VARIANCE)
         self.variance.assign(MOMENTUM * self.variance + (1.0 - MOMENTUM) * statistic)
@@ -141,9 +141,9 @@ class LearnedGaussian(Likelihood):
 
 
 class DiscretizedLogistic(LearnedGaussian):
-    """A mass on each of 256 grey levels, of a logistic with one learned scale (arXiv 1606.04934).
+    """A logistic with one learned scale, discretized to 256 grey levels (arXiv 1606.04934).
 
-    Likelihoods are of discrete pixels: they compare with each other, not with a density's.
+    It is a probability of discrete pixels: compare it with others of its kind, not with densities.
     """
 
     levels = 1

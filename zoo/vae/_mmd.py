@@ -1,4 +1,4 @@
-"""What VAEs share whose aggregate posterior is to meet the prior in maximum mean discrepancy."""
+"""The base of VAEs that match aggregate posterior and prior by maximum mean discrepancy."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ if TYPE_CHECKING:
 
 
 class MMDVAE(BaseVAE):
-    """A VAE with the term `mmd` beside the rate, between the latents and draws of the prior.
+    """A VAE with a further term `mmd`: the discrepancy between latents and draws from the prior.
 
-    It is an unbiased estimate of MMD², over the batch of all replicas. Takes the arguments of
-    `BaseVAE`; a subclass has the kernel, and the weights of the terms.
+    The term is an unbiased estimate of MMD² over the batch of all replicas. A subclass gives the
+    kernel and the weights of the terms. The arguments are those of `BaseVAE`.
     """
 
     log_names: tuple[str, ...] = ("loss", "distortion", "rate", "mmd")
 
     def kernel(self, x: Any, y: Any) -> Any:
-        """The kernel of latents [n, latent_dim] and [m, latent_dim], float32 [n, m]."""
+        """The kernel between latents [n, latent_dim] and [m, latent_dim], float32 [n, m]."""
         raise NotImplementedError
 
     def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
-        """As in `BaseVAE`, and draws of the prior."""
+        """As in `BaseVAE`, and draws from the prior."""
         return {**super().batch_noise(draw), "prior_latents": draw("prior", [self.latent_dim])}
 
-    def regularizer(
-        self, mean: Any, log_variance: Any, latents: Any, batch: dict[str, Any]
+    def regularization_terms(
+        self, outputs: dict[str, Any], batch: dict[str, Any]
     ) -> dict[str, Any]:
-        """The rate, and each example's share of the MMD²."""
+        """The rate, and the share of each example in the MMD²."""
 
         def discrepancy(latents: Any, prior_latents: Any) -> Any:
             return losses.maximum_mean_discrepancy(latents, prior_latents, self.kernel)
 
-        found = super().regularizer(mean, log_variance, latents, batch)
-        return {**found, "mmd": on_global_batch(discrepancy, latents, batch["prior_latents"])}
+        mmd = on_global_batch(discrepancy, outputs["latents"], batch["prior_latents"])
+        return {**super().regularization_terms(outputs, batch), "mmd": mmd}

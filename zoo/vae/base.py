@@ -1,13 +1,11 @@
-"""The one training step of the VAE family.
+"""The training step that all VAEs share.
 
-The loss is distortion + Σ weight · term: the negative evidence lower bound of arXiv 1312.6114,
-eq. 3, where the only term is the rate, with weight 1. A variant overrides `regularizer` (and
-`weights_of_terms`), or what the bound is made of: `forward`, `rate`, `log_prior`, `terms`. All give
-one value per example, in nats.
+The loss is distortion + Σ weight · term. Where the only term is the rate, with weight 1, it is the
+negative evidence lower bound (ELBO) of arXiv 1312.6114, eq. 3. A model overrides
+`regularization_terms` (and `weights_of_terms`), or what the bound is made of: `forward`, `rate`,
+`log_prior`, `terms`. All give one value per example, in nats.
 
-A VAE with `transfer` trains a decoder that was brought from a GAN: on a weighted sum of distortion
-and regularisation and of two terms of its own, `sleep` and `anchor`, with an optimizer for the
-decoder. The weights and rates are variables, for a callback to move (`zoo.training.recipes`).
+A VAE with `transfer` trains a decoder that was brought from a GAN: see `zoo.vae._transfer`.
 """
 
 from __future__ import annotations
@@ -20,23 +18,19 @@ from zoo import losses
 from zoo.core.adam import Adam
 from zoo.core.channels import runnable
 from zoo.core.contracts import LOG_VARIANCE, LOGITS
-from zoo.core.model import ZooModel
-from zoo.core.network_tools import check_network, copy_network, with_labels
+from zoo.core.model import EndpointSpec, ZooModel
+from zoo.core.network_tools import check_network, with_labels
 from zoo.core.replicas import global_mean
 from zoo.core.replicated_step import Player
 from zoo.data.checked import checked_pixels
 from zoo.vae._likelihoods import LIKELIHOODS
+from zoo.vae._options import check_options
+from zoo.vae._transfer import TransferLoss, check_transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     import keras
-
-TERMS = ("distortion", "rate", "sleep", "anchor")
-TRANSFER_PLAYERS = {
-    "optimizer": Player("objective"),
-    "decoder_optimizer": Player("objective", ("decoder",)),
-}
 
 
 class BaseVAE(ZooModel):
@@ -50,15 +44,16 @@ class BaseVAE(ZooModel):
         decoder: `keras.Model` from latents to image *logits*: the mean image is their sigmoid.
             With `num_classes`, both take int32 labels [batch] as a second input.
         likelihood: p(x | z), one of `zoo.vae._likelihoods.LIKELIHOODS`.
-        warm_up: Training steps over which the weight of the regularisation rises from 0 to 1
-            (arXiv 1602.02282, section 2.2); 0 for none.
+        warm_up: Training steps over which the weight of the regularization rises from 0 to 1
+            (arXiv 1602.02282, section 2.2); 0 for no warm-up.
         cycle: Steps after which `warm_up` begins anew (cyclical annealing, arXiv 1903.10145); 0 for
             never.
-        free_bits: Nats of a latent dimension's rate that cost nothing in training, by the mean over
-            the batch (arXiv 1606.04934, section C.8). Batches computed in parts see the parts.
-        transfer: Initial weights of the `TERMS` for a decoder that was trained before; the model
-            then keeps a frozen copy of the decoder it begins with, and `compile` takes a
-            `decoder_optimizer` too. None trains on the loss alone.
+        free_bits: Nats per latent dimension that cost nothing in training, measured by the mean of
+            the batch (arXiv 1606.04934, section C.8). If a batch is computed in parts, the means
+            are those of the parts.
+        transfer: Initial weights of `zoo.vae._transfer.TERMS` for a decoder that was trained
+            before. The model then keeps a frozen copy of the decoder it begins with, and `compile`
+            takes a `decoder_optimizer` too. None trains on the loss alone.
         num_classes: Classes of a conditional model.
         seed: Seed of the training noise.
         **kwargs: `name` and `dtype`.
@@ -66,17 +61,35 @@ class BaseVAE(ZooModel):
     Raises:
         ValueError: If a network has the wrong shapes, the decoder's values are no logits or the
             encoder's no log-variances, an option is out of range, or options contradict each other.
+
+    Example:
+        >>> import numpy as np
+        >>> import zoo
+        >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> images = np.random.default_rng(0).random((4, 8, 8, 1))
+        >>> mean, log_variance = model.encode(images)
+        >>> mean.shape, model.decode(mean).shape
+        (TensorShape([4, 2]), TensorShape([4, 8, 8, 1]))
     """
 
     family = "vae"
     log_names: tuple[str, ...] = ("loss", "distortion", "rate")
     players: Mapping[str, Player] = {"optimizer": Player("loss")}
-    # Whether the parts of the loss may be weighed by `transfer`: not where the step is another.
+    # Whether `transfer` can weigh the parts of the loss. It cannot where a model has its own step.
     transferable: ClassVar[bool] = True
-    # Options that are not to be had otherwise.
+    # Options that have one value only.
     fixed_options: ClassVar[dict[str, Any]] = {}
-    # Whether `encode` gives the moments of a Gaussian posterior over what `decode` takes.
-    gaussian_posterior: ClassVar[bool] = True
+    # What the encoder makes of images: outputs [batch, latent_dim] by name, and what each holds, as
+    # `check_network` takes it.
+    encoder_outputs: ClassVar[Mapping[str, str | None]] = {
+        "mean": None,
+        "log_variance": LOG_VARIANCE,
+    }
+    # Whether `log_weights` are those of an evidence lower bound, which an evaluation reports.
+    has_elbo: ClassVar[bool] = True
+    # Whether `latent_code` says all about where the latents of an image lie: on one Gaussian, or a
+    # point. Then a sampler can be fitted to the codes of images.
+    has_latent_code: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -96,9 +109,9 @@ class BaseVAE(ZooModel):
         **kwargs: Any,
     ) -> None:
         if transfer is not None:
-            self._check_transfer(transfer, num_classes)
-            self.log_names = (*self.log_names, "sleep", "anchor")
-            self.players = TRANSFER_PLAYERS
+            check_transfer(self, transfer, num_classes)
+            self.log_names = (*self.log_names, *TransferLoss.log_names)
+            self.players = TransferLoss.players
         super().__init__(
             image_shape=image_shape,
             latent_dim=latent_dim,
@@ -106,7 +119,7 @@ class BaseVAE(ZooModel):
             seed=seed,
             **kwargs,
         )
-        self._check_options(likelihood, warm_up, cycle, free_bits)
+        check_options(self, likelihood, warm_up, cycle, free_bits)
         self.network = network
         self.likelihood = likelihood
         self.warm_up, self.cycle, self.free_bits = int(warm_up), int(cycle), float(free_bits)
@@ -114,62 +127,51 @@ class BaseVAE(ZooModel):
         self.keep_own(encoder=encoder, decoder=decoder)
         options = {"num_classes": self.num_classes} if self.num_classes else {}
         shapes = (self.image_shape, self.latent_dim)
-        self.encoder = runnable(encoder, "encoder") or self.build_network(
-            "encoder", *shapes, **options
-        )
+        self.encoder = runnable(encoder, "encoder") or self.new_encoder(*shapes, **options)
         self.decoder = runnable(decoder, "decoder") or self.new_decoder(*shapes, **options)
         self.check_networks()
         self.transfer = None if transfer is None else [float(weight) for weight in transfer]
-        if transfer is not None:
-            self.first_decoder = copy_network(self.decoder, (self.latent_dim,))
-            self.term_weights = self.add_weight(
-                shape=(len(TERMS),), trainable=False, name="term_weights",
-                initializer=lambda shape, dtype=None: tf.constant(transfer, dtype),  # noqa: ARG005
-            )  # fmt: skip
+        self.transfer_loss = None if transfer is None else TransferLoss(self, transfer)
+        if self.transfer_loss is not None:  # here Keras, which saves them, and callbacks look
+            self.first_decoder = self.transfer_loss.first_decoder
+            self.term_weights = self.transfer_loss.weights
         self.built = True
 
     # Hooks
 
-    def regularizer(
+    def regularization_terms(
         self,
-        mean: Any,
-        log_variance: Any,
-        latents: Any,
+        outputs: dict[str, Any],
         batch: dict[str, Any],  # noqa: ARG002
     ) -> dict[str, Any]:
         """What the loss has beside the distortion: terms [batch] in nats, by name.
 
-        Those of `weights_of_terms` are summed with these; others are only logged, if `log_names`
-        has them.
+        The loss sums the terms that `weights_of_terms` has. The others are only logged, if
+        `log_names` has them.
 
         Args:
-            mean: μ(x), float32 [batch, latent_dim].
-            log_variance: log σ²(x), like `mean`.
-            latents: z, like `mean`.
+            outputs: What `forward` returns.
             batch: The images, labels and noise.
         """
-        return {"rate": self.rate(mean, log_variance, latents)}
+        return {"rate": self.rate(*(outputs[x] for x in ("mean", "log_variance", "latents")))}
 
     @property
     def weights_of_terms(self) -> dict[str, float]:
-        """Weight of each term of `regularizer` in the loss."""
+        """Weight of each of the `regularization_terms` in the loss."""
         return {"rate": 1.0}
 
     def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
-        """The noise of a batch by name, each [batch, ...]; `draw` is that of `noise_source`."""
+        """The noise of a batch by name, each [batch, ...], drawn by what `noise_source` returns."""
         noise = {"posterior": draw("posterior", [self.latent_dim])}
-        if self.transfer is not None:
-            noise["dream"] = draw("dream", [self.latent_dim])
-            noise["dream_pixels"] = draw("dream_pixels", self.image_shape)
-        return noise
+        return noise | (self.transfer_loss.batch_noise(draw) if self.transfer_loss else {})
 
     def batch_logs(self, terms: dict[str, Any], *, training: bool) -> dict[str, Any]:  # noqa: ARG002
-        """Further values to log, of a replica's whole batch, whatever the parts it came in.
+        """Further values to log, computed from the whole batch of a replica.
 
-        In training, after the update: what moves without a gradient moves here.
+        In training it runs after the update: what moves without a gradient moves here.
 
         Args:
-            terms: What `terms` gave, in the order of the parts.
+            terms: What `terms` returned, with the examples of all parts of the batch.
             training: Whether this is a training step.
         """
         return {}
@@ -183,17 +185,21 @@ class BaseVAE(ZooModel):
         zeros = tf.zeros_like(latents)
         return losses.normal_log_density(latents, zeros, zeros)
 
+    def new_encoder(self, *args: Any, **options: Any) -> keras.Model:
+        """An encoder of the architecture, from images to mean and log-variance."""
+        return self.build_network("encoder", *args, **options)
+
     def new_decoder(self, *args: Any, **options: Any) -> keras.Model:
-        """A decoder of the architecture."""
+        """A decoder of the architecture, from latents to image logits."""
         return self.build_network("decoder", *args, **options)
 
     def check_networks(self) -> None:
         """Raises ValueError if a network is not what the model needs."""
         latent, labels = (self.latent_dim,), bool(self.num_classes)
+        outputs, values = [latent] * len(self.encoder_outputs), [*self.encoder_outputs.values()]
         check_network(
-            self.encoder, "encoder", self.image_shape, [latent, latent], labels=labels,
-            values=[None, LOG_VARIANCE],
-        )  # fmt: skip
+            self.encoder, "encoder", self.image_shape, outputs, labels=labels, values=values
+        )
         check_network(
             self.decoder, "decoder", latent, [self.image_shape], labels=labels, values=[LOGITS]
         )
@@ -208,10 +214,10 @@ class BaseVAE(ZooModel):
 
         def losses_of(part: dict[str, Any]) -> dict[str, Any]:
             terms = self.terms(part, training=True, statistic=statistic)
-            if self.transfer is None:
+            if self.transfer_loss is None:
                 return terms
-            terms |= self._transfer_terms(part, weights=self.term_weights.value)
-            return {**terms, "objective": self._weighted(terms)}
+            terms |= self.transfer_loss.dream_terms(part, training=True)
+            return {**terms, "objective": self.transfer_loss.total(terms)}
 
         terms = self.minimize(losses_of, batch)
         terms |= self.batch_logs(terms, training=True)
@@ -221,13 +227,13 @@ class BaseVAE(ZooModel):
     def test_step(self, data: Any) -> dict[str, Any]:
         """The loss, with noise that depends on `seed` and the position in the data.
 
-        Here the regularisation has its full weight, whatever the warm-up, and no bits are free.
+        The regularization has its full weight here, whatever the warm-up, and no bits are free.
         """
         batch = self.batch_of(data)
         batch |= self.batch_noise(self.noise_source(batch["images"], test=True))
         terms = self.terms(batch, training=False)
-        if self.transfer is not None:
-            terms |= self._transfer_terms(batch, weights=tf.ones([len(TERMS)]))
+        if self.transfer_loss is not None:
+            terms |= self.transfer_loss.dream_terms(batch, training=False)
         terms |= self.batch_logs(terms, training=False)
         return self.log(terms)
 
@@ -239,141 +245,123 @@ class BaseVAE(ZooModel):
         Args:
             batch: The images x, labels and noise.
             training: Whether layers run in training mode, and annealing and free bits count.
-            statistic: That of the whole training batch, where `batch` is a part of it.
+            statistic: The likelihood's statistic of the whole training batch, if `batch` is a part.
 
         Returns:
-            `loss`, `distortion`, `regularization` and the terms of `regularizer`, each [batch] in
+            `loss`, `distortion`, `regularization` and the `regularization_terms`, each [batch] in
             nats.
         """
         images = self.targets(batch)
-        mean, log_variance, latents, logits = self.forward(batch, training=training)
+        outputs = self.forward(batch, training=training)
         function = self.pixels.batch_statistic()
         if training and statistic is None and function is not None:
-            statistic = self._over_batch(function(images, logits))
-        (gated,) = self._gated("distortion", logits)
-        distortion = self.pixels.nll(images, gated, statistic)
-        mean, log_variance, latents = self._gated("rate", mean, log_variance, latents)
-        found = self.regularizer(mean, log_variance, latents, batch)
-        total = sum(weight * found[name] for name, weight in self.weights_of_terms.items())
+            statistic = self._over_batch(function(images, outputs["logits"]))
+        of_pixels, of_latents = (self._gated(term, outputs) for term in ("distortion", "rate"))
+        distortion = self.pixels.nll(images, of_pixels["logits"], statistic)
+        terms = self.regularization_terms(of_latents, batch)
+        total = sum(weight * terms[name] for name, weight in self.weights_of_terms.items())
         if training and self.free_bits:
-            total += self.weights_of_terms["rate"] * self._free(mean, log_variance)
+            free = self._free(of_latents["mean"], of_latents["log_variance"])
+            total += self.weights_of_terms["rate"] * free
         if training and self.warm_up:
             total *= self.annealing()
         return {
-            "loss": distortion + total, "distortion": distortion, "regularization": total, **found
+            "loss": distortion + total, "distortion": distortion, "regularization": total, **terms
         }  # fmt: skip
 
-    def forward(self, batch: dict[str, Any], *, training: bool) -> tuple[Any, Any, Any, Any]:
-        """Posterior mean and log-variance, latents z = μ + σ ⊙ ε (eq. 7), the decoder's logits."""
+    def forward(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
+        """What the networks make of a batch, under the gradient tape.
+
+        Args:
+            batch: The images, labels and noise.
+            training: Whether layers run in training mode.
+
+        Returns:
+            `mean` and `log_variance` of the posterior and `latents` z = μ + σ ⊙ ε (arXiv
+            1312.6114, eq. 7), each [batch, latent_dim]; and `logits`, the decoder's of z,
+            [batch, height, width, channels].
+        """
         labels = batch.get("labels")
         mean, log_variance = self.encoder(with_labels(batch["images"], labels), training=training)
         latents = mean + tf.exp(0.5 * log_variance) * batch["posterior"]
-        return mean, log_variance, latents, self.logits(latents, labels, training=training)
+        logits = self.logits(latents, labels, training=training)
+        return {"mean": mean, "log_variance": log_variance, "latents": latents, "logits": logits}
+
+    def _gated(self, term: str, outputs: dict[str, Any]) -> dict[str, Any]:
+        return self.transfer_loss.gate(term, outputs) if self.transfer_loss else outputs
 
     def targets(self, batch: dict[str, Any]) -> Any:
-        """The images that `forward`'s logits are of, one for each."""
+        """The images that the logits of `forward` stand for, one per row."""
         return batch["images"]
 
     def annealing(self) -> Any:
-        """Weight of the regularisation at this step: 1, or less while warming up; scalar."""
+        """Weight of the regularization at this step, scalar: 1, or less during the warm-up."""
         step = self.step.value % self.cycle if self.cycle else self.step.value
         return tf.minimum(tf.cast(step, tf.float32) / max(self.warm_up, 1), 1.0)
 
     def _free(self, mean: Any, log_variance: Any) -> Any:
-        """What the rate lacks, [batch]: Σ_j λ − KL_j over dimensions with mean KL_j < λ."""
+        """What to add to the rate, [batch]: Σ_j λ − KL_j over dimensions j with a mean KL_j < λ."""
         zeros = tf.zeros_like(mean)[..., None]
         each = losses.kl_normals(mean[..., None], log_variance[..., None], zeros, zeros)
         below = global_mean(tf.stop_gradient(each)) < self.free_bits
         return tf.reduce_sum(tf.where(below, self.free_bits - each, 0.0), axis=1)
 
     def _statistic_of_parts(self, batch: dict[str, Any]) -> Any:
-        """The statistic, before any gradient, of a batch that is computed in parts."""
+        """The likelihood's statistic of a batch that is computed in parts, before any gradient."""
         function = self.pixels.batch_statistic()
         if function is None or self.accumulate == 1:
             return None  # one pass gives both
 
         def compute(batch: dict[str, Any]) -> tuple[Any, Any]:
-            *_, logits = self.forward(batch, training=True)
+            logits = self.forward(batch, training=True)["logits"]
             values = function(self.targets(batch), logits)
             return [tf.reduce_sum(values)], {"statistic": values}
 
-        _, found = self.accumulated(compute, batch)
-        return self._over_batch(found["statistic"])
+        _, logs = self.accumulated(compute, batch)
+        return self._over_batch(logs["statistic"])
 
     def _over_batch(self, values: Any) -> Any:
         statistic = global_mean(tf.stop_gradient(values))
         self.pixels.remember(statistic)
         return statistic
 
-    # Training a decoder that was brought from a GAN
-
-    def _transfer_terms(self, batch: dict[str, Any], *, weights: Any) -> dict[str, Any]:
-        """The terms on dreamt latents, each [batch]; 0, uncomputed, where its weight is 0.
-
-        `sleep` is −log q(z | G(z) + σ ξ) in nats, of the encoder alone (the sleep phase of
-        wake-sleep, Hinton et al. 1995); `anchor` is ‖G(z) − G₀(z)‖², of the decoder alone, with G₀
-        the decoder as it came. Networks run in inference mode: nothing here may update BatchNorm.
-        """
-        latents = batch["dream"]
-
-        def sleep() -> Any:
-            dreamt = tf.stop_gradient(self.decode(latents))
-            deviation = self.pixels.pixel_deviation()
-            mean, log_variance = self.encoder(
-                dreamt + deviation * batch["dream_pixels"], training=False
-            )
-            return -losses.normal_log_density(latents, mean, log_variance)
-
-        def anchor() -> Any:
-            first = self.pixels.mean(self.first_decoder(latents, training=False))
-            return losses.sum_per_example(tf.square(self.decode(latents) - first))
-
-        def zeros() -> Any:
-            return tf.zeros([tf.shape(latents)[0]])
-
-        by_name = dict(zip(TERMS, tf.unstack(weights), strict=True))
-        return {
-            "sleep": tf.cond(by_name["sleep"] > 0.0, sleep, zeros),
-            "anchor": tf.cond(by_name["anchor"] > 0.0, anchor, zeros),
-        }
-
-    def _gated(self, name: str, *tensors: Any) -> tuple[Any, ...]:
-        """Tensors through which a term of weight 0 sends no gradient, not even NaN."""
-        if self.transfer is None:
-            return tensors
-        weight = tf.sign(self.term_weights.value[TERMS.index(name)])
-
-        @tf.custom_gradient
-        def gate(tensor: Any) -> tuple[Any, Callable[[Any], Any]]:
-            return tf.identity(tensor), lambda g: tf.math.multiply_no_nan(g, weight)
-
-        return tuple(gate(tensor) for tensor in tensors)
-
-    def _weighted(self, terms: dict[str, Any]) -> Any:
-        names = ("distortion", "regularization", *TERMS[2:])
-        weights = zip(names, tf.unstack(self.term_weights.value), strict=True)
-        # A term of weight 0 may be infinite, while an encoder is far from any posterior.
-        return sum(tf.math.multiply_no_nan(terms[name], weight) for name, weight in weights)
-
     def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:
-        """Adam at 1e-3; at a tenth of it for a decoder that was brought from a GAN."""
+        """Adam at 1e-3, or at a tenth of it for a decoder that was brought from a GAN."""
         return Adam(1e-4 if name == "decoder_optimizer" else 1e-3)
 
     # Inference
 
-    def encode(self, images: Any, labels: Any = None) -> tuple[Any, Any]:
+    def encode(self, images: Any, labels: Any = None) -> Any:
         """Posterior (mean, log-variance), float32 tensors [batch, latent_dim], of images.
 
-        Here and below, images are floats in [0, 1], or uint8 in 0…255; int32 `labels` [batch] are
-        for a conditional model, or one class for all.
+        A model whose encoder has one output gives that tensor alone.
+
+        Here and below, images are floats in [0, 1], or uint8 in 0…255. A conditional model takes
+        `labels`, int32 [batch], or one class for all images.
 
         Raises:
             ValueError: If images or labels are not what the model takes.
         """
         images = self.images_of(images)
         labels = self._labels_of(images, labels)
-        mean, log_variance = self.encoder(with_labels(images, labels), training=False)
-        return mean, log_variance
+        outputs = self.encoder(with_labels(images, labels), training=False)
+        return tuple(outputs) if isinstance(outputs, (list, tuple)) else outputs
+
+    def latent_code(self, images: Any, labels: Any = None) -> tuple[Any, Any]:
+        """Where the latents of images lie: mean and standard deviation.
+
+        `reconstruct` decodes the mean; a sampler is fitted to both. A model whose code is a point
+        overrides this, with a deviation of 0.
+
+        Args:
+            images: As `encode` takes them.
+            labels: Likewise.
+
+        Returns:
+            Two float32 tensors [batch, latent_dim].
+        """
+        mean, log_variance = self.encode(images, labels)
+        return mean, tf.exp(0.5 * log_variance)
 
     def logits(self, latents: Any, labels: Any = None, *, training: bool = False) -> Any:
         """The decoder's logits of latents, [batch, height, width, channels]."""
@@ -388,8 +376,8 @@ class BaseVAE(ZooModel):
         return self.decode(latents, labels)
 
     def reconstruct(self, images: Any, labels: Any = None) -> Any:
-        """Mean image of the posterior mean, float32 tensor in [0, 1] of the shape of `images`."""
-        return self.decode(self.encode(images, labels)[0], labels)
+        """Mean images of the posterior means, float32 in [0, 1], of the shape of `images`."""
+        return self.decode(self.latent_code(images, labels)[0], labels)
 
     def call(self, inputs: Any, training: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002
         """Reconstructs, so that `predict(images)` does, or `predict([images, labels])`."""
@@ -397,7 +385,7 @@ class BaseVAE(ZooModel):
         return self.reconstruct(*inputs) if both else self.reconstruct(inputs)
 
     def _labels_of(self, x: Any, labels: Any) -> Any:
-        """Labels [batch] of a network's input, checked: within a graph only that there are any."""
+        """The labels of a network's input, [batch]. Within a graph their values are not checked."""
         if labels is None and not self.num_classes:
             return None
         if labels is None or tf.executing_eagerly():
@@ -406,7 +394,7 @@ class BaseVAE(ZooModel):
         return tf.cast(labels, tf.int32)
 
     def check_inputs(self, inputs: Any) -> None:
-        """Raises ValueError where `predict` is given what the model does not take."""
+        """Raises ValueError if `predict` is given what the model does not take."""
         super().check_inputs(inputs)
         images = inputs[0] if isinstance(inputs, (list, tuple)) else inputs
         checked_pixels(images, "The images")
@@ -419,17 +407,16 @@ class BaseVAE(ZooModel):
         """Networks that inference takes, by attribute."""
         return ("encoder", "decoder")
 
-    def endpoints(self) -> dict[str, tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]]:
-        """What is exported: name → (method, shapes of inputs, of outputs, networks used)."""
-        latent, image = (self.latent_dim,), self.image_shape
-        moments = {"mean": latent, "log_variance": latent}
-        both = ("encoder", "decoder")
-        again = {"reconstruction": image}
+    def endpoints(self) -> dict[str, EndpointSpec]:
+        """The functions that are exported, by name."""
+        latent, image = {"latent": (self.latent_dim,)}, {"image": self.image_shape}
+        encoded = dict.fromkeys(self.encoder_outputs, (self.latent_dim,))
+        again = {"reconstruction": self.image_shape}
         return {
-            "generate": ("images_from_latents", {"latent": latent}, {"image": image}, ("decoder",)),
-            "encode": ("encode", {"image": image}, moments, ("encoder",)),
-            "decode": ("decode", {"latent": latent}, {"image": image}, ("decoder",)),
-            "reconstruct": ("reconstruct", {"image": image}, again, both),
+            "generate": EndpointSpec("images_from_latents", latent, image, ("decoder",)),
+            "encode": EndpointSpec("encode", image, encoded, ("encoder",)),
+            "decode": EndpointSpec("decode", latent, image, ("decoder",)),
+            "reconstruct": EndpointSpec("reconstruct", image, again, ("encoder", "decoder")),
         }
 
     def log_weights(self, images: Any, noise: Any, labels: Any = None) -> Any:
@@ -441,8 +428,8 @@ class BaseVAE(ZooModel):
             labels: The classes for a conditional model, int32 [batch].
 
         Returns:
-            float32 [k, batch], nats. Their mean over k estimates the ELBO, their log-mean-exp the
-            k-sample bound on log p(x).
+            float32 [k, batch], nats. Their mean over k estimates the ELBO; their log-mean-exp is
+            the k-sample bound on log p(x).
         """
         images = self.images_of(images)
         mean, log_variance = self.encode(images, labels)
@@ -453,36 +440,8 @@ class BaseVAE(ZooModel):
         )
         return log_likelihood + self.log_prior(latents) - log_posterior
 
-    def _check_transfer(self, transfer: Sequence[float], num_classes: int) -> None:
-        if len(transfer) != len(TERMS) or min(transfer) < 0:
-            msg = f"transfer={transfer}: expected a weight, at least 0, for each of {TERMS}."
-            raise ValueError(msg)
-        if num_classes or not self.transferable:
-            reason = "conditional" if num_classes else "trained in a step of its own"
-            msg = f"transfer={transfer}: this {self.model_name} is {reason}, and has no transfer."
-            raise ValueError(msg)
-
-    def _check_options(self, likelihood: str, warm_up: int, cycle: int, free_bits: float) -> None:
-        given = {"likelihood": likelihood, "warm_up": warm_up, "free_bits": free_bits}
-        for name, only in self.fixed_options.items():
-            if given[name] != only:
-                msg = f"{name}={given[name]!r}: {self.model_name} has {only!r} alone. Leave it out."
-                raise ValueError(msg)
-        if likelihood not in LIKELIHOODS:
-            msg = f"likelihood={likelihood!r}: expected one of {tuple(LIKELIHOODS)}."
-            raise ValueError(msg)
-        if min(warm_up, cycle, free_bits) < 0:
-            msg = f"warm_up={warm_up}, cycle={cycle}, free_bits={free_bits}: expected at least 0."
-            raise ValueError(msg)
-        if cycle and not 0 < warm_up <= cycle:
-            msg = f"cycle={cycle} repeats a warm_up of {warm_up} steps: expected 1 to {cycle}."
-            raise ValueError(msg)
-        if free_bits and "rate" not in self.weights_of_terms:
-            msg = f"free_bits={free_bits}: {self.model_name} has no rate in its loss to be free of."
-            raise ValueError(msg)
-
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments; networks of the user's own are stored whole."""
+        """Constructor arguments. Networks that the user passed are stored whole."""
         names = ("network", "likelihood", "warm_up", "cycle", "free_bits", "transfer")
         options = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **options, **self.own_networks()}

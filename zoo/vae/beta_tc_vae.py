@@ -16,20 +16,26 @@ TERMS = ("mutual_information", "total_correlation", "dimension_wise_kl")
 class BetaTCVAE(BaseVAE):
     """β-TCVAE (arXiv 1802.04942, eq. 4), with the weights α = γ = 1 of the paper's experiments.
 
-    The loss is distortion + I(x; z) + β TC(z) + Σ KL(q(z_j) ‖ p(z_j)): a VAE's at β = 1. The three
-    terms are estimated by minibatch-weighted sampling from single draws z, on the batch of all
-    replicas; in a batch computed in parts, on the parts. They depend on the size of the batch, and
-    single ones may be negative: compare them only between equal batches. Their sum, logged as
-    `rate`, is log q(z | x) − log p(z), without error.
+    The loss is distortion + I(x; z) + β TC(z) + Σ KL(q(z_j) ‖ p(z_j)). With β = 1 it is the loss of
+    a VAE. Minibatch-weighted sampling estimates the three terms from single draws z, on the batch
+    of all replicas; if a batch is computed in parts, on each part. The terms depend on the size of
+    the batch, and may be negative: compare them only between batches of one size. Their sum, which
+    is logged as `rate`, is exactly log q(z | x) − log p(z).
 
     Args:
-        beta: β, at least 0; default the paper's 6.
+        beta: β, at least 0. The default is the paper's 6.
         dataset_size: N, number of training images. It adds (β − 1)(latent_dim − 1) log N to the
-            loss, and constants to the terms, none of which a gradient sees.
+            loss, and constants to the terms. No gradient depends on it.
         **kwargs: Further arguments of `BaseVAE`, but `free_bits`.
 
     Raises:
         ValueError: If `beta` < 0 or `dataset_size` < 1.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("beta_tc_vae", (8, 8, 1), 2, network="mlp", dataset_size=16)
+        >>> model.weights_of_terms
+        {'mutual_information': 1.0, 'total_correlation': 6.0, 'dimension_wise_kl': 1.0}
     """
 
     log_names: tuple[str, ...] = ("loss", "distortion", "rate", *TERMS)
@@ -46,11 +52,9 @@ class BetaTCVAE(BaseVAE):
         """1, β and 1."""
         return dict(zip(TERMS, (1.0, self.beta, 1.0), strict=True))
 
-    def regularizer(
+    def regularization_terms(
         self,
-        mean: Any,
-        log_variance: Any,
-        latents: Any,
+        outputs: dict[str, Any],
         batch: dict[str, Any],  # noqa: ARG002  (the hook's signature)
     ) -> dict[str, Any]:
         """The three terms, and their sum."""
@@ -58,7 +62,8 @@ class BetaTCVAE(BaseVAE):
         def estimate(latents: Any, mean: Any, log_variance: Any) -> Any:
             return losses.total_correlation_terms(latents, mean, log_variance, self.dataset_size)
 
-        terms = on_global_batch(estimate, latents, mean, log_variance)
+        posterior = (outputs[name] for name in ("latents", "mean", "log_variance"))
+        terms = on_global_batch(estimate, *posterior)
         return {**dict(zip(TERMS, terms, strict=True)), "rate": sum(terms)}
 
     def get_config(self) -> dict[str, Any]:

@@ -19,22 +19,29 @@ class BetaVAE(BaseVAE):
     """β-VAE (Higgins et al., ICLR 2017), or its controlled capacity (arXiv 1804.03599).
 
     Without `capacity` the loss is distortion + β KL (ICLR 2017, eq. 4). With it, the loss is
-    distortion + γ |KL − C| of each example (1804.03599, eq. 8), with a C that rises from 0. In
-    evaluation C is the largest.
+    distortion + γ |KL − C| per example (1804.03599, eq. 8), with a C that rises from 0. In
+    evaluation C has its largest value.
 
-    The papers' decoders are of fixed noise, Bernoulli for binary images. A σ² that is learned
-    follows β, which then weighs less than it says (arXiv 2006.13202).
+    The decoders of the papers have a fixed noise: they are Bernoulli, for binary images. A learned
+    σ² adapts to β, which then weighs less than it says (arXiv 2006.13202).
 
     Args:
-        beta: β, at least 0; 1 is a VAE. Default 4, unless there is a `capacity`.
-        gamma: γ, at least 0; default the paper's 1000.
-        capacity: Largest C, in nats; None for none. The paper: 25 for dSprites, 50 for CelebA.
-        capacity_steps: Training steps over which C rises, linearly; default the paper's 100000.
+        beta: β, at least 0; 1 is a VAE. The default is 4, unless there is a `capacity`.
+        gamma: γ, at least 0. The default is the paper's 1000.
+        capacity: Largest C, in nats; None for none. The paper has 25 for dSprites, 50 for CelebA.
+        capacity_steps: Training steps over which C rises linearly. The default is the paper's
+            100000.
         **kwargs: Further arguments of `BaseVAE`.
 
     Raises:
         ValueError: If one is out of range, or if a `capacity` meets `beta`, `warm_up` or
             `free_bits`, which it replaces.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("beta_vae", (8, 8, 1), 2, network="mlp", beta=2.0)
+        >>> model.weights_of_terms
+        {'rate': 2.0}
     """
 
     def __init__(
@@ -54,13 +61,13 @@ class BetaVAE(BaseVAE):
             _refuse("expected no capacity with it", beta=beta, warm_up=warm_up or None)
             gamma = GAMMA if gamma is None else gamma
             capacity_steps = CAPACITY_STEPS if capacity_steps is None else capacity_steps
-        found = {
+        given = {
             "beta": beta,
             "gamma": gamma,
             "capacity": capacity,
             "capacity_steps": capacity_steps,
         }
-        for name, value in found.items():
+        for name, value in given.items():
             least = 1 if name == "capacity_steps" else 0
             if value is not None and value < least:
                 msg = f"{name}={value}: expected at least {least}."
@@ -76,14 +83,14 @@ class BetaVAE(BaseVAE):
             return {"capacity_gap": float(self.gamma or 0.0)}
         return {"rate": float(self.beta or 0.0)}
 
-    def regularizer(
-        self, mean: Any, log_variance: Any, latents: Any, batch: dict[str, Any]
+    def regularization_terms(
+        self, outputs: dict[str, Any], batch: dict[str, Any]
     ) -> dict[str, Any]:
         """The rate and, with a capacity, |KL − C|."""
-        found = super().regularizer(mean, log_variance, latents, batch)
+        terms = super().regularization_terms(outputs, batch)
         if self.capacity is not None:
-            found["capacity_gap"] = tf.abs(found["rate"] - batch["capacity"])
-        return found
+            terms["capacity_gap"] = tf.abs(terms["rate"] - batch["capacity"])
+        return terms
 
     def terms(
         self, batch: dict[str, Any], *, training: bool, statistic: Any = None

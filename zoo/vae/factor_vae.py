@@ -23,22 +23,28 @@ class FactorVAE(BaseVAE):
     """FactorVAE (arXiv 1802.05983, algorithm 2).
 
     The loss is distortion + KL + γ TC, where TC ≈ log D(z) − log(1 − D(z)) is the logit of a
-    discriminator of latents. It is trained to tell z ~ q(z) from latents whose dimensions were
-    shuffled, each for itself, over the batch of all replicas.
+    discriminator of latents. The discriminator learns to tell z ~ q(z) from latents whose
+    dimensions are shuffled, each independently, over the batch of all replicas.
 
-    A training batch is halved by rows, as the algorithm draws two: one half trains the VAE and
-    shows z to the discriminator, the other is shuffled. The default of 128 gives the paper's 64.
-    Both players move at once, from the same networks.
+    The algorithm draws two batches, so a training batch is split by rows into two halves. One half
+    trains the VAE, and its z are shown to the discriminator; the z of the other half are shuffled.
+    The default batch of 128 gives the paper's 64. Both players move at once.
 
     Args:
         gamma: γ, at least 0. The paper and its successors search 10 to 100.
-        discriminator_width: Units of a hidden layer, leaky ReLU of slope 0.2.
-        discriminator_layers: Number of hidden layers. The paper has 6 of 1000 units, which on a CPU
-            take far longer than the VAE; 3 of 256 are the default.
+        discriminator_width: Units per hidden layer. The activation is a leaky ReLU of slope 0.2.
+        discriminator_layers: Number of hidden layers. The paper has 6 layers of 1000 units, which
+            take far longer than the VAE on a CPU. The default is 3 layers of 256.
         **kwargs: Further arguments of `BaseVAE`, but `transfer`.
 
     Raises:
         ValueError: If one is out of range.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("factor_vae", (8, 8, 1), 2, network="mlp", gamma=20.0)
+        >>> model.optimizer_names
+        ('optimizer', 'discriminator_optimizer')
     """
 
     log_names: tuple[str, ...] = (
@@ -75,7 +81,7 @@ class FactorVAE(BaseVAE):
         self.discriminator = self._new_discriminator()
 
     def _new_discriminator(self) -> keras.Model:
-        """Latents [batch, latent_dim] to a logit [batch, 1], the difference of the paper's two."""
+        """Maps latents [batch, latent_dim] to a logit [batch, 1], the difference of the paper's."""
         latents = x = keras.Input((self.latent_dim,), name="latent")
         for i in range(self.discriminator_layers):
             dense = layers.Dense(
@@ -95,23 +101,24 @@ class FactorVAE(BaseVAE):
         return {"rate": 1.0, "total_correlation": self.gamma}
 
     def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
-        """As in `BaseVAE`, and numbers whose order in the batch shuffles each dimension."""
+        """As in `BaseVAE`, and numbers whose order within the batch shuffles each dimension."""
         order = draw("permutation", [self.latent_dim], uniform=True)
         return {**super().batch_noise(draw), "permutation": order}
 
-    def regularizer(
-        self, mean: Any, log_variance: Any, latents: Any, batch: dict[str, Any]
+    def regularization_terms(
+        self, outputs: dict[str, Any], batch: dict[str, Any]
     ) -> dict[str, Any]:
         """The rate, the estimate of TC [batch], and the discriminator's cross-entropies.
 
-        These, [latents and shuffled latents], have the mean that algorithm 2 minimises.
+        The mean of the cross-entropies, of latents and shuffled latents, is what algorithm 2
+        minimises.
         """
-        found = super().regularizer(mean, log_variance, latents, batch)
+        latents = outputs["latents"]
         shuffled = batch["shuffled"] if "shuffled" in batch else _shuffled(latents, batch)
         logits, of_shuffled = self.discriminator(latents), self.discriminator(shuffled)
         errors = tf.nn.softplus(tf.concat([-logits, of_shuffled], axis=0))
         return {
-            **found,
+            **super().regularization_terms(outputs, batch),
             "total_correlation": tf.squeeze(logits, 1),
             "discriminator_loss": tf.squeeze(errors, 1),
         }
@@ -125,8 +132,7 @@ class FactorVAE(BaseVAE):
         # Its cross-entropies are those of both halves.
         counts = {"discriminator_loss": global_count(batch["images"])}
         batch, other = in_turn(batch, 2)
-        *_, latents, _ = self.forward(other, training=True)
-        batch["shuffled"] = _shuffled(latents, other)
+        batch["shuffled"] = _shuffled(self.forward(other, training=True)["latents"], other)
         statistic = self._statistic_of_parts(batch)
         terms = self.minimize(
             lambda part: self.terms(part, training=True, statistic=statistic), batch, counts=counts

@@ -14,18 +14,25 @@ class InfoVAE(MMDVAE):
     """InfoVAE with the maximum mean discrepancy (arXiv 1706.02262, eq. 6).
 
     The loss is distortion + (1 − α) KL(q(z | x) ‖ p(z)) + (α + λ − 1) MMD²(q(z), p(z)), with a
-    Gaussian kernel. The MMD² is an unbiased estimate, which may be negative, between the latents of
-    the batch of all replicas and as many draws of the prior; in a batch computed in parts, of the
-    parts. α = 1, λ = 1 is the MMD-VAE of the authors' code.
+    Gaussian kernel. The MMD² is an unbiased estimate, which may be negative. It compares the
+    latents of the batch of all replicas with as many draws from the prior; if a batch is computed
+    in parts, it compares within each part. With α = 1 and λ = 1 it is the MMD-VAE of the authors'
+    code.
 
     Args:
-        alpha: α, at most 1: how little the rate counts.
+        alpha: α, at most 1. The larger it is, the less the rate counts.
         lambda_mmd: λ, with α + λ ≥ 1. The default is ours: an MMD² of 0.1 then weighs as much as
-            the distortion of a small image, as the paper advises to choose λ.
+            the distortion of a small image. The paper advises to choose λ this way.
         **kwargs: Further arguments of `BaseVAE`.
 
     Raises:
         ValueError: If a term of the loss would have a negative weight.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("info_vae", (8, 8, 1), 2, network="mlp", lambda_mmd=10.0)
+        >>> model.weights_of_terms
+        {'rate': 1.0, 'mmd': 9.0}
     """
 
     def __init__(self, *, alpha: float = 0.0, lambda_mmd: float = 1000.0, **kwargs: Any) -> None:

@@ -17,6 +17,8 @@ from zoo.vae.base import BaseVAE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from zoo.core.model import EndpointSpec
+
 WIDTH = 256
 
 
@@ -25,38 +27,46 @@ class LadderVAE(BaseVAE):
     """VAE with stochastic layers z_1 … z_L, the top one first (arXiv 1602.02282).
 
     The prior is p(z_l | z_<l) = N(μ_p, σ_p²), and N(0, I) at the top. The encoder sends (μ̂, σ̂²) to
-    every layer. There the posterior is N(μ_q, σ_q²), their precision-weighted mean with the prior:
+    every layer. The posterior N(μ_q, σ_q²) of a layer is their precision-weighted mean with the
+    prior:
 
         σ_q² = 1 / (σ̂⁻² + σ_p⁻²),  μ_q = (μ̂ σ̂⁻² + μ_p σ_p⁻²) σ_q²
 
-    and (μ̂, σ̂²) itself at the top. The latents of this class are not z, but the noise that the
-    prior makes z of: u_l = (z_l − μ_p) / σ_p, which is N(0, I), so that sampling is as in any VAE.
+    At the top it is (μ̂, σ̂²) itself. The latents of this class are not z, but the noise u of which
+    the prior makes z: u_l = (z_l − μ_p) / σ_p. It is N(0, I), so sampling is as in any VAE.
     The posterior of u_l, given x and u_<l, is N(Δμ, Δσ²), the residual of NVAE (arXiv 2007.03898,
     section 3.2), with
 
         Δσ² = σ_q² / σ_p² = s(r),  Δμ = (μ_q − μ_p) / σ_p = s(−r) (μ̂ − μ_p) / σ_p
 
-    of r = log σ̂² − log σ_p² and the sigmoid s. The rate is Σ_l KL(N(Δμ, Δσ²) ‖ N(0, I)), whose
-    parts are logged as `rate_1` to `rate_L`.
+    of r = log σ̂² − log σ_p² and the sigmoid s. The rate is Σ_l KL(N(Δμ, Δσ²) ‖ N(0, I)). Its parts
+    are logged as `rate_1` to `rate_L`.
 
-    Unlike in the paper a layer, and the decoder, see all layers above and not only the next; and
+    Departures from the paper: each layer, and the decoder, see all layers above, not only the next;
     all (μ̂, σ̂²) come from the encoder's last features. Lower layers tend to take over while the
-    upper ones die: the paper's remedy is a long `warm_up`; `free_bits` help too.
+    upper ones die. The paper's remedy is a long `warm_up`; `free_bits` help too.
 
     Args:
-        layers: L, from 1, which is a VAE, to `latent_dim`. The latent dimensions are those of all
-            layers together, shared out equally, the first layers having one more if need be.
-        latent_dim: Number of latent dimensions.
+        layers: L, from 1, which is a VAE, to `latent_dim`.
+        latent_dim: Number of latent dimensions of all layers together. They are shared out
+            equally; the first layers have one more where they must.
         **kwargs: Further arguments of `BaseVAE`, but `transfer`.
 
     Raises:
         ValueError: If `layers` is out of range.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("ladder_vae", (8, 8, 1), 4, network="mlp", layers=2)
+        >>> model.log_names
+        ('loss', 'distortion', 'rate', 'rate_1', 'rate_2')
     """
 
     single_decoder: ClassVar[bool] = False
     transferable: ClassVar[bool] = False
-    # Each layer's is one, given those above; what `encode` gives is on the path of their means.
-    gaussian_posterior: ClassVar[bool] = False
+    # An image's latents are no one Gaussian, but one per layer, given the layers above: `encode`
+    # follows the path of their means.
+    has_latent_code: ClassVar[bool] = False
 
     def __init__(self, *, layers: int = 3, latent_dim: int, **kwargs: Any) -> None:
         if not 1 <= layers <= max(latent_dim, 1):
@@ -71,7 +81,7 @@ class LadderVAE(BaseVAE):
         self.posterior_network = _posterior_network(self.sizes, conditionals)
 
     def _conditional(self, i: int) -> Callable[[Any], tuple[Any, Any]]:
-        """p(z_l | z_<l) of layer i: z_<l, [batch, dims], to (μ_p, log σ_p²), each [batch, size]."""
+        """p(z_l | z_<l) of layer i: maps z_<l, [batch, dims], to (μ_p, log σ_p²), [batch, size]."""
         hidden = keras.layers.Dense(
             WIDTH, activation="relu", name=f"hidden_{i}", dtype=self.dtype_policy
         )
@@ -88,25 +98,27 @@ class LadderVAE(BaseVAE):
 
     # The bound
 
-    def forward(self, batch: dict[str, Any], *, training: bool) -> tuple[Any, Any, Any, Any]:
-        """Δμ and log Δσ² on the path that the noise takes, latents u, and the decoder's logits."""
+    def forward(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
+        """As in `BaseVAE`: Δμ and log Δσ² on the path that the noise takes, latents u, logits."""
         labels = batch.get("labels")
         sent = self.encoder(with_labels(batch["images"], labels), training=training)
         mean, log_variance, latents = self._infer(sent, batch["posterior"], training=training)
-        return mean, log_variance, latents, self.logits(latents, labels, training=training)
+        logits = self.logits(latents, labels, training=training)
+        return {"mean": mean, "log_variance": log_variance, "latents": latents, "logits": logits}
 
     def _infer(self, sent: Any, noise: Any, *, training: bool = False) -> tuple[Any, Any, Any]:
-        """Δμ, log Δσ² and u = Δμ + Δσ ε, of what the encoder sent and ε, [batch, latent_dim]."""
+        """Δμ, log Δσ² and u = Δμ + Δσ ε of what the encoder sent and ε, [batch, latent_dim]."""
         mean, log_variance = self.posterior_network([*sent, noise], training=training)
         return mean, log_variance, mean + tf.exp(0.5 * log_variance) * noise
 
-    def regularizer(
-        self, mean: Any, log_variance: Any, latents: Any, batch: dict[str, Any]
+    def regularization_terms(
+        self, outputs: dict[str, Any], batch: dict[str, Any]
     ) -> dict[str, Any]:
         """The rate, and that of each layer."""
-        moments = zip(*(tf.split(x, self.sizes, axis=1) for x in (mean, log_variance)), strict=True)
-        each = {f"rate_{i + 1}": losses.kl_standard_normal(*x) for i, x in enumerate(moments)}
-        return {**super().regularizer(mean, log_variance, latents, batch), **each}
+        layers = (tf.split(outputs[name], self.sizes, axis=1) for name in ("mean", "log_variance"))
+        moments = enumerate(zip(*layers, strict=True))
+        each = {f"rate_{i + 1}": losses.kl_standard_normal(*x) for i, x in moments}
+        return {**super().regularization_terms(outputs, batch), **each}
 
     def log_weights(self, images: Any, noise: Any, labels: Any = None) -> Any:
         """As in `BaseVAE`; each sample takes a path of its own through the layers."""
@@ -124,7 +136,7 @@ class LadderVAE(BaseVAE):
     # Inference
 
     def encode(self, images: Any, labels: Any = None) -> tuple[Any, Any]:
-        """(Δμ, log Δσ²) where each layer above takes its mean, as in `BaseVAE`."""
+        """As in `BaseVAE`: (Δμ, log Δσ²) on the path where each layer takes its mean."""
         images = self.images_of(images)
         labels = self._labels_of(images, labels)
         sent = self.encoder(with_labels(images, labels), training=False)
@@ -132,7 +144,7 @@ class LadderVAE(BaseVAE):
         return mean, log_variance
 
     def logits(self, latents: Any, labels: Any = None, *, training: bool = False) -> Any:
-        """The decoder's logits of z, which the prior makes of latents u."""
+        """The decoder's logits of the z that the prior makes of latents u."""
         z = self.prior_network(latents, training=training)
         return self.decoder(with_labels(z, labels), training=training)
 
@@ -141,12 +153,12 @@ class LadderVAE(BaseVAE):
         """Networks that inference takes, by attribute."""
         return ("encoder", "posterior_network", "prior_network", "decoder")
 
-    def endpoints(self) -> dict[str, tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]]:
+    def endpoints(self) -> dict[str, EndpointSpec]:
         """As in `BaseVAE`, with the networks between the layers."""
         uses = {"encode": self.served_networks[:2], "reconstruct": self.served_networks}
         return {
-            name: (method, inputs, outputs, uses.get(name, self.served_networks[2:]))
-            for name, (method, inputs, outputs, _) in super().endpoints().items()
+            name: endpoint._replace(networks=uses.get(name, self.served_networks[2:]))
+            for name, endpoint in super().endpoints().items()
         }
 
     def get_config(self) -> dict[str, Any]:

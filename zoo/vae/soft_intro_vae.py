@@ -29,28 +29,35 @@ class SoftIntroVAE(BaseVAE):
     With L(x, β) = β_rec ‖x − D(z)‖² + β KL(q(z | x) ‖ p(z)), z ~ q(z | x), images x, fakes
     x̃ ∈ {D(E(x)), D(z_p)}, z_p ~ p(z), and s = 1 / (height · width · channels):
 
-    - E: s L(x, β_kl) + ½ mean over x̃ of exp(−α s L(x̃, β_neg)), α = 2: the bound is to be high of
-      images, and low of fakes.
-    - D: s (β_rec ‖x − D(z)‖² + ½ Σ over x̃ of L(x̃, β_kl)), in the last with γ_r β_rec for β_rec,
-      and no gradient through the x̃ that is reconstructed and the z it is reconstructed from.
+    - E: s L(x, β_kl) + ½ mean over x̃ of exp(−α s L(x̃, β_neg)), α = 2. It makes the bound high for
+      images and low for fakes.
+    - D: s (β_rec ‖x − D(z)‖² + ½ Σ over x̃ of L(x̃, β_kl)). The last L has γ_r β_rec for β_rec, and
+      no gradient through the x̃ that is reconstructed or the z it is reconstructed from.
 
-    To the encoder fakes are data, and constant. The decoder answers to the encoder as updated, with
-    the z of before.
+    The encoder takes fakes for data: they are constants to it. The decoder meets the updated
+    encoder, with the z from before the update.
 
-    `distortion` is ‖x − D(z)‖², that is −log N(x; D(z), ½ I) in nats but for a constant; `loss` is
-    the encoder's. For the ELBO of an evaluation there is a Gaussian p(x | z) with the running mean
-    of the σ² that is optimal for the reconstructions.
+    `distortion` is ‖x − D(z)‖², which is −log N(x; D(z), ½ I) in nats up to a constant. `loss` is
+    the encoder's. An evaluation needs a p(x | z) for the ELBO: a Gaussian, whose σ² is the running
+    mean of the σ² that is optimal for the reconstructions.
 
     Args:
         beta_rec: β_rec, at least 0.
-        beta_kl: β_kl, at least 0. These three are the authors' code's for 28 × 28 and 32 × 32.
-        beta_neg: β_neg, at least 0: larger for larger images, as s is smaller.
+        beta_kl: β_kl, at least 0.
+        beta_neg: β_neg, at least 0. Larger images need a larger one, for s is smaller. The defaults
+            of these three are from the authors' code for 28 × 28 and 32 × 32.
         gamma_r: γ_r, at least 0.
         **kwargs: Further arguments of `BaseVAE`, but `likelihood`, `warm_up`, `free_bits` and
             `transfer`.
 
     Raises:
         ValueError: If an option is out of range or not to be had.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("soft_intro_vae", (8, 8, 1), 2, network="mlp")
+        >>> model.optimizer_names
+        ('encoder_optimizer', 'decoder_optimizer')
     """
 
     log_names: tuple[str, ...] = (
@@ -95,7 +102,7 @@ class SoftIntroVAE(BaseVAE):
     # The losses
 
     def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
-        """As in `BaseVAE`; the latents z_p, and ε of the fakes' posteriors."""
+        """As in `BaseVAE`, and the latents z_p and ε of the posteriors of the fakes."""
         names = ("prior", "reconstruction", "sample")
         return {
             **super().batch_noise(draw),
@@ -109,9 +116,9 @@ class SoftIntroVAE(BaseVAE):
         training: bool,
         statistic: Any = None,  # noqa: ARG002  (the loss has no σ²)
     ) -> dict[str, Any]:
-        """The losses of both players and their parts, each [batch], with the networks as they are.
+        """The losses of both players and their parts, each [batch], before any update.
 
-        `reconstruction_rate` and `sample_rate` are the KL of the two x̃, in nats.
+        `reconstruction_rate` and `sample_rate` are the KL of the two x̃ in nats.
         """
         of_encoder = self._encoder_terms(batch, training=training)
         batch = {**batch, "latents": self._latents(batch, training=training)}
@@ -142,7 +149,7 @@ class SoftIntroVAE(BaseVAE):
         }
 
     def _encoder_terms(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
-        """`loss` and its parts, and `squared_error`, of a pixel, by which σ² is estimated."""
+        """`loss` and its parts, and the `squared_error` per pixel, which estimates σ²."""
         latents, rate = self._posterior(batch["images"], batch, "posterior", training=training)
         fakes = self._fakes(latents, batch, training=training)
         distortion = _squared_error(batch["images"], fakes["reconstruction"])
@@ -162,7 +169,7 @@ class SoftIntroVAE(BaseVAE):
         }
 
     def _decoder_terms(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
-        """`decoder_loss` and the fakes' rates; `batch` has the `latents` of its images, too."""
+        """`decoder_loss` and the rates of the fakes. `batch` holds `latents` of its images too."""
         fakes = self._fakes(batch["latents"], batch, training=training)
         loss, rates = self.beta_rec * _squared_error(batch["images"], fakes["reconstruction"]), {}
         for name, fake in fakes.items():

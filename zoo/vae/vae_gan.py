@@ -23,32 +23,39 @@ if TYPE_CHECKING:
 class VAEGAN(BaseVAE):
     """VAE/GAN (arXiv 1512.09300, algorithm 1).
 
-    Three players with a loss each, of images x, reconstructions x̃ = Dec(Enc(x)) and samples x_p:
+    Three players have a loss each, with images x, reconstructions x̃ = Dec(Enc(x)), samples x_p:
 
     - Enc: L_prior + L_llike. L_prior is the rate, and L_llike = −log N(Dis_l(x); Dis_l(x̃), I), the
       `distortion`, in nats of the discriminator's features of layer l, summed over them (eq. 7).
     - Dec: γ L_llike − log Dis(x̃) − log Dis(x_p), the non-saturating form of the paper's −L_GAN.
     - Dis: −L_GAN = −log Dis(x) − log(1 − Dis(x̃)) − log(1 − Dis(x_p)).
 
-    All move at once, by one pass. The features change as Dis learns: distortions of two models, or
-    epochs, do not compare. No loss is of pixels: for the ELBO of an evaluation there is a Gaussian
-    p(x | z) with the running mean of the σ² that is optimal for the reconstructions.
+    All players move at once, by one pass. The features change as Dis learns, so distortions of two
+    models or epochs do not compare. An evaluation needs a p(x | z) of pixels for the ELBO: a
+    Gaussian, whose σ² is the running mean of the σ² that is optimal for the reconstructions.
 
     Args:
-        gamma: γ, at least 0, on the sum over features, which may be thousands. The authors' code
-            has 1e-5 for the 64 × 64 images of the paper.
+        gamma: γ, at least 0. It weighs a sum over features, which may be thousands. The authors'
+            code has 1e-5 for the 64 × 64 images of the paper.
         discriminator: `keras.Model` from images (and labels, with `num_classes`) to logits
             [batch, 1].
         normalization: For a built-in discriminator: `"batch"`, as in the paper, `"none"` or
             `"spectral"`.
-        feature_layer: Name of the layer l of the discriminator, whose output is Dis_l; None takes
-            the last features, which the layer named "logit" takes. The paper has a convolution's.
+        feature_layer: Name of the discriminator's layer l, whose output is Dis_l. None takes the
+            input of the layer named "logit", the last features. The paper takes a convolution's
+            output.
         **kwargs: Further arguments of `BaseVAE`, but `likelihood`, `warm_up`, `free_bits` and
             `transfer`.
 
     Raises:
         ValueError: If an option is out of range or not to be had, or the discriminator has the
             wrong shapes or no such layer.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("vae_gan", (8, 8, 1), 2, network="mlp")
+        >>> model.optimizer_names
+        ('encoder_optimizer', 'decoder_optimizer', 'discriminator_optimizer')
     """
 
     log_names: tuple[str, ...] = (
@@ -96,19 +103,21 @@ class VAEGAN(BaseVAE):
             values=[LOGITS],
         )  # fmt: skip
         self.feature_layer = feature_layer
-        self.judge = self._with_features()
+        # Its name comes after "discriminator" in the alphabet: Keras saves networks in that order,
+        # and their common weights under the first.
+        self.feature_discriminator = self._with_features()
 
     def new_decoder(self, *args: Any, **options: Any) -> keras.Model:
         """The architecture's generator, with its BatchNorm, up to the logits.
 
-        The paper's decoder has BatchNorm too (table 1): without, the discriminator tells its images
-        at once, and they get no further.
+        The paper's decoder has BatchNorm too (table 1). Without it the discriminator knows the
+        decoder's images at once, and they do not improve.
         """
         generator = self.build_network("generator", *args, **options)
         return keras.Model(generator.input, generator.get_layer("logits").output, name="decoder")
 
     def _with_features(self) -> keras.Model:
-        """The discriminator, its weights included, with the outputs Dis_l and the logits."""
+        """The discriminator, with its weights, and with the outputs Dis_l and logits."""
         names = [layer.name for layer in self.discriminator.layers]
         name = self.feature_layer or "logit"
         if name not in names or not hasattr(self.discriminator, "input"):
@@ -120,7 +129,7 @@ class VAEGAN(BaseVAE):
         layer = self.discriminator.get_layer(name)
         features = layer.output if self.feature_layer else layer.input
         outputs = [features, self.discriminator.output]
-        return keras.Model(self.discriminator.input, outputs, name="judge")
+        return keras.Model(self.discriminator.input, outputs, name="feature_discriminator")
 
     # The losses
 
@@ -137,18 +146,18 @@ class VAEGAN(BaseVAE):
     ) -> dict[str, Any]:
         """The three losses and their parts, each [batch]: `loss` is the encoder's, in nats.
 
-        Also `squared_error`, of a reconstruction's pixel, by which σ² is estimated.
+        Also the `squared_error` per pixel of a reconstruction, which estimates σ².
         """
         images, labels = batch["images"], batch.get("labels")
-        mean, log_variance, latents, logits = self.forward(batch, training=training)
-        reconstruction = self.pixels.mean(logits)
+        outputs = self.forward(batch, training=training)
+        reconstruction = self.pixels.mean(outputs["logits"])
         sample = self.pixels.mean(self.logits(batch["prior"], labels, training=training))
         (features, real), (features_again, again), (_, fake) = (
-            self.judge(with_labels(x, labels), training=training)
+            self.feature_discriminator(with_labels(x, labels), training=training)
             for x in (images, reconstruction, sample)
         )
         distortion = losses.gaussian_nll(features, features_again, 1.0)
-        rate = self.rate(mean, log_variance, latents)
+        rate = self.rate(*(outputs[name] for name in ("mean", "log_variance", "latents")))
         fooled = losses.sum_per_example(tf.nn.softplus(-again) + tf.nn.softplus(-fake))
         told = tf.nn.softplus(-real) + tf.nn.softplus(again) + tf.nn.softplus(fake)
         return {

@@ -22,19 +22,26 @@ class VampPriorVAE(BaseVAE):
     """VAE with a variational mixture of posteriors for a prior (arXiv 1705.07120, eq. 9).
 
     The prior is p(z) = 1/K Σ q(z | u_k), with the encoder's q and pseudo-inputs u_k that are
-    learned with all else. A KL from it has no closed form: the `rate` is log q(z | x) − log p(z) at
-    the one z that is drawn, whose mean is the KL; single ones may be negative.
+    learned with everything else. The KL from it has no closed form: the `rate` is
+    log q(z | x) − log p(z) at the one z that is drawn. Its mean is the KL; one value may be
+    negative.
 
-    Pseudo-inputs are sigmoids of weights, which begin as draws of N(0, 1): noise around grey. (The
+    Pseudo-inputs are sigmoids of weights that begin as draws from N(0, 1): noise around grey. (The
     authors clip their weights to [0, 1], beyond which a pseudo-input learns nothing.)
 
     Args:
-        components: K, at least 1; the paper's experiments have 500, and 1000 for larger data.
+        components: K, at least 1. The paper has 500, and 1000 for larger data.
         **kwargs: Further arguments of `BaseVAE`, but `num_classes`, `free_bits` and `transfer`.
 
     Raises:
-        ValueError: If `components` < 1; with `num_classes`, as pseudo-inputs have no label; or with
-            `free_bits`, as the rate is no sum over dimensions.
+        ValueError: If `components` < 1; `num_classes` is given, for pseudo-inputs have no label; or
+            `free_bits`, for the rate is no sum over dimensions.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("vamp_prior", (8, 8, 1), 2, network="mlp", components=4)
+        >>> model.sample_latents(3, seed=0).shape
+        (3, 2)
     """
 
     prior = "vamp"
@@ -82,7 +89,7 @@ class VampPriorVAE(BaseVAE):
         return mean, log_variance
 
     def prior_latents(self, draw: Callable[..., Any]) -> Any:
-        """Draws from the prior: of equally likely components."""
+        """Draws from the prior, whose components are equally likely."""
         chosen = tf.cast(draw("component", uniform=True) * self.components, tf.int32)
         chosen = tf.minimum(chosen, self.components - 1)  # as U may be 1
         with tf.init_scope():  # constants of a graph, which is to sample without the encoder

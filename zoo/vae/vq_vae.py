@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from zoo import networks
 from zoo.core.contracts import LOGITS
+from zoo.core.model import EndpointSpec
 from zoo.core.network_tools import check_network
 from zoo.core.registry import register_model
 from zoo.core.replicas import all_reduce_sum, on_global_batch
@@ -27,29 +28,32 @@ class VQVAE(BaseVAE):
     """VQ-VAE (arXiv 1711.00937) with the codebook of its appendix A.1.
 
     The loss is −log p(x | z_q(x)) − log p(codes) + β ‖z_e(x) − sg[e]‖². Its first and last terms
-    are eq. 3, whose second the codebook's exponential averages stand for; codes that no image
-    takes are put onto features of the batch. The posterior is deterministic, so that the first two
-    terms are the negative evidence lower bound in nats, the rate being −log p(codes).
+    are those of eq. 3. Exponential averages of the codebook stand for the second term of eq. 3;
+    codes that no image takes are moved onto features of the batch. The posterior is deterministic,
+    so the first two terms are the negative evidence lower bound in nats, with the rate
+    −log p(codes).
 
-    The rate has a gradient for the prior alone, a gated PixelCNN. Departure from the paper: it is
-    trained at the same time, and not afterwards under a uniform one, whose rate would be the
-    constant positions · log K (section 3.2). Autoencoder and codebook are the paper's all the same.
+    The rate has a gradient only for the prior, a gated PixelCNN. Departure from the paper: the
+    prior is trained at the same time. The paper trains it afterwards, and has a uniform one before,
+    whose rate is the constant positions · log K (section 3.2). Autoencoder and codebook are not
+    affected.
 
-    Latents are uniforms in disguise, one N(0, 1) a position: Φ(ε) and the inverse distribution
-    function of the prior give the position's code. So images are a function of latents, but one
-    that only jumps, in as many steps through the PixelCNN as there are positions.
+    The latents are one N(0, 1) number per position, which is a uniform number in disguise: Φ(ε) and
+    the inverse distribution function of the prior give the code of the position. So images are a
+    function of latents, but a piecewise constant one. It takes as many steps through the PixelCNN
+    as there are positions.
 
     Args:
-        latent_dim: D, dimensions of a code's vector; the positions of the grid, and with them
-            `noise_dim`, follow from the image.
-        num_codes: K, at least 2; the paper's 512 is for larger images.
+        latent_dim: D, dimensions of the vector of a code. The image gives the positions of the
+            grid, and with them `noise_dim`.
+        num_codes: K, at least 2. The paper's 512 is for larger images.
         commitment: β, at least 0. Distortion is in nats here: a squared error counts 1 / (2σ²)
-            times, and the commitment less beside it as σ² falls. The paper finds no dependence from
-            0.1 to 2.0, for features can change their scale.
+            times, so the commitment counts less beside it as σ² falls. The paper finds the same
+            results from 0.1 to 2.0, for features can change their scale.
         decay: γ of eq. 6 and 7, in [0, 1).
         prior_width: Channels of the PixelCNN.
-        prior_layers: Layers of the PixelCNN; four see all of a grid of up to 9 × 9.
-        network: "grid", or with another width, such as "grid-256", the paper's.
+        prior_layers: Layers of the PixelCNN. Four layers see all of a grid of up to 9 × 9.
+        network: "grid", or another width, such as the paper's "grid-256".
         encoder: `keras.Model` from images to features [batch, height / 4, width / 4, latent_dim].
         decoder: `keras.Model` from such features to image logits.
         **kwargs: Further arguments of `BaseVAE`, but `free_bits`, `transfer` and `num_classes`.
@@ -57,11 +61,19 @@ class VQVAE(BaseVAE):
     Raises:
         ValueError: If an option is out of its range or not to be had, a side of the image is less
             than 8 or not divisible by 4, or a network has the wrong shapes.
+
+    Example:
+        >>> import numpy as np
+        >>> import zoo
+        >>> model = zoo.create("vq_vae", (8, 8, 1), 3, network="grid-8", num_codes=4, prior_width=8)
+        >>> codes = model.encode(np.zeros((5, 8, 8, 1)))
+        >>> codes.shape, model.decode(codes).shape
+        (TensorShape([5, 2, 2]), TensorShape([5, 8, 8, 1]))
     """
 
     log_names: tuple[str, ...] = ("loss", "distortion", "rate", "commitment", "perplexity")
     transferable: ClassVar[bool] = False
-    gaussian_posterior: ClassVar[bool] = False
+    has_latent_code: ClassVar[bool] = False
     single_decoder: ClassVar[bool] = False
     piecewise_constant: ClassVar[tuple[str, ...]] = ("generate", "encode", "reconstruct")
 
@@ -102,7 +114,7 @@ class VQVAE(BaseVAE):
 
     @property
     def noise_dim(self) -> int:
-        """One for each position."""
+        """One number per position."""
         return math.prod(self.grid)
 
     def check_networks(self) -> None:
@@ -118,31 +130,38 @@ class VQVAE(BaseVAE):
         """1 and β."""
         return {"rate": 1.0, "commitment": self.commitment}
 
-    def forward(self, batch: dict[str, Any], *, training: bool) -> tuple[Any, Any, Any, Any]:
-        """z_e(x), its codes, z_q(x) with the straight-through gradient, the decoder's logits."""
+    def forward(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
+        """What the networks make of a batch.
+
+        Returns:
+            `features` z_e(x), float32 [batch, height / 4, width / 4, latent_dim]; their `codes`,
+            int32 [batch, height / 4, width / 4]; `quantized`, which is z_q(x) with the
+            straight-through gradient, like the features; and the decoder's `logits` of it.
+        """
         features = self.encoder(batch["images"], training=training)
         quantized, codes = self.quantizer(features)
-        return features, codes, quantized, self.logits(quantized, training=training)
+        logits = self.logits(quantized, training=training)
+        return {"features": features, "codes": codes, "quantized": quantized, "logits": logits}
 
-    def regularizer(
-        self, mean: Any, log_variance: Any, latents: Any, batch: dict[str, Any]
+    def regularization_terms(
+        self, outputs: dict[str, Any], batch: dict[str, Any]
     ) -> dict[str, Any]:
         """The rate and the commitment loss, [batch], and what the codebook follows."""
-        features, codes, quantized = mean, log_variance, latents
+        features, codes = outputs["features"], outputs["codes"]
         return {
             "rate": -pixelcnn.log_probability(self.code_prior, codes),
-            "commitment": commitment_loss(features, quantized),
+            "commitment": commitment_loss(features, outputs["quantized"]),
             "features": features,
             "codes": codes,
             "candidates": batch["candidates"],
         }
 
     def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
-        """For each code, each example's chance to lend it a feature if it is dead, and which."""
+        """Numbers that choose, for each code that is dead, an example and which of its features."""
         return {"candidates": draw("candidates", [self.num_codes, 2], uniform=True)}
 
     def batch_logs(self, terms: dict[str, Any], *, training: bool) -> dict[str, Any]:
-        """The perplexity of the codes of the batch; in training, moves the codebook."""
+        """The perplexity of the codes of the batch. In training it moves the codebook."""
         features, codes, draws = (terms.pop(name) for name in ("features", "codes", "candidates"))
         statistics = [
             *self.quantizer.statistics(features, codes),
@@ -155,15 +174,15 @@ class VQVAE(BaseVAE):
         return {"perplexity": perplexity(counts)}
 
     def _candidates(self, features: Any, draws: Any) -> Any:
-        """This replica's part of the sum that has a random feature of the batch for each code.
+        """This replica's part of a sum over replicas: a random feature of the batch per code.
 
         Args:
             features: [batch, height, width, latent_dim].
-            draws: From U(0, 1), [batch, num_codes, 2]. The largest of all replicas' first numbers
-                chooses the example, its second number the position.
+            draws: From U(0, 1), [batch, num_codes, 2]. The largest first number of all replicas
+                chooses the example, and its second number the position.
 
         Returns:
-            float32 [num_codes, latent_dim]; 0 where the example is another replica's.
+            float32 [num_codes, latent_dim]; 0 where the example is on another replica.
         """
 
         def chosen(numbers: Any) -> Any:
@@ -173,8 +192,8 @@ class VQVAE(BaseVAE):
         choice = on_global_batch(chosen, draws[..., 0])
         flat = tf.reshape(features, [-1, self.noise_dim, self.latent_dim])
         positions = tf.cast(draws[..., 1] * self.noise_dim, tf.int32)
-        found = tf.gather(flat, positions, batch_dims=1)
-        return tf.einsum("bk,bkd->kd", choice, found)
+        candidates = tf.gather(flat, positions, batch_dims=1)
+        return tf.einsum("bk,bkd->kd", choice, candidates)
 
     # Inference
 
@@ -199,13 +218,13 @@ class VQVAE(BaseVAE):
         return pixelcnn.sample(self.code_prior, uniforms)
 
     def images_from_latents(self, latents: Any, labels: Any = None) -> Any:
-        """Mean images of the codes that the prior has for latents [batch, noise_dim]."""
+        """Mean images of the codes that the prior gives for latents [batch, noise_dim]."""
         return self.decode(self.codes_from_latents(latents), labels)
 
     def log_weights(self, images: Any, noise: Any, labels: Any = None) -> Any:
-        """Log p(x, codes of x), float32 [k, batch] in nats: the posterior is certain.
+        """Log p(x, codes of x), float32 [k, batch] in nats: the posterior is deterministic.
 
-        Its mean is the ELBO, and so is the k-sample bound, for its k rows are the same.
+        All k rows are the same, so the k-sample bound is the ELBO.
         """
         images = self.images_of(images)
         codes = self.encode(images)
@@ -219,16 +238,18 @@ class VQVAE(BaseVAE):
         """Networks that inference takes, by attribute."""
         return ("encoder", "quantizer", "decoder", "code_prior")
 
-    def endpoints(self) -> dict[str, tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]]:
-        """What is exported: name → (method, shapes of inputs, of outputs, networks used)."""
+    def endpoints(self) -> dict[str, EndpointSpec]:
+        """The functions that are exported, by name."""
         latent, image = {"latent": (self.noise_dim,)}, {"image": self.image_shape}
         codes, again = {"codes": self.grid}, {"reconstruction": self.image_shape}
         decoding = ("quantizer", "decoder")
         return {
-            "generate": ("images_from_latents", latent, image, ("code_prior", *decoding)),
-            "encode": ("encode", image, codes, ("encoder", "quantizer")),
-            "decode": ("decode", codes, image, decoding),
-            "reconstruct": ("reconstruct", image, again, ("encoder", *decoding)),
+            "generate": EndpointSpec(
+                "images_from_latents", latent, image, ("code_prior", *decoding)
+            ),
+            "encode": EndpointSpec("encode", image, codes, ("encoder", "quantizer")),
+            "decode": EndpointSpec("decode", codes, image, decoding),
+            "reconstruct": EndpointSpec("reconstruct", image, again, ("encoder", *decoding)),
         }
 
     def get_config(self) -> dict[str, Any]:

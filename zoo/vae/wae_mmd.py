@@ -14,22 +14,28 @@ class WAEMMD(MMDVAE):
     """WAE-MMD (arXiv 1711.01558, algorithm 2), with the inverse multiquadratics kernel.
 
     The loss is distortion + λ MMD²(q(z), p(z)). The MMD² is an unbiased estimate, which may be
-    negative, between the latents of the batch of all replicas and as many draws of the prior; in a
-    batch computed in parts, of the parts.
+    negative. It compares the latents of the batch of all replicas with as many draws from the
+    prior; if a batch is computed in parts, it compares within each part.
 
-    The encoder is Gaussian, which the paper allows; its experiments have the special case σ = 0.
-    As no rate is in the loss, σ shrinks as the decoder asks: `rate` is logged, and grows, and the
-    ELBO of an evaluation is no measure of the model.
+    The encoder is Gaussian. The paper allows it; its experiments have the special case σ = 0. The
+    loss has no rate, so σ shrinks as the decoder likes it: `rate` is logged and grows, and the ELBO
+    of an evaluation does not measure the model.
 
     Args:
         lambda_mmd: λ, at least 0, in nats. The paper weighs a squared error ‖x − G(z)‖² on [0, 1]
             against λ MMD², with λ = 10 for MNIST. In nats the error counts 1 / (2σ²) times, with
-            the decoder's σ², and so must λ: 10 becomes 500 at σ² = 0.01, about that of a decoder
-            that has learned MNIST; with a fixed λ, matching counts for more earlier on.
+            the decoder's σ², so λ must too: 10 becomes 500 at σ² = 0.01, about the σ² of a decoder
+            that has learned MNIST. Before that, when σ² is larger, the MMD² counts for more.
         **kwargs: Further arguments of `BaseVAE`, but `free_bits`.
 
     Raises:
         ValueError: If `lambda_mmd` < 0.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("wae_mmd", (8, 8, 1), 2, network="mlp", lambda_mmd=10.0)
+        >>> model.weights_of_terms
+        {'mmd': 10.0}
     """
 
     def __init__(self, *, lambda_mmd: float = 500.0, **kwargs: Any) -> None:

@@ -1,0 +1,108 @@
+"""Every likelihood of a decoder is what it says: a density or a mass, around its mean image."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import zoo
+from zoo.evaluation.measure import likelihood_metrics
+from zoo.losses import sum_per_example
+from zoo.vae._likelihoods import LIKELIHOODS, LearnedGaussian
+
+# Where each is a density; others are on the whole line.
+SUPPORT = {"continuous_bernoulli": (0.0, 1.0)}
+FAR = 60.0  # in units of a density whose scale is about 1
+
+
+class Laplace(LearnedGaussian):
+    """p(x | z) = Π exp(−|x − μ| / b) / 2b, as a user would write it."""
+
+    def nll(self, images: Any, logits: Any, statistic: Any) -> Any:
+        """−log p(x | z), [batch] in nats."""
+        distance = tf.abs(images - self.mean(logits)) / tf.exp(self._bounded())
+        return sum_per_example(distance + self._bounded() + math.log(2.0))
+
+    def pixel_deviation(self) -> Any:
+        """√2 b."""
+        return math.sqrt(2.0) * tf.exp(self._bounded())
+
+
+class Unnormalised(Laplace):
+    """As a mistake would have it: with log b where log 2b belongs."""
+
+    def nll(self, images: Any, logits: Any, statistic: Any) -> Any:
+        """−log p(x | z), short of log 2."""
+        return super().nll(images, logits, statistic) - math.log(2.0)
+
+
+def _check_values(kind: type, logit: float, support: tuple[float, float]) -> None:
+    """Mass 1, the mean image for a mean, and the deviation that it states."""
+    pixels = kind(keras.layers.Layer().add_weight)
+    if pixels.levels is None:
+        x, weight = np.array([0.0, 1.0]), np.ones(2)
+    elif pixels.levels == 1:
+        x, weight = np.arange(256) / 255, np.ones(256)
+    else:  # by the midpoint rule, which is exact to its last digit for smooth densities
+        low, high = support
+        weight = np.full(200_000, (high - low) / 200_000)
+        x = low + (np.arange(len(weight)) + 0.5) * weight
+    images = np.float32(x).reshape(-1, 1, 1, 1)
+    logits = np.full_like(images, logit)
+    nll = np.asarray(pixels.nll(images, logits, None), np.float64)
+    assert nll.shape == (len(x),)
+    density = weight * np.exp(-nll)
+    assert density.sum() == pytest.approx(1.0, abs=1e-5)
+    mean = float(pixels.mean(logits)[0, 0, 0, 0])
+    if pixels.levels != 1 or logit == 0.0:  # the last levels, 0 and 255, take whole tails
+        assert density @ x == pytest.approx(mean, abs=1e-5)
+    deviation = float(pixels.pixel_deviation())
+    if deviation and pixels.levels != 1:
+        assert np.sqrt(density @ (x - mean) ** 2) == pytest.approx(deviation, rel=1e-4)
+
+
+@pytest.mark.parametrize("logit", [0.0, -1.5, 0.8])
+@pytest.mark.parametrize("name", [*LIKELIHOODS, "laplace"])
+def test_values(name: str, logit: float) -> None:
+    kind = {**LIKELIHOODS, "laplace": Laplace}[name]
+    _check_values(kind, logit, SUPPORT.get(name, (-FAR, FAR)))
+
+
+def test_a_wrong_density_is_seen() -> None:
+    with pytest.raises(AssertionError, match=r"1\.99.* == 1\.0"):
+        _check_values(Unnormalised, 0.8, (-FAR, FAR))
+
+
+@pytest.mark.parametrize("name", [*LIKELIHOODS, "laplace"])
+def test_an_image_is_the_product_of_its_pixels(name: str) -> None:
+    pixels = {**LIKELIHOODS, "laplace": Laplace}[name](keras.layers.Layer().add_weight)
+    rng = np.random.default_rng(0)
+    images = np.float32(np.round(rng.random((3, 2, 4, 1)) * 255) / 255)
+    logits = rng.normal(size=images.shape).astype(np.float32)
+    single = pixels.nll(images.reshape(24, 1, 1, 1), logits.reshape(24, 1, 1, 1), None)
+    wanted = np.asarray(single).reshape(3, 8).sum(axis=1)
+    np.testing.assert_allclose(pixels.nll(images, logits, None), wanted, rtol=1e-5)
+
+
+def test_a_likelihood_of_ones_own(
+    images: np.ndarray, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """Named in the table, it trains its scale, is measured in bits, saved and loaded."""
+    monkeypatch.setitem(LIKELIHOODS, "laplace", Laplace)
+    model = zoo.create("vae", (8, 8, 1), 3, network="mlp", likelihood="laplace")
+    model.compile(keras.optimizers.Adam(1e-2))
+    history = model.fit(images, batch_size=20, epochs=6, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert float(model.pixels.pixel_deviation()) < 1.3  # from √2
+    results = likelihood_metrics(model, images, 4, seed=0)
+    bits = -results["iwae_bound"] / (64 * math.log(2)) + 8
+    assert results["bits_per_dim"] == pytest.approx(bits, rel=1e-6)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again.pixels.log_scale, model.pixels.log_scale)
+    np.testing.assert_array_equal(again.reconstruct(images[:3]), model.reconstruct(images[:3]))
