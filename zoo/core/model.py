@@ -244,6 +244,10 @@ class ZooModel(CheckedLoops, Compiling):
 
     # Deployment
 
+    def endpoints(self) -> dict[str, EndpointSpec]:
+        """What is exported, by name. Inputs leave out the label, which export adds."""
+        raise NotImplementedError
+
     def optional_endpoints(self) -> dict[str, EndpointSpec]:
         """What is exported on request, by name; their inputs include the label."""
         return {}
