@@ -52,6 +52,12 @@ class GAN(BaseGAN):
 
     Raises:
         ValueError: If an option is unknown or out of range, or a penalty meets BatchNorm.
+
+    Example:
+        >>> import zoo
+        >>> options = {"network": "mlp", "loss": "hinge", "regularizer": "r1"}
+        >>> zoo.create("gan", (8, 8, 1), 2, **options).generate(3, seed=0).shape
+        (3, 8, 8, 1)
     """
 
     learning_rate: ClassVar[float] = 2e-4  # of Adam, with its β₁ and β₂: arXiv 1511.06434, § 4
