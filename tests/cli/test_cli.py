@@ -217,7 +217,7 @@ def test_errors_are_sentences(gan: Path, tmp_path: Path, capsys) -> None:
     assert "Expected a train command" in _fails(capsys, "launch", 2, "evaluate", gan)
     assert "'vea'" in _fails(capsys, "train", "vea", "--out", tmp_path / "x")
     assert "not a run folder" in _fails(capsys, "info", tmp_path)
-    assert "vae is a model: `zoo train vae` trains one" in _fails(capsys, "info", "vae")
+    assert "vae is a model: `zoo train vae` trains one" in _fails(capsys, "sample", "vae")
     assert "--option ema" in _fails(
         capsys, "train", "dcgan", "--out", tmp_path / "x", "--option", "ema"
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from zoo.cli.options import COUNTED, Out, Run, SamplerName, Seed, check_file, resolve_run
-from zoo.core import registry
+from zoo.io.names import suggestion
 from zoo.io.terminal import say
 
 
@@ -77,9 +77,9 @@ def _number_of_class(label: str, run: Path) -> int:
     try:
         return int(label)
     except ValueError as error:
-        near = f"Did you mean {' or '.join(registry.nearest(label, names))}?" if names else ""
-        known = near or "The run names no classes: give the number of one, from 0 on."
-        raise ValueError(f"--label {label}: no such class. {known}") from error
+        numbers = "The run names no classes: give the number of one, from 0 on."
+        hint = suggestion(label, names) if names else numbers
+        raise ValueError(f"--label {label}: no such class. {hint}") from error
 
 
 def _check_pictures(out: Path) -> None:
