@@ -155,7 +155,7 @@ def compare(
 
     Args:
         runtime: What runs the function, one of `export.runtimes.RUNTIMES`.
-        precision: Of the artefact: "float32", "float16" or "int8".
+        precision: The artefact's: "float32", "float16" or "int8".
         reference: What the model gives.
         run: The function: arrays by name to arrays by name.
     """

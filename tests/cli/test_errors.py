@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.support.odd_names import ODD
 from zoo.cli import app, console, faults, main, options
 from zoo.io import names
 from zoo.training import launch
@@ -28,7 +29,6 @@ from zoo.training import launch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ODD = "a [b] [bold red] [old\\] :smile: \\[c] \U0001f600 β\nd"  # markup, emoji codes, two lines
 # Each command with a RUN that may be wrong; OUT does not exist.
 COMMANDS: dict[str, list[str]] = {
     "list": ["RUN"],

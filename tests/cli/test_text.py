@@ -22,7 +22,7 @@ import export
 import zoo
 from export.report import Report as Verification
 from export.report import Row
-from tests.cli.test_errors import ODD
+from tests.support.odd_names import ODD
 from zoo.cli import app, main
 from zoo.cli.console import Zoo, ZooCommand
 from zoo.convert.report import Equality, Report, TensorRow

@@ -77,9 +77,9 @@ def _number_of_class(label: str, run: Path) -> int:
     try:
         return int(label)
     except ValueError as error:
-        numbers = "The run names no classes: give the number of one, from 0 on."
-        hint = suggestion(label, names) if names else numbers
-        raise ValueError(f"--label {label}: no such class. {hint}") from error
+        unnamed = "The run names no classes: give the number of one, from 0 on."
+        remedy = suggestion(label, names) if names else unnamed
+        raise ValueError(f"--label {label}: no such class. {remedy}") from error
 
 
 def _check_pictures(out: Path) -> None:

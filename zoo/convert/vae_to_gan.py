@@ -96,9 +96,8 @@ def vae_to_gan(
 
     Example:
         >>> import zoo
-        >>> from zoo.convert import vae_to_gan
         >>> vae = zoo.create("vae", (8, 8, 1), 2, network="mlp")
-        >>> gan, report = vae_to_gan(vae, whiten_posterior=False)
+        >>> gan, report = zoo.convert.vae_to_gan(vae, whiten_posterior=False)
         >>> gan.generate(3, seed=0).shape, report.equivalence
         ((3, 8, 8, 1), 'tolerance')
     """
