@@ -62,8 +62,7 @@ def test_a_class_by_its_name(tiny: Path, tmp_path: Path, monkeypatch, capsys) ->
         run_zoo("sample", run, "--n", 2, "--label", label, "--out", tmp_path / "x.npy")
     assert asked == [(1, 2), (0, 2), (2, 2), (-1, 2)]
     said = fails(capsys, "sample", run, "--label", "boot", "--out", tmp_path / "x.npy")
-    assert "--label boot: no such class. Did you mean" in said
-    assert "ankle boot" in said
+    assert "--label boot: no such class. Take one of 1, trouser, ankle boot." in said
 
 
 def test_a_wrong_export_exits_with_1(tiny: Path, small: Path, tmp_path: Path, capsys) -> None:
@@ -157,8 +156,8 @@ def test_a_range_shows_what_is_wrong_with_it(monkeypatch: pytest.MonkeyPatch) ->
     latent = keras.Input((3,))
     pixels = keras.layers.Dense(64, "sigmoid", bias_initializer=keras.initializers.Constant(99.0))
     images = keras.layers.Reshape((8, 8, 1))(pixels(latent))
-    with pytest.raises(ValueError, match=r"to 1\.00000048; expected images in \[0, 1\]"):
-        as_model(keras.Model(latent, keras.layers.Rescaling(1.0000005)(images)))
+    with pytest.raises(ValueError, match=r"to 1\.0002\d*; expected images in \[0, 1\]"):
+        as_model(keras.Model(latent, keras.layers.Rescaling(1.0002)(images)))
     drawn = np.array([0.0, 1.0002], np.float32)
     monkeypatch.setattr(sources, "run", lambda *_: drawn)
     parts: Any = ("x", None, None, "standard_normal", "raw", (0.0, 1.0), 3, (8, 8, 1))
