@@ -86,14 +86,14 @@ def publish(out: Path, arms: list[str]) -> None:
 
 def collect(out: Path, arms: list[str]) -> Runs:
     """Results with their curves, by arm; an arm that no seed has finished is left out."""
-    found: Runs = defaultdict(list)
+    runs: Runs = defaultdict(list)
     for arm in arms:
         for folder in sorted(out.glob(f"seed_*/{arm}")):
             if (folder / "result.json").exists():
                 curve = read_json(folder / "curve.json", schemas.CURVE)
                 result = read_json(folder / "result.json", schemas.TIMED)
-                found[arm].append({**result, "curve": curve})
-    return dict(found)
+                runs[arm].append({**result, "curve": curve})
+    return dict(runs)
 
 
 def table(runs: Runs, family: str, names: tuple[str, ...], scratch: str) -> list[str]:
@@ -136,10 +136,10 @@ def summary(runs: Runs) -> list[str]:
     header = ["", "steps", *[name.replace("_", " ") for name in names]]
     rows = [header, ["---"] * len(header)]
     for arm, label in SUMMARY.items():
-        found = [run for run in runs.get(arm, []) if not run["diverged"]]
-        if found:
-            metrics = [[r["metrics"][n] for r in found if n in r["metrics"]] for n in names]
-            rows.append([label, f"{found[0]['steps']:,}", *[spread(each) for each in metrics]])
+        whole = [run for run in runs.get(arm, []) if not run["diverged"]]
+        if whole:
+            metrics = [[r["metrics"][n] for r in whole if n in r["metrics"]] for n in names]
+            rows.append([label, f"{whole[0]['steps']:,}", *[spread(each) for each in metrics]])
     seeds = sorted({run["seed"] for arm in runs.values() for run in arm})
     protocol = (
         "`python benchmarks/conversion.py` on the full Fashion-MNIST, networks at half width; mean "
@@ -196,7 +196,7 @@ def aims(runs: Runs) -> list[str]:
 def provenance(runs: Runs) -> str:
     """Budget, seeds and machine."""
     every = [run for arm in runs.values() for run in arm]
-    budgets = {run["steps"] for arm, found in runs.items() if arm != "source_gan" for run in found}
+    budgets = {run["steps"] for arm in runs if arm != "source_gan" for run in runs[arm]}
     processors = sorted({run["processor"] for run in every})
     sources = runs.get("source_gan", [])
     source = spread([run["metrics"]["frechet_distance"] for run in sources])

@@ -97,12 +97,12 @@ def linear_models() -> list[str]:
     train, test = (
         data.to_array("fashion_mnist", split=split).reshape(-1, 784) for split in ("train", "test")
     )
-    found = []
+    lines = []
     for latents in (8, 64):
         model = PCA(latents).fit(train)
         error = float(((model.inverse_transform(model.transform(test)) - test) ** 2).mean())
-        found.append(f"{latents} latents, {model.score(test):.4g} nats, MSE {error:.4g}")
-    return found
+        lines.append(f"{latents} latents, {model.score(test):.4g} nats, MSE {error:.4g}")
+    return lines
 
 
 def zoo(*arguments: object) -> None:

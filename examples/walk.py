@@ -36,22 +36,22 @@ def main() -> None:
     """Walks."""
     shutil.rmtree(OUT, ignore_errors=True)
     keras.utils.set_random_seed(0)
-    vae = zoo.create("vae", IMAGE_SHAPE, latent_dim=8, network="conv-32", seed=0)
+    vae = zoo.create("vae", IMAGE_SHAPE, latent_dim=8, network="mlp", seed=0)
     vae.compile()
     step("Train a VAE")
-    train(vae, DATA, OUT / "vae", epochs=5, verbose=2)
+    train(vae, DATA, OUT / "vae", epochs=8, verbose=2)
 
     gan = zoo.create("lsgan", IMAGE_SHAPE, latent_dim=64, network="conv-32", ema=0.99, seed=0)
     gan.compile()
     step("Train a GAN")
-    train(gan, DATA, OUT / "gan", epochs=7, verbose=2)
+    train(gan, DATA, OUT / "gan", epochs=8, verbose=2)
 
     step("Make the GAN's generator the decoder of a VAE, and train on")
-    train_on(*zoo.convert.gan_to_vae(gan), OUT / "gan", OUT / "gan_to_vae", "joint")
+    train_on(*zoo.convert.gan_to_vae(gan), OUT / "gan", OUT / "gan_to_vae", "joint", 2)
     step("Make the VAE's decoder the generator of a GAN, and train on")
     images = zoo.data.to_array(DATA, split="train")
     converted = zoo.convert.vae_to_gan(vae, images=images, ema=0.99)
-    train_on(*converted, OUT / "vae", OUT / "vae_to_gan", "warm-up")
+    train_on(*converted, OUT / "vae", OUT / "vae_to_gan", "warm-up", 3)
 
     runs = [OUT / name for name in ("vae", "gan", "gan_to_vae", "vae_to_gan")]
     for run in runs:
@@ -70,14 +70,14 @@ def main() -> None:
     step(f"Done. Open {OUT / 'report.html'}")
 
 
-def train_on(model: Any, report: Any, source: Path, run: Path, recipe: str) -> None:
+def train_on(model: Any, report: Any, source: Path, run: Path, recipe: str, epochs: int) -> None:
     """Writes a converted model as a run, and trains it as its recipe says."""
     model.compile()
     facts = {"data": DATA, "seed": 0, "epochs": 0, "converted_from": str(source)}
     save_run(model, run, facts, report.to_dict())
     begin = prepare(model, recipe)
     facts = {"converted_from": str(source), "recipe": recipe}
-    train(model, DATA, run, epochs=2, recipe=begin, facts=facts, verbose=2)
+    train(model, DATA, run, epochs=epochs, recipe=begin, facts=facts, verbose=2)
 
 
 def step(text: str) -> None:

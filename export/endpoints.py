@@ -95,20 +95,22 @@ def endpoints(
 ) -> list[Endpoint]:
     """The functions of a model.
 
-    `generate` (latent → image); for VAEs also `encode` (image → mean, log_variance), `decode`
-    (latent → image) and `reconstruct` (image → reconstruction, of the posterior mean), or where
-    latents are discrete, `encode` (image → codes) and `decode` (codes → image); a GAN that has an
-    encoder, `encode`; on request, a GAN's `discriminate` (image → logit). Then `sample` (n, seed →
-    image), whose image of a seed is the same in every runtime, and on request `interpolate`
-    (latent, latent_to, weight from 0 to 1 → image), spherical. A conditional model's take `label`
-    too; that of `sample` is one for all. All compute in float32, with the same weights, where the
-    model was trained in mixed precision.
+    - `generate`: latent → image.
+    - `encode`, in models with an encoder: image → mean and log_variance, or codes.
+    - `decode`, in VAEs: latent or codes → image.
+    - `reconstruct`, in models with an encoder: image → reconstruction. A VAE decodes the mean.
+    - `sample`: n, seed → image. Every runtime gives the same images for a seed.
+    - `discriminate`, in GANs and on request: image → logit.
+    - `interpolate`, on request: latent, latent_to, weight from 0 to 1 → image, on a sphere.
+
+    In a conditional model all take `label` too; `sample` takes one label for all images. They
+    compute in float32, also where the model was trained in mixed precision.
 
     Args:
         model: A model of the zoo, or a Keras generator: one of latents [batch, d] to images
             [batch, height, width, channels], whose prior is taken to be N(0, I).
-        rewrite: Applied to each network once: folding, or another precision.
-        functions: Names of those wanted besides `generate`; None takes all that are not on request.
+        rewrite: What to do to each network once, such as folding or another precision.
+        functions: Names of those wanted besides `generate`. None takes all but those on request.
 
     Returns:
         The endpoints, `generate` first.

@@ -16,7 +16,7 @@ BATCH = 64
 def inputs_of(
     model: Any, latents: np.ndarray, generate: Callable[..., np.ndarray] | None = None
 ) -> dict[str, np.ndarray]:
-    """An example of each batched input for each latent.
+    """One example of each batched input per latent.
 
     Args:
         model: A model of the zoo.

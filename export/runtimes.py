@@ -1,4 +1,4 @@
-"""What runs an artefact: each runtime's loader gives a function of named arrays."""
+"""Runtimes that load an artefact, each as functions of named arrays."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def opened(runtime: str, facts: Mapping[str, Any]) -> Callable[[Endpoint], Any]:
         facts: The artefact's metadata, as of `read_export`.
 
     Returns:
-        A function of an endpoint, to the exported function of arrays by name, to arrays by name. It
-        raises ValueError if names, types or shapes of the tensors are not the endpoint's, and
-        whatever a runtime raises of a file that it cannot load.
+        A function that takes an endpoint and returns the exported function, which maps arrays by
+        name to arrays by name. It raises ValueError if names, types or shapes of the tensors are
+        not the endpoint's, and what a runtime raises if it cannot load a file.
     """
     if runtime == "TensorFlow":
         saved = cache(lambda: _saved_model(facts["folder"]))  # once for all functions

@@ -30,9 +30,9 @@ def export_saved_model(
 ) -> Path:
     """Writes a version of a SavedModel.
 
-    Signatures: one for each endpoint; `serving_default`, which is `generate`; `generate_uint8` and
-    `generate_png` (latent → image in bytes, → image_bytes, which TF Serving's REST interface has in
-    base64). Weights and the generator's graph are stored once; no optimizer, no random state.
+    There is one signature per endpoint. `serving_default` is `generate`. `generate_uint8` gives
+    images in bytes; `generate_png` gives image_bytes, which TF Serving's REST interface sends in
+    base64. Weights and the generator's graph are stored once; no optimizer, no random state.
 
     Args:
         model: A model of the zoo, or a Keras generator as `endpoints` takes.

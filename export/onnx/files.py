@@ -1,4 +1,4 @@
-"""ONNX: one file for each endpoint, with named tensors and BatchNorm folded."""
+"""ONNX: one file per endpoint, with named tensors and BatchNorm folded."""
 
 from __future__ import annotations
 

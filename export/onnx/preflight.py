@@ -49,7 +49,7 @@ def preflight(functions: Sequence[Endpoint], opset: int) -> dict[str, onnx.Model
         opset: ONNX operator set, 13 to 18.
 
     Returns:
-        A model for each endpoint, by name, as tf2onnx makes it, but with the endpoint's names of
+        One model per endpoint, by name, as tf2onnx makes it, but with the endpoint's names of
         inputs and outputs.
 
     Raises:

@@ -91,7 +91,7 @@ def _with_named_nodes(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _feeds(endpoint: Endpoint, examples: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
-    """What an endpoint takes of the examples; of one that draws, as many images of a seed."""
+    """The examples that an endpoint takes; for one that draws, a number of images and a seed."""
     scalars = {"n": N, "seed": seed, "label": 0}
     return {
         name: examples[name] if spec.shape.rank else np.array(scalars[name], np.int32)

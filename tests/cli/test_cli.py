@@ -117,6 +117,38 @@ def test_pictures(gan: Path, tmp_path: Path) -> None:
     assert (tmp_path / "b.png").exists()
 
 
+def test_a_class_by_its_name(tiny: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """Names come first: a class may be called 1 and be the first."""
+    from zoo.core.model import ZooModel
+
+    asked = []
+    monkeypatch.setattr(
+        ZooModel, "checked_labels", lambda self, labels, n: asked.append((labels, n))
+    )
+    run = _copy(tiny / "gan", tmp_path)
+    config = _config(run) | {"class_names": ["1", "trouser", "ankle boot"]}
+    (run / "config.json").write_text(json.dumps(config))
+    for label in ("trouser", "1", "2", "-1"):
+        _zoo("sample", run, "--n", 2, "--label", label, "--out", tmp_path / "x.npy")
+    assert asked == [(1, 2), (0, 2), (2, 2), (-1, 2)]
+    said = _fails(capsys, "sample", run, "--label", "boot", "--out", tmp_path / "x.npy")
+    assert "--label boot: no such class. Did you mean" in said
+    assert "ankle boot" in said
+
+
+def test_a_disk_is_no_folder_of_images(tmp_path: Path, capsys, monkeypatch) -> None:
+    """It is refused before all of it is read."""
+    out = tmp_path / "run"
+    assert "/ is a whole file system" in _fails(capsys, "train", "vae", "--data", "/", "--out", out)
+    monkeypatch.setattr("zoo.data.folder.WITHOUT_IMAGES", 3)
+    for name in ("a", "b", "c", "d/e"):
+        (tmp_path / "deep" / name).mkdir(parents=True)
+    Image.new("L", (8, 8)).save(tmp_path / "deep" / "d" / "e" / "x.png")
+    arguments = ("train", "vae", "--data", tmp_path / "deep", "--out", out)
+    assert "the 3 folders nearest to its top hold no images" in _fails(capsys, *arguments)
+    assert not out.exists()
+
+
 def test_a_wrong_export_exits_with_1(tiny: Path, small: Path, tmp_path: Path, capsys) -> None:
     """Verified against another run, the export must fail."""
     other = tmp_path / "other"

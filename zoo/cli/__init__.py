@@ -36,11 +36,11 @@ for command in (
     convert.convert,
     export.export,
     export.verify,
-    export.serve,
     bench.bench,
     push.push,
 ):
     app.command(cls=TensorFlowCommand)(command)
+app.command(cls=ZooCommand)(export.serve)
 app.command(cls=ZooCommand)(evaluate.report)
 
 

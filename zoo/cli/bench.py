@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 
 def bench(
     rows: Annotated[
-        list[str] | None, typer.Argument(help="Rows to do. Default: one for each model.")
+        list[str] | None, typer.Argument(help="Rows to train and measure. Default: one per model.")
     ] = None,
-    data: Annotated[str, typer.Option(help="As of `zoo train`.")] = "fashion_mnist",
+    data: Annotated[str, typer.Option(help="The data, as for `zoo train`.")] = "fashion_mnist",
     epochs: Annotated[
-        int, typer.Option(min=1, help="Passes over the training images, of every row.")
+        int, typer.Option(min=1, help="Passes over the training images, for every row.")
     ] = 10,
-    seeds: Annotated[str, typer.Option(help="Such as 0,1: all rows with 0, then with 1.")] = "0",
+    seeds: Annotated[
+        str, typer.Option(help="Seeds, such as 0,1: all rows with 0, then all with 1.")
+    ] = "0",
     out: Out = Path("runs/bench"),
     extractor: Annotated[
         str | None, typer.Option(help="Feature extractor. Default: the one made for the data.")
@@ -40,14 +42,14 @@ def bench(
         bool,
         typer.Option(
             "--pretrained",
-            help="Train nothing: measure the named presets again, by default all, and exit 1 if a "
-            "figure is further from their cards than its sampling error allows.",
+            help="Train nothing: measure the named presets again (default: all), and exit 1 if a "
+            "figure is further from its card than the sampling error allows.",
         ),
     ] = False,
 ) -> None:
-    """Trains and measures one row per model; goes on where it was stopped.
+    """Trains and measures one row per model, and goes on where it was stopped.
 
-    Several processes may share an --out: each row is done by one of them.
+    Several processes may share an --out: each of them takes rows that no other has.
     """
     if pretrained:
         _bench_presets(rows or (), table)
@@ -89,14 +91,14 @@ def _bench_presets(names: Sequence[str], table: Path | None) -> None:
     faults = []
     for name in names or [preset.name for preset in list_pretrained()]:
         try:
-            found = check(name)
+            differences = check(name)
         except NoTestDataError as error:
             say(f"{name}: not measured. {error}")
             if names:
                 raise typer.Exit(1) from error
             continue
-        say(f"{name}: {'as its card says' if not found else 'NOT as its card says'}")
-        faults += found
+        say(f"{name}: {'as its card says' if not differences else 'NOT as its card says'}")
+        faults += differences
     for fault in faults:
         say(fault)
     if faults:

@@ -28,19 +28,21 @@ def convert(
     run: Annotated[
         str,
         typer.Argument(
-            help="A run folder, checkpoint or pretrained model; or any generator's .keras or "
-            ".h5 file.",
+            help="A run folder, checkpoint or pretrained model; or the .keras or .h5 file of any "
+            "generator.",
             autocompletion=preset_names,
         ),
     ],
     to: Annotated[str, typer.Option(help="The family to convert to: vae or gan.")],
     out: Annotated[
-        Path | None, typer.Option(help="Where to write the run folder. Needed but for --dry-run.")
+        Path | None,
+        typer.Option(help="Where to write the run folder. It is needed, except with --dry-run."),
     ] = None,
     into: Annotated[
         Path | None,
         typer.Option(
-            help="Run whose model takes the weights, copied to --out. Default: a new one."
+            help="A run whose model takes the weights, copied to --out; the run stays as it is. "
+            "Default: a new model."
         ),
     ] = None,
     mode: Annotated[
@@ -50,29 +52,42 @@ def convert(
     data: Data = None,
     mapping: Annotated[
         list[str] | None,
-        typer.Option(help="SOURCE=TARGET block names, as regular expressions; may be repeated."),
+        typer.Option(help="SOURCE=TARGET, names of blocks as regular expressions. Repeatable."),
     ] = None,
     weights: Annotated[
-        str, typer.Option(help="ema, raw, or auto: the average if any.", rich_help_panel=TO_VAE)
+        str,
+        typer.Option(
+            help="Generator weights: ema (their average), raw, or auto (the average, if any).",
+            rich_help_panel=TO_VAE,
+        ),
     ] = "auto",
     batch_norm: Annotated[
         str,
-        typer.Option(help="To a VAE: fold, keep or recalibrate. To a GAN: insert or none."),
+        typer.Option(
+            help="What becomes of BatchNorm. To a VAE: fold (default), keep or recalibrate. To a "
+            "GAN: insert (default) or none."
+        ),
     ] = "",
     encoder_init: Annotated[
-        str, typer.Option(help="random or discriminator.", rich_help_panel=TO_VAE)
+        str,
+        typer.Option(
+            help="Where the encoder comes from: random or discriminator.", rich_help_panel=TO_VAE
+        ),
     ] = "random",
     prior: Annotated[
         str,
         typer.Option(
-            help="Law of the latents of a generator's .keras file.", rich_help_panel=TO_VAE
+            help="Distribution of the latents of a generator's .keras file.", rich_help_panel=TO_VAE
         ),
     ] = "standard_normal",
     discriminator_init: Annotated[
-        str, typer.Option(help="encoder or random.", rich_help_panel=TO_GAN)
+        str,
+        typer.Option(
+            help="Where the discriminator comes from: encoder or random.", rich_help_panel=TO_GAN
+        ),
     ] = "encoder",
     model: Annotated[
-        str, typer.Option(help="Name of the new GAN's model.", rich_help_panel=TO_GAN)
+        str, typer.Option(help="Model of the new GAN.", rich_help_panel=TO_GAN)
     ] = "dcgan",
     option: Annotated[
         list[str] | None,
@@ -99,6 +114,29 @@ def convert(
         raise ValueError("--mapping says which blocks of --into take the weights: give --into.")
     if out is not None and not dry_run:
         _check_new_run(out)
+    pairs = dict(parse_pair(text, "--mapping") for text in mapping or [])
+    options: dict[str, Any] = {"mode": mode, "mapping": pairs or None, "dry_run": dry_run}
+    if to == "vae":
+        options |= {"weights": weights, "encoder_init": encoder_init, "prior": prior}
+        options["batch_norm"] = batch_norm or "fold"
+    else:
+        options |= {"discriminator_init": discriminator_init, "model": model}
+        options |= {"batch_norm": batch_norm or "insert", "whiten_posterior": whiten}
+        given = parse_options(option or [])
+        registry.check_options(model, given)
+        options |= given
+    _convert(run, to, None if dry_run else out, into, data, {"seed": seed, **options})
+
+
+def _convert(
+    run: str,
+    to: str,
+    out: Path | None,
+    into: Path | None,
+    data: str | None,
+    options: dict[str, Any],
+) -> None:
+    """Converts, prints the report, and writes the new run if it has a folder."""
     import keras
 
     from zoo import convert as zoo_convert
@@ -106,48 +144,35 @@ def convert(
     from zoo.training.run_files import read_config
     from zoo.training.runs import is_lone_file, load_run, save_run
 
-    found = resolve_run(run)
-    foreign = is_lone_file(found)
-    config = {} if foreign else read_config(found)
-    source: Any = zoo_convert.load_file(found) if foreign else load_run(found)
+    path = resolve_run(run)
+    foreign = is_lone_file(path)
+    config = {} if foreign else read_config(path)
+    source: Any = zoo_convert.load_file(path) if foreign else load_run(path)
     data = data or config.get("data")
     if data is None:
         raise ValueError(f"{run} does not know its data: name them with --data.")
     if getattr(source, "family", "gan") == to:  # a network is taken for a generator
         held = getattr(source, "model_name", "generator")
         raise ValueError(f"{run} holds a {held}, a {to.upper()} already.")
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(options["seed"])
     target = load_run(into) if into else None
-    options: dict[str, Any] = {
-        "mode": mode,
-        "mapping": dict(parse_pair(text, "--mapping") for text in mapping or []) or None,
-        "dry_run": dry_run,
-        "seed": seed,
-    }
-    if to == "vae":
-        options |= {"weights": weights, "encoder_init": encoder_init, "prior": prior}
-        options["batch_norm"] = batch_norm or "fold"
-        converted, report = zoo_convert.gan_to_vae(source, target, **options)
-    else:
-        options |= {"discriminator_init": discriminator_init, "model": model}
-        options |= {"batch_norm": batch_norm or "insert", "whiten_posterior": whiten}
-        given = parse_options(option or [])
-        registry.check_options(model, given)
-        if whiten:
-            say(zoo_data.describe(data, image_shape=source.image_shape))
-            options["images"] = zoo_data.to_array(
-                data, split="train", limit=WHITENED, image_shape=source.image_shape
-            )
-        converted, report = zoo_convert.vae_to_gan(source, target, **{**options, **given})
+    if options.get("whiten_posterior"):
+        shape = source.image_shape
+        say(zoo_data.describe(data, image_shape=shape))
+        images = zoo_data.to_array(data, split="train", limit=WHITENED, image_shape=shape)
+        options["images"] = images
+    converter = zoo_convert.gan_to_vae if to == "vae" else zoo_convert.vae_to_gan
+    converted, report = converter(source, target, **options)
     console.print(report.table())
-    if dry_run or out is None:
+    if out is None:
         return
-    converted.step.assign(0)  # of a trained --into: the new run begins now, recipe and all
+    # A trained --into has steps and an optimizer: the new run begins now, recipe and all.
+    converted.step.assign(0)
     converted.compile()
-    settings = {"batch_size": converted.default_batch_size, "seed": seed}
     facts = {"data": data, "epochs": 0, "converted_from": str(run)}
     facts |= {name: config[name] for name in ("class_names",) if name in config}
-    save_run(converted, out, {**facts, **settings}, report.to_dict())
+    facts |= {"batch_size": converted.default_batch_size, "seed": options["seed"]}
+    save_run(converted, out, facts, report.to_dict())
     say(f"Train it with: zoo train {shlex.quote(str(out))} --epochs 5")
 
 

@@ -15,7 +15,7 @@ from zoo.io.terminal import console, say, table_of
 def evaluate(
     run: Run,
     data: Data = None,
-    split: Annotated[str, typer.Option(help="Split of the data.")] = "test",
+    split: Annotated[str, typer.Option(help="Split of the data to measure on.")] = "test",
     samples: Annotated[
         int | None,
         typer.Option(
@@ -25,21 +25,24 @@ def evaluate(
     extractor: Annotated[
         str | None,
         typer.Option(
-            help="Network whose features compare samples with data: inception_v3, downloaded once; "
-            "fashion_mnist_classifier, for its images; or none, which leaves the samples "
-            "unmeasured. Default: the one made for the data."
+            help="Network whose features compare samples with data: inception_v3 (downloaded "
+            "once), fashion_mnist_classifier (for Fashion-MNIST), or none (the samples are not "
+            "measured). Default: the one made for the data."
         ),
     ] = None,
     importance_samples: Annotated[
-        int, typer.Option(min=1, callback=COUNTED, help="k of the importance-weighted bound.")
+        int,
+        typer.Option(
+            min=1, callback=COUNTED, help="Samples per image of the importance-weighted bound (k)."
+        ),
     ] = 50,
     sampler: SamplerName = "prior",
     seed: Seed = 0,
 ) -> None:
-    """Measures a model on the test split, into metrics.json of its run folder.
+    """Measures a model on the test split, and writes metrics.json into its run folder.
 
-    With another sampler than the prior, into metrics_SAMPLER.json. A pretrained model brings its
-    own metrics: then the new ones are only printed.
+    With another sampler than the prior it writes metrics_SAMPLER.json. The figures of a pretrained
+    model, which brings its own, are only printed.
     """
     from zoo import data as zoo_data
     from zoo.evaluation.measure import evaluate as evaluate_model
@@ -96,7 +99,7 @@ def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
     out: Out = Path("report.html"),
 ) -> None:
-    """Writes one HTML page: metrics, pictures, conversions and verified exports of the runs."""
+    """Writes one HTML page about runs: metrics, pictures, conversions and verified exports."""
     check_file(out)
     from zoo.evaluation.report import write_report
 

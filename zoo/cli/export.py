@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from zoo.cli.console import silent_stderr
 from zoo.cli.options import Out, Run, check_folder, preset_names, resolve_run
 from zoo.io.terminal import console, errors, say
 
@@ -15,30 +16,35 @@ def export(
     run: Run,
     out: Out,
     format: Annotated[str, typer.Option(help="saved_model, onnx, web or triton.")] = "saved_model",  # noqa: A002
-    opset: Annotated[int, typer.Option(help="Of ONNX: 13 to 18.")] = 18,
+    opset: Annotated[int, typer.Option(help="Version of the ONNX operators: 13 to 18.")] = 18,
     precision: Annotated[
-        str, typer.Option(help="Of ONNX: float32, float16 or int8, whose loss is measured.")
+        str,
+        typer.Option(
+            help="Precision of ONNX weights: float32, float16 or int8. The loss of precision is "
+            "measured."
+        ),
     ] = "float32",
     external_data: Annotated[
-        bool, typer.Option("--external-data", help="Of ONNX: weights in files beside the graphs.")
+        bool,
+        typer.Option("--external-data", help="Write ONNX weights into files beside the graphs."),
     ] = False,
     function: Annotated[
         list[str] | None,
         typer.Option(
-            help="One besides generate, such as encode, sample, interpolate or discriminate; "
-            "repeatable. Not of web. Default: those that the format usually has."
+            help="A function to export besides generate, such as encode, sample, interpolate or "
+            "discriminate. Repeatable. Format web takes none. Default: those usual for the format."
         ),
     ] = None,
     verify: Annotated[
         bool,
         typer.Option(
             "--verify/--no-verify",
-            help="Compare every function with the model's, for few inputs, before the export is "
-            "put in its place.",
+            help="Compare every exported function with the model's, on a few inputs, before the "
+            "export is put in its place.",
         ),
     ] = True,
 ) -> None:
-    """Writes a SavedModel for TF Serving, ONNX files, a playground, or Triton's repository."""
+    """Writes a SavedModel for TF Serving, ONNX files, a web playground, or a Triton repository."""
     from export import FORMATS, export_model
     from zoo.training.runs import load_run
 
@@ -65,7 +71,7 @@ def export(
 
 
 def verify(
-    path: Annotated[Path, typer.Argument(help="An export, as `zoo export` makes.")],
+    path: Annotated[Path, typer.Argument(help="An export, as `zoo export` makes it.")],
     against: Annotated[
         str | None,
         typer.Option(help="The run or pretrained model. Default: the one it was exported from."),
@@ -73,8 +79,8 @@ def verify(
     runtime: Annotated[
         list[str] | None,
         typer.Option(
-            help="TensorFlow of a SavedModel; 'ONNX Runtime', 'ONNX reference' or OpenVINO of "
-            "ONNX; repeatable. Default: all that are installed."
+            help="What runs the export: TensorFlow for a SavedModel; 'ONNX Runtime', 'ONNX "
+            "reference' or OpenVINO for ONNX. Repeatable. Default: all that are installed."
         ),
     ] = None,
 ) -> None:
@@ -97,18 +103,23 @@ def serve(
     path: Annotated[
         str,
         typer.Argument(
-            help="A run folder, whose playground is exported into RUN/export/web if it is not "
-            "there yet; a pretrained model; or an export of format web or onnx.",
+            help="A run folder, a pretrained model, or an export of format web or onnx. The "
+            "playground of a run is exported into RUN/export/web if it is not there yet.",
             autocompletion=preset_names,
         ),
     ],
     host: Annotated[
-        str, typer.Option(help="Address to listen at. There is no authentication.")
+        str, typer.Option(help="Address to listen at. The server has no authentication.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
-    max_batch: Annotated[int, typer.Option(min=1, help="Most images a request may have.")] = 256,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen at. 0 takes a free one.")
+    ] = 8000,
+    max_batch: Annotated[
+        int, typer.Option(min=1, help="Most images that a request may have.")
+    ] = 256,
     max_values: Annotated[
-        int, typer.Option(min=1, help="Most numbers an answer may have: images times their size.")
+        int,
+        typer.Option(min=1, help="Most numbers that an answer may have: images times their size."),
     ] = 2**20,
     timeout: Annotated[
         float,
@@ -116,11 +127,14 @@ def serve(
     ] = 30.0,
 ) -> None:
     """Serves the playground, and the Open Inference Protocol under /v2, until Ctrl-C."""
+    say(f"Starting the server for {path}: this takes some seconds.")
+    with silent_stderr():
+        import tensorflow as tf  # noqa: F401
     from export.serving.serve import export_of
     from export.serving.serve import serve as serve_export
 
     export = export_of(resolve_run(path), say)
-    say(f"Serving {export}")
+    say(f"Serving {export}. It is ready when its address is shown.")
     serve_export(
         export,
         host=host,

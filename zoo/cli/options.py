@@ -42,7 +42,7 @@ COUNTED = below(2**31)  # TensorFlow's sizes are int32
 Run = Annotated[
     str,
     typer.Argument(
-        help="A run folder, as `zoo train` and `zoo convert` make, or a checkpoint in one; or a "
+        help="A run folder, as `zoo train` and `zoo convert` make it, or a checkpoint in one. Or a "
         "pretrained model: a name of `zoo list --pretrained`, a folder, hf://… or https://…",
         autocompletion=preset_names,
     ),
@@ -50,30 +50,32 @@ Run = Annotated[
 Out = Annotated[Path, typer.Option(help="Where to write.")]
 Data = Annotated[
     str | None,
-    typer.Option(help="A TFDS name, a folder of images, an .npz or .npy. Default: the run's data."),
+    typer.Option(
+        help="A TFDS name, a folder of images, or an .npz or .npy file. Default: the run's data."
+    ),
 ]
 SamplerName = Annotated[
     str,
     typer.Option(
-        help="What draws the latents: prior; or, of a VAE, gmm or two_stage, fitted to the "
-        "posteriors of the run's training images and kept beside the run."
+        help="What draws the latents. Every model has prior. A VAE also has gmm and two_stage: "
+        "they are fitted to the posteriors of the run's training images, and kept beside the run."
     ),
 ]
 Seed = Annotated[
     int,
     typer.Option(min=0, callback=below(2**32), help="The same seed gives the same result."),
 ]
-# What a command gives a model itself, and so takes from no --option.
+# Arguments of a model that have an option of their own, and so are no --option.
 OPTIONS_OF_COMMANDS = {
     "latent_dim": "--latent-dim",
     "image_shape": "--image-size",
     "dtype": "--precision",
-    "name": "no name: a run has that of its folder",
+    "name": "no name: a run has the name of its folder",
 }
 
 
 def resolve_run(text: str) -> Path:
-    """A run folder or checkpoint; for a pretrained model its folder, downloaded if need be."""
+    """The path of a run folder or checkpoint; or a pretrained model's folder, downloaded first."""
     from zoo.hub import resolve
 
     return Path(text) if Path(text).exists() else resolve(text)

@@ -14,9 +14,11 @@ def push(
     run: Run,
     repository: Annotated[str, typer.Argument(help="hf://ORGANISATION/NAME, created if needed.")],
     *,
-    private: Annotated[bool, typer.Option("--private", help="Keep a new one private.")] = False,
+    private: Annotated[
+        bool, typer.Option("--private", help="Make a new repository private.")
+    ] = False,
 ) -> None:
-    """Publishes a model on Hugging Face, as `load_pretrained` takes it."""
+    """Publishes a model on Hugging Face, where `zoo.load` and `hf://` find it."""
     from zoo.hub import push as push_preset
 
     address = push_preset(resolve_run(run), repository, private=private)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from zoo.cli.options import COUNTED, Out, Run, SamplerName, Seed, check_file, resolve_run
+from zoo.io.names import suggestion
 from zoo.io.terminal import say
 
 
@@ -16,23 +17,26 @@ def sample(
     out: Out = Path("samples.png"),
     n: Annotated[int, typer.Option(min=1, callback=COUNTED, help="Number of images.")] = 64,
     label: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            help="The number of the class that a conditional model draws, from 0 on; `zoo info` "
-            "lists the names. Default: all classes in turn."
+            help="A class of a conditional model, by its number or, if `zoo info` shows "
+            "class_names, its name. Default: all classes."
         ),
     ] = None,
     sampler: SamplerName = "prior",
     seed: Seed = 0,
 ) -> None:
-    """Draws images from a model: a PNG grid, or an .npy of float32 [n, h, w, c]."""
+    """Draws images from a model, into a PNG grid or an .npy of float32 [n, h, w, c]."""
     _check_pictures(out)
     from zoo.sampling.samplers import sampler_of_run
     from zoo.training.runs import load_run
 
     folder = resolve_run(run)
     model = load_run(folder)
-    labels = model.sample_labels(n, seed) if label is None else model.checked_labels(label, n)
+    if label is None:
+        labels = model.sample_labels(n, seed)
+    else:
+        labels = model.checked_labels(_number_of_class(label, folder), n)
     latents = sampler_of_run(folder, model, sampler).sample(n, seed, labels)
     _write_images(out, model.generate_from(latents, labels))
 
@@ -44,7 +48,7 @@ def interpolate(
     steps: Annotated[int, typer.Option(min=2, callback=COUNTED, help="Images per row.")] = 10,
     seed: Seed = 0,
 ) -> None:
-    """Draws images along great circles between prior draws."""
+    """Draws images along great circles between latents that the prior draws."""
     _check_pictures(out)
     import numpy as np
 
@@ -60,6 +64,22 @@ def interpolate(
     labels = None if labels is None else np.repeat(labels, steps)
     latents = path.reshape(-1, model.noise_dim)
     _write_images(out, model.generate_from(latents, labels), columns=steps)
+
+
+def _number_of_class(label: str, run: Path) -> int:
+    """The number of a class that was given by its number or its name in config.json."""
+    from zoo.training.run_files import read_config
+
+    config = read_config(run)
+    names = config.get("class_names") or config.get("facts", {}).get("class_names") or []
+    if label in names:  # first: a class may be called 10
+        return names.index(label)
+    try:
+        return int(label)
+    except ValueError as error:
+        unnamed = "The run names no classes: give the number of one, from 0 on."
+        remedy = suggestion(label, names) if names else unnamed
+        raise ValueError(f"--label {label}: no such class. {remedy}") from error
 
 
 def _check_pictures(out: Path) -> None:

@@ -36,7 +36,7 @@ def options_of_all(
         bool,
         typer.Option(
             "--version",
-            help="Show the versions, and exit.",
+            help="Show the versions and exit.",
             is_eager=True,
             callback=lambda value: _show_versions(wanted=value),
         ),
@@ -50,11 +50,12 @@ def options_of_all(
 
 def list_command(
     pattern: Annotated[
-        str | None, typer.Argument(help="Of pretrained models: which names, such as '*vae*'.")
+        str | None, typer.Argument(help="Names of pretrained models to list, such as '*vae*'.")
     ] = None,
     *,
     pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="The trained models that come with the package.")
+        bool,
+        typer.Option("--pretrained", help="List the trained models that come with the package."),
     ] = False,
 ) -> None:
     """Lists the models."""

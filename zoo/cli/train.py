@@ -30,7 +30,7 @@ def train(
     model: Annotated[
         str,
         typer.Argument(
-            help="A model of `zoo list`; or a run folder, to go on with it.",
+            help="A model of `zoo list`, or a run folder to go on with.",
             autocompletion=model_names,
         ),
     ],
@@ -51,12 +51,13 @@ def train(
     network: Annotated[
         str | None,
         typer.Option(
-            help="Architecture: conv, mlp or resnet, or with a width, such as conv-32; of vq_vae "
-            "grid, of stylegan2 style. Default: the model's own."
+            help="Architecture: conv, mlp or resnet; a number sets the width, as in conv-32. "
+            "vq_vae takes grid, and stylegan2 takes style. Default: the model's own."
         ),
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(min=1, callback=COUNTED, help="Resize to this many pixels a side.")
+        int | None,
+        typer.Option(min=1, callback=COUNTED, help="Height and width to resize the images to."),
     ] = None,
     option: Annotated[
         list[str] | None,
@@ -68,31 +69,33 @@ def train(
         bool,
         typer.Option(
             "--decay",
-            help="Learning rates fall linearly to 0 over --epochs: better at the end, which is "
-            "then final. A converted run takes it with --recipe plain.",
+            help="Let the learning rates fall linearly to 0 over --epochs. The result is better, "
+            "and the run cannot be continued. A converted run takes it with --recipe plain.",
         ),
     ] = False,
     resume: Annotated[
         bool,
         typer.Option(
             "--resume",
-            help="Continue the run in --out to --epochs, with the settings it was begun with; only "
-            "--strategy and --replicas may differ. As naming the folder in place of the model.",
+            help="Continue the run in --out until it has had --epochs. It keeps the settings that "
+            "it was begun with; only --strategy and --replicas may differ. `zoo train FOLDER` does "
+            "the same.",
         ),
     ] = False,
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="For a run that `zoo convert` made. A VAE: joint (sleep, wake, both networks; the "
-            "default), frozen (the decoder stays the generator) or plain. A GAN: warm-up (the "
-            "discriminator first; the default) or plain.",
+            help="How to train a run that `zoo convert` made. A VAE takes joint (sleep, wake, then "
+            "both networks; the default), frozen (the decoder stays the generator) or plain. A GAN "
+            "takes warm-up (the discriminator first; the default) or plain.",
         ),
     ] = None,
     strategy: Annotated[
         str,
         typer.Option(
-            help="none, mirrored (the GPUs here), multi-worker (those of TF_CONFIG or SLURM) or "
-            "auto. Same result, less time; each update costs a sum of the gradients over all.",
+            help="none, mirrored (the GPUs of this machine), multi-worker (those of TF_CONFIG or "
+            "SLURM) or auto. The result is the same in less time. Each update waits for the sum of "
+            "all gradients.",
             rich_help_panel=SCALE,
         ),
     ] = "auto",
@@ -100,16 +103,17 @@ def train(
         int | None,
         typer.Option(
             min=1,
-            help="GPUs to use. Without any, the CPU is split: slower than one, to try things out.",
+            help="GPUs to use. Without a GPU the CPU is split: slower, and meant for trials.",
             rich_help_panel=SCALE,
         ),
     ] = None,
     precision: Annotated[
         str,
         typer.Option(
-            help="float32, mixed_bfloat16 or mixed_float16: the latter two halve activation memory "
-            "and use a GPU's matrix units, at 2 to 3 decimal digits within the networks; float16 "
-            "overflows sooner, is loss-scaled, and several times slower on a CPU.",
+            help="float32, mixed_bfloat16 or mixed_float16. The mixed ones halve the memory of "
+            "activations and use a GPU's matrix units; the networks compute with 2 to 3 decimal "
+            "digits. float16 overflows sooner, needs loss scaling, and is several times slower on "
+            "a CPU.",
             rich_help_panel=SCALE,
         ),
     ] = "float32",
@@ -117,9 +121,9 @@ def train(
         int,
         typer.Option(
             min=1,
-            help="Compute each update in this many parts: the same gradients with activations for "
-            "one part in memory, in more time (a Gaussian VAE takes a second forward pass). "
-            "BatchNorm sees the parts.",
+            help="Compute each update in this many parts. The gradients are the same, memory holds "
+            "the activations of one part, and a step takes longer (a Gaussian VAE needs a second "
+            "forward pass). BatchNorm sees the parts.",
             rich_help_panel=SCALE,
         ),
     ] = 1,
@@ -127,8 +131,8 @@ def train(
         int,
         typer.Option(
             min=1,
-            help="Steps between returns to Python: less overhead where a step takes under a few "
-            "ms; signals and checkpoints wait for all of them.",
+            help="Steps between returns to Python. More of them save time where a step takes less "
+            "than a few ms. Signals and checkpoints wait for all of them.",
             rich_help_panel=SCALE,
         ),
     ] = 1,
@@ -136,8 +140,8 @@ def train(
         bool,
         typer.Option(
             "--jit",
-            help="Compile the step with XLA: faster on one GPU after a slow first step; on a CPU "
-            "slower. Draws other noise from the same seed. Not with several replicas.",
+            help="Compile the step with XLA. On one GPU it is faster after a slow first step; on a "
+            "CPU it is slower. The same seed gives other noise. It takes one replica only.",
             rich_help_panel=SCALE,
         ),
     ] = False,
@@ -145,15 +149,16 @@ def train(
         float | None,
         typer.Option(
             min=0.0,
-            help="Scale each optimizer's gradient down to this norm: a rare large gradient no "
-            "longer ruins a run; too small a norm slows learning. Costs next to nothing.",
+            help="Scale each optimizer's gradient down to this norm. A rare large gradient then "
+            "cannot ruin a run; too small a norm slows learning. It costs next to nothing.",
             rich_help_panel=SCALE,
         ),
     ] = None,
     validation: Annotated[
         str | None,
         typer.Option(
-            help="Evaluate on this split after each epoch, as val_…: costs a pass over it.",
+            help="Evaluate on this split after each epoch; the values are logged as val_…. Each "
+            "evaluation is a pass over the split.",
             rich_help_panel=CHECKPOINTS,
         ),
     ] = None,
@@ -163,7 +168,7 @@ def train(
     best: Annotated[
         str | None,
         typer.Option(
-            help="Keep best.keras too: of the epoch with the lowest value of this logged metric, "
+            help="Also keep best.keras, of the epoch with the lowest value of this logged metric, "
             "such as loss or val_loss.",
             rich_help_panel=CHECKPOINTS,
         ),
@@ -172,8 +177,8 @@ def train(
         int | None,
         typer.Option(
             min=1,
-            help="Steps between checkpoints, besides one per epoch: a kill loses less; each costs "
-            "the time to write the model.",
+            help="Steps between checkpoints, besides the one per epoch. A killed run then loses "
+            "less; each checkpoint costs the time to write the model.",
             rich_help_panel=CHECKPOINTS,
         ),
     ] = None,
@@ -220,7 +225,7 @@ def launch(
     context: typer.Context,
     workers: Annotated[int, typer.Argument(min=2, help="Number of workers.")],
 ) -> None:
-    """Runs `zoo launch N train …` as N workers on this machine's CPU, as a cluster would."""
+    """Runs `zoo launch N train …`: N workers on this machine's CPU, as on a cluster."""
     from zoo.training.launch import launch as launch_workers
 
     if context.args[:1] != ["train"]:
@@ -275,8 +280,11 @@ def _devices(strategy: str, replicas: int | None) -> Any:
 
 
 def _image_shape(data: str, size: int | None) -> tuple[int, int, int]:
+    """The shape of the images; reading a large folder takes a while, and so is said."""
     from zoo.data import image_shape
 
+    if Path(data).is_dir():
+        say(f"Reading the folder {data} …")
     return image_shape(data, size)
 
 
@@ -336,7 +344,7 @@ def _resumed(
 
 
 def _train(ready: Ready, out: Path, name: str, ignored: Sequence[str]) -> None:
-    """Trains, and says what happens; of several workers the chief speaks."""
+    """Trains, and says what happens; only the chief of several workers speaks."""
     import keras
 
     from zoo import data
@@ -377,7 +385,7 @@ def _train(ready: Ready, out: Path, name: str, ignored: Sequence[str]) -> None:
 
 
 def _ignored(context: typer.Context, out: Path, model: Any) -> list[str]:
-    """What a resumed run says: each option that was given in vain, and what the run has."""
+    """What a resumed run says: each option that it ignores, and the value that it has."""
     from zoo import data
     from zoo.training.resume import SETTINGS, was_trained
     from zoo.training.run_files import read_config
@@ -435,4 +443,4 @@ def _describe_share(devices: dict[str, Any], images: int) -> str:
 
 
 def _say_nothing(*_: Any, **__: Any) -> None:
-    """In place of printing, on workers other than the chief."""
+    """Stands for `say` on workers other than the chief."""

@@ -143,7 +143,7 @@ class Network:
         return tuple(block for block in self if block.layer is layers.InputLayer)
 
     def consumers(self, name: str) -> list[str]:
-        """Names of the blocks that take from `name`, one a use; "" for the network's output."""
+        """Names of the blocks that take from `name`, once per use; "" for the network's output."""
         children = [block.name for block in self for parent in block.parents if parent == name]
         return children + ["" for ref in self.outputs if ref.block == name]
 

@@ -25,8 +25,8 @@ def build(network: Network, dtype: str = "float32") -> keras.Model:
 
     Args:
         network: The network.
-        dtype: Of weights and computation: float64 shows what float32 would give without rounding.
-            A layer that takes float32 only keeps to it: see `float32_layers`.
+        dtype: Type of weights and computation. float64 shows what float32 would give without
+            rounding. A layer that takes float32 only stays in it: see `float32_layers`.
 
     Returns:
         A functional model, its weights rounded once from the network's arrays.
@@ -168,7 +168,7 @@ def is_functional(model: keras.Model) -> bool:
 def in_float64(model: keras.Model) -> keras.Model:
     """A copy that computes in float64: what the float32 model would give without rounding.
 
-    The model itself where its call cannot be read: its noise is then measured as 0, and the
+    Where a model's call cannot be read, the model itself: its noise is then measured as 0, and the
     strictest tolerance holds. A layer that takes float32 only stays in it.
 
     Example:
@@ -242,7 +242,7 @@ def evaluate(
         names: The blocks; without any, those that the network returns.
 
     Returns:
-        One array a block.
+        One array per block.
     """
     part = network.upto(*names) if names else network
     return [value for (value,) in zip(*evaluated(part, inputs), strict=True)]

@@ -261,7 +261,7 @@ def _distilled(
 
 
 def _unused(source: Generator) -> list[TensorRow]:
-    """Rows of a generator of which only the images count."""
+    """Rows of a generator whose images alone count."""
     if source.network is not None:
         return trunks.rows_as_they_are(source.model, "UNUSED")
     shapes = {weight.path: tuple(weight.shape) for weight in source.model.weights}

@@ -50,7 +50,7 @@ class Plan:
     notes: tuple[str, ...] = ()
 
     def carried(self, latents: np.ndarray) -> np.ndarray:
-        """Latents of `network`, float32, of latents of the source."""
+        """Latents of the source as latents of `network`, float32."""
         return latents if self.carry is None else np.asarray(latents @ self.carry, np.float32)
 
     def kind(self, strongest: str) -> str:

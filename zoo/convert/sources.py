@@ -64,13 +64,13 @@ class Generator:
         return _read(self.model)[0] if self.network is None else self.network
 
     def carried(self, latents: np.ndarray) -> np.ndarray:
-        """Latents of the generator's own prior, of latents from N(0, I)."""
+        """Latents from N(0, I) as latents of the generator's own prior."""
         if self.prior == "standard_normal":
             return latents
         return np.asarray(prior_layer(self.prior)(latents))
 
     def images(self, latents: np.ndarray) -> np.ndarray:
-        """float32 [n, height, width, channels] in [0, 1] of latents from N(0, I)."""
+        """Images of latents from N(0, I): float32 [n, height, width, channels] in [0, 1]."""
         return self.images_of(self.model)(latents)
 
     def images_of(self, model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
@@ -180,7 +180,7 @@ def _read(model: keras.Model) -> tuple[Network, tuple[float, float]]:
 
 
 def _range_of(generator: Generator) -> tuple[float, float]:
-    """Darkest and brightest value that its images can have, by those of a few."""
+    """The darkest and brightest value that its images can have, judged by a few of them."""
     draws = normal_draws(64, generator.latent_dim, 0)
     # Far from 0 too: what only happens to lie in a range leaves it there.
     draws = np.concatenate([draws, 4.0 * draws])
@@ -241,7 +241,7 @@ def run(model: Any, *inputs: np.ndarray) -> np.ndarray:
 
 
 def decoded(decoder: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """Latents to mean images [n, height, width, channels] in [0, 1], of a decoder to logits."""
+    """The function of a decoder to logits: latents to images [n, height, width, channels]."""
     return lambda latents: np.asarray(tf.sigmoid(run(decoder, np.asarray(latents))))
 
 
@@ -250,7 +250,7 @@ def images_in_float64(
 ) -> tuple[Callable[[np.ndarray], Any] | None, tuple[str, ...]]:
     """What the generator would draw without rounding, and what the report has to say of it.
 
-    None of one that could not be read.
+    The function is None if the generator could not be read.
     """
     if network is None:
         return None, (UNREAD,)

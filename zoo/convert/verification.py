@@ -64,7 +64,7 @@ def measure(
 
     Args:
         source: Latents [n, latent_dim] to images in [0, 1].
-        target: The same of the target.
+        target: Likewise, for the target.
         exact: The source in float64, to measure its rounding; None counts it as 0, and the
             strictest tolerance holds.
         latents: float32 [n, latent_dim].

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 # What systems leave in folders, beside whatever begins with a dot.
 SYSTEM = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
 SYSTEM |= {"thumbs.db", "ehthumbs.db", "desktop.ini"}
+
+# Folders, from the top downwards, that are read without an image before the rest is given up.
+WITHOUT_IMAGES = 1000
 
 Parts = tuple[str, ...]  # of a path relative to the folder
 
@@ -217,9 +220,13 @@ def _walk(folder: Path) -> tuple[list[Parts], list[str]]:
     special: list[Parts] = []
     loops: list[Parts] = []
     others: Counter[str] = Counter()
-    waiting: list[tuple[Parts, frozenset[str]]] = [((), frozenset())]
+    waiting: deque[tuple[Parts, frozenset[str]]] = deque([((), frozenset())])
+    visited = 0
     while waiting:
-        within, above = waiting.pop()
+        within, above = waiting.popleft()  # level by level
+        visited += 1
+        if not files:
+            _check_near(folder, visited)
         path = folder.joinpath(*within)
         here = os.path.realpath(path)
         if here in above:
@@ -253,6 +260,19 @@ def _walk(folder: Path) -> tuple[list[Parts], list[str]]:
         kinds = [f"{n} {suffix}" for suffix, n in sorted(others.items())]
         notes.append(f"Skipped files of other formats: {shortened(kinds)}.")
     return sorted(files), notes
+
+
+def _check_near(folder: Path, visited: int) -> None:
+    """Refuses what is no folder of images before all of a disk has been read."""
+    if folder.resolve() == Path(folder.resolve().anchor):
+        msg = f"{printable(folder)} is a whole file system. Give the folder that holds the images."
+        raise ValueError(msg)
+    if visited > WITHOUT_IMAGES:
+        msg = (
+            f"{printable(folder)}: the {WITHOUT_IMAGES} folders nearest to its top hold no images "
+            f"({', '.join(SUFFIXES)}). Give the folder that holds them."
+        )
+        raise ValueError(msg)
 
 
 def _target(entry: os.DirEntry[str]) -> Path | os.DirEntry[str]:

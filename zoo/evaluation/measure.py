@@ -165,13 +165,15 @@ def sampler_metrics(
         By `NAME_SAMPLER`, such as `frechet_distance_gmm`.
 
     Example:
+        >>> import numpy as np
         >>> import zoo
         >>> from zoo.evaluation.measure import sampler_metrics
+        >>> images = np.random.default_rng(0).random((10, 28, 28, 1))
         >>> vae = zoo.create("vae", (28, 28, 1), 2, network="mlp")
         >>> sampler = zoo.fit_sampler(vae, None, "prior")
         >>> protocol = {"split": "test", "samples": 10, "seed": 0}
         >>> protocol["extractor"] = "fashion_mnist_classifier"
-        >>> sorted(sampler_metrics(vae, "fashion_mnist_sample", sampler, protocol))[2:]
+        >>> sorted(sampler_metrics(vae, images, sampler, protocol))[2:]
         ['frechet_distance_prior', 'kernel_distance_prior', 'precision_prior', 'recall_prior']
     """
     images = data.to_array(source, split=protocol["split"], image_shape=model.image_shape)

@@ -146,7 +146,7 @@ def _samples(runs: Sequence[_Run]) -> str:
     for run in runs:
         path = _last_picture(run.folder, "samples")
         if path is not None:
-            caption = f"<b>{run.link}</b> {escape(run.config['model'])}, {_progress(run, path)}"
+            caption = f"<b>{run.link}</b><br>{escape(run.config['model'])}, {_progress(run, path)}"
             distance = (run.metrics or {"metrics": {}})["metrics"].get("frechet_distance")
             if distance is not None:
                 caption += f", Fréchet distance {distance:.4g}"
@@ -178,8 +178,8 @@ def _source(run: _Run, runs: Sequence[_Run], report: dict[str, Any]) -> str:
     if given is None:
         return escape(report["source"])
     places = {each.folder.absolute(): each for each in runs}
-    found = places.get(Path(given).absolute())
-    return escape(Path(given).name or given) if found is None else found.link
+    source = places.get(Path(given).absolute())
+    return escape(Path(given).name or given) if source is None else source.link
 
 
 def _conversion_of(run: _Run) -> dict[str, Any] | None:

@@ -50,8 +50,9 @@ def slerp(first: Any, second: Any, fraction: Any) -> Any:
         float32 tensor [..., latent_dim].
 
     Example:
+        >>> import numpy as np
         >>> from zoo.sampling.interpolation import slerp
-        >>> slerp([[1.0, 0.0]], [[0.0, 1.0]], [[0.5]]).numpy().round(3)
+        >>> slerp(np.float32([[1, 0]]), np.float32([[0, 1]]), np.float32([[0.5]])).numpy().round(3)
         array([[0.707, 0.707]], dtype=float32)
     """
     unit = [tf.math.l2_normalize(x, axis=-1) for x in (first, second)]  # of 0, 0

@@ -186,12 +186,14 @@ def sampler_of_run(run: str | Path, model: ZooModel, kind: str) -> Sampler:
         ValueError: As `fit_sampler` and `load_sampler`.
 
     Example:
+        >>> import numpy as np
         >>> import zoo
         >>> from zoo.sampling.samplers import sampler_of_run
         >>> from zoo.training.runs import save_run
+        >>> np.save("images.npy", np.random.default_rng(0).random((30, 8, 8, 1)))
         >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
         >>> model.compile()
-        >>> save_run(model, "run", {"data": "fashion_mnist_sample"})
+        >>> save_run(model, "run", {"data": "images.npy"})
         >>> sampler_of_run("run", model, "gmm").sample(3, seed=0).shape
         (3, 2)
     """
@@ -222,12 +224,13 @@ def training_images(model: ZooModel, source: Any) -> tuple[np.ndarray, np.ndarra
     """The images of the split `train`, and for a conditional model their labels, else None.
 
     Example:
+        >>> import numpy as np
         >>> import zoo
         >>> from zoo.sampling.samplers import training_images
-        >>> vae = zoo.create("vae", (28, 28, 1), 2, network="mlp")
-        >>> images, labels = training_images(vae, "fashion_mnist_sample")
+        >>> vae = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> images, labels = training_images(vae, np.zeros((30, 16, 16, 1), np.uint8))
         >>> images.shape, labels
-        ((10000, 28, 28, 1), None)
+        ((30, 8, 8, 1), None)
     """
     options: dict[str, Any] = {"split": "train", "image_shape": model.image_shape}
     if model.num_classes:

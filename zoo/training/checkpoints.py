@@ -4,8 +4,8 @@
     checkpoints/step_00001200.keras   the last K (the newest is model.keras under another name)
     best.keras                        the one with the lowest value of a metric
 
-Each is whole or absent, and holds all that training goes on from: weights, every optimizer, the
-average, the step and the running means of the epoch.
+Each file is whole or absent. It holds all that training goes on from: the weights, every
+optimizer, the average, the step, and the running means of the epoch.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def save(model: ZooModel, out: Path, *, keep: int = 0, best: bool = False) -> No
     Args:
         model: The model.
         out: The run folder.
-        keep: Checkpoints to keep besides, this one included; the oldest are removed.
-        best: Whether it is the best so far.
+        keep: Checkpoints to keep in `checkpoints/`, this one included; the oldest are removed.
+        best: Whether this is the best state so far.
     """
     if not keep and not best:
         with replacing(out / LATEST) as temporary:
@@ -106,9 +106,9 @@ def _fault(path: Path, model_name: str) -> str | None:
     except _DAMAGED as error:
         return f"is no Keras file, or was cut short ({error})"
     known = isinstance(config, dict)
-    found = known and (config.get("registered_name") or config.get("class_name"))
-    if found != f"zoo>{model_name}":
-        return f"holds a {found or 'file of another kind'}, but the run is of a {model_name}"
+    held = known and (config.get("registered_name") or config.get("class_name"))
+    if held != f"zoo>{model_name}":
+        return f"holds a {held or 'file of another kind'}, but the run is of a {model_name}"
     return None if weights else "has no weights"
 
 
@@ -121,7 +121,7 @@ def check_finite(model: ZooModel) -> None:
 
 
 def check_space(model: ZooModel, out: Path, checkpoints: int) -> None:
-    """Checks that so many checkpoints fit on the disk of a folder, which need not exist.
+    """Checks that a number of checkpoints fits on the disk of a folder, which need not exist.
 
     Raises:
         OSError: If they do not.

@@ -28,6 +28,15 @@ def load_run(path: str | Path) -> ZooModel:
     Raises:
         FileNotFoundError: If there is none.
         ValueError: If the file is damaged or of another model, or is of a later format.
+
+    Example:
+        >>> import tempfile, zoo
+        >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> model.compile()
+        >>> run = tempfile.mkdtemp()
+        >>> zoo.training.save_run(model, run, {"data": "fashion_mnist", "epochs": 0})
+        >>> zoo.load_run(run).generate(3, seed=0).shape
+        (3, 8, 8, 1)
     """
     path = Path(path)
     if is_preset(path):
@@ -44,8 +53,8 @@ def load_run(path: str | Path) -> ZooModel:
         raise FileNotFoundError(msg)
     model = loading.load(file, config["model"])
     for key in ("image_shape", "latent_dim"):
-        if (found := model.get_config()[key]) != config[key]:
-            msg = f"{file} is of another run: its {key} is {found}, but the run's {config[key]}."
+        if (held := model.get_config()[key]) != config[key]:
+            msg = f"{file} is of another run: its {key} is {held}, but the run's {config[key]}."
             raise ValueError(msg)
     return model
 
@@ -75,15 +84,24 @@ def save_run(
 
     Args:
         model: A compiled model.
-        out: The folder; must not hold a run yet.
-        config: Entries of `config.json` beside those of the model: data, seed and the like.
-        conversion: For a converted model: `to_dict()` of the conversion's report.
+        out: The folder. It must not hold a run yet.
+        config: Entries of `config.json` besides those that describe the model: data, seed, ….
+        conversion: `to_dict()` of the report, if the model was converted.
 
     Raises:
         FileExistsError: If `out` holds a run.
         ValueError: If the model could not be loaded from there.
         BlockingIOError: If another process writes into it.
         OSError: If it cannot be written. Nothing of it is left.
+
+    Example:
+        >>> import os, tempfile, zoo
+        >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> model.compile()
+        >>> run = tempfile.mkdtemp()
+        >>> zoo.training.save_run(model, run, {"data": "fashion_mnist", "epochs": 0})
+        >>> sorted(os.listdir(run))
+        ['config.json', 'model.keras']
     """
     out = Path(out)
     if (out / checkpoints.LATEST).exists():

@@ -78,10 +78,11 @@ def train(
         best: Logged metric whose lowest value picks `best.keras`.
         checkpoint_every: Steps between checkpoints, besides the one after each epoch.
         callbacks: Further Keras callbacks; under several workers each worker runs them.
-        recipe: Makes more callbacks of the number of steps that a recipe spans.
-        recipe_steps: That number; default all steps of `epochs`. When you resume, pass the value
+        recipe: Function of the number of steps that a recipe spans, to further callbacks:
+            `zoo.training.recipes.prepare` makes it.
+        recipe_steps: That number; default: all steps of `epochs`. When you resume, pass the value
             stored in config.json.
-        facts: More entries of config.json.
+        facts: Further entries of config.json.
         verbose: As in `fit`.
 
     Returns:
@@ -98,6 +99,16 @@ def train(
         OSError: If the folder cannot be written, before training where that can be known.
         ConnectionError: If another worker is lost.
         BlockingIOError: If another process trains into the folder; nothing is written.
+
+    Example:
+        >>> import numpy as np, tempfile, zoo
+        >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> model.compile()
+        >>> images, out = np.zeros((8, 8, 8, 1), "float32"), tempfile.mkdtemp()
+        >>> zoo.train(model, images, out, epochs=1, batch_size=4, verbose=0)
+        True
+        >>> zoo.load_run(out).steps_done
+        2
     """
     settings = {
         "epochs": epochs,

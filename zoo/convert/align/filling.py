@@ -60,7 +60,7 @@ def fill_exactly(
 
 
 def _copies(block: Block, source: Block) -> dict[str, Entry]:
-    """Entries of a block whose weights a source block has, but perhaps for its bias."""
+    """Entries of a block that takes a source block's weights, perhaps without a bias."""
     zeros = Origin((), ("zero bias",))
     return {
         f"{block.name}/{key}": entry_of(source, key)
@@ -161,7 +161,7 @@ def _identities(
 
 
 def fill_partially(pairs: Mapping[str, str], ours: Graph, theirs: Graph) -> dict[str, Entry]:
-    """Entries by path of what fits of paired blocks."""
+    """Entries by path, for what fits in paired blocks."""
     entries: dict[str, Entry] = {}
     for name, partner in pairs.items():
         entries |= _fitted(theirs.network[name], ours.network[partner])

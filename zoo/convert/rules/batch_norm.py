@@ -97,7 +97,7 @@ def insert_batch_norm(
 
     Args:
         network: The network.
-        latents: Draws of the prior (one array an input), under which m and v are taken.
+        latents: Draws of the prior (one array per input), under which m and v are taken.
         after: Blocks to put them behind. None: every linear block but the last that an activation
             follows; where a Reshape is between, behind that.
         epsilon: The epsilon of the BatchNorms.
@@ -151,7 +151,7 @@ def moments(
     Args:
         network: The network.
         names: The blocks.
-        latents: Draws of the prior; one array an input.
+        latents: Draws of the prior; one array per input.
 
     Returns:
         By block: mean and population variance over examples and positions.

@@ -1,4 +1,4 @@
-"""A model repository for NVIDIA's Triton Inference Server: one model for each endpoint."""
+"""A model repository for NVIDIA's Triton Inference Server: one model per endpoint."""
 
 from __future__ import annotations
 
