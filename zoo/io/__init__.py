@@ -1,1 +1,1 @@
-"""Files that are whole or absent, JSON of a known kind, pictures and the terminal."""
+"""Files that are whole or absent, locks, JSON of a known kind (`records`), pictures, the terminal."""
