@@ -1,4 +1,4 @@
-"""One Case a model: what the conformance tests need to know of it."""
+"""One Case per model: what the conformance tests need to know of it."""
 
 from __future__ import annotations
 
@@ -19,23 +19,46 @@ LATENT_DIM = 3
 class Case:
     """A model to test, with arguments that make it small.
 
-    Every Case goes through what a user meets first (fixture `each`); the `core` ones, a Case for
-    every branch of the common machinery, through most (fixture `case`); the FULLEST, a VAE and a
-    GAN that take most branches, through the rest (fixture `full`). The others go there only in
+    Every Case goes through what a user meets first (fixture `each`). The `core` ones, a Case for
+    every branch of the common machinery, go through most (fixture `case`). The FULLEST, a VAE and a
+    GAN that take most branches, go through the rest (fixture `full`). The others go there only in
     `make test-slow`.
+
+    Args:
+        name: The model's.
+        variables: How many the model has with `options`, step and σ² included.
+        endpoints: What it exports.
+        options: Arguments of `zoo.create`.
+        core: Whether it goes through most tests in the fast suite.
+        coupled: Whether its loss is between examples, and not the sum of the parts' losses.
+        noisy: Whether training draws noise, so that another seed gives another run.
+        overflowing: Optimizers whose loss is not finite where an image is not. None given: all of a
+            VAE, the discriminator's of a GAN.
+        image_shape: Of the images it is tested with.
     """
 
     name: str
-    variables: int  # of the model with `options`, step and σ² included
+    variables: int
     endpoints: tuple[str, ...]
     options: dict[str, Any] = field(default_factory=dict)
     core: bool = False
-    coupled: bool = False  # a loss between examples: not the sum of the parts' losses
+    coupled: bool = False
+    noisy: bool = True
+    overflowing: tuple[str, ...] = ()
     image_shape: tuple[int, int, int] = IMAGE_SHAPE
 
     @property
     def id(self) -> str:
         return "-".join([self.name, *(f"{k}={v}" for k, v in self.options.items())])
+
+    @property
+    def is_gan(self) -> bool:
+        return self.name in zoo.list_models("gan")
+
+    @property
+    def one_update(self) -> dict[str, Any]:
+        """Options with which each optimizer updates once in a step."""
+        return {"n_critic": 1} if self.is_gan else {}
 
     def create(self, **options: Any) -> Any:
         options = {**self.options, **options}
@@ -86,7 +109,7 @@ class Case:
         own = (*networks.GAN_ONLY, *networks.GRID_ONLY)  # which have none
         if not self.options.get("network", "").startswith(own):
             options["network"] = "mlp"
-        if self.name in zoo.list_models("gan"):
+        if self.is_gan:
             options["normalization"] = "none"
         return self.create_with_sgd(**options)
 
@@ -120,7 +143,13 @@ CASES = [
     Case("gan", 13, GENERATE, {"num_classes": 3, "regularizer": "r1", "diff_augment": "color"}),
     Case("beta_vae", 14, VAE_ENDPOINTS, {"capacity": 2.0, "capacity_steps": 4, "gamma": 3.0}),
     Case("beta_tc_vae", 14, VAE_ENDPOINTS, coupled=True),
-    Case("factor_vae", 20, VAE_ENDPOINTS, {"discriminator_width": 32, "discriminator_layers": 2}),
+    Case(
+        "factor_vae",
+        20,
+        VAE_ENDPOINTS,
+        {"discriminator_width": 32, "discriminator_layers": 2},
+        overflowing=("optimizer",),  # the discriminator has the other half of the images, too
+    ),
     Case("info_vae", 14, VAE_ENDPOINTS, {"lambda_mmd": 10.0}, coupled=True),
     Case("wae_mmd", 14, VAE_ENDPOINTS, {"lambda_mmd": 10.0}, coupled=True),
     Case("lsgan", 12, GENERATE),

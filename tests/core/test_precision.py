@@ -165,7 +165,7 @@ def test_xla_is_repeatable(images: np.ndarray) -> None:
 
 def test_clipping_bounds_the_step(case: Case, images: np.ndarray) -> None:
     """With SGD at rate 1, no player moves further than the norm in one step."""
-    model = case.create(**({"n_critic": 1} if case.name in zoo.list_models("gan") else {}))
+    model = case.create(**case.one_update)
     model.compile(
         **{name: keras.optimizers.SGD(1.0) for name in model.optimizer_names}, clip_norm=1e-2
     )

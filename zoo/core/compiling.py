@@ -49,6 +49,13 @@ class Compiling(ReplicatedStep):
                 two; an argument of Keras's that means nothing here is given; `accumulate` < 1,
                 `clip_norm` ≤ 0, `decay_steps` < 1 or a learning rate has a schedule already, or
                 replicas are to be compiled with XLA.
+
+        Example:
+            >>> import zoo
+            >>> model = zoo.create("dcgan", (8, 8, 1), 2, network="mlp")
+            >>> model.compile(accumulate=2, clip_norm=1.0)
+            >>> model.optimizer_names
+            ('generator_optimizer', 'discriminator_optimizer')
         """
         self._check_compile(kwargs, jit_compile)
         given = self._given_optimizers(optimizers, kwargs)

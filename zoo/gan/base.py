@@ -54,6 +54,12 @@ class BaseGAN(ZooModel):
     Raises:
         ValueError: If a network has the wrong shapes, the generator's values leave [0, 1], the
             discriminator's are no logits, or an option is out of range.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("gan", (8, 8, 1), 2, network="mlp", ema=0.9)
+        >>> model.discriminate(model.generate(3, seed=0)).shape
+        TensorShape([3])
     """
 
     family = "gan"

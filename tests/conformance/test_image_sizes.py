@@ -1,0 +1,26 @@
+"""Models make images of every size and shape that their network takes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import zoo
+from tests.cases import Case
+
+
+@pytest.mark.parametrize("size", [28, 32, 48, 64, 96])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", ["vae", "dcgan"])
+def test_conv_makes_every_size(name: str, size: int, channels: int) -> None:
+    model = zoo.create(name, (size, size, channels), 4)
+    found = model.generate(2, seed=0)
+    assert found.shape == (2, size, size, channels)
+    assert found.dtype == np.float32
+    assert found.min() >= 0.0
+    assert found.max() <= 1.0
+
+
+def test_rectangular_images(case: Case) -> None:
+    model = zoo.create(case.name, (8, 12, 3), 4, **case.options)
+    assert model.generate(1).shape == (1, 8, 12, 3)

@@ -1,0 +1,9 @@
+"""A model has as many variables as its Case says: none is lost or added unseen."""
+
+from __future__ import annotations
+
+from tests.cases import Case
+
+
+def test_variables(each: Case) -> None:
+    assert len(each.create().variables) == each.variables
