@@ -29,7 +29,7 @@ from zoo.bench.run import processor
 from zoo.convert import gan_to_vae, vae_to_gan
 from zoo.evaluation.measure import likelihood_metrics
 from zoo.io import schemas
-from zoo.io.files import read_json, write_json
+from zoo.io.records import read_json, write_json
 from zoo.networks import conv
 from zoo.sampling.posterior import draw, fit_mixture
 from zoo.training.recipes import DiscriminatorWarmUp, SleepWakeJoint
@@ -266,8 +266,8 @@ class Curve(keras.callbacks.Callback):
             "frechet_distance": metrics.frechet_distance(self.features, fake),
         }
         if self.model.family == "vae":
-            found = likelihood_metrics(self.model, self.images[:CURVE_IMAGES], 1, 0)
-            point |= {name: found[name] for name in ("elbo", "mse")}
+            likelihoods = likelihood_metrics(self.model, self.images[:CURVE_IMAGES], 1, 0)
+            point |= {name: likelihoods[name] for name in ("elbo", "mse")}
         self.points.append(point)
         write_json(self.path, self.points)
         self.begun = time.perf_counter()
@@ -278,16 +278,16 @@ def final_metrics(model: Any, seed: int) -> dict[str, float]:
     images = data.to_array(DATA, split="test", limit=FINAL_SAMPLES)
     extractor = metrics.load_extractor("fashion_mnist_classifier")
     features = extractor(images)
-    found = metrics.generation_metrics(
+    values = metrics.generation_metrics(
         features, extractor(model.generate(FINAL_SAMPLES, seed=seed))
     )
     if model.family == "vae":
-        found |= likelihood_metrics(model, images[:FINAL_IMAGES], 50, seed)
+        values |= likelihood_metrics(model, images[:FINAL_IMAGES], 50, seed)
         train_images = data.to_array(DATA, split="train", limit=MIXTURE_IMAGES)
         mixture = fit_mixture(model, train_images, seed=seed)
         fake = extractor(model.generate_from(draw(mixture, FINAL_SAMPLES, seed)))
-        found["mixture_frechet_distance"] = metrics.frechet_distance(features, fake)
-    return found
+        values["mixture_frechet_distance"] = metrics.frechet_distance(features, fake)
+    return values
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
-from fashion_mnist import RESULTS, ROOT, write_section
+from tables import RESULTS, write_section
 
 from zoo.io import schemas
-from zoo.io.files import read_json, write_json
+from zoo.io.records import read_json, write_json
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -19,7 +19,6 @@ from matplotlib import pyplot as plt
 if TYPE_CHECKING:
     from pathlib import Path
 
-DOCUMENT = ROOT / "docs" / "conversion.md"
 START, END = "<!-- conversion figures -->", "<!-- end of conversion figures -->"
 VAE_METRICS = (
     "mse", "rate", "distortion", "elbo", "iwae_bound", "frechet_distance",
@@ -79,7 +78,7 @@ def publish(out: Path, arms: list[str]) -> None:
         "",
         provenance(runs),
     ]
-    write_section(START, END, lines, DOCUMENT)
+    write_section(START, END, lines)
     write_section(
         "<!-- conversion summary -->", "<!-- end of conversion summary -->", summary(runs)
     )
@@ -87,14 +86,14 @@ def publish(out: Path, arms: list[str]) -> None:
 
 def collect(out: Path, arms: list[str]) -> Runs:
     """Results with their curves, by arm; an arm that no seed has finished is left out."""
-    found: Runs = defaultdict(list)
+    runs: Runs = defaultdict(list)
     for arm in arms:
         for folder in sorted(out.glob(f"seed_*/{arm}")):
             if (folder / "result.json").exists():
                 curve = read_json(folder / "curve.json", schemas.CURVE)
                 result = read_json(folder / "result.json", schemas.TIMED)
-                found[arm].append({**result, "curve": curve})
-    return dict(found)
+                runs[arm].append({**result, "curve": curve})
+    return dict(runs)
 
 
 def table(runs: Runs, family: str, names: tuple[str, ...], scratch: str) -> list[str]:
@@ -137,10 +136,10 @@ def summary(runs: Runs) -> list[str]:
     header = ["", "steps", *[name.replace("_", " ") for name in names]]
     rows = [header, ["---"] * len(header)]
     for arm, label in SUMMARY.items():
-        found = [run for run in runs.get(arm, []) if not run["diverged"]]
-        if found:
-            metrics = [[r["metrics"][n] for r in found if n in r["metrics"]] for n in names]
-            rows.append([label, f"{found[0]['steps']:,}", *[spread(each) for each in metrics]])
+        whole = [run for run in runs.get(arm, []) if not run["diverged"]]
+        if whole:
+            metrics = [[r["metrics"][n] for r in whole if n in r["metrics"]] for n in names]
+            rows.append([label, f"{whole[0]['steps']:,}", *[spread(each) for each in metrics]])
     seeds = sorted({run["seed"] for arm in runs.values() for run in arm})
     protocol = (
         "`python benchmarks/conversion.py` on the full Fashion-MNIST, networks at half width; mean "
@@ -197,7 +196,7 @@ def aims(runs: Runs) -> list[str]:
 def provenance(runs: Runs) -> str:
     """Budget, seeds and machine."""
     every = [run for arm in runs.values() for run in arm]
-    budgets = {run["steps"] for arm, found in runs.items() if arm != "source_gan" for run in found}
+    budgets = {run["steps"] for arm in runs if arm != "source_gan" for run in runs[arm]}
     processors = sorted({run["processor"] for run in every})
     sources = runs.get("source_gan", [])
     source = spread([run["metrics"]["frechet_distance"] for run in sources])

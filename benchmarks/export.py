@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from fashion_mnist import RESULTS, ROOT, write_section
 from rich.console import Console
 from rich.table import Table
+from tables import RESULTS, write_section
 
 from zoo.bench.run import processor
-from zoo.io.files import write_json
+from zoo.io.records import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ def main() -> None:
     threads = len(os.sched_getaffinity(0))
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "processor": processor(),
         "threads": threads,
         "rounds": args.rounds,
@@ -66,23 +66,23 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             runs, parameters = runtimes(SHAPES[shape], Path(folder), threads)
             times = {batch: measure(runs, batch, args.rounds) for batch in args.batches}
-        found["milliseconds"][shape] = {
+        results["milliseconds"][shape] = {
             name: {str(batch): 1e3 * times[batch][name] for batch in times} for name in runs
         }
         title = f"dcgan, {shape}, {parameters / 1e6:.1f} M parameters, {threads} threads"
-        console.print(table(title, found["milliseconds"][shape]))
-    found["export"] = export_time()
+        console.print(table(title, results["milliseconds"][shape]))
+    results["export"] = export_time()
     console.print(
         "Exporting to ONNX and verifying {parameters:,} parameters: {export:.1f} s + "
-        "{verify:.1f} s".format(**found["export"])
+        "{verify:.1f} s".format(**results["export"])
     )
-    write_json(args.out, found)
-    write_section(START, END, section(found), ROOT / "docs" / "export.md")
+    write_json(args.out, results)
+    write_section(START, END, section(results))
 
 
-def section(found: dict[str, Any]) -> list[str]:
+def section(results: dict[str, Any]) -> list[str]:
     """Markdown of what was measured."""
-    times = found["milliseconds"]
+    times = results["milliseconds"]
     batches = list(next(iter(times.values()))[OURS])
     columns = [(shape, batch) for shape in times for batch in batches]
     rows = [
@@ -95,11 +95,12 @@ def section(found: dict[str, Any]) -> list[str]:
         ]
         rows.append([name, *(f"{ms:.3g} (× {plain / ms:.2f})" for ms, plain in cells)])
     lines = [f"| {' | '.join(row)} |" for row in rows]
-    large = found["export"]
+    large = results["export"]
     about = (
-        f"Milliseconds a batch of `dcgan` (× the speed of `tf2onnx` alone), medians of "
-        f"{found['rounds']} calls in turn on {found['threads']} cores of {found['processor']}. "
-        f"Exporting {large['parameters'] / 1e6:.1f} M parameters to ONNX took "
+        f"Milliseconds per batch of `dcgan` (× the speed of `tf2onnx` alone), medians of "
+        f"{results['rounds']} calls in turn on {results['threads']} cores of "
+        f"{results['processor']}. Exporting "
+        f"{large['parameters'] / 1e6:.1f} M parameters to ONNX took "
         f"{large['export']:.0f} s, verifying them {large['verify']:.0f} s."
     )
     return [about, "", *lines]
@@ -176,7 +177,7 @@ def measure(runs: Runs, batch: int, rounds: int) -> dict[str, float]:
 
 
 def table(title: str, times: dict[str, dict[str, float]]) -> Table:
-    """Milliseconds a batch, and the speed as a multiple of the plain export's."""
+    """Milliseconds per batch, and the speed as a multiple of the plain export's."""
     made = Table(title=title)
     made.add_column("milliseconds a batch (× the speed of tf2onnx's plain export)")
     for batch in times[OURS]:

@@ -1,9 +1,9 @@
-"""The README's figures: each model for 10 epochs on the full Fashion-MNIST.
+"""The figures of the headline models: each model for 10 epochs on the full Fashion-MNIST.
 
     python benchmarks/fashion_mnist.py
 
-Resumable: what a run folder holds already is not done again. Writes the table between the markers
-of README.md, and the sample grids beside this file.
+It goes on where it was stopped: what a run folder holds already is not done again. It writes the
+table of docs/benchmarks.md, and copies the sample grids into results/.
 """
 
 from __future__ import annotations
@@ -17,16 +17,14 @@ import time
 from pathlib import Path
 
 from sklearn.decomposition import PCA
+from tables import RESULTS, ROOT, write_section
 
 from zoo import data
 from zoo.bench.run import processor
-from zoo.bench.table import put_between
 from zoo.evaluation.report import metrics_rows
 from zoo.io import schemas
-from zoo.io.files import read_json, write_json
+from zoo.io.records import read_json, write_json
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 START, END = "<!-- fashion_mnist figures -->", "<!-- end of figures -->"
 RUNS = {
     "vae": ["vae", "--network", "mlp", "--latent-dim", "8"],
@@ -68,7 +66,7 @@ def train(out: Path, arguments: list[str], epochs: int) -> None:
 
 
 def publish(folders: list[Path]) -> None:
-    """Copies metrics and pictures to `results`, and the table into README.md."""
+    """Copies metrics and pictures to `results`, and writes the table into its document."""
     RESULTS.mkdir(exist_ok=True)
     for folder in folders:
         samples = sorted((folder / "samples").glob("*.png"))[-1]
@@ -94,24 +92,17 @@ def publish(folders: list[Path]) -> None:
     write_section(START, END, lines)
 
 
-def write_section(
-    start: str, end: str, lines: list[str], document: Path = ROOT / "README.md"
-) -> None:
-    """Puts lines between two markers of README.md, or of another document."""
-    put_between(document, start, end, lines)
-
-
 def linear_models() -> list[str]:
     """Likelihood and error of probabilistic PCA, the exact linear VAE, by scikit-learn."""
     train, test = (
         data.to_array("fashion_mnist", split=split).reshape(-1, 784) for split in ("train", "test")
     )
-    found = []
+    lines = []
     for latents in (8, 64):
         model = PCA(latents).fit(train)
         error = float(((model.inverse_transform(model.transform(test)) - test) ** 2).mean())
-        found.append(f"{latents} latents, {model.score(test):.4g} nats, MSE {error:.4g}")
-    return found
+        lines.append(f"{latents} latents, {model.score(test):.4g} nats, MSE {error:.4g}")
+    return lines
 
 
 def zoo(*arguments: object) -> None:

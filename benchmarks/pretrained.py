@@ -1,7 +1,7 @@
 """Trains the presets of saved_models/, measures them, and writes their folders and cards.
 
     python benchmarks/pretrained.py                       # all, one after the other; hours
-    python benchmarks/pretrained.py dcgan_fashion_mnist   # one
+    python benchmarks/pretrained.py vae_fashion_mnist     # one
     python benchmarks/pretrained.py --no-train NAME ...   # write the presets of finished runs
 
 Training goes on where it was stopped. A preset's commands, its commit, the machine and the time
@@ -19,8 +19,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from zoo.hub.catalog import current_name
 from zoo.io import schemas
-from zoo.io.files import read_json, write_json
+from zoo.io.records import read_json, write_json
 
 ROOT = Path(__file__).parents[1]
 MADE = "made.json"  # NAME.made.json, beside the run folder: commit and seconds
@@ -44,17 +45,19 @@ EMOJI = (
 )
 # `zoo` commands; RUN is the run folder, and RUN:NAME another beside it.
 RECIPES: dict[str, list[str]] = {
-    "dcgan_fashion_mnist": [f"train dcgan {GAN} {CLASSES} --epochs 15 --batch-size 64 --out RUN"],
+    "dcgan_conditional_fashion_mnist": [
+        f"train dcgan {GAN} {CLASSES} --epochs 15 --batch-size 64 --out RUN"
+    ],
     "projection_gan_fashion_mnist": [
         f"train projection_gan {GAN} {ONE} --epochs 30 --batch-size 64 --network conv --out RUN"
     ],
-    "sngan_fashion_mnist": [
+    "sngan_conditional_fashion_mnist": [
         f"train sngan {GAN} {CLASSES} {ONE} --epochs 12 --network resnet-32 --out RUN"
     ],
-    "r3gan_fashion_mnist": [
+    "r3gan_conditional_fashion_mnist": [
         f"train r3gan {GAN} {CLASSES} {R3GAN} --network conv --epochs 20 --batch-size 64 --out RUN"
     ],
-    "wgan_gp_fashion_mnist": [
+    "wgan_gp_conditional_fashion_mnist": [
         f"train wgan_gp {GAN} {CLASSES} {ONE} --option ttur=3 --epochs 30 --batch-size 64 --out RUN"
     ],
     "vae_fashion_mnist": [f"train vae {VAE} --epochs 40 --out RUN"],
@@ -64,7 +67,7 @@ RECIPES: dict[str, list[str]] = {
         "convert RUN:dcgan --to vae --out RUN",
         "train RUN --recipe joint --epochs 12",
     ],
-    "vae_to_gan_fashion_mnist": [
+    "vae_to_gan_conditional_fashion_mnist": [
         "train vae --data fashion_mnist --decay --keep 1 --epochs 10 --out RUN:vae_64",
         f"convert RUN:vae_64 --to gan {RANDOM} {CLASSES} --option ema=0.999 --out RUN",
         "train RUN --recipe plain --decay --epochs 25 --batch-size 64",
@@ -79,19 +82,21 @@ RECIPES: dict[str, list[str]] = {
 
 # What a card says beside `LIMITS`: where a preset departs from its paper, or falls short of it.
 NOTES = {
-    "dcgan_fashion_mnist": "It knows the class, which the paper's model does not.",
-    "sngan_fashion_mnist": "One discriminator update for one of the generator, where the paper's "
-    "residual networks have five, and a quarter of their width. It knows the class, as the model "
-    "of arXiv 1802.05637 does: projection_gan_fashion_mnist is the same with DCGAN's networks.",
-    "r3gan_fashion_mnist": "It knows the class, as the paper's model of CIFAR-10 does, and has "
-    "DCGAN's networks, where the paper's are deep residual ones. Penalties at every fourth step.",
-    "wgan_gp_fashion_mnist": "One critic update for one of the generator, at three times its "
-    "learning rate (arXiv 1706.08500), where the paper has five; and it knows the class.",
+    "dcgan_conditional_fashion_mnist": "It knows the class, which the paper's model does not.",
+    "sngan_conditional_fashion_mnist": "One discriminator update for one of the "
+    "generator, where the paper's residual networks have five, and a quarter of their width. "
+    "It knows the class, as the model of arXiv 1802.05637 does: projection_gan_fashion_mnist is "
+    "the same with DCGAN's networks.",
+    "r3gan_conditional_fashion_mnist": "It knows the class, as the paper's model of CIFAR-10 "
+    "does, and has DCGAN's networks, where the paper's are deep residual ones. Penalties at "
+    "every fourth step.",
+    "wgan_gp_conditional_fashion_mnist": "One critic update for one of the generator, at three "
+    "times its learning rate (arXiv 1706.08500), where the paper has five; and it knows the class.",
     "gan_to_vae_fashion_mnist": "Latents and networks are those of its source, a DCGAN: more "
     "than vae_fashion_mnist has. docs/conversion.md compares at equal size and budget.",
-    "vae_to_gan_fashion_mnist": "Latents and networks are those of its source, a VAE of ten "
-    "epochs; unlike it, it knows the class. docs/conversion.md compares a GAN that does not with "
-    "one from scratch at equal budget.",
+    "vae_to_gan_conditional_fashion_mnist": "Latents and networks are those of its source, a VAE "
+    "of ten epochs; unlike it, it knows the class. docs/conversion.md compares a GAN that does not "
+    "with one from scratch at equal budget.",
     "soft_intro_vae_fashion_mnist": "It falls short of its paper: some of its samples have a "
     "plaid texture, or no shape. The networks are narrow, and 16 epochs are few.",
     "vq_vae_emoji": "No classifier of emoji is at hand to measure samples with: the figures are "
@@ -102,14 +107,20 @@ NOTES = {
 def main() -> None:
     """Trains and writes."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*RECIPES, []], help="Presets; default: all.")
+    parser.add_argument("names", nargs="*", type=current_name, help="Presets; default: all.")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "pretrained")
     parser.add_argument("--no-train", action="store_true", help="The runs are finished.")
     args = parser.parse_args()
+    for name in args.names:
+        if name not in RECIPES:
+            parser.error(f"{name} is none of {', '.join(RECIPES)}.")
     for name in args.names or RECIPES:
         if not args.no_train:
             train(name, args.runs)
         publish(name, args.runs)
+    import tables  # noqa: PLC0415  (TensorFlow, after the training)
+
+    tables.write_presets()
 
 
 def train(name: str, runs: Path) -> None:
@@ -152,7 +163,7 @@ def commands(name: str, runs: Path) -> list[list[str]]:
 
 
 def publish(name: str, runs: Path) -> None:
-    """Measures a finished run, and writes its preset and the registry."""
+    """Measures a finished run, and writes its preset."""
     from zoo.bench.run import machine  # noqa: PLC0415  (TensorFlow, after the training)
     from zoo.bench.table import describe_machine  # noqa: PLC0415
     from zoo.hub import save_run_as_preset, write_registry  # noqa: PLC0415

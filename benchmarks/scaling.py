@@ -4,8 +4,8 @@
 
 On GPUs: images per second, and the share of the card's own matrix multiplication rate that the
 step's arithmetic comes to, in float32, bfloat16 and with XLA. On a CPU, whose cores all replicas
-share, the replicas show overhead and no speed-up. Writes the tables between the markers of
-README.md, and every number to results/scaling_KIND.json.
+share, the replicas show overhead and no speed-up. Writes the tables into the document that has
+their markers, and every number to results/scaling_KIND.json.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fashion_mnist import RESULTS, write_section
+from tables import RESULTS, write_section
 
 from zoo.bench.run import processor
-from zoo.io.files import read_json, write_json
+from zoo.io.records import read_json, write_json
 from zoo.training.launch import launch
 
 START, END = "<!-- scaling figures -->", "<!-- end of scaling figures -->"
@@ -51,11 +51,11 @@ def main() -> None:
     args = parser.parse_args()
     if args.measure:
         what, path = args.measure
-        found = measure_options(args.batch_sizes[0]) if what == "options" else (
+        measured = measure_options(args.batch_sizes[0]) if what == "options" else (
             measure_replicas(what, args.batch_sizes)
         )  # fmt: skip
-        if found:  # workers other than the chief have nothing to say
-            write_json(path, found)
+        if measured:  # workers other than the chief have nothing to say
+            write_json(path, measured)
         return
     sizes = ["--batch-sizes", *map(str, args.batch_sizes)]
     results: dict[str, Any] = {"replicas": {}}
@@ -63,18 +63,18 @@ def main() -> None:
     for what in [*PASSES * [*map(str, args.replicas), "2 workers"], "options"]:
         print(f"measuring: {what}", flush=True)
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "found.json"
+            path = Path(folder) / "measured.json"
             command = [sys.executable, __file__, *sizes, "--measure", what, str(path)]
             status = launch(2, command) if what == "2 workers" else (
                 subprocess.run(command, check=True).returncode
             )  # fmt: skip
             if status:
                 sys.exit(status)
-            found = read_json(path)
+            measured = read_json(path)
         if what == "options":
-            results |= found
+            results |= measured
         else:
-            results["replicas"][what] = faster(found, results["replicas"].get(what, found))
+            results["replicas"][what] = faster(measured, results["replicas"].get(what, measured))
     kind = "gpu" if results["gpu"] else "cpu"
     write_json(RESULTS / f"scaling_{kind}.json", results)
     write_section(START, END, tables(results))
@@ -94,14 +94,14 @@ def measure_replicas(what: str, batch_sizes: list[int]) -> dict[str, dict[str, f
 
     replicas = None if what == "2 workers" else int(what)
     devices = strategies.strategy("auto", replicas=replicas)
-    found: dict[str, dict[str, float]] = {}
+    milliseconds: dict[str, dict[str, float]] = {}
     for name in MODELS:
         for size in batch_sizes:
             with devices.scope():
                 model = new_model(name, {}, {})
             times = [fit(model, size) for _ in range(1 + ROUNDS)][1:]
-            found.setdefault(name, {})[str(size)] = 1e3 * min(times)
-    return found if strategies.is_chief(devices) else {}
+            milliseconds.setdefault(name, {})[str(size)] = 1e3 * min(times)
+    return milliseconds if strategies.is_chief(devices) else {}
 
 
 def measure_options(batch_size: int) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def measure_options(batch_size: int) -> dict[str, Any]:
     import tensorflow as tf  # noqa: PLC0415
 
     gpus = tf.config.list_physical_devices("GPU")
-    found: dict[str, Any] = {
+    measured: dict[str, Any] = {
         "batch_size": batch_size,
         "gpu": tf.config.experimental.get_device_details(gpus[0])["device_name"] if gpus else None,
         "processor": processor(),
@@ -125,13 +125,13 @@ def measure_options(batch_size: int) -> dict[str, Any]:
         for _ in range(1 + ROUNDS):
             for option, model in models.items():
                 times[option].append(fit(model, batch_size))
-        found["options"][name] = {
+        measured["options"][name] = {
             option: {"first": values[0], "then": min(values[1:])}
             for option, values in times.items()
         }
-        found["flops_per_image"][name] = flops(models["float32"], batch_size) / batch_size
-        found["checkpoint"][name] = checkpoint(models["float32"])
-    return found
+        measured["flops_per_image"][name] = flops(models["float32"], batch_size) / batch_size
+        measured["checkpoint"][name] = checkpoint(models["float32"])
+    return measured
 
 
 def new_model(name: str, create: dict[str, Any], compile_: dict[str, Any]) -> Any:
@@ -213,11 +213,11 @@ def tables(results: dict[str, Any]) -> list[str]:
         row(*["---"] * (1 + len(columns))),
     ]
     one = next(iter(replicas.values()))
-    for what, found in replicas.items():
+    for what, times in replicas.items():
         label = what if "workers" in what else f"{what} replica{'s' if what != '1' else ''}"
         cells = [
-            f"{found[name][size]:.0f}"
-            + ("" if found is one else f" (× {found[name][size] / one[name][size]:.2f})")
+            f"{times[name][size]:.0f}"
+            + ("" if times is one else f" (× {times[name][size] / one[name][size]:.2f})")
             for name, size in columns
         ]
         lines.append(row(label, *cells))
@@ -243,8 +243,8 @@ def tables(results: dict[str, Any]) -> list[str]:
     if results["gpu"]:
         lines += ["", *gpu_table(results)]
     written = ", ".join(
-        f"{name} {found['megabytes']:.0f} MB in {found['seconds']:.2f} s"
-        for name, found in results["checkpoint"].items()
+        f"{name} {state['megabytes']:.0f} MB in {state['seconds']:.2f} s"
+        for name, state in results["checkpoint"].items()
     )
     return [*lines, "", f"A checkpoint: {written}."]
 

@@ -41,7 +41,9 @@ MOST = 20_000  # requests of one client in one turn
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", nargs="?", default=str(ROOT / "saved_models/dcgan_fashion_mnist"))
+    parser.add_argument(
+        "run", nargs="?", default=str(ROOT / "saved_models/dcgan_conditional_fashion_mnist")
+    )
     parser.add_argument("--clients", type=int, default=8, help="How many at once, beside one.")
     parser.add_argument("--seconds", type=float, default=3.0, help="Of a turn.")
     parser.add_argument("--rounds", type=int, default=3, help="Turns of each.")
@@ -49,16 +51,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, serving(exported(args.run, folder)) as port:
         request = request_of(port)
         turn(port, request, args.clients, 1.0)  # warms up
-        found: dict[int, list[float]] = {1: [], args.clients: []}
+        speeds_of: dict[int, list[float]] = {1: [], args.clients: []}
         for _ in range(args.rounds):
-            for clients, speeds in found.items():
+            for clients, speeds in speeds_of.items():
                 speeds.append(turn(port, request, clients, args.seconds))
     load = os.getloadavg()[0]
     print(f"{processor()}, {len(os.sched_getaffinity(0))} cores, load {load:.1f}")
-    for clients, speeds in found.items():
+    for clients, speeds in speeds_of.items():
         listed = ", ".join(f"{speed:.0f}" for speed in speeds)
         print(f"{clients} at once: {statistics.median(speeds):.0f} images/s ({listed})")
-    one, several = (statistics.median(speeds) for speeds in found.values())
+    one, several = (statistics.median(speeds) for speeds in speeds_of.values())
     print(f"{args.clients} clients get {several / one:.2f} times what one gets")
 
 
@@ -80,8 +82,8 @@ def serving(path: Path) -> Iterator[int]:
         try:
             for _ in range(1200):
                 text = (path.parent / "log").read_text()
-                if found := re.search(r"http://127\.0\.0\.1:(\d+)", text):
-                    yield int(found[1])
+                if match := re.search(r"http://127\.0\.0\.1:(\d+)", text):
+                    yield int(match[1])
                     return
                 if server.poll() is not None:
                     break
@@ -121,13 +123,13 @@ def answer_from(connection: socket.socket) -> bytes:
     Raises:
         RuntimeError: If it is not a success.
     """
-    found = b""
-    while b"\r\n\r\n" not in found:
+    received = b""
+    while b"\r\n\r\n" not in received:
         part = connection.recv(2**18)
         if not part:
             raise RuntimeError("The server closed the connection.")
-        found += part
-    head, body = found.split(b"\r\n\r\n", 1)
+        received += part
+    head, body = received.split(b"\r\n\r\n", 1)
     if not head.startswith(b"HTTP/1.1 200"):
         raise RuntimeError(f"{head!r} {body!r}")
     length = int(re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)[1])  # type: ignore[index]

@@ -16,7 +16,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoo.io.files import replacing, sha256, write_json
+from zoo.io.files import replacing, sha256
+from zoo.io.records import write_json
 from zoo.metrics.features import CLASSIFIERS, classifier
 
 BATCH = 128

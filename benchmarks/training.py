@@ -1,4 +1,4 @@
-"""Images a second of a training step: this project, Keras's example style, PyTorch and Pythae.
+"""Images per second of a training step: this project, Keras's example style, PyTorch and Pythae.
 
     python benchmarks/training.py
 
@@ -7,8 +7,8 @@ oneDNN is on, as `import zoo` turns it on; Keras's contestants are tried with an
 compete with what is faster. Each contestant is a process of its own; they take turns of some steps,
 so that other work on the machine slows all alike. Medians over the turns; ratios are the medians of
 those within a round. Prints the processor's vector instructions and tables, and writes every number
-to results/training.json and the tables into README.md. Pythae takes part where it is installed
-(`pip install pythae`), and `torch.compile` where it can compile the step.
+to results/training.json and the tables into the document that has their markers. Pythae takes part
+where it is installed (`pip install pythae`), and `torch.compile` where it can compile the step.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fashion_mnist import RESULTS, write_section
 from rich.console import Console
 from rich.table import Table
+from tables import RESULTS, write_section
 
 from zoo.bench.run import processor, vector_instructions
 from zoo.core.environment import ONEDNN, onednn_is_on
-from zoo.io.files import write_json
+from zoo.io.records import write_json
 
 # Python looks here first, and would take export.py for the package `export`.
 sys.path.remove(str(Path(__file__).resolve().parent))
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "training.json")
     args = parser.parse_args()
     console = Console()
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "processor": processor(),
         "vector_instructions": vector_instructions(),
         "onednn": onednn_is_on(),
@@ -111,19 +111,22 @@ def main() -> None:
         "models": {},
     }
     console.print(
-        f"{found['processor']} has {' '.join(found['vector_instructions']) or 'unknown vectors'}; "
-        f"oneDNN is {'on' if found['onednn'] else 'off'}."
+        f"{results['processor']} has "
+        f"{' '.join(results['vector_instructions']) or 'unknown vectors'}; "
+        f"oneDNN is {'on' if results['onednn'] else 'off'}."
     )
     for model in args.models:
         rows, absent = measure(model, args.rounds, args.steps)
-        found["models"][model] = {"rows": rows, "absent": absent}
-        console.print(table(f"{model}, {found['threads']} threads of {found['processor']}", rows))
+        results["models"][model] = {"rows": rows, "absent": absent}
+        console.print(
+            table(f"{model}, {results['threads']} threads of {results['processor']}", rows)
+        )
         console.print(f"What the input pipeline adds: {rows[FED]['times_ours'] - 1.0:+.1%}")
         for name, error in absent.items():
             console.print(f"Without {name}: {error}")
-    write_json(args.out, found)
+    write_json(args.out, results)
     if args.out.parent == RESULTS:
-        write_section(START, END, section(found))
+        write_section(START, END, section(results))
 
 
 def measure(
@@ -198,18 +201,18 @@ def table(title: str, rows: dict[str, dict[str, float]]) -> Table:
     return made
 
 
-def section(found: dict[str, Any]) -> list[str]:
+def section(results: dict[str, Any]) -> list[str]:
     """Markdown of what was measured: images a second, and how many times this project's time."""
-    models = found["models"]
+    models = results["models"]
     names = dict.fromkeys(name for model in models.values() for name in model["rows"])
-    packages = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    packages = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     title = (
-        f"Images a second at batch size {found['batch_size']} on {found['threads']} cores of "
-        f"{found['processor']} (with {' '.join(found['vector_instructions'])}; oneDNN "
-        f"{'on' if found['onednn'] else 'off'}, for Keras as is faster; {packages}), medians of "
-        f"{found['rounds']} turns of "
-        f"{found['steps']} steps; in brackets the time as a multiple of this project's, the median "
-        "of those within a round; peak memory of the process:"
+        f"Images per second at batch size {results['batch_size']} on {results['threads']} cores of "
+        f"{results['processor']} (with {' '.join(results['vector_instructions'])}; oneDNN "
+        f"{'on' if results['onednn'] else 'off'}, for Keras as is faster; {packages}), medians of "
+        f"{results['rounds']} turns of "
+        f"{results['steps']} steps; in brackets the time as a multiple of this project's, the "
+        "median of those within a round; peak memory of the process:"
     )
     lines = [
         title,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from types import MethodType
+from functools import cached_property
+from types import new_class
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -11,6 +12,7 @@ import tensorflow as tf
 import zoo
 from export.portable_random import portable_draw
 from zoo.convert import in_channels_last
+from zoo.core.contracts import ROUNDING
 from zoo.core.model import ZooModel
 from zoo.sampling.interpolation import slerp
 
@@ -32,6 +34,13 @@ class Endpoint:
         function: Maps input tensors, by position, to a dict of output tensors.
         networks: The Keras networks it uses.
         piecewise_constant: Whether its outputs only jump, as those behind an argmin do.
+
+    Example:
+        >>> import zoo
+        >>> from export import endpoints
+        >>> generate = endpoints(zoo.create("vae", (8, 8, 1), 2, network="mlp"))[0]
+        >>> generate.outputs["image"].shape.as_list()
+        [None, 8, 8, 1]
     """
 
     name: str
@@ -57,22 +66,26 @@ def networks_of(functions: Sequence[Endpoint]) -> list[Any]:
     return list({id(network): network for e in functions for network in e.networks}.values())
 
 
-class _WithNetworks:
-    """A model whose methods compute with other networks in place of its own."""
+def _with_networks(model: Any, networks: dict[str, Any]) -> Any:
+    """A copy of the model that computes with other networks, and shares all else with it.
 
-    def __init__(self, model: Any, networks: dict[str, Any]) -> None:
-        self._model = model
-        self._networks = networks
-
-    def __getattr__(self, name: str) -> Any:
-        if name in self._networks:
-            return self._networks[name]
-        found = getattr(type(self._model), name, None)
-        if isinstance(found, property) and found.fget is not None:
-            return found.fget(self)
-        if callable(found):
-            return MethodType(found, self)
-        return getattr(self._model, name)
+    Its class is derived from the model's: methods that call `super()` and properties work as they
+    do in the model. What a cached property of the model holds is made anew, of these networks. An
+    attribute that a method sets is set in the copy alone.
+    """
+    base: Any = type(model)
+    names = {**networks, "__setattr__": object.__setattr__}
+    derived = new_class(base.__name__, (base,), exec_body=lambda body: body.update(names))
+    cached = {
+        name
+        for each in base.__mro__
+        for name, value in vars(each).items()
+        if isinstance(value, cached_property)
+    }
+    copy: Any = object.__new__(derived)
+    own = {name: value for name, value in vars(model).items() if name not in cached}
+    vars(copy).update({**own, **networks})
+    return copy
 
 
 def endpoints(
@@ -82,26 +95,34 @@ def endpoints(
 ) -> list[Endpoint]:
     """The functions of a model.
 
-    `generate` (latent → image); for VAEs also `encode` (image → mean, log_variance), `decode`
-    (latent → image) and `reconstruct` (image → reconstruction, of the posterior mean), or where
-    latents are discrete, `encode` (image → codes) and `decode` (codes → image); a GAN that has an
-    encoder, `encode`; on request, a GAN's `discriminate` (image → logit). Then `sample` (n, seed →
-    image), whose image of a seed is the same in every runtime, and on request `interpolate`
-    (latent, latent_to, weight from 0 to 1 → image), spherical. A conditional model's take `label`
-    too; that of `sample` is one for all. All compute in float32, with the same weights, where the
-    model was trained in mixed precision.
+    - `generate`: latent → image.
+    - `encode`, in models with an encoder: image → mean and log_variance, or codes.
+    - `decode`, in VAEs: latent or codes → image.
+    - `reconstruct`, in models with an encoder: image → reconstruction. A VAE decodes the mean.
+    - `sample`: n, seed → image. Every runtime gives the same images for a seed.
+    - `discriminate`, in GANs and on request: image → logit.
+    - `interpolate`, on request: latent, latent_to, weight from 0 to 1 → image, on a sphere.
+
+    In a conditional model all take `label` too; `sample` takes one label for all images. They
+    compute in float32, also where the model was trained in mixed precision.
 
     Args:
         model: A model of the zoo, or a Keras generator: one of latents [batch, d] to images
             [batch, height, width, channels], whose prior is taken to be N(0, I).
-        rewrite: Applied to each network once: folding, or another precision.
-        functions: Names of those wanted besides `generate`; None takes all that are not on request.
+        rewrite: What to do to each network once, such as folding or another precision.
+        functions: Names of those wanted besides `generate`. None takes all but those on request.
 
     Returns:
         The endpoints, `generate` first.
 
     Raises:
         ValueError: If it is neither, or has no such function.
+
+    Example:
+        >>> import zoo
+        >>> from export import endpoints
+        >>> [e.name for e in endpoints(zoo.create("vae", (8, 8, 1), 2, network="mlp"))]
+        ['generate', 'encode', 'decode', 'reconstruct', 'sample']
     """
     model = as_model(model)
     optional = model.optional_endpoints()
@@ -119,8 +140,8 @@ def endpoints(
     hooks |= {name: hook for name, hook in optional.items() if name in functions}
     used = dict.fromkeys(name for *_, uses in hooks.values() for name in uses)
     networks = {name: rewrite(in_channels_last(getattr(model, name))) for name in used}
-    served = _WithNetworks(model, networks)
-    found = {
+    served = _with_networks(model, networks)
+    named = {
         name: Endpoint(
             name,
             {key: tensor(key, shape) for key, shape in inputs.items()},
@@ -131,12 +152,12 @@ def endpoints(
         )
         for name, (method, inputs, outputs, uses) in hooks.items()
     }
-    generate = found["generate"]
+    generate = named["generate"]
     # Traced once for all that generate: a SavedModel then has it once.
     traced = tf.function(generate.function, input_signature=generate.signature())
-    generate = found["generate"] = replace(generate, function=traced)
-    found["sample"], found["interpolate"] = _sample(served, generate), _interpolate(generate)
-    return [found[name] for name in names if name in functions]
+    generate = named["generate"] = replace(generate, function=traced)
+    named["sample"], named["interpolate"] = _sample(served, generate), _interpolate(generate)
+    return [named[name] for name in names if name in functions]
 
 
 def names_of(model: Any) -> list[str]:
@@ -162,7 +183,7 @@ def as_model(model: Any) -> Any:
         raise ValueError(msg)
     gan = zoo.create("gan", tuple(image[1:]), latent[1], generator=model, network="mlp")
     images = gan.generate(16, seed=0)
-    if images.min() < 0.0 or images.max() > 1.0:
+    if not (images.min() >= -ROUNDING and images.max() <= 1.0 + ROUNDING):
         msg = (
             f"{model.name} draws values from {images.min():.9g} to {images.max():.9g}; expected "
             "images in [0, 1]. End it in keras.ops.clip(x, 0, 1)."
@@ -222,8 +243,8 @@ def _interpolate(generate: Endpoint) -> Endpoint:
 
 def _named(method: Callable[..., Any], names: list[str]) -> Callable[..., dict[str, Any]]:
     def function(*inputs: Any) -> dict[str, Any]:
-        found = method(*inputs)
-        tensors = found if isinstance(found, (list, tuple)) else [found]
+        outputs = method(*inputs)
+        tensors = outputs if isinstance(outputs, (list, tuple)) else [outputs]
         return dict(zip(names, tensors, strict=True))
 
     return function

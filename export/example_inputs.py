@@ -16,7 +16,7 @@ BATCH = 64
 def inputs_of(
     model: Any, latents: np.ndarray, generate: Callable[..., np.ndarray] | None = None
 ) -> dict[str, np.ndarray]:
-    """An example of each batched input for each latent.
+    """One example of each batched input per latent.
 
     Args:
         model: A model of the zoo.
@@ -30,18 +30,18 @@ def inputs_of(
     """
     n = len(latents)
     labels = np.arange(n, dtype=np.int32) % max(model.num_classes, 1)
-    found = {
+    inputs = {
         "latent": latents,
         "label": labels,
         "image": (generate or model.generate_from)(latents, labels if model.num_classes else None),
         "latent_to": _partners(latents),
         "weight": np.linspace(0.0, 1.0, n, dtype=np.float32),
     }
-    if any("codes" in inputs for _, inputs, *_ in model.endpoints().values()):
+    if any("codes" in taken for _, taken, *_ in model.endpoints().values()):
         codes = tf.function(model.codes_from_latents, reduce_retracing=True)
         parts = [latents[i : i + BATCH] for i in range(0, n, BATCH)]
-        found["codes"] = np.concatenate([codes(part) for part in parts])
-    return found
+        inputs["codes"] = np.concatenate([codes(part) for part in parts])
+    return inputs
 
 
 def _partners(latents: np.ndarray) -> np.ndarray:

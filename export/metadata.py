@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from export.endpoints import networks_of
 from zoo.data.images import printable
 from zoo.io import schemas
-from zoo.io.files import read_json, sha256, write_json
+from zoo.io.files import sha256
+from zoo.io.records import read_json, write_json
 from zoo.presets import is_preset
-from zoo.training.runs import read_config, read_metrics, run_folder
+from zoo.training.run_files import read_config, read_metrics, run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +28,8 @@ PACKAGES = ("vaegan-zoo", "tensorflow", "keras", "tf2onnx", "onnx")
 EXTRA = "assets.extra"
 
 
-def describe(model: Any, functions: Sequence[Endpoint]) -> dict[str, Any]:
-    """Provenance common to all formats, as text and numbers."""
+def model_facts(model: Any, functions: Sequence[Endpoint]) -> dict[str, Any]:
+    """What the metadata of every format say of the model, as text and numbers."""
     return {
         "model": model.model_name,
         "prior": model.prior,
@@ -63,18 +64,18 @@ def provenance(run: str | Path | None) -> dict[str, Any]:
     if run is None or not (run_folder(run) / "config.json").exists():
         return {}
     config, folder = read_config(run), run_folder(run)
-    found: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     if is_preset(folder):
         licence = config["facts"].get("license", "mit")
-        found = {"preset": folder.resolve().name, "license": licence}
+        facts = {"preset": folder.resolve().name, "license": licence}
     if config.get("data"):
         # Of a folder or file; its place says nothing. ONNX files hold text in UTF-8 alone.
-        found["data"] = printable(Path(config["data"]).name)
+        facts["data"] = printable(Path(config["data"]).name)
     measured = read_metrics(run)
     if measured is not None:
         protocol = {name: measured.get(name) for name in ("split", "samples", "extractor")}
-        found["metrics"] = {**measured["metrics"], **protocol}
-    return found
+        facts["metrics"] = {**measured["metrics"], **protocol}
+    return facts
 
 
 def weights_sha256(functions: Sequence[Endpoint]) -> str:
@@ -140,6 +141,16 @@ def read_export(path: str | Path) -> dict[str, Any]:
     Raises:
         FileNotFoundError: If `path` is no export.
         ValueError: If its metadata cannot be read.
+
+    Example:
+        >>> import tempfile, zoo
+        >>> from export import export_model, read_export
+        >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> options = {"functions": ["generate"], "verify": False, "warmup": False}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     facts = read_export(export_model(model, f"{folder}/vae", **options))
+        >>> facts["format"], facts["model"], facts["latent_dim"]
+        ('saved_model', 'vae', 2)
     """
     path = Path(path)
     versions = sorted(
@@ -148,10 +159,10 @@ def read_export(path: str | Path) -> dict[str, Any]:
     for folder in (path, *versions):
         for file in (folder / NAME, folder / EXTRA / NAME):
             if file.exists():
-                found = read_json(file, schemas.EXPORT)
-                run = found["run"]
+                facts = read_json(file, schemas.EXPORT)
+                run = facts["run"]
                 source = None if run is None else (folder / run).resolve()
-                return {**found, "folder": folder, "run": source}
+                return {**facts, "folder": folder, "run": source}
     msg = f"{path} is not an export (no {NAME} in it). `zoo export` makes them."
     raise FileNotFoundError(msg)
 

@@ -1,4 +1,4 @@
-"""What runs an artefact: each runtime's loader gives a function of named arrays."""
+"""Runtimes that load an artefact, each as functions of named arrays."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ def present(format_name: str) -> tuple[str, ...]:
     return names if find_spec("openvino") else tuple(n for n in names if n != "OpenVINO")
 
 
-def opened(runtime: str, found: Mapping[str, Any]) -> Callable[[Endpoint], Any]:
+def opened(runtime: str, facts: Mapping[str, Any]) -> Callable[[Endpoint], Any]:
     """What loads the functions of an artefact.
 
     Args:
         runtime: One of `RUNTIMES`.
-        found: The artefact's metadata, as of `read_export`.
+        facts: The artefact's metadata, as of `read_export`.
 
     Returns:
-        A function of an endpoint, to the exported function of arrays by name, to arrays by name. It
-        raises ValueError if names, types or shapes of the tensors are not the endpoint's, and
-        whatever a runtime raises of a file that it cannot load.
+        A function that takes an endpoint and returns the exported function, which maps arrays by
+        name to arrays by name. It raises ValueError if names, types or shapes of the tensors are
+        not the endpoint's, and what a runtime raises if it cannot load a file.
     """
     if runtime == "TensorFlow":
-        saved = cache(lambda: _saved_model(found["folder"]))  # once for all functions
+        saved = cache(lambda: _saved_model(facts["folder"]))  # once for all functions
         return lambda endpoint: _in_tensorflow(saved(), endpoint)
-    return lambda endpoint: _in_onnx(runtime, found, endpoint)
+    return lambda endpoint: _in_onnx(runtime, facts, endpoint)
 
 
 def _saved_model(folder: Path) -> Any:
@@ -58,15 +58,15 @@ def _saved_model(folder: Path) -> Any:
         return tf.saved_model.load(str(link))
 
 
-def _in_onnx(runtime: str, found: Mapping[str, Any], endpoint: Endpoint) -> Any:
-    folder = found["folder"]
+def _in_onnx(runtime: str, facts: Mapping[str, Any], endpoint: Endpoint) -> Any:
+    folder = facts["folder"]
     files = {
         "onnx": folder / f"{endpoint.name}.onnx",
         "web": folder / "models" / f"{endpoint.name}.onnx",
-        "triton": folder / f"{found['model']}_{endpoint.name}" / "1" / "model.onnx",
+        "triton": folder / f"{facts['model']}_{endpoint.name}" / "1" / "model.onnx",
     }
-    file = files[found["format"]]
-    run = _in_onnx_runtime(file, endpoint, scalars=found["format"] != "triton")
+    file = files[facts["format"]]
+    run = _in_onnx_runtime(file, endpoint, scalars=facts["format"] != "triton")
     if runtime == "ONNX reference":
         return _in_reference(file)
     return _in_openvino(file, endpoint) if runtime == "OpenVINO" else run
@@ -142,10 +142,10 @@ def _in_openvino(file: Path, endpoint: Endpoint) -> Any:
     return run
 
 
-def _check(found: Mapping[str, Any], wanted: Mapping[str, tf.TensorSpec]) -> None:
+def _check(given: Mapping[str, Any], wanted: Mapping[str, tf.TensorSpec]) -> None:
     def plain(specs: Mapping[str, Any]) -> dict[str, tuple[str, tuple[int | None, ...]]]:
         return {name: (x.dtype.name, tuple(x.shape)) for name, x in specs.items()}
 
-    if plain(found) != plain(wanted):
-        msg = f"tensors are {plain(found)}; expected {plain(wanted)}"
+    if plain(given) != plain(wanted):
+        msg = f"tensors are {plain(given)}; expected {plain(wanted)}"
         raise ValueError(msg)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from export.endpoints import as_model, byte_functions, endpoints, names_of, networks_of
-from export.metadata import describe, provenance, write_metadata
+from export.metadata import model_facts, provenance, write_metadata
 from export.verification import check_export
 from export.warmup import write_warmup
 from zoo.io.files import replacing
@@ -30,9 +30,9 @@ def export_saved_model(
 ) -> Path:
     """Writes a version of a SavedModel.
 
-    Signatures: one for each endpoint; `serving_default`, which is `generate`; `generate_uint8` and
-    `generate_png` (latent → image in bytes, → image_bytes, which TF Serving's REST interface has in
-    base64). Weights and the generator's graph are stored once; no optimizer, no random state.
+    There is one signature per endpoint. `serving_default` is `generate`. `generate_uint8` gives
+    images in bytes; `generate_png` gives image_bytes, which TF Serving's REST interface sends in
+    base64. Weights and the generator's graph are stored once; no optimizer, no random state.
 
     Args:
         model: A model of the zoo, or a Keras generator as `endpoints` takes.
@@ -77,6 +77,7 @@ def export_saved_model(
     signatures = {
         e.name: tf.function(e.function).get_concrete_function(*e.signature()) for e in served
     }
+    _check_weights(signatures, module.variables_)
     signatures = {"serving_default": signatures["generate"], **signatures}
     options = tf.saved_model.SaveOptions(experimental_debug_stripper=True)
     if warmup is None:
@@ -85,8 +86,21 @@ def export_saved_model(
         tf.saved_model.save(module, str(folder), signatures=signatures, options=options)
         if warmup:
             write_warmup(folder, served, path.name)
-        entries = {**describe(model, served), **provenance(run)}
+        entries = {**model_facts(model, served), **provenance(run)}
         write_metadata(folder, target, "saved_model", run, entries)
         if verify:
             check_export(folder, model)
     return target
+
+
+def _check_weights(signatures: dict[str, Any], saved: Sequence[Any]) -> None:
+    """Raises ValueError if a function uses a weight that is not saved."""
+    known = {id(variable) for variable in saved}
+    for name, function in signatures.items():
+        strange = [v.name for v in function.graph.variables if id(v) not in known]
+        if strange:
+            msg = (
+                f"{name} uses {strange[0]}, which is in none of the networks that the model names "
+                "for it. Add its network to those of the model's endpoints()."
+            )
+            raise ValueError(msg)

@@ -2,52 +2,105 @@
 
 `import zoo` is cheap: TensorFlow is imported by the first call that needs it. Import zoo before
 TensorFlow and Keras: it turns on oneDNN (`zoo.core.environment`).
+
+Example:
+    >>> import zoo
+    >>> model = zoo.create("dcgan", image_shape=(8, 8, 1), latent_dim=2, network="mlp")
+    >>> model.generate(3, seed=0).shape
+    (3, 8, 8, 1)
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from zoo.core.environment import turn_on_onednn
-from zoo.core.registry import create, import_models_with_keras, list_models, register_model
+from zoo.core.environment import turn_on_onednn as _turn_on_onednn
+from zoo.core.registry import create, list_models, register_model
+from zoo.core.registry import import_models_with_keras as _import_models_with_keras
 
-if TYPE_CHECKING:
-    from types import ModuleType
+if TYPE_CHECKING:  # for editors and type checkers; a test compares it with what is there
+    from export import export_model, verify
+    from zoo import (
+        convert,
+        data,
+        evaluation,
+        gan,
+        hub,
+        layers,
+        losses,
+        metrics,
+        networks,
+        presets,
+        sampling,
+        training,
+        vae,
+    )
+    from zoo.evaluation.measure import evaluate
+    from zoo.hub import list_pretrained, load, load_pretrained
+    from zoo.presets import save_preset
+    from zoo.sampling.samplers import fit_sampler
+    from zoo.training.resume import resume
+    from zoo.training.runs import load_run
+    from zoo.training.train import train
 
 __version__ = "0.1.0"
 __all__ = [
     "convert",
     "create",
     "data",
+    "evaluate",
+    "evaluation",
+    "export_model",
+    "fit_sampler",
+    "gan",
+    "hub",
+    "layers",
     "list_models",
     "list_pretrained",
+    "load",
     "load_pretrained",
     "load_run",
+    "losses",
     "metrics",
+    "networks",
+    "presets",
     "register_model",
+    "resume",
+    "sampling",
+    "save_preset",
+    "train",
+    "training",
+    "vae",
+    "verify",
 ]
+_HOMES = {
+    "evaluate": "zoo.evaluation.measure",
+    "export_model": "export",
+    "fit_sampler": "zoo.sampling.samplers",
+    "list_pretrained": "zoo.hub",
+    "load": "zoo.hub",
+    "load_pretrained": "zoo.hub",
+    "load_run": "zoo.training.runs",
+    "resume": "zoo.training.resume",
+    "save_preset": "zoo.presets",
+    "train": "zoo.training.train",
+    "verify": "export",
+}
 
-_SUBPACKAGES = (
-    *("convert", "data", "evaluation", "gan", "hub", "layers", "losses", "metrics"),
-    *("networks", "presets", "sampling", "training", "vae"),
-)
 
-
-def __getattr__(name: str) -> object:
-    if name in _SUBPACKAGES:
-        return _submodule(name)
-    if name in ("list_pretrained", "load_pretrained"):
-        return getattr(_submodule("hub"), name)
-    if name == "load_run":
-        return _submodule("training.runs").load_run
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name in __all__:
+        return import_module(f"zoo.{name}")
     msg = f"module 'zoo' has no attribute {name!r}"
     raise AttributeError(msg)
 
 
-def _submodule(name: str) -> ModuleType:
-    return import_module(f"zoo.{name}")
+def __dir__() -> list[str]:
+    return __all__
 
 
-turn_on_onednn()
-import_models_with_keras()
+_turn_on_onednn()
+_import_models_with_keras()

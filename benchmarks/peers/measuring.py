@@ -13,7 +13,7 @@ import numpy as np
 from zoo import data, metrics
 from zoo.bench.run import processor
 from zoo.evaluation.measure import EXTRACTORS
-from zoo.io.files import write_json
+from zoo.io.records import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ def run(description: str | None, **peers: Callable[[np.ndarray, int], Any]) -> N
         begun = time.perf_counter()
         trained = train(images, args.epochs)
         seconds = time.perf_counter() - begun
-        found = {
+        result = {
             "model": name,
             "latent_dim": LATENT_DIM,
             "epochs": args.epochs,
@@ -56,8 +56,8 @@ def run(description: str | None, **peers: Callable[[np.ndarray, int], Any]) -> N
                 "cores": len(os.sched_getaffinity(0)),
             },
         }
-        write_json(args.out / f"{name}.json", found)
-        print(f"{name}: {found['metrics']}, {seconds:.0f} s", flush=True)
+        write_json(args.out / f"{name}.json", result)
+        print(f"{name}: {result['metrics']}, {seconds:.0f} s", flush=True)
 
 
 def measure(
@@ -84,14 +84,14 @@ def measure(
     features = metrics.load_extractor(EXTRACTORS[source])
     real = features(test)
     fakes = generate(latents).transpose(0, 2, 3, 1)
-    found = metrics.generation_metrics(real, features(fakes))
+    values = metrics.generation_metrics(real, features(fakes))
     if draw_gmm is not None:
         drawn = features(draw_gmm(len(test)).transpose(0, 2, 3, 1))
         of_mixture = metrics.generation_metrics(real, drawn)
-        found |= {f"{name}_gmm": value for name, value in of_mixture.items()}
+        values |= {f"{name}_gmm": value for name, value in of_mixture.items()}
     if reconstruct is not None:
         rebuilt = reconstruct(test.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
-        found["mse"] = float(np.mean(np.square(rebuilt - test)))
+        values["mse"] = float(np.mean(np.square(rebuilt - test)))
     return {
         "data": source,
         "split": "test",
@@ -99,5 +99,5 @@ def measure(
         "samples": len(fakes),
         "extractor": features.name,
         "seed": SEED,
-        "metrics": found,
+        "metrics": values,
     }

@@ -1,4 +1,4 @@
-"""ONNX: one file for each endpoint, with named tensors and BatchNorm folded."""
+"""ONNX: one file per endpoint, with named tensors and BatchNorm folded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from export.endpoints import as_model, endpoints
-from export.metadata import check_new, describe, provenance, write_metadata
+from export.metadata import check_new, model_facts, provenance, write_metadata
 from export.onnx.preflight import preflight
 from export.onnx.simplify import simplify
 from export.verification import check_export
@@ -16,7 +16,8 @@ from zoo.convert import is_functional
 from zoo.convert.building import build
 from zoo.convert.reading import read
 from zoo.convert.rules import fold_norms, upsample_conv_to_conv_transpose
-from zoo.io.files import replacing, to_json
+from zoo.io.files import replacing
+from zoo.io.records import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +77,7 @@ def export_onnx(
     entries = {
         "opset": opset,
         "precision": precision,
-        **describe(model, plain),
+        **model_facts(model, plain),
         **provenance(run),
     }
     if precision != "float32":
@@ -101,12 +102,12 @@ def _rewritten(network: keras.Model) -> keras.Model:
     """The network as it is exported: fewer layers, the same function."""
     if not is_functional(network):
         return network
-    found = fold_norms(read(network, "model"))
-    for block in found:
+    blocks = fold_norms(read(network, "model"))
+    for block in blocks:
         if block.kind == "Conv2D" and tuple(block.config["kernel_size"]) == (1, 1):
             # The same here, and then merged with upsampling too.
-            found = found.replaced(block.with_config(padding="same"))
-    return build(upsample_conv_to_conv_transpose(found))
+            blocks = blocks.replaced(block.with_config(padding="same"))
+    return build(upsample_conv_to_conv_transpose(blocks))
 
 
 def _save(proto: onnx.ModelProto, file: Path, *, external: bool) -> None:

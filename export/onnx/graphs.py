@@ -86,9 +86,9 @@ def fresh_names(taken: Iterable[str]) -> Callable[[str], str]:
 
     def fresh(name: str) -> str:
         numbered = (f"{name}_{i}" for i in count(1))
-        found = next(x for x in chain([name], numbered) if x not in used)
-        used.add(found)
-        return found
+        unused = next(x for x in chain([name], numbered) if x not in used)
+        used.add(unused)
+        return unused
 
     return fresh
 
@@ -136,12 +136,12 @@ def rebuilt(
         if needed.intersection(node.output):
             kept.append(node)
             needed.update(names_taken(node))
-    found = onnx.ModelProto()
-    found.CopyFrom(proto)
-    del found.graph.node[:], found.graph.value_info[:], found.graph.initializer[:]
-    found.graph.node.extend(reversed(kept))
-    found.graph.initializer.extend(t for t in proto.graph.initializer if t.name in needed)
-    found.graph.initializer.extend(
+    model = onnx.ModelProto()
+    model.CopyFrom(proto)
+    del model.graph.node[:], model.graph.value_info[:], model.graph.initializer[:]
+    model.graph.node.extend(reversed(kept))
+    model.graph.initializer.extend(t for t in proto.graph.initializer if t.name in needed)
+    model.graph.initializer.extend(
         numpy_helper.from_array(value, name) for name, value in constants.items() if name in needed
     )
-    return found
+    return model

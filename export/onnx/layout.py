@@ -126,20 +126,20 @@ class _Turning:
         Besides twins: constants of rank up to 4, whose missing axes are the first, of size 1; and
         [n, c] that becomes [n, 1, 1, c].
         """
-        found = self.twins.get(name) or self.operands.get(name)
-        if found is not None:
-            return found
+        twin = self.twins.get(name) or self.operands.get(name)
+        if twin is not None:
+            return twin
         value = self.constants.get(name)
         if value is not None and value.ndim <= 4:
             image = value.reshape((1,) * (4 - value.ndim) + value.shape)
-            found = self.constant(f"{name}_first", image.transpose(TO_FIRST))
+            twin = self.constant(f"{name}_first", image.transpose(TO_FIRST))
         elif self.unsqueezed(name):
             axes = self.constant(f"{name}_axes", np.array([2, 3], np.int64))
             x = self.producers[name].input[0]
-            found = self.add("Unsqueeze", [x, axes], self.fresh(f"{name}_first"))
-        if found is not None:
-            self.operands[name] = found
-        return found
+            twin = self.add("Unsqueeze", [x, axes], self.fresh(f"{name}_first"))
+        if twin is not None:
+            self.operands[name] = twin
+        return twin
 
     def unsqueezed(self, name: str) -> bool:
         """Whether a tensor is one of rank 2, with two axes of size 1 between its own."""

@@ -49,7 +49,7 @@ def preflight(functions: Sequence[Endpoint], opset: int) -> dict[str, onnx.Model
         opset: ONNX operator set, 13 to 18.
 
     Returns:
-        A model for each endpoint, by name, as tf2onnx makes it, but with the endpoint's names of
+        One model per endpoint, by name, as tf2onnx makes it, but with the endpoint's names of
         inputs and outputs.
 
     Raises:
@@ -92,9 +92,9 @@ def _checked(endpoint: Endpoint, opset: int) -> onnx.ModelProto:
     return proto
 
 
-def _check_outputs(endpoint: Endpoint, found: dict[str, Any]) -> None:
+def _check_outputs(endpoint: Endpoint, outputs: dict[str, Any]) -> None:
     for name, wanted in endpoint.outputs.items():
-        tensor = found[name]
+        tensor = outputs[name]
         if tensor.dtype != wanted.dtype or not tensor.shape.is_compatible_with(wanted.shape):
             msg = (
                 f"{endpoint.name} puts out {name} as {tensor.dtype.name} {tuple(tensor.shape)}; "

@@ -66,18 +66,18 @@ def reduced(
     Raises:
         ValueError: If an output is no number in this precision.
     """
-    found: dict[str, onnx.ModelProto] = {}
+    models: dict[str, onnx.ModelProto] = {}
     quality: dict[str, Any] = {}
     calibration, others = (inputs_of(model, model.sample_latents(N, seed)) for seed in (0, 1))
     for endpoint in functions:
         proto = _with_named_nodes(protos[endpoint.name])
         if precision == "float16":
-            found[endpoint.name] = _float16(proto)
+            models[endpoint.name] = _float16(proto)
         else:
-            found[endpoint.name] = _int8(proto, _feeds(endpoint, calibration, seed=0))
+            models[endpoint.name] = _int8(proto, _feeds(endpoint, calibration, seed=0))
         feeds = _feeds(endpoint, others, seed=1)
-        quality[endpoint.name] = _quality(proto, found[endpoint.name], feeds, precision)
-    return found, quality
+        quality[endpoint.name] = _quality(proto, models[endpoint.name], feeds, precision)
+    return models, quality
 
 
 def _with_named_nodes(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -91,7 +91,7 @@ def _with_named_nodes(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _feeds(endpoint: Endpoint, examples: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
-    """What an endpoint takes of the examples; of one that draws, as many images of a seed."""
+    """The examples that an endpoint takes; for one that draws, a number of images and a seed."""
     scalars = {"n": N, "seed": seed, "label": 0}
     return {
         name: examples[name] if spec.shape.rank else np.array(scalars[name], np.int32)
@@ -225,13 +225,13 @@ def exact_nodes(proto: onnx.ModelProto) -> list[str]:
 def _quality(
     proto: onnx.ModelProto, other: onnx.ModelProto, feeds: dict[str, np.ndarray], precision: str
 ) -> dict[str, Any]:
-    wanted, found = (_run(p, feeds) for p in (proto, other))
+    wanted, lowered = (_run(p, feeds) for p in (proto, other))
     quality: dict[str, Any] = {}
     for name, values in wanted.items():
         if values.dtype.kind == "i":
-            quality[name] = {"different": float(np.mean(found[name] != values))}
+            quality[name] = {"different": float(np.mean(lowered[name] != values))}
             continue
-        errors = np.abs(found[name].astype(np.float64) - values)
+        errors = np.abs(lowered[name].astype(np.float64) - values)
         if not np.isfinite(errors).all():
             msg = f"{proto.graph.name}: {name} is not finite in {precision}; use float32."
             raise ValueError(msg)

@@ -67,16 +67,17 @@ def _with_constant_shapes(proto: onnx.ModelProto) -> onnx.ModelProto:
     """
     shapes, known = shapes_of(proto), constants_of(proto)
     fresh = fresh_names(tensors_of(proto.graph))
-    nodes, found = [], {}
+    nodes, constants = [], {}
     for node in proto.graph.node:
         if node.op_type == "Reshape" and is_standard(node) and node.input[1] not in known:
             shape = shapes.get(node.output[0], [None, None])
             if shape.count(None) < 2 and 0 not in shape:
                 name = fresh(f"{node.output[0]}_shape")
-                found[name] = np.array([-1 if size is None else size for size in shape], np.int64)
+                sizes = [-1 if size is None else size for size in shape]
+                constants[name] = np.array(sizes, np.int64)
                 node = with_input(node, 1, name)  # noqa: PLW2901
         nodes.append(node)
-    return rebuilt(proto, nodes, found)
+    return rebuilt(proto, nodes, constants)
 
 
 def _with_scalar_depths(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -84,17 +85,17 @@ def _with_scalar_depths(proto: onnx.ModelProto) -> onnx.ModelProto:
 
     NumPy takes no array of one number for a number any more.
     """
-    known, nodes, found = constants_of(proto), [], {}
+    known, nodes, constants = constants_of(proto), [], {}
     fresh = fresh_names(tensors_of(proto.graph))
     for node in proto.graph.node:
         if node.op_type == "OneHot" and is_standard(node):
             depth = known.get(node.input[1])
             if depth is not None and depth.size == 1:
                 name = fresh(f"{node.output[0]}_depth")
-                found[name] = depth.reshape(())
+                constants[name] = depth.reshape(())
                 node = with_input(node, 1, name)  # noqa: PLW2901
         nodes.append(node)
-    return rebuilt(proto, nodes, found)
+    return rebuilt(proto, nodes, constants)
 
 
 def _without_whole_slices(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -147,7 +147,7 @@ def _phases(
     if not fits:
         return None
     before = options.get("pads", [0, 0])[:2]
-    found = []
+    phases = []
     for place in range(stride * stride):
         part, pads = kernel.transpose(1, 0, 2, 3), [0, 0, 0, 0]
         for axis, e in enumerate(divmod(place, stride)):
@@ -157,5 +157,5 @@ def _phases(
             pads[axis], pads[2 + axis] = len(taps) - 1 - shift, shift
         if min(pads) < 0:
             return None
-        found.append((np.ascontiguousarray(part), pads))
-    return found
+        phases.append((np.ascontiguousarray(part), pads))
+    return phases

@@ -1,1 +1,1 @@
-"""An export over HTTP, and a model repository for Triton."""
+"""What `zoo serve` runs: an export over HTTP, by the Open Inference Protocol."""

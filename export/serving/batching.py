@@ -41,8 +41,8 @@ class Batches:
         batch = self._next()
         if not batch:
             return
-        found = self._model.answers([request for request, _ in batch])
-        for (_, answer), result in zip(batch, found, strict=True):
+        results = self._model.answers([request for request, _ in batch])
+        for (_, answer), result in zip(batch, results, strict=True):
             if isinstance(result, Exception):
                 answer.set_exception(result)
             else:

@@ -76,21 +76,22 @@ class Served:
     Args:
         file: The ONNX file.
         name: The endpoint's name.
-        found: The export's metadata, as of `read_export`.
+        facts: The export's metadata, as of `read_export`.
         max_batch: Most images a request may have.
         max_values: Most numbers an answer may have.
     """
 
     def __init__(
-        self, file: Path, name: str, found: Mapping[str, Any], max_batch: int, max_values: int
+        self, file: Path, name: str, facts: Mapping[str, Any], max_batch: int, max_values: int
     ) -> None:
         self.name = name
-        self._tensors = found["endpoints"][name]
+        self._tensors = facts["endpoints"][name]
         self._max_batch = max_batch
         self._max_values = max_values
+        # Exact, unlike those of what a network draws: what a caller sends can be cut off before.
         self._ranges = {
-            "image": found["image_range"],
-            "label": (0, found.get("num_classes", 0) - 1),
+            "image": facts["image_range"],
+            "label": (0, facts.get("num_classes", 0) - 1),
             "codes": (0, LARGEST),
             "seed": (0, LIMIT - 1),
             "n": (1, max_batch),
@@ -106,7 +107,7 @@ class Served:
     def metadata(self) -> dict[str, Any]:
         """The protocol's model metadata."""
 
-        def describe(tensors: Mapping[str, Any]) -> list[dict[str, Any]]:
+        def listed(tensors: Mapping[str, Any]) -> list[dict[str, Any]]:
             return [
                 {
                     "name": name,
@@ -120,8 +121,8 @@ class Served:
             "name": self.name,
             "versions": [VERSION],
             "platform": "onnxruntime_onnx",
-            "inputs": describe(self._tensors["inputs"]),
-            "outputs": describe(self._tensors["outputs"]),
+            "inputs": listed(self._tensors["inputs"]),
+            "outputs": listed(self._tensors["outputs"]),
         }
 
     def prepare(self, body: bytes) -> Prepared:
@@ -169,8 +170,8 @@ class Served:
             requests: One, or several that may be joined.
         """
         try:
-            found = self._run(requests)
-            return [self._response(r, arrays) for r, arrays in zip(requests, found, strict=True)]
+            outputs = self._run(requests)
+            return [self._response(r, arrays) for r, arrays in zip(requests, outputs, strict=True)]
         except Exception as error:  # noqa: BLE001  (whoever waits for the answer raises it)
             if len(requests) == 1:
                 return [error]
@@ -290,12 +291,13 @@ def _parse(body: bytes) -> _Request:
         msg = f"The request has more than {MOST_BRACKETS} lists and objects. Send data flat."
         raise ValueError(msg)
     try:
-        found = from_json(body)  # to pydantic as objects: its own tree takes several times the room
+        # To pydantic as objects: its own tree takes several times the room.
+        values = from_json(body)
     except ValueError as error:
         msg = f"Invalid JSON: {error}"
         raise ValueError(msg) from error
     try:
-        return _Request.model_validate(found)
+        return _Request.model_validate(values)
     except ValidationError as error:
         raise ValueError(_explain(error)) from error
 
@@ -314,9 +316,9 @@ def _check(tensor: _Input, wanted: Mapping[str, Any]) -> None:
     if not fits and not (shape == [1] and not sizes):
         msg = f"{tensor.name} has shape {shape}: expected [{', '.join(map(str, sizes))}]."
         raise ValueError(msg)
-    found = _shape(tensor.data)
-    if found not in ([math.prod(shape)], shape):
-        msg = f"{tensor.name} has data of shape {found}: expected {shape}, or flat."
+    given = _shape(tensor.data)
+    if given not in ([math.prod(shape)], shape):
+        msg = f"{tensor.name} has data of shape {given}: expected {shape}, or flat."
         raise ValueError(msg)
 
 

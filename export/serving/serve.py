@@ -12,7 +12,7 @@ from export.metadata import NAME, changed_files, read_export
 from zoo.hub.cache import home
 from zoo.io.files import sha256
 from zoo.presets import is_preset
-from zoo.training.checkpoints import LATEST
+from zoo.training.run_files import LATEST
 from zoo.training.runs import load_run
 
 try:
@@ -73,24 +73,24 @@ def app(
         FileNotFoundError: If `path` is no export.
         ValueError: If it is of another format, or a file of it is not what was exported.
     """
-    found = read_export(path)
-    folder, web = found["folder"], found["format"] == "web"
-    if found["format"] not in ("web", "onnx"):
-        msg = f"{path} is a {found['format']}: expected an export of format web or onnx."
+    facts = read_export(path)
+    folder, web = facts["folder"], facts["format"] == "web"
+    if facts["format"] not in ("web", "onnx"):
+        msg = f"{path} is a {facts['format']}: expected an export of format web or onnx."
         raise ValueError(msg)
-    changed = [name for name in changed_files(folder, found["files"]) if name in found["files"]]
+    changed = [name for name in changed_files(folder, facts["files"]) if name in facts["files"]]
     if changed:
         msg = f"{folder / changed[0]} is missing, or not what was exported. Export again."
         raise ValueError(msg)
     place = folder / "models" if web else folder
     # FastAPI's own pages of documentation load from the network.
     api = FastAPI(title=protocol.NAME, docs_url=None, redoc_url=None)
-    api.state.version = found["versions"]["vaegan-zoo"]
+    api.state.version = facts["versions"]["vaegan-zoo"]
     api.state.max_bytes = max_bytes
     api.state.timeout = timeout
     api.state.models = {
-        name: Served(place / f"{name}.onnx", name, found, max_batch, max_values)
-        for name in found["endpoints"]
+        name: Served(place / f"{name}.onnx", name, facts, max_batch, max_values)
+        for name in facts["endpoints"]
     }
     api.state.batches = {name: Batches(model) for name, model in api.state.models.items()}
     protocol.add_to(api, max_requests)
@@ -171,7 +171,7 @@ def export_of(path: str | Path, say: Callable[[str], None]) -> Path:
             say(f"No playground: {error}")
         if not plain.exists():
             return export_model(model, plain, format="onnx", run=path)
-    found = web if web.exists() else plain
-    if not of_preset and (found / NAME).stat().st_mtime < (path / LATEST).stat().st_mtime:
-        say(f"{found} is older than the run's model. Remove it, and it is made anew.")
-    return found
+    artefact = web if web.exists() else plain
+    if not of_preset and (artefact / NAME).stat().st_mtime < (path / LATEST).stat().st_mtime:
+        say(f"{artefact} is older than the run's model. Remove it, and it is made anew.")
+    return artefact

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.endpoints import as_model, endpoints
-from export.metadata import check_new, describe, provenance, write_metadata
+from export.metadata import check_new, model_facts, provenance, write_metadata
 from export.onnx.files import export_onnx
 from export.verification import check_export
 from export.web.directions import strongest_directions
@@ -66,7 +66,7 @@ def export_web(
             "shares": shares.tolist(),
         }
         (folder / "latents.json").write_text(json.dumps(latents, allow_nan=False), encoding="utf-8")
-        entries = {**describe(model, endpoints(model)), **provenance(run)}
+        entries = {**model_facts(model, endpoints(model)), **provenance(run)}
         entries["versions"][PACKAGE] = VERSION
         write_metadata(folder, path, "web", run, entries)
         if verify:

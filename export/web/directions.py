@@ -21,7 +21,7 @@ def strongest_directions(
     the network.
 
     Args:
-        model: A model of the zoo; of a conditional one, classes take turns.
+        model: A model of the zoo. Classes of a conditional model take turns.
         count: How many, or as many as there are latent dimensions.
         seed: Seed of the 32 draws.
 

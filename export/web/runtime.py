@@ -82,7 +82,7 @@ def write_runtime(tarball: Path, folder: Path) -> None:
 
 def _check(tarball: Path, remedy: str) -> None:
     digest = hashlib.sha512(tarball.read_bytes()).digest()
-    found = "sha512-" + base64.b64encode(digest).decode()
-    if found != INTEGRITY:
-        msg = f"{tarball} is not {PACKAGE} {VERSION}: {found}, expected {INTEGRITY}. {remedy}"
+    integrity = "sha512-" + base64.b64encode(digest).decode()
+    if integrity != INTEGRITY:
+        msg = f"{tarball} is not {PACKAGE} {VERSION}: {integrity}, expected {INTEGRITY}. {remedy}"
         raise ValueError(msg)

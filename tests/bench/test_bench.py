@@ -17,7 +17,7 @@ from zoo import networks
 from zoo.bench import run as bench
 from zoo.bench import table as bench_table
 from zoo.cli import main
-from zoo.io.files import read_json, write_json
+from zoo.io.records import read_json, write_json
 from zoo.networks import conv
 
 EXTRACTOR = "fashion_mnist_classifier"
@@ -393,5 +393,5 @@ def test_a_wrong_width(name: str) -> None:
 
 
 def test_an_architecture_of_one_width() -> None:
-    with pytest.raises(ValueError, match="'mlp-32': mlp is of one width. Take 'mlp'"):
+    with pytest.raises(ValueError, match="'mlp-32': mlp has a fixed width. Take 'mlp'"):
         networks.build("mlp-32", "decoder", (8, 8, 1), 3)

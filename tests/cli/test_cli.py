@@ -105,7 +105,7 @@ def test_the_walk(gan: Path, tmp_path: Path) -> None:
     _zoo("report", gan, vae, "--out", tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert page.count("data:image/png") == 3
-    assert page.count(": equal") == 2
+    assert page.count(": equal in ") == 2
 
 
 def test_pictures(gan: Path, tmp_path: Path) -> None:
@@ -115,6 +115,38 @@ def test_pictures(gan: Path, tmp_path: Path) -> None:
     assert np.load(tmp_path / "a.npy").shape == (9, 28, 28, 1)
     _zoo("interpolate", gan, "--out", tmp_path / "b.png", "--rows", 2, "--steps", 5)
     assert (tmp_path / "b.png").exists()
+
+
+def test_a_class_by_its_name(tiny: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """Names come first: a class may be called 1 and be the first."""
+    from zoo.core.model import ZooModel
+
+    asked = []
+    monkeypatch.setattr(
+        ZooModel, "checked_labels", lambda self, labels, n: asked.append((labels, n))
+    )
+    run = _copy(tiny / "gan", tmp_path)
+    config = _config(run) | {"class_names": ["1", "trouser", "ankle boot"]}
+    (run / "config.json").write_text(json.dumps(config))
+    for label in ("trouser", "1", "2", "-1"):
+        _zoo("sample", run, "--n", 2, "--label", label, "--out", tmp_path / "x.npy")
+    assert asked == [(1, 2), (0, 2), (2, 2), (-1, 2)]
+    said = _fails(capsys, "sample", run, "--label", "boot", "--out", tmp_path / "x.npy")
+    assert "--label boot: no such class. Did you mean" in said
+    assert "ankle boot" in said
+
+
+def test_a_disk_is_no_folder_of_images(tmp_path: Path, capsys, monkeypatch) -> None:
+    """It is refused before all of it is read."""
+    out = tmp_path / "run"
+    assert "/ is a whole file system" in _fails(capsys, "train", "vae", "--data", "/", "--out", out)
+    monkeypatch.setattr("zoo.data.folder.WITHOUT_IMAGES", 3)
+    for name in ("a", "b", "c", "d/e"):
+        (tmp_path / "deep" / name).mkdir(parents=True)
+    Image.new("L", (8, 8)).save(tmp_path / "deep" / "d" / "e" / "x.png")
+    arguments = ("train", "vae", "--data", tmp_path / "deep", "--out", out)
+    assert "the 3 folders nearest to its top hold no images" in _fails(capsys, *arguments)
+    assert not out.exists()
 
 
 def test_a_wrong_export_exits_with_1(tiny: Path, small: Path, tmp_path: Path, capsys) -> None:
@@ -356,7 +388,7 @@ def test_the_recipe_of_a_converted_vae(tiny: Path, tmp_path: Path, capsys) -> No
     config = _config(run)
     assert (config["recipe"], config["recipe_steps"], config["epochs"]) == ("joint", 6, 3)
     assert config["converted_from"] == str(tiny / "gan")
-    assert "begun with --recipe joint: leave out --recipe frozen" in _fails(
+    assert "recipe='frozen': the run was begun with 'joint'. Leave recipe out" in _fails(
         capsys, "train", run, "--epochs", 4, "--recipe", "frozen"
     )
 
@@ -388,7 +420,7 @@ def test_a_converted_run_decays_if_nothing_else_moves_its_rates(
     out = tmp_path / "gan"
     _zoo("convert", tiny / "vae", "--to", "gan", "--out", out, "--no-whiten")
     train = ("train", out, "--epochs", 1, "--batch-size", 20, "--decay")
-    assert "--recipe warm-up sets the rates. Take --recipe plain" in _fails(capsys, *train)
+    assert "recipe 'warm-up' sets the learning rates. Take recipe 'plain'" in _fails(capsys, *train)
     assert _config(out)["epochs"] == 0
     _zoo(*train, "--recipe", "plain")
     optimizer = load_run(out).generator_optimizer
@@ -402,7 +434,7 @@ def test_recipes_of_ordinary_runs_are_refused(tiny: Path, tmp_path: Path, capsys
     assert "--recipe is for a run that `zoo convert` made" in _fails(
         capsys, "train", "vae", "--out", out, "--recipe", "joint"
     )
-    assert "--recipe warm-up: the run has been trained without one" in _fails(
+    assert "recipe='warm-up': the run was trained without one" in _fails(
         capsys, "train", tiny / "gan", "--epochs", 2, "--recipe", "warm-up"
     )
     assert not out.exists()

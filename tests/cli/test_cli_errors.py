@@ -21,15 +21,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from zoo import cli
-from zoo.cli import app, faults, main
-from zoo.core import registry
+from tests.support.odd_names import ODD
+from zoo.cli import app, console, faults, main, options
+from zoo.io import names
 from zoo.training import launch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ODD = "a [b] [bold red] [old\\] :smile: \\[c] \U0001f600 β\nd"  # markup, emoji codes, two lines
 # Each command with a RUN that may be wrong; OUT does not exist.
 COMMANDS: dict[str, list[str]] = {
     "list": ["RUN"],
@@ -318,8 +317,8 @@ def test_out_is_looked_at_first(
     (root / "file").write_text("")
     (root / "run").mkdir()
     (root / "run" / "model.keras").write_text("")
-    for name in ("load_run", "read_config"):
-        monkeypatch.setattr(f"zoo.training.runs.{name}", _forbidden)
+    monkeypatch.setattr("zoo.training.runs.load_run", _forbidden)
+    monkeypatch.setattr("zoo.training.run_files.read_config", _forbidden)
     monkeypatch.setattr("zoo.data.read", _forbidden)
     before = sorted(root.rglob("*"))
     given = [str(folder / "run") if text == "RUN" else text for text in arguments]
@@ -338,7 +337,7 @@ def test_metrics_that_cannot_be_written(folder: Path, tmp_path: Path, capsys, mo
 
 def test_a_folder_without_permission(tmp_path: Path, capsys, monkeypatch) -> None:
     """Root may write everywhere, so what the system says is replaced."""
-    monkeypatch.setattr(cli.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(options.os, "access", lambda path, mode: False)
     said = _wrong(capsys, "train", "vae", "--out", tmp_path / "x")
     assert f"you may not write into {tmp_path}" in said
 
@@ -389,7 +388,7 @@ def test_sentences(error: BaseException, words: str) -> None:
 
 def test_the_file_at_hand_is_named(tmp_path: Path) -> None:
     """zipfile and NumPy name none."""
-    from zoo.io.files import read_json
+    from zoo.io.records import read_json
 
     path = tmp_path / "x.json"
     path.write_text("[" * 100_000)
@@ -406,7 +405,7 @@ def test_a_message_of_the_zoo_is_left_as_it_is() -> None:
         vae_to_gan("no model")
     assert faults.sentence(caught.value) == str(caught.value)
     with pytest.raises(TypeError) as caught:
-        registry.nearest(3, None)  # type: ignore[arg-type]
+        names.nearest("x", None)  # type: ignore[arg-type]
     assert "fault of the program" in faults.sentence(caught.value)
 
 
@@ -501,7 +500,7 @@ def test_a_signal_ends_the_workers_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
     class Ended(queue.Queue):
         def get(self, *_: object) -> None:  # type: ignore[override]
-            raise cli.TerminatedError
+            raise console.TerminatedError
 
     class Worker(subprocess.Popen):
         def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -510,7 +509,7 @@ def test_a_signal_ends_the_workers_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(launch.queue, "Queue", Ended)
     monkeypatch.setattr(launch.subprocess, "Popen", Worker)
-    with pytest.raises(cli.TerminatedError):
+    with pytest.raises(console.TerminatedError):
         launch.launch(2, [sys.executable, "-c", "import time; time.sleep(600)"])
     assert [worker.returncode for worker in workers] == [-signal.SIGTERM] * 2
 

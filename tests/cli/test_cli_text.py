@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import json
 import re
 import shlex
 import subprocess
@@ -19,11 +20,11 @@ from typer import rich_utils
 
 import export
 import zoo
-from export.verification import Report as Verification
-from export.verification import Row
-from tests.cli.test_cli_errors import ODD
-from zoo import cli
+from export.report import Report as Verification
+from export.report import Row
+from tests.support.odd_names import ODD
 from zoo.cli import app, main
+from zoo.cli.console import Zoo, ZooCommand
 from zoo.convert.report import Equality, Report, TensorRow
 from zoo.io import terminal
 
@@ -179,13 +180,13 @@ def test_brackets_in_help(capsys) -> None:
     assert "float32 [n, h, w, c]" in _run(capsys, "sample", "--help")
     assert "float32 [n, h, w, c]" in _run(capsys, "--help")
 
-    other = typer.Typer(cls=cli.Zoo, add_completion=False)
+    other = typer.Typer(cls=Zoo, add_completion=False)
 
-    @other.command(cls=cli.ZooCommand)
+    @other.command(cls=ZooCommand)
     def one(a: str = typer.Option("", help="x [serving] [/b] y")) -> None:
         """Shapes [n, height, width, channels]."""
 
-    @other.command(cls=cli.ZooCommand)
+    @other.command(cls=ZooCommand)
     def two() -> None:
         """Extras [serving]."""
 
@@ -240,13 +241,17 @@ def test_a_stream_without_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
 # What needs no TensorFlow
 
 
-def test_quick_commands_leave_tensorflow_alone() -> None:
+def test_quick_commands_leave_tensorflow_alone(run: Path, tmp_path: Path) -> None:
     """And write in ASCII where the terminal has no more."""
+    preset = Path(__file__).parents[1] / "frozen_preset" / "dcgan"
+    page = tmp_path / "report.html"
+    shown = [["info", str(run)], ["info", str(preset)]]
+    shown += [["report", str(run), str(preset), "--out", str(page)]]
     code = (
-        "import os, sys\n"
+        "import json, os, sys\n"
         "from zoo.cli import main\n"
         "for words in (['list'], ['list', '--pretrained'], ['--help'], ['train', '--help'], "
-        "['--version'], None):\n"
+        "['--version'], *json.loads(sys.argv[1]), None):\n"
         "    if words is None:\n"
         "        os.environ.update(_ZOO_COMPLETE='complete_bash', COMP_CWORD='2', "
         "COMP_WORDS='zoo train vq')\n"
@@ -257,7 +262,7 @@ def test_quick_commands_leave_tensorflow_alone() -> None:
         "assert not {'tensorflow', 'keras', 'numpy'} & set(sys.modules)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, json.dumps(shown)],
         env={"PYTHONPATH": str(Path.cwd()), "PYTHONIOENCODING": "ascii", "PATH": ""},
         capture_output=True,
         text=True,
@@ -268,6 +273,8 @@ def test_quick_commands_leave_tensorflow_alone() -> None:
     assert done.stderr == ""
     assert "beta-VAE" in done.stdout
     assert done.stdout.endswith("vq_vae\n")
+    assert "option: network" in done.stdout
+    assert page.exists()
 
 
 def test_version(capsys) -> None:

@@ -18,14 +18,14 @@ from zoo.convert.building import build
 from zoo.convert.reading import read
 from zoo.convert.report import STATUSES, Equality, Report, TensorRow, within
 from zoo.convert.verification import (
-    claim,
     first_diverging_block,
     measure,
     prior_latents,
     tolerance_for,
+    verified_equivalence,
 )
 from zoo.convert.writing import commit, variables
-from zoo.io.files import write_json
+from zoo.io.records import write_json
 
 LATENTS = prior_latents(6, seed=0)
 
@@ -133,7 +133,7 @@ def test_one_perturbed_kernel_entry_fails_and_is_found(layer: str) -> None:
     found = _measure(source, target)
     assert not found.passed
     assert found.tolerance < found.max_error < 1e-3
-    assert claim(found, []) == "approximate"
+    assert verified_equivalence(found, []) == "approximate"
     assert first_diverging_block(read(source), read(target), pairs, LATENTS) == layer
 
 
@@ -168,7 +168,7 @@ def test_a_new_norm_diverges_nowhere() -> None:
     commit(target, found.arrays)
     equality = _measure(source, target)
     assert equality.passed
-    assert claim(equality, found.rows) == "tolerance"
+    assert verified_equivalence(equality, found.rows) == "tolerance"
     assert first_diverging_block(read(source), read(target), found.pairs, LATENTS) is None
     target.get_layer("norm").beta.assign(target.get_layer("norm").beta + 1e-3)
     assert first_diverging_block(read(source), read(target), found.pairs, LATENTS) == "norm"
@@ -187,7 +187,7 @@ def test_nan_never_passes(side: str) -> None:
     target = images if side == "source" else broken
     found = measure(source, target, source, LATENTS)
     assert not found.passed
-    assert claim(found, []) == "approximate"
+    assert verified_equivalence(found, []) == "approximate"
 
 
 def test_a_block_of_nan_diverges() -> None:
@@ -261,12 +261,12 @@ UNUSED = TensorRow("", "generator/c/bias", "", (3,), "UNUSED", (3,))
 def test_no_more_is_claimed_than_was_measured(
     equality: Equality, rows: list[TensorRow], kind: str, wanted: str
 ) -> None:
-    assert claim(equality, rows, kind) == wanted
+    assert verified_equivalence(equality, rows, kind) == wanted
 
 
 def test_claims_are_of_known_classes() -> None:
     with pytest.raises(ValueError, match="'perfect': expected one of bitwise, tolerance"):
-        claim(EQUAL, [], "perfect")
+        verified_equivalence(EQUAL, [], "perfect")
 
 
 # Report

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 import zoo
-from export import endpoints, export_model, verify
+from export import endpoints, export_model, triton, verify
 from export.onnx import files as onnx_files
 from export.onnx import preflight
 from export.onnx.graphs import tensors_of
@@ -22,7 +22,6 @@ from export.onnx.layout import channels_first
 from export.onnx.reduced import N, _float16, _int8, _with_named_nodes, exact_nodes
 from export.onnx.simplify import simplify
 from export.onnx.subpixel import split_transposed_convolutions
-from export.serving import triton
 from tests.support.random_graphs import RandomGraph
 from tests.support.random_networks import LATENT_DIM, random_generator
 

@@ -24,13 +24,13 @@ from export.onnx import preflight
 from export.onnx.reduced import exact_nodes
 from export.onnx.simplify import simplify
 from export.onnx.subpixel import split_transposed_convolutions
-from tests.export.test_export import _shaken
+from tests.support.exports import shaken
 
 SHAPE, LATENT_DIM = (16, 16, 3), 3
 
 
 def _small(name: str = "dcgan", network: str = "conv-8", **options: object) -> keras.Model:
-    return _shaken(zoo.create(name, SHAPE, LATENT_DIM, network=network, **options))
+    return shaken(zoo.create(name, SHAPE, LATENT_DIM, network=network, **options))
 
 
 def _kinds(proto: onnx.ModelProto) -> collections.Counter[str]:
@@ -127,7 +127,7 @@ def test_no_transposes_but_at_the_ends(
     name: str, network: str, channels: int, transposes: int
 ) -> None:
     """Images go out channels last, which of one channel is a reshape."""
-    model = _shaken(zoo.create(name, (16, 16, channels), LATENT_DIM, network=network))
+    model = shaken(zoo.create(name, (16, 16, channels), LATENT_DIM, network=network))
     proto = _converted(model)
     kinds = _kinds(proto)
     assert kinds["Transpose"] == transposes

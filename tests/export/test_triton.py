@@ -15,9 +15,8 @@ import pytest
 from google.protobuf import text_format
 
 import zoo
-from export import export_model, read_export
+from export import export_model, read_export, triton
 from export.metadata import hashes
-from export.serving import triton
 from tests.cases import IMAGE_SHAPE, LATENT_DIM
 from tests.support.scalars import write_scalars
 

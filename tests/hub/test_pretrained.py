@@ -25,12 +25,14 @@ import pytest
 import zoo
 from tests.cases import CASES, IMAGE_SHAPE, LATENT_DIM, Case
 from zoo import convert
+from zoo.core.registry import is_conditional
 from zoo.hub import (
     catalog,
     list_pretrained,
     load_pretrained,
     load_sampler,
     measuring,
+    resolve,
     save_run_as_preset,
 )
 from zoo.networks import conv
@@ -161,7 +163,7 @@ def test_a_preset_may_bring_a_sampler(tmp_path: Path, images: np.ndarray) -> Non
         load_sampler(out)
     with pytest.raises(ValueError, match="sampler_gmm.npz has the sha256"):
         sampler_of_run(out, load_preset(out), "gmm")
-    with pytest.raises(ValueError, match=r"brings no sampler_gmm\.npz"):
+    with pytest.raises(ValueError, match=r"has no sampler_gmm\.npz"):
         load_sampler(FROZEN / "dcgan")
 
 
@@ -464,11 +466,52 @@ def test_presets_by_name(released: Path) -> None:
         load_pretrained("dcgan")
 
 
-def test_the_registry_is_up_to_date() -> None:
-    """After a change of saved_models/: `zoo.hub.catalog.write_registry()`."""
+def test_the_registry_and_the_cards_are_up_to_date() -> None:
+    """After a change of saved_models/: `python benchmarks/tables.py`."""
     folder = catalog.saved_models()
-    found = json.loads((folder / catalog.REGISTRY).read_text()) if list_pretrained() else None
-    assert (found or {"format": 1, "presets": {}}) == catalog.registry_of(folder)
+    assert json.loads((folder / catalog.REGISTRY).read_text()) == catalog.registry_of(folder)
+    for preset in list_pretrained():
+        own = folder / preset.name
+        config = read_config(own)
+        wanted = card(preset.name, config, json.loads((own / "metrics.json").read_text()))
+        assert (own / "README.md").read_text(encoding="utf-8") == wanted
+
+
+def test_names_say_what_is_conditional() -> None:
+    """A model that always has classes says so by its own name."""
+    for preset in list_pretrained():
+        by_nature = is_conditional(preset.model)
+        assert bool(preset.num_classes) == ("conditional" in preset.name or by_nature), preset.name
+
+
+@pytest.mark.parametrize("old", catalog.RENAMED)
+def test_earlier_names_lead_to_the_same_preset(old: str) -> None:
+    new = old.replace("_fashion", "_conditional_fashion")
+    assert old not in {preset.name for preset in list_pretrained()}
+    message = f"^The preset {old} is now called {new}.$"
+    with pytest.warns(FutureWarning, match=message):
+        assert resolve(old) == catalog.saved_models() / new
+
+
+def test_a_preset_loads_by_its_earlier_name() -> None:
+    with pytest.warns(FutureWarning, match="is now called"):
+        by_old_name = load_pretrained("dcgan_fashion_mnist")
+    found = load_pretrained("dcgan_conditional_fashion_mnist").generate(2, seed=0, labels=3)
+    np.testing.assert_array_equal(by_old_name.generate(2, seed=0, labels=3), found)
+
+
+def test_the_card_says_whether_there_are_classes() -> None:
+    for name, tag, told in (
+        ("dcgan_conditional_fashion_mnist", "class-conditional-image-generation", "10 classes."),
+        ("vae_fashion_mnist", "unconditional-image-generation", "Unconditional: no classes."),
+    ):
+        model_card = huggingface_hub.ModelCard.load(catalog.saved_models() / name / "README.md")
+        assert tag in model_card.data.tags
+        assert model_card.data.eval_results[0].task_type == tag
+        conditional = tag.startswith("class")
+        assert (model_card.data.pipeline_tag is None) == conditional
+        assert told in model_card.text
+        assert ("labels=0" in model_card.text) == conditional
 
 
 def test_listing_is_cheap() -> None:

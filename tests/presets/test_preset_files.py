@@ -22,7 +22,7 @@ from zoo.hub.catalog import list_pretrained, saved_models
 from zoo.presets import check_preset, load_preset, read_config
 from zoo.presets.cards import card
 from zoo.sampling import samplers
-from zoo.training.runs import read_metrics
+from zoo.training.run_files import read_metrics
 
 FROZEN = Path(__file__).parents[1] / "frozen_preset" / "dcgan"
 D = json.loads((FROZEN / "config.json").read_text())["latent_dim"]
@@ -96,7 +96,7 @@ def test_metrics_that_were_changed_are_not_shown(
 
 def test_a_report_of_a_preset(preset: Path, tmp_path: Path) -> None:
     write_report([preset], tmp_path / "x.html")
-    assert "frechet distance" in (tmp_path / "x.html").read_text()
+    assert "Fréchet distance" in (tmp_path / "x.html").read_text()
 
 
 def test_files_that_are_not_part_of_it(preset: Path) -> None:

@@ -17,7 +17,7 @@ from zoo import metrics
 from zoo.cli import main
 from zoo.evaluation.measure import sampler_metrics
 from zoo.hub import publishing
-from zoo.io.files import read_json
+from zoo.io.records import read_json
 from zoo.sampling import samplers
 from zoo.sampling.samplers import fit_sampler, load_sampler
 from zoo.sampling.second_stage import SecondStage, sample_second_stage

@@ -1,10 +1,11 @@
 """A training that kills itself, as `kill -9` would, at a step or within a checkpoint's writing.
 
-    python -m tests.support.killed CASE_ID SOURCE OUT EPOCHS POINT
+    python -m tests.support.killed CASE_ID SOURCE OUT EPOCHS POINT [WHOLE]
 
 POINT is `never`, `step:N` (after step N), `write:N` (half-way through writing the first checkpoint
 from step N on), `rename:N` (when that is written, but not yet the latest) or `time:SECONDS` (after
-so many seconds of training). Continues the run in OUT if there is one.
+so many seconds of training). Continues the run in OUT if there is one. Before all that, a run that
+nothing kills is trained into WHOLE, if it is given: one process imports TensorFlow where two would.
 """
 
 from __future__ import annotations
@@ -25,24 +26,30 @@ from zoo.training.train import train
 
 
 def main(case_id: str, source: Path, out: Path, epochs: int, point: str) -> None:
-    if (out / "model.keras").exists():
-        model = load_run(out)
-    else:
-        keras.utils.set_random_seed(0)
-        model = next(case for case in CASES if case.id == case_id).create()
-        model.compile()
+    model = load_run(out) if (out / "model.keras").exists() else _new(case_id)
     kind, _, when = point.partition(":")
     if kind in ("write", "rename"):
         _die_while_saving(model, kind, int(when))
     callbacks = [_Kill(int(when))] if kind == "step" else []
     if kind == "time":
         threading.Timer(float(when), _die).start()
-    # 60 images: six steps an epoch
+    _train(model, source, out, epochs, callbacks)
+    os._exit(0)  # a timer may still wait
+
+
+def _new(case_id: str) -> Any:
+    keras.utils.set_random_seed(0)
+    model = next(case for case in CASES if case.id == case_id).create()
+    model.compile()
+    return model
+
+
+def _train(model: Any, source: Path, out: Path, epochs: int, callbacks: Any = ()) -> None:
+    """Six steps per epoch of 60 images."""
     train(
         model, source, out, epochs=epochs, batch_size=10 // model.minibatches,
-        checkpoint_every=2, callbacks=callbacks, verbose=0,
+        checkpoint_every=2, callbacks=list(callbacks), verbose=0,
     )  # fmt: skip
-    os._exit(0)  # a timer may still wait
 
 
 def _die() -> None:
@@ -80,4 +87,7 @@ def _die_while_saving(model: Any, kind: str, step: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
+    name, images, folder, last, at, *whole = sys.argv[1:]
+    for path in map(Path, whole):
+        _train(_new(name), Path(images), path, int(last))
+    main(name, Path(images), Path(folder), int(last), at)

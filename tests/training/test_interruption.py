@@ -20,13 +20,14 @@ IDS = [case.id for case in CASES]
 ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
-def _run(case: Case, source: Path, out: Path, epochs: int, point: str) -> int:
+def _run(case: Case, source: Path, out: Path, epochs: int, point: str, *whole: Path) -> int:
     command = [sys.executable, "-m", "tests.support.killed", case.id, source, out, epochs, point]
+    command += whole
     return subprocess.run([str(part) for part in command], env=ENVIRONMENT, check=False).returncode
 
 
 def _step(out: Path) -> int:
-    """Of the latest checkpoint; 0 if there is none yet."""
+    """The latest checkpoint's step; 0 if there is none yet."""
     return int(load_run(out).step) if (out / "model.keras").exists() else 0
 
 
@@ -59,8 +60,7 @@ def _assert_same_run(found: Path, wanted: Path) -> None:
 )
 def test_a_killed_run_resumes_exactly(case: Case, point: str, source: Path, tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert _run(case, source, whole, 2, "never") == 0
-    assert _run(case, source, parts, 2, point) == -signal.SIGKILL
+    assert _run(case, source, parts, 2, point, whole) == -signal.SIGKILL
     assert _step(parts) < 12
     assert _run(case, source, parts, 2, "never") == 0
     _assert_same_run(parts, whole)

@@ -147,8 +147,17 @@ def test_slurm_workers(source: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run" / "config.json").read_text())["workers"] == 2
 
 
-@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_a_killed_worker_ends_the_run(source: Path, tmp_path: Path, victim: int) -> None:
+@pytest.mark.parametrize(
+    ("victim", "restarted"),
+    [
+        (0, False),
+        pytest.param(0, True, marks=pytest.mark.slow),
+        pytest.param(1, True, marks=pytest.mark.slow),
+    ],
+)
+def test_a_killed_worker_ends_the_run(
+    source: Path, tmp_path: Path, victim: int, restarted: bool
+) -> None:
     """Mid-epoch, without warning: the other says so and ends; restarting both resumes."""
     out = tmp_path / "run"
     addresses = [f"localhost:{port}" for port in _free_ports(2)]
@@ -163,7 +172,7 @@ def test_a_killed_worker_ends_the_run(source: Path, tmp_path: Path, victim: int)
         for i in range(2)
     ]  # fmt: skip
     try:
-        _wait_for(lambda: (out / "history.json").exists() and len(_history(out)) >= 2)
+        _wait_for(lambda: (out / "history.json").exists() and len(_history(out)) >= 1)
         workers[victim].kill()
         _, message = workers[1 - victim].communicate(timeout=60)
     finally:
@@ -173,6 +182,8 @@ def test_a_killed_worker_ends_the_run(source: Path, tmp_path: Path, victim: int)
     assert workers[1 - victim].returncode == 1
     assert "Error: Lost a worker after step" in message
     assert "Start all workers again with --resume" in message
+    if not restarted:
+        return
     epochs = len(_history(out))
     command = [*_command(source, out, "--epochs", epochs + 1), "--resume"]
     assert launch(2, command) == 0

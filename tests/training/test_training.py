@@ -14,7 +14,8 @@ import pytest
 
 import zoo
 from tests.cases import Case, assert_same_state
-from zoo.training.runs import load_run, read_config, save_run
+from zoo.training.run_files import read_config
+from zoo.training.runs import load_run, save_run
 from zoo.training.train import train
 
 EPOCHS = 3

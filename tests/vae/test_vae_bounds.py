@@ -14,7 +14,7 @@ import torch
 
 import zoo
 from tests.cases import IMAGE_SHAPE
-from tests.metrics.test_likelihood import _linear_gaussian
+from tests.support.linear_gaussian import linear_gaussian
 from zoo import metrics
 
 SHAPE = (2, 2, 1)  # images of the linear models
@@ -110,7 +110,7 @@ def test_the_bound_rises_to_the_likelihood_with_k() -> None:
     The ELBO falls short by KL(N(m, e σ²) ‖ N(m, σ²)) = ½ (e − 2) for each of two dimensions. The
     weights are w = p(x) r(ε) with E r = 1, so Var r / 2K is missing at K: E r² = Π e / √(2e − 1).
     """
-    vae, exact = _linear_gaussian()
+    vae, exact = linear_gaussian()
     bias = vae.encoder.get_layer("log_variance").weights[1]
     bias.assign(bias + 1.0)
     images = exact.rvs(400, random_state=0).reshape(400, 2, 2, 1).astype(np.float32)

@@ -15,7 +15,7 @@ from scipy.spatial.distance import cdist
 
 import zoo
 from export import endpoints
-from export.verification import _by_name, _compare, _Reference
+from export.references import Reference, by_name, compare
 from zoo import convert
 from zoo.evaluation.measure import likelihood_metrics
 from zoo.networks import pixelcnn
@@ -267,8 +267,8 @@ def test_verification_knows_both_sides_of_a_jump() -> None:
     (encode,) = (e for e in endpoints(model) if e.name == "encode")
 
     def passes(codes: np.ndarray, endpoint: Any = encode) -> bool:
-        reference = _Reference(endpoint, encode, model, {"image": before})
-        (row,) = _compare("", "float32", reference, lambda **_: {"codes": codes})
+        reference = Reference(endpoint, encode, model, {"image": before})
+        (row,) = compare("", "float32", reference, lambda **_: {"codes": codes})
         assert row.tolerance == 0.0
         return row.passed
 
@@ -294,8 +294,8 @@ def test_a_wrong_weight_fails(wrong: str) -> None:
         "image": RNG.random((128, 8, 8, 1), np.float32),
     }
     for endpoint, of, passed in ((ours, model, False), (theirs, exported, True)):
-        reference = _Reference(endpoint, endpoint, of, inputs)
-        (row,) = _compare("", "float32", reference, _by_name(theirs))
+        reference = Reference(endpoint, endpoint, of, inputs)
+        (row,) = compare("", "float32", reference, by_name(theirs))
         assert row.passed == passed
 
 

@@ -1,16 +1,16 @@
 """The benchmark: one row per model, trained for the same number of images and measured alike.
 
-A row and a seed are a run folder, `OUT/ROW/seed_N`, as `zoo train` makes, with in it besides:
+Each row and seed have a run folder, `OUT/ROW/seed_N`, as `zoo train` makes it. It holds besides:
 
     timing.json    images and seconds of each epoch
     metrics.json   as of `zoo evaluate`, and under `bench` the settings, throughput and machine
     failed.json    why there is no metrics.json; remove it to try again
-    lock           held by the process that is at it
+    lock           held by the process that works on it
 
-All rows have networks of one architecture, so that their figures compare losses and penalties, at
-half its width, so that a row takes minutes on a CPU. GANs have 64 latents. VAEs have 16: with as
-many as 64 they are likelier, but the optimal σ lets each carry so many nats that few of them lie
-where the prior draws.
+All rows have networks of one architecture, so that their figures compare losses and penalties. The
+networks have half its width, so that a row takes minutes on a CPU. GANs have 64 latents. VAEs have
+16: with 64 they are likelier, but the optimal σ lets each latent carry so many nats that few
+latents lie where the prior draws.
 """
 
 from __future__ import annotations
@@ -34,10 +34,12 @@ from zoo.core import registry
 from zoo.core.environment import onednn_is_on
 from zoo.evaluation.measure import evaluate, sampler_metrics
 from zoo.io import schemas
-from zoo.io.files import read_json, write_json
+from zoo.io.names import suggestion
+from zoo.io.records import read_json, write_json
 from zoo.sampling.samplers import fit_sampler, training_images
 from zoo.training import checkpoints
-from zoo.training.runs import load_run, read_config, with_classes
+from zoo.training.run_files import read_config
+from zoo.training.runs import load_run, with_classes
 from zoo.training.train import train
 
 if TYPE_CHECKING:
@@ -48,13 +50,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "vae": {"network": "conv-32"},
     "gan": {"network": "conv-32", "ema": 0.999},
 }
-# Of data that ask for others: a Gaussian's mean ends as the mean image of sprites, which are mostly
-# black; the papers on disentanglement have this likelihood too.
+# Data that need other options. A Gaussian decoder learns the mean image of sprites, which are
+# mostly black. The papers on disentanglement use this likelihood too.
 DATA_OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "sprites": {"vae": {"likelihood": "bernoulli"}},
 }
-# A GAN's images per update, lest a generator has a few hundred updates in all; the second with
-# n_critic > 1.
+# Images per update of a GAN: with more its generator would have a few hundred updates in all. The
+# second is for n_critic > 1.
 GAN_BATCH, CRITIC_BATCH = 32, 16
 
 
@@ -66,9 +68,14 @@ class Row:
         model: One of `zoo.list_models()`.
         options: The model's options besides those of its family, `OPTIONS` and `DATA_OPTIONS`.
         latent_dim: Number of latents; None takes the family's, `LATENTS`.
-        batch_size: Images per update; None takes for a VAE the model's own, for a GAN `GAN_BATCH`
-            or, where there are several updates of the critic a step, `CRITIC_BATCH`.
-        note: What tells it from its model's defaults, for the table.
+        batch_size: Images per update; None takes the model's own for a VAE, and `GAN_BATCH` for a
+            GAN, or `CRITIC_BATCH` if its critic has several updates per step.
+        note: How the row differs from its model's defaults, for the table.
+
+    Example:
+        >>> from zoo.bench.run import Row
+        >>> Row("gan", {"regularizer": "r1"}, note="with R1").options
+        {'regularizer': 'r1'}
     """
 
     model: str
@@ -78,7 +85,7 @@ class Row:
     note: str = ""
 
 
-# Every model has a row of its own name; these are what its defaults are not.
+# Every model has a row of its own name; these rows differ from their models' defaults.
 ROWS: dict[str, Row] = {
     # With its defaults it would be DCGAN again.
     "gan": Row("gan", {"regularizer": "r1"}, note="non-saturating, R1"),
@@ -90,7 +97,13 @@ ROWS: dict[str, Row] = {
 
 
 def list_rows() -> dict[str, Row]:
-    """Rows by name: one for each registered model, then the others of `ROWS`."""
+    """Rows by name: one for each registered model, then the others of `ROWS`.
+
+    Example:
+        >>> from zoo.bench.run import list_rows
+        >>> list_rows()["dcgan"].model
+        'dcgan'
+    """
     return {name: Row(name) for name in registry.list_models()} | ROWS
 
 
@@ -104,32 +117,36 @@ def bench(
     extractor: str | None = None,
     say: Callable[[str], None] = print,
 ) -> bool:
-    """Trains and measures rows, each once: what is finished, failed or begun elsewhere is not.
+    """Trains and measures rows, each of them once.
 
-    A row that fails is noted in its folder, and the others go on. Called again it goes on where it
-    was stopped; several processes may work through the same rows at once.
+    It passes over a row that is finished, has failed, or is in another process's hands. A row that
+    fails is noted in its folder, and the others go on. A second call goes on where the first was
+    stopped; several processes may work through the same rows at once.
 
     Args:
-        names: Of `list_rows()`; empty for all.
+        names: Names of `list_rows()`; empty for all.
         source: Labelled data as `zoo.data.read` takes them, with a test split.
         out: Folder of the run folders.
         epochs: Passes over the training images, the same for every row whatever its batches.
-        seeds: Of weights, order and noise; all rows have the first before any has the second.
-        extractor: As for `zoo.evaluate`, which generates as many images as there are
-            test images.
+        seeds: Seeds of weights, order and noise; all rows have the first before any has the second.
+        extractor: As for `zoo.evaluate`, which generates as many images as there are test images.
         say: Takes lines on the progress.
 
     Returns:
-        Whether it came to the end: False if Ctrl-C (SIGINT) or SIGTERM stopped it.
+        True at the end; False if Ctrl-C (SIGINT) or SIGTERM stopped it.
 
     Raises:
         ValueError: If there is no such row, or a folder holds a run with other settings.
+
+    Example:
+        >>> from zoo.bench.run import bench
+        >>> bench(["vae"], "fashion_mnist", "runs/bench", epochs=10)  # doctest: +SKIP
+        True
     """
     rows = list_rows()
     for name in names:
         if name not in rows:
-            near = registry.nearest(name, rows)
-            msg = f"Unknown row {name!r}. Did you mean {' or '.join(near)}?"
+            msg = f"Unknown row {name!r}. {suggestion(name, rows)}"
             raise ValueError(msg)
     common = {
         "data": data.source_name(source),
@@ -235,8 +252,8 @@ def _run(folder: Path, source: Any, settings: dict[str, Any], say: Callable[[str
     if measured and model.family == "vae" and model.has_latent_code:
         images, labels = training_images(model, source)
         sampler = fit_sampler(model, images, "gmm", labels=labels, seed=settings["seed"])
-        found = sampler_metrics(model, source, sampler, results)
-        results["metrics"]["frechet_distance_gmm"] = found["frechet_distance_gmm"]
+        of_sampler = sampler_metrics(model, source, sampler, results)
+        results["metrics"]["frechet_distance_gmm"] = of_sampler["frechet_distance_gmm"]
     results["bench"] = {
         **settings,
         "parameters": model.count_params(),
@@ -278,7 +295,7 @@ def _images_per_second(folder: Path) -> float | None:
 
 
 class _Clock(keras.callbacks.Callback):
-    """Times each epoch from the end of its first batch on, for which the step may be compiled."""
+    """Times each epoch from the end of its first batch on: the step may be compiled for that."""
 
     def __init__(self, folder: Path, batch_size: int, say: Callable[[str], None]) -> None:
         super().__init__()
@@ -306,9 +323,14 @@ class _Clock(keras.callbacks.Callback):
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were taken on: processor, its cores that this process may use, GPUs.
+    """Describes the machine: processor, the cores that this process may use, GPUs, TensorFlow.
 
-    The vector instructions and whether TensorFlow used oneDNN decide the speed of a processor.
+    The vector instructions, and whether TensorFlow uses oneDNN, decide the speed of a processor.
+
+    Example:
+        >>> from zoo.bench.run import machine
+        >>> sorted(machine())
+        ['cores', 'gpus', 'onednn', 'processor', 'tensorflow', 'vector_instructions']
     """
     gpus = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
     may_use = getattr(os, "sched_getaffinity", None)  # not on macOS
@@ -323,22 +345,34 @@ def machine() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """The processor's name."""
+    """The processor's name.
+
+    Example:
+        >>> from zoo.bench.run import processor
+        >>> len(processor()) > 0
+        True
+    """
     return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def vector_instructions() -> list[str]:
-    """The processor's vector instructions as Linux calls them; none where it does not say."""
+    """The processor's vector instructions as Linux names them; an empty list on other systems.
+
+    Example:
+        >>> from zoo.bench.run import vector_instructions
+        >>> all(name.islower() for name in vector_instructions())
+        True
+    """
     flags = (_cpuinfo("flags") or _cpuinfo("Features")).split()  # the latter on ARM
     return [flag for flag in flags if flag.startswith(("avx", "fma", "amx", "asimd", "sve"))]
 
 
 def _cpuinfo(key: str) -> str:
-    """What Linux says of the first core, or nothing."""
+    """A value that Linux states for the first core, or an empty string."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    found = [line.partition(":")[2].strip() for line in lines if line.split(":")[0].strip() == key]
-    return found[0] if found else ""
+    values = [line.partition(":")[2].strip() for line in lines if line.split(":")[0].strip() == key]
+    return values[0] if values else ""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The benchmark's table, written from the run folders of `zoo.bench.run`."""
+"""The benchmark's table, made from the run folders of `zoo.bench.run`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from zoo.core.registry import FAMILIES
 from zoo.hub import list_pretrained
 from zoo.hub.catalog import saved_models
 from zoo.io import schemas
-from zoo.io.files import read_json, replacing
-from zoo.training.runs import read_config, read_metrics
+from zoo.io.files import replacing
+from zoo.io.records import read_json
+from zoo.training.run_files import read_config, read_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,7 @@ def write_table(out: str | Path, document: str | Path) -> None:
         ValueError: If the document has not both markers, once each; or as `table`.
     """
     lines = table(out)
-    put_between(document, *markers(_measured(out)[0]["data"]), lines)
+    put_between(document, *markers(read_measured(out)[0]["data"]), lines)
 
 
 def write_presets(document: str | Path) -> None:
@@ -143,39 +144,57 @@ def markers(data: str) -> tuple[str, str]:
     return f"<!-- bench {data} -->", f"<!-- /bench {data} -->"
 
 
-def _measured(out: str | Path) -> list[dict[str, Any]]:
-    return [found for found in _read(out, "metrics.json") if "bench" in found]
-
-
 def table(out: str | Path) -> list[str]:
-    """Lines of Markdown: rows by family and Fréchet distance, and how they were made.
+    """The benchmark's table: rows by family and Fréchet distance, and how they were made.
 
     Args:
         out: The folder that `zoo.bench.run.bench` wrote.
 
+    Returns:
+        Lines of Markdown. Likelihoods are in nats per image, speed in images/s.
+
     Raises:
-        ValueError: If nothing is finished, or rows were trained or measured differently.
+        ValueError: If no row is finished, or rows were trained or measured differently.
+
+    Example:
+        >>> from zoo.bench.table import table
+        >>> lines = table("runs/bench")  # doctest: +SKIP
     """
-    measured = _measured(out)
+    measured = read_measured(out)
     failed = _read(out, "failed.json")
     if not measured:
         msg = f"{out} has no finished row. Make some: zoo bench --out {out}"
         raise ValueError(msg)
     how = _how(measured)
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for found in (*measured, *failed):
-        rows.setdefault(found["bench"]["row"], []).append(found)
-    names = [name for name in METRICS if any(name in found["metrics"] for found in measured)]
+    runs_of: dict[str, list[dict[str, Any]]] = {}
+    for run in (*measured, *failed):
+        runs_of.setdefault(run["bench"]["row"], []).append(run)
+    names = [name for name in METRICS if any(name in run["metrics"] for run in measured)]
     titles = [METRICS[name] for name in names]
     header = ["row", "family", *titles, "parameters", "images/s", "seeds"]
-    cells = [_cells(rows[row], names) for row in sorted(rows, key=lambda row: _order(rows[row]))]
-    lines = [f"| {' | '.join(each)} |" for each in (header, ["---"] * len(header), *cells)]
-    lines += ["", how]
-    for each in failed:
-        settings = each["bench"]
-        reason = shorten(each["error"], REASON, placeholder=" …")
+    ordered = sorted(runs_of.values(), key=_order)
+    lines = [*markdown(header, [_cells(runs, names) for runs in ordered]), "", how]
+    for run in failed:
+        settings = run["bench"]
+        reason = shorten(run["error"], REASON, placeholder=" …")
         lines += ["", f"{settings['row']}, seed {settings['seed']}, failed: {reason}"]
     return lines
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table.
+
+    Example:
+        >>> from zoo.bench.table import markdown
+        >>> markdown(["model", "seeds"], [["vae", "2"]])
+        ['| model | seeds |', '| --- | --- |', '| vae | 2 |']
+    """
+    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
+
+
+def read_measured(out: str | Path) -> list[dict[str, Any]]:
+    """The `metrics.json` of each finished run of the benchmark in a folder."""
+    return [metrics for metrics in _read(out, "metrics.json") if "bench" in metrics]
 
 
 def _read(out: str | Path, name: str) -> list[dict[str, Any]]:
@@ -183,23 +202,22 @@ def _read(out: str | Path, name: str) -> list[dict[str, Any]]:
     return [read_json(path, kind) for path in sorted(Path(out).glob(f"*/seed_*/{name}"))]
 
 
-def _order(found: Sequence[dict[str, Any]]) -> tuple[int, float]:
-    """Rows without a figure come last in their family."""
-    distances = _values(found, "metrics", "frechet_distance")
+def _order(runs: Sequence[dict[str, Any]]) -> tuple[int, float]:
+    """By family, then distance; rows without a distance come last in their family."""
+    distances = _values(runs, "metrics", "frechet_distance")
     mean = sum(distances) / len(distances) if distances else float("inf")
-    return FAMILIES.index(found[0]["bench"]["family"]), mean
+    return FAMILIES.index(runs[0]["bench"]["family"]), mean
 
 
-def _cells(found: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]:
-    """A row's text, over its seeds; a failed one has no `metrics`."""
-    settings = found[0]["bench"]
-    values = {name: _values(found, "metrics", name) for name in names}
-    finished = [each for each in found if "metrics" in each]
+def _cells(runs: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]:
+    """A row's text, over its seeds; a failed run has no `metrics`."""
+    settings = runs[0]["bench"]
+    values = {name: _values(runs, "metrics", name) for name in names}
+    finished = [run for run in runs if "metrics" in run]
     metrics = [_number(values[name]) for name in names] if finished else ["failed"]
     metrics += [""] * (len(names) - len(metrics))
-    parameters, speeds = (
-        _values(found, "bench", name) for name in ("parameters", "images_per_second")
-    )
+    parameters = _values(runs, "bench", "parameters")
+    speeds = _values(runs, "bench", "images_per_second")
     return [
         settings["row"] + (f" ({settings['note']})" if settings["note"] else ""),
         settings["family"].upper(),
@@ -210,13 +228,13 @@ def _cells(found: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]:
     ]
 
 
-def _values(found: Sequence[dict[str, Any]], part: str, name: str) -> list[Any]:
-    values = (each.get(part, {}).get(name) for each in found)
+def _values(runs: Sequence[dict[str, Any]], part: str, name: str) -> list[Any]:
+    values = (run.get(part, {}).get(name) for run in runs)
     return [value for value in values if value is not None]
 
 
 def _number(values: Sequence[float]) -> str:
-    """Mean, of several values ± half their range."""
+    """The mean; of several values also ± half their range."""
     if not values:
         return ""
     mean = f"{sum(values) / len(values):.4g}"
@@ -226,18 +244,18 @@ def _number(values: Sequence[float]) -> str:
 def _how(measured: Sequence[dict[str, Any]]) -> str:
     """Data, epochs, seeds, protocol, machines and command of rows that must agree on them."""
     protocols = [
-        {"epochs": each["bench"]["epochs"], **{key: each[key] for key in PROTOCOL}}
-        for each in measured
+        {"epochs": run["bench"]["epochs"], **{key: run[key] for key in PROTOCOL}}
+        for run in measured
     ]
     first = protocols[0]
-    for each, other in zip(measured, protocols, strict=True):
+    for run, other in zip(measured, protocols, strict=True):
         if other != first:
-            names = [found["bench"]["row"] for found in (measured[0], each)]
+            names = [each["bench"]["row"] for each in (measured[0], run)]
             msg = f"{names[0]} was trained or measured with {first}, {names[1]} with {other}."
             raise ValueError(msg)
-    seeds = ",".join(map(str, sorted({each["bench"]["seed"] for each in measured})))
-    machines = "; ".join(sorted({describe_machine(each["bench"]["machine"]) for each in measured}))
-    bounds = sorted({each["importance_samples"] for each in measured if "elbo" in each["metrics"]})
+    seeds = ",".join(map(str, sorted({run["bench"]["seed"] for run in measured})))
+    machines = "; ".join(sorted({describe_machine(run["bench"]["machine"]) for run in measured}))
+    bounds = sorted({run["importance_samples"] for run in measured if "elbo" in run["metrics"]})
     nats = "".join(f" ELBO and IWAE bound (k = {k}) in nats per image." for k in bounds)
     spread = ", mean ± half the range" if "," in seeds else ""
     features = (
@@ -252,7 +270,14 @@ def _how(measured: Sequence[dict[str, Any]]) -> str:
 
 
 def describe_machine(machine: dict[str, Any]) -> str:
-    """What `zoo.bench.run.machine` found, for readers."""
+    """One line on a machine, as `zoo.bench.run.machine` describes it.
+
+    Example:
+        >>> from zoo.bench.table import describe_machine
+        >>> abacus = {"cores": 1, "processor": "Abacus", "gpus": [], "tensorflow": "2.21.0"}
+        >>> describe_machine(abacus)
+        '1 core of Abacus, TensorFlow 2.21.0'
+    """
     cores = (
         f"{machine['cores']} core{'s' if machine['cores'] > 1 else ''} of {machine['processor']}"
     )

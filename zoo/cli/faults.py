@@ -103,7 +103,7 @@ def _file_of(error: BaseException) -> Path | None:
     for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
         if _is_ours(frame.f_code.co_filename):
             paths = [value for value in frame.f_locals.values() if isinstance(value, Path)]
-            found = [path for path in paths if path.is_file()] or paths
-            if found:
-                return found[0]
+            files = [path for path in paths if path.is_file()]
+            if paths:
+                return (files or paths)[0]
     return None

@@ -87,8 +87,8 @@ class Block:
     @property
     def activation(self) -> str:
         """Name of the activation function within the layer; "linear" without one."""
-        found = self.config.get("activation") or "linear"
-        return found if isinstance(found, str) else str(found.get("config", found))
+        name = self.config.get("activation") or "linear"
+        return name if isinstance(name, str) else str(name.get("config", name))
 
     def with_config(self, **changes: Any) -> Block:
         """A block with other entries in its config."""
@@ -143,9 +143,9 @@ class Network:
         return tuple(block for block in self if block.layer is layers.InputLayer)
 
     def consumers(self, name: str) -> list[str]:
-        """Names of the blocks that take from `name`, one a use; "" for the network's output."""
-        found = [block.name for block in self for parent in block.parents if parent == name]
-        return found + ["" for ref in self.outputs if ref.block == name]
+        """Names of the blocks that take from `name`, once per use; "" for the network's output."""
+        children = [block.name for block in self for parent in block.parents if parent == name]
+        return children + ["" for ref in self.outputs if ref.block == name]
 
     def is_shared(self, name: str) -> bool:
         """Whether the block's layer is called more than once."""

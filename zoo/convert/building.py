@@ -25,8 +25,8 @@ def build(network: Network, dtype: str = "float32") -> keras.Model:
 
     Args:
         network: The network.
-        dtype: Of weights and computation: float64 shows what float32 would give without rounding.
-            A layer that takes float32 only keeps to it: see `float32_layers`.
+        dtype: Type of weights and computation. float64 shows what float32 would give without
+            rounding. A layer that takes float32 only stays in it: see `float32_layers`.
 
     Returns:
         A functional model, its weights rounded once from the network's arrays.
@@ -51,8 +51,8 @@ def build(network: Network, dtype: str = "float32") -> keras.Model:
         shared = made.get(block.shares or "")
         operation, output = _called(block, shared, arguments, dtype)
         made[block.name] = operation
-        found = tree.flatten(output)
-        tensors |= {Ref(block.name, index): tensor for index, tensor in enumerate(found)}
+        values = tree.flatten(output)
+        tensors |= {Ref(block.name, index): tensor for index, tensor in enumerate(values)}
         _set_weights(operation, block)
     outputs = [tensors[ref] for ref in network.outputs]
     return keras.Model(
@@ -128,11 +128,11 @@ def _with_dtype(config: Any, dtype: str) -> Any:
     """A config whose layers within, as wrappers have them, compute in `dtype`."""
     if not isinstance(config, dict):
         return config
-    found = {key: _with_dtype(value, dtype) for key, value in config.items()}
-    inner = found.get("config")
-    if "class_name" in found and isinstance(inner, dict) and "dtype" in inner:
-        found["config"] = {**inner, "dtype": dtype}
-    return found
+    changed = {key: _with_dtype(value, dtype) for key, value in config.items()}
+    inner = changed.get("config")
+    if "class_name" in changed and isinstance(inner, dict) and "dtype" in inner:
+        changed["config"] = {**inner, "dtype": dtype}
+    return changed
 
 
 def _set_weights(operation: Any, block: Block) -> None:
@@ -153,7 +153,14 @@ def _set_weights(operation: Any, block: Block) -> None:
 
 
 def is_functional(model: keras.Model) -> bool:
-    """Whether the model is functional, or sequential and built."""
+    """Whether the model is functional, or sequential and built.
+
+    Example:
+        >>> import keras
+        >>> from zoo.convert import is_functional
+        >>> is_functional(keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)]))
+        True
+    """
     built = isinstance(model, keras.Sequential) and model.built
     return built or type(model).__name__ == "Functional"
 
@@ -161,8 +168,15 @@ def is_functional(model: keras.Model) -> bool:
 def in_float64(model: keras.Model) -> keras.Model:
     """A copy that computes in float64: what the float32 model would give without rounding.
 
-    The model itself where its call cannot be read: its noise is then measured as 0, and the
+    Where a model's call cannot be read, the model itself: its noise is then measured as 0, and the
     strictest tolerance holds. A layer that takes float32 only stays in it.
+
+    Example:
+        >>> import keras
+        >>> from zoo.convert import in_float64
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        >>> in_float64(model).layers[-1].compute_dtype
+        'float64'
     """
     return _in_precision(model, "float64")
 
@@ -172,6 +186,13 @@ def in_float32(model: keras.Model) -> keras.Model:
 
     A copy is made if the model computes in mixed precision, or TensorFlow cannot compute it on this
     processor. A model whose call cannot be read stays as it is.
+
+    Example:
+        >>> import keras
+        >>> from zoo.convert import in_float32
+        >>> half = keras.layers.Dense(3, dtype="mixed_float16")
+        >>> in_float32(keras.Sequential([keras.Input((2,)), half])).layers[-1].compute_dtype
+        'float32'
     """
     if channels.can_run(model) and all(
         layer.compute_dtype == "float32" for layer in model._flatten_layers()
@@ -185,6 +206,14 @@ def in_channels_last(model: keras.Model) -> keras.Model:
 
     Every processor and server can compute it, whether with oneDNN or not. A model whose call cannot
     be read stays as it is.
+
+    Example:
+        >>> import keras
+        >>> from zoo.convert import in_channels_last
+        >>> first = keras.layers.Conv2D(3, 1, data_format="channels_first")
+        >>> last = in_channels_last(keras.Sequential([keras.Input((1, 8, 8)), first]))
+        >>> [layer.data_format for layer in last.layers if hasattr(layer, "data_format")]
+        ['channels_last']
     """
     model = in_float32(model)
     if not channels.has_channels_first(model):
@@ -213,7 +242,7 @@ def evaluate(
         names: The blocks; without any, those that the network returns.
 
     Returns:
-        One array a block.
+        One array per block.
     """
     part = network.upto(*names) if names else network
     return [value for (value,) in zip(*evaluated(part, inputs), strict=True)]
@@ -233,5 +262,5 @@ def evaluated(
     size = chunk or max(1, len(arrays[0]))
     for start in range(0, len(arrays[0]), size):
         part = [x[start : start + size] for x in arrays]
-        found = model(part if len(part) > 1 else part[0], training=False)
-        yield [np.asarray(value) for value in tree.flatten(found)]
+        outputs = model(part if len(part) > 1 else part[0], training=False)
+        yield [np.asarray(value) for value in tree.flatten(outputs)]

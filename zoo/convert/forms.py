@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from zoo.convert.blocks import Block, Network
 
 
-def towards(network: Network, target: Network) -> Network:
+def rewrite_towards(network: Network, target: Network) -> Network:
     """Applies the rules that make `network` more like `target` and keep its function.
 
     Channels last, a Dense for a transposed convolution of one pixel, upsampling and convolution for

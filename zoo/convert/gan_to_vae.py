@@ -19,17 +19,18 @@ from zoo.convert.align import align
 from zoo.convert.building import build
 from zoo.convert.distillation import distill
 from zoo.convert.plan import (
+    Companion,
+    Comparison,
     Plan,
-    check_exact,
     check_family,
     check_plain,
     check_shapes,
-    commit_all,
+    conclude,
     plan_into,
     plan_new,
 )
 from zoo.convert.reading import read
-from zoo.convert.report import Report, TensorRow, within
+from zoo.convert.report import TensorRow
 from zoo.convert.sources import (
     Generator,
     check_choice,
@@ -37,7 +38,7 @@ from zoo.convert.sources import (
     generator_of,
     images_in_float64,
 )
-from zoo.convert.verification import claim, measure, normal_draws, prior_latents
+from zoo.convert.verification import measure, normal_draws, prior_latents
 from zoo.core.contracts import unchecked
 from zoo.core.network_tools import copy_network
 from zoo.vae.base import BaseVAE
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from zoo.convert.blocks import Network
+    from zoo.convert.report import Report
     from zoo.gan.base import BaseGAN
 
 # Weights of a new VAE's terms: the ELBO alone, until a recipe moves them.
@@ -80,8 +82,8 @@ def gan_to_vae(
     Args:
         gan: A GAN of the zoo; or any Keras generator of images in [0, 1] or [−1, 1] (functional,
             sequential, or subclassed), or the path of its `.keras` file. It is not changed.
-        vae: The VAE whose decoder takes the weights, changed in place and only if all goes well;
-            None makes one around the rewritten generator.
+        vae: The VAE whose decoder takes the weights. It is changed only if all goes well. None
+            makes one around the rewritten generator.
         mode: `"exact"`: the decoder computes the generator's images, or the conversion fails.
             `"partial"`: what fits is copied, and the difference stated. `"distill"`: the decoder,
             of any architecture, is trained to draw the generator's images.
@@ -108,6 +110,13 @@ def gan_to_vae(
         ValueError: If an option is none of the above; the generator cannot be read; what it
             computes is no decoder's function, does not fit the VAE's decoder, or could go to it in
             several ways; or if in exact mode the images turn out unequal.
+
+    Example:
+        >>> import zoo
+        >>> from zoo.convert import gan_to_vae
+        >>> vae, report = gan_to_vae(zoo.create("dcgan", (8, 8, 1), 2, network="mlp"))
+        >>> vae.generate(3, seed=0).shape, report.equivalence
+        ((3, 8, 8, 1), 'tolerance')
     """
     check_choice("mode", mode, ("exact", "partial", "distill"))
     check_choice("batch_norm", batch_norm, ("fold", "keep", "recalibrate"))
@@ -117,65 +126,32 @@ def gan_to_vae(
     _check(source, vae, mode, batch_norm, encoder_init, discriminator)
     architecture = str(network or getattr(gan, "network", "conv"))
     latents = prior_latents(source.latent_dim, seed)
-    recalibrated = batch_norm == "recalibrate"
     if mode == "distill":
-        facts = ""
-        reference = source.network
+        reference, statistics = source.network, ""
         plan = _distilled(source, vae, architecture, distill_steps, seed)
     else:
-        original = source.readable()
-        facts = _provenance(source, original, latents)
-        reference = original
-        if recalibrated:
-            draws = normal_draws(RECALIBRATION_LATENTS, source.latent_dim, seed + 1)
-            reference = rules.recalibrate_batch_norm(original, source.carried(draws))
-            facts += "; recalibrated on the prior"
-        decoder = _to_logits(reference, source.prior, keep=batch_norm == "keep")
-        plan = (
-            plan_new(decoder, reference)
-            if vae is None
-            else plan_into(vae.decoder, decoder, reference, latents, mapping=mapping, mode=mode)
-        )
-    model = build(plan.network)
-    images = decoded(model)
-    exact, notes = images_in_float64(source, reference)
-    equality = measure(
-        source.images_of(build(reference)) if reference and recalibrated else source.images,
-        lambda z: images(plan.carried(z)),
-        exact,
-        latents,
-    )
-    kind = "bitwise" if source.prior == "standard_normal" else "distributional"
-    encoder, encoder_rows, encoder_arrays = _encoder(
-        source, vae, discriminator, encoder_init, architecture
-    )
-    report = Report(
+        reference, statistics = _reference(source, batch_norm, latents, seed)
+        plan = _planned(source, reference, vae, latents, batch_norm, mapping, mode)
+    decoder = build(plan.network)
+    compared = _compared(source, reference, batch_norm, plan, decoder, latents)
+    encoder = _encoder(source, vae, discriminator, encoder_init, architecture)
+    return conclude(
+        vae,
+        plan,
+        encoder,
+        compared,
+        direction="gan_to_vae",
+        strongest=_strongest(source, mode),
+        new=lambda: _new_vae(source, decoder, encoder.model, architecture, seed),
+        dry_run=dry_run,
         source=source.name,
         target="vae" if vae is None else vae.model_name,
         weights=source.weights,
-        equivalence=claim(
-            equality, plan.rows, "approximate" if mode == "distill" else plan.kind(kind)
-        ),
-        equality=equality,
-        rows=[*within(plan.rows, target="decoder", source="generator"), *encoder_rows],
         mode=mode,
-        batch_norm=facts,
+        batch_norm=statistics,
         prior="" if source.prior == "standard_normal" else f"{source.prior} from N(0, I)",
         output=f"images in [{source.image_range[0]:.0f}, 1] to logits",
-        first_diverging=plan.first_diverging(latents),
-        notes=(*plan.notes, *notes),
     )
-    check_exact(report)
-    if dry_run:
-        return vae, report
-    if vae is None:
-        return _new_vae(source, model, encoder, architecture, seed), report
-    commit_all(
-        vae,
-        {"decoder": plan.arrays, "encoder": encoder_arrays},
-        copies={"first_decoder": "decoder"},
-    )
-    return vae, report
 
 
 def _check(
@@ -198,10 +174,36 @@ def _check(
         check_shapes("generator", (source.image_shape, source.latent_dim), vae, mode)
 
 
-def _to_logits(network: Network, prior: str, *, keep: bool) -> Network:
-    """A generator as a decoder: logits of its images, of latents from N(0, I)."""
-    decoder = rules.logits_from_images(network if keep else rules.fold_norms(network))
-    return decoder if prior == "standard_normal" else rules.transport_prior(decoder, prior)
+def _reference(
+    source: Generator, batch_norm: str, latents: np.ndarray, seed: int
+) -> tuple[Network, str]:
+    """(the generator to convert, what the report says of its BatchNorm statistics)."""
+    network = source.readable()
+    statistics = _provenance(source, network, latents)
+    if batch_norm != "recalibrate":
+        return network, statistics
+    draws = normal_draws(RECALIBRATION_LATENTS, source.latent_dim, seed + 1)
+    network = rules.recalibrate_batch_norm(network, source.carried(draws))
+    return network, f"{statistics}; recalibrated on the prior"
+
+
+def _planned(
+    source: Generator,
+    reference: Network,
+    vae: BaseVAE | None,
+    latents: np.ndarray,
+    batch_norm: str,
+    mapping: Mapping[str, str] | None,
+    mode: str,
+) -> Plan:
+    """The plan of the generator as a decoder: logits of its images, of latents from N(0, I)."""
+    network = reference if batch_norm == "keep" else rules.fold_norms(reference)
+    network = rules.logits_from_images(network)
+    if source.prior != "standard_normal":
+        network = rules.transport_prior(network, source.prior)
+    if vae is None:
+        return plan_new(network, reference)
+    return plan_into(vae.decoder, network, reference, latents, mapping=mapping, mode=mode)
 
 
 def _provenance(source: Generator, network: Network, latents: np.ndarray) -> str:
@@ -217,6 +219,30 @@ def _provenance(source: Generator, network: Network, latents: np.ndarray) -> str
         else "converged"
     )
     return f"moving statistics{average}; {drift[worst]:.2g} off the prior's at {worst}: {verdict}"
+
+
+def _compared(
+    source: Generator,
+    reference: Network | None,
+    batch_norm: str,
+    plan: Plan,
+    decoder: keras.Model,
+    latents: np.ndarray,
+) -> Comparison:
+    """The generator's images beside the decoder's."""
+    wanted, images = source.images_of(source.model), decoded(decoder)
+    if reference is not None and batch_norm == "recalibrate":
+        wanted = source.images_of(build(reference))
+    exact, notes = images_in_float64(source, reference)
+    equality = measure(wanted, lambda z: images(plan.carried(z)), exact, latents)
+    return Comparison(latents, equality, notes)
+
+
+def _strongest(source: Generator, mode: str) -> str:
+    """The strongest equivalence that the conversion can have."""
+    if mode == "distill":
+        return "approximate"
+    return "bitwise" if source.prior == "standard_normal" else "distributional"
 
 
 def _distilled(
@@ -235,7 +261,7 @@ def _distilled(
 
 
 def _unused(source: Generator) -> list[TensorRow]:
-    """Rows of a generator of which only the images count."""
+    """Rows of a generator whose images alone count."""
     if source.network is not None:
         return trunks.rows_as_they_are(source.model, "UNUSED")
     shapes = {weight.path: tuple(weight.shape) for weight in source.model.weights}
@@ -244,8 +270,8 @@ def _unused(source: Generator) -> list[TensorRow]:
 
 def _encoder(
     source: Generator, vae: BaseVAE | None, discriminator: Any, init: str, architecture: str
-) -> tuple[Any, list[TensorRow], dict[str, np.ndarray | None]]:
-    """(a new VAE's encoder, its rows and the discriminator's, what a given VAE's encoder takes)."""
+) -> Companion:
+    """A new VAE's encoder, or what a given VAE's takes."""
     trunk = trunks.encoder_trunk(discriminator) if init == "discriminator" else None
     encoder: Any = None
     arrays: dict[str, np.ndarray | None] = {}
@@ -254,20 +280,20 @@ def _encoder(
     elif vae is None:
         shapes = (source.image_shape, source.latent_dim)
         encoder = trunks.clamped(networks.build(architecture, "encoder", *shapes))
+    target = encoder if vae is None else vae.encoder
     if trunk is not None:
-        network = read(encoder if vae is None else vae.encoder, "encoder")
-        found = align(trunk, network, mode="partial", original=read(discriminator, "discriminator"))
-        rows, arrays = found.rows, found.arrays
+        original = read(discriminator, "discriminator")
+        alignment = align(trunk, read(target, "encoder"), mode="partial", original=original)
+        rows, arrays = alignment.rows, alignment.arrays
     else:
-        kept = "REINITIALISED" if vae is None else "KEPT"
-        rows = trunks.rows_as_they_are(encoder if vae is None else vae.encoder, kept)
+        rows = trunks.rows_as_they_are(target, "REINITIALISED" if vae is None else "KEPT")
         if discriminator is not None:
             rows += trunks.rows_as_they_are(discriminator, "UNUSED")
-    return encoder, within(rows, target="encoder", source="discriminator"), arrays
+    return Companion(encoder, rows, arrays)
 
 
 def _new_vae(
-    source: Generator, decoder: keras.Model, encoder: keras.Model, architecture: str, seed: int
+    source: Generator, decoder: keras.Model, encoder: Any, architecture: str, seed: int
 ) -> VAE:
     # The name tells the decoder from the generator in summaries and checkpoints.
     decoder = keras.Model(decoder.inputs[0], decoder.outputs[0], name="decoder")

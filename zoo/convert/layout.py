@@ -1,4 +1,11 @@
-"""Networks of blocks in channels last, for what TensorFlow cannot compute channels first."""
+"""Networks of blocks in channels last, for what TensorFlow cannot compute channels first.
+
+`zoo.core.channels` does this to Keras graphs, which are trained: it keeps each layer, its name and
+the order of the weights, so that checkpoints load, and refuses a graph where it cannot. Neither can
+stand for the other. Here a network comes from any model that can be read, subclassed ones among
+them, or from a rule, and nothing is trained: Permutes move and cancel until alignment meets none.
+Both take from there what a layer's config says of its layout.
+"""
 
 from __future__ import annotations
 

@@ -6,24 +6,25 @@ Nothing of the target changes before `commit_all`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from zoo.convert import rules
 from zoo.convert.align import align, rows_of
-from zoo.convert.forms import towards
+from zoo.convert.forms import rewrite_towards
 from zoo.convert.reading import read
-from zoo.convert.verification import first_diverging_block
+from zoo.convert.report import Report, within
+from zoo.convert.verification import first_diverging_block, verified_equivalence
 from zoo.convert.writing import commit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import keras
 
     from zoo.convert.blocks import Network
-    from zoo.convert.report import Report, TensorRow
+    from zoo.convert.report import Equality, TensorRow
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Plan:
     notes: tuple[str, ...] = ()
 
     def carried(self, latents: np.ndarray) -> np.ndarray:
-        """Latents of `network`, float32, of latents of the source."""
+        """Latents of the source as latents of `network`, float32."""
         return latents if self.carry is None else np.asarray(latents @ self.carry, np.float32)
 
     def kind(self, strongest: str) -> str:
@@ -62,6 +63,58 @@ class Plan:
         if self.source is None or not self.pairs:
             return None
         return first_diverging_block(self.source, self.network, self.pairs, self.carried(latents))
+
+
+class Companion(NamedTuple):
+    """The network beside the converted one: a VAE's encoder, or a GAN's discriminator.
+
+    Attributes:
+        model: A new model's; None where the target model is given.
+        rows: Of its tensors, and of the source's that it does not use; without network names.
+        arrays: What a given model's network takes, by `block/weight`.
+    """
+
+    model: keras.Model | None
+    rows: list[TensorRow]
+    arrays: dict[str, np.ndarray | None]
+
+
+class Comparison(NamedTuple):
+    """The source's images beside those that the converted network draws.
+
+    Attributes:
+        latents: float32 [n, latent_dim], prior draws of the source.
+        equality: The measured difference.
+        notes: For the report.
+    """
+
+    latents: np.ndarray
+    equality: Equality
+    notes: tuple[str, ...]
+
+
+class Roles(NamedTuple):
+    """Names of a conversion's networks, which are attributes of the models.
+
+    Attributes:
+        network: The target's network that the source's becomes.
+        source_network: The source's.
+        companion: The target's other network.
+        source_companion: The source's other network, whose layers `companion` can take.
+        copy: A further network of some targets, with the weights of `network`.
+    """
+
+    network: str
+    source_network: str
+    companion: str
+    source_companion: str
+    copy: str
+
+
+ROLES = {
+    "gan_to_vae": Roles("decoder", "generator", "encoder", "discriminator", "first_decoder"),
+    "vae_to_gan": Roles("generator", "decoder", "discriminator", "encoder", "ema_generator"),
+}
 
 
 def plan_new(network: Network, original: Network) -> Plan:
@@ -98,14 +151,14 @@ def plan_into(
         # Exact on carried latents where the new size is the larger.
         carry = np.eye(old, new) if new > old else rules.latent_directions(network)[0][:, :new]
         network, latents = rules.resize_latent(network, new), latents @ carry
-    network = towards(network, target)
-    found = align(network, target, mapping, mode, latents, original=original)
+    network = rewrite_towards(network, target)
+    alignment = align(network, target, mapping, mode, latents, original=original)
     return Plan(
-        network=with_arrays(target, found.arrays),
-        rows=found.rows,
-        arrays=found.arrays,
+        network=with_arrays(target, alignment.arrays),
+        rows=alignment.rows,
+        arrays=alignment.arrays,
         source=network,
-        pairs=found.pairs,
+        pairs=alignment.pairs,
         carry=carry,
         notes=network.notes,
     )
@@ -193,6 +246,62 @@ def check_exact(report: Report) -> None:
         f"{report.summary()}.{where}"
     )
     raise ValueError(msg)
+
+
+def conclude(
+    given: Any,
+    plan: Plan,
+    companion: Companion,
+    compared: Comparison,
+    *,
+    direction: str,
+    strongest: str,
+    new: Callable[[], Any],
+    dry_run: bool,
+    **facts: Any,
+) -> tuple[Any, Report]:
+    """Reports a conversion, checks it, and only then makes or changes the target model.
+
+    Args:
+        given: The target model to change, or None.
+        plan: The converted network's.
+        companion: The network beside it.
+        compared: How its images differ from the source's.
+        direction: One of `ROLES`.
+        strongest: The strongest equivalence that this conversion can have.
+        new: Makes the target model, where none is given.
+        dry_run: Whether to stop after the check.
+        **facts: Further attributes of the `Report`.
+
+    Returns:
+        The given or new model (None in a dry run without a given one), and the report.
+
+    Raises:
+        ValueError: If the mode is "exact" and the conversion is not; nothing is changed then.
+    """
+    roles = ROLES[direction]
+    report = Report(
+        equivalence=verified_equivalence(compared.equality, plan.rows, plan.kind(strongest)),
+        equality=compared.equality,
+        rows=[
+            *within(plan.rows, target=roles.network, source=roles.source_network),
+            *within(companion.rows, target=roles.companion, source=roles.source_companion),
+        ],
+        direction=direction,
+        network=roles.network,
+        source_network=roles.source_network,
+        first_diverging=plan.first_diverging(compared.latents),
+        notes=(*plan.notes, *compared.notes),
+        **facts,
+    )
+    check_exact(report)
+    if dry_run:
+        return given, report
+    if given is None:
+        return new(), report
+    arrays = {roles.network: plan.arrays, roles.companion: companion.arrays}
+    commit_all(given, arrays, copies={roles.copy: roles.network})
+    return given, report
 
 
 def commit_all(

@@ -67,8 +67,8 @@ def _read(functional: Any) -> Network:
     def ref(value: Any) -> Any:
         if not isinstance(value, keras.KerasTensor):
             return value
-        found = names[id(value)]
-        return renamed.get(found, found)
+        given = names[id(value)]
+        return renamed.get(given, given)
 
     for node in nodes:
         operation = node.operation
@@ -208,12 +208,12 @@ def _block(
         type(operation).__name__ == "Cast" and "float" in str(operation.dtype)
     ):
         return None
-    found = _layer_of(operation, args, kwargs, shapes)
-    if found is None:
+    layer = _layer_of(operation, args, kwargs, shapes)
+    if layer is None:
         return plain
     tensors = refs((args, kwargs))
     new_args = (tensors,) if len(tensors) > 1 else (tensors[0],)
-    return replace(plain, layer=found[0], config=found[1], args=new_args, kwargs={})
+    return replace(plain, layer=layer[0], config=layer[1], args=new_args, kwargs={})
 
 
 def _layer_of(
@@ -224,30 +224,30 @@ def _layer_of(
 ) -> tuple[Any, dict[str, Any]] | None:
     """Class and config of the layer that does the same as an operation of `keras.ops`."""
     kind = type(operation).__name__
-    found: tuple[Any, dict[str, Any]] | None = None
+    layer: tuple[Any, dict[str, Any]] | None = None
     if kind in ACTIVATION_OPS and len(shapes) == 1:
-        found = layers.Activation, {"activation": kind.lower()}
+        layer = layers.Activation, {"activation": kind.lower()}
     elif kind == "LeakyRelu":
-        found = layers.LeakyReLU, {"negative_slope": operation.negative_slope}
+        layer = layers.LeakyReLU, {"negative_slope": operation.negative_slope}
     elif kind == "Reshape":
         target = tuple(operation.newshape[1:])
         known = all(isinstance(n, int) for n in (*target, *shapes[0]))
         if known and math.prod(target) == math.prod(shapes[0]):  # the batch stays
-            found = layers.Reshape, {"target_shape": target}
+            layer = layers.Reshape, {"target_shape": target}
     elif kind == "Transpose" and operation.axes and operation.axes[0] == 0:
-        found = layers.Permute, {"dims": tuple(operation.axes[1:])}
+        layer = layers.Permute, {"dims": tuple(operation.axes[1:])}
     elif kind == "Concatenate":
-        found = layers.Concatenate, {"axis": operation.axis}
+        layer = layers.Concatenate, {"axis": operation.axis}
     elif kind in ("Add", "Multiply") and len(shapes) == 2 and len(shapes[0]) == len(shapes[1]):
-        found = getattr(layers, kind), {}
+        layer = getattr(layers, kind), {}
     elif len(shapes) == 1:
         flat = [value for value in tree.flatten((args, kwargs)) if value is not None]
         constants = [value for value in flat if not isinstance(value, Ref)]
         first = bool(args) and isinstance(args[0], Ref)
         affine = _scale_and_offset(kind, constants, first=first)
         if affine:
-            found = layers.Rescaling, dict(zip(("scale", "offset"), affine, strict=True))
-    return found
+            layer = layers.Rescaling, dict(zip(("scale", "offset"), affine, strict=True))
+    return layer
 
 
 def _scale_and_offset(
@@ -259,13 +259,13 @@ def _scale_and_offset(
     if len(constants) != 1 or not isinstance(constants[0], (int, float, np.number)):
         return None
     c = float(constants[0])
-    found = {"Add": (1.0, c), "Multiply": (c, 0.0)}.get(kind)
+    affine = {"Add": (1.0, c), "Multiply": (c, 0.0)}.get(kind)
     if kind == "Subtract":
-        found = (1.0, -c) if first else (-1.0, c)
+        affine = (1.0, -c) if first else (-1.0, c)
     # Only a power of two has a reciprocal without rounding.
     elif kind in ("Divide", "TrueDivide") and first and math.frexp(c)[0] == 0.5:
-        found = (1.0 / c, 0.0)
-    return found
+        affine = (1.0 / c, 0.0)
+    return affine
 
 
 def _automatic_names(layer: Any) -> set[str]:
@@ -279,9 +279,9 @@ def _automatic_names(layer: Any) -> set[str]:
 
 def _renumbered(paths: list[list[str]], automatic: set[str]) -> list[list[str]]:
     """Paths whose automatic names are numbered by their order beside each other."""
-    found = [list(path) for path in paths]
+    renumbered = [list(path) for path in paths]
     orders: dict[tuple[str, ...], list[str]] = {}
-    for path, new in zip(paths, found, strict=True):
+    for path, new in zip(paths, renumbered, strict=True):
         for i, name in enumerate(path):
             base = re.sub(r"_\d+$", "", name)
             if base not in automatic:
@@ -290,7 +290,7 @@ def _renumbered(paths: list[list[str]], automatic: set[str]) -> list[list[str]]:
             if name not in order:
                 order.append(name)
             new[i] = f"{base}_{order.index(name)}" if order.index(name) else base
-    return found
+    return renumbered
 
 
 def named_weights(layer: Any) -> dict[str, Any]:
@@ -304,13 +304,13 @@ def named_weights(layer: Any) -> dict[str, Any]:
         ValueError: If two have one path.
     """
     paths = _renumbered([w.path.split("/") for w in layer.weights], _automatic_names(layer))
-    found = {}
+    weights = {}
     for path, weight in zip(paths, layer.weights, strict=True):
         length = 1
         while sum(other[-length:] == path[-length:] for other in paths) > 1 and length < len(path):
             length += 1
-        found["/".join(path[-length:])] = weight
-    if len(found) < len(paths):
+        weights["/".join(path[-length:])] = weight
+    if len(weights) < len(paths):
         msg = f"The layer {layer.name!r} has two weights of one path: name its inner layers apart."
         raise ValueError(msg)
-    return found
+    return weights

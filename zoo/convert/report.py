@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from zoo.io import schemas
-from zoo.io.files import known_entries, read_json, write_json
+from zoo.io.records import known_entries, read_json, write_json
 from zoo.io.terminal import plain
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ class TensorRow:
         target: `network/block/weight`.
         source: Where its values came from, " · " between blocks.
         rule: The rules applied, " + " between them; "copy" for none.
-        shape: Of the target; of the source where it is unused.
+        shape: The target's shape; the source's where the tensor is unused.
         status: One of `STATUSES`.
-        source_shape: Of the source's tensor of the same name, as it was read; of the array that was
-            to fit, where it is sliced or mismatched. None where there is no such tensor.
+        source_shape: The shape of the source's tensor of the same name, as it was read; where it is
+            sliced or mismatched, of the array that was to fit. None where there is no such tensor.
     """
 
     target: str
@@ -108,6 +108,14 @@ class Report:
         output: What was done to the output, such as tanh → sigmoid; "" for nothing.
         first_diverging: The first block of the target that differs from its partner, or None.
         notes: More that a reader should know.
+
+    Example:
+        >>> from zoo.convert import Report
+        >>> from zoo.convert.report import Equality, TensorRow
+        >>> equality = Equality(1027, 2e-7, 1e-8, 1e-7, 0.0, 5e-6)
+        >>> row = TensorRow("decoder/dense/kernel", "", "", (2, 3), "REINITIALISED")
+        >>> Report("dcgan", "vae", "raw", "tolerance", equality, [row]).coverage
+        0.0
     """
 
     source: str
@@ -191,13 +199,13 @@ class Report:
             FileNotFoundError: If there is none.
             ValueError: If the file is no report.
         """
-        found = read_json(path, schemas.CONVERSION)
+        saved = read_json(path, schemas.CONVERSION)
         rows = [
-            TensorRow(**known_entries(TensorRow, {**row, **_shapes(row)})) for row in found["rows"]
+            TensorRow(**known_entries(TensorRow, {**row, **_shapes(row)})) for row in saved["rows"]
         ]
-        equality = Equality(**known_entries(Equality, found["equality"]))
-        parts = {"rows": rows, "equality": equality, "notes": tuple(found.get("notes", ()))}
-        return cls(**{**known_entries(cls, found), **parts})
+        equality = Equality(**known_entries(Equality, saved["equality"]))
+        parts = {"rows": rows, "equality": equality, "notes": tuple(saved.get("notes", ()))}
+        return cls(**{**known_entries(cls, saved), **parts})
 
     def _facts(self) -> list[str]:
         facts = {

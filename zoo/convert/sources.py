@@ -15,6 +15,7 @@ from zoo.convert.building import build, float32_layers, in_float32
 from zoo.convert.reading import read
 from zoo.convert.verification import normal_draws
 from zoo.core import registry
+from zoo.core.contracts import ROUNDING
 from zoo.gan.base import BaseGAN
 from zoo.layers import PRIORS, prior_layer
 from zoo.training import loading
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from zoo.convert.blocks import Network
 
 CHUNK = 256
-ROUNDING = 1e-4  # of pixels
 UNREAD = "the source could not be read: its noise floor is unknown, and taken as 0"
 
 
@@ -64,13 +64,13 @@ class Generator:
         return _read(self.model)[0] if self.network is None else self.network
 
     def carried(self, latents: np.ndarray) -> np.ndarray:
-        """Latents of the generator's own prior, of latents from N(0, I)."""
+        """Latents from N(0, I) as latents of the generator's own prior."""
         if self.prior == "standard_normal":
             return latents
         return np.asarray(prior_layer(self.prior)(latents))
 
     def images(self, latents: np.ndarray) -> np.ndarray:
-        """float32 [n, height, width, channels] in [0, 1] of latents from N(0, I)."""
+        """Images of latents from N(0, I): float32 [n, height, width, channels] in [0, 1]."""
         return self.images_of(self.model)(latents)
 
     def images_of(self, model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
@@ -78,8 +78,8 @@ class Generator:
         low, high = self.image_range
 
         def images(latents: np.ndarray) -> np.ndarray:
-            found = run(model, self.carried(np.asarray(latents)))
-            return found if low == 0.0 else (found - low) / (high - low)
+            drawn = run(model, self.carried(np.asarray(latents)))
+            return drawn if low == 0.0 else (drawn - low) / (high - low)
 
         return images
 
@@ -94,6 +94,15 @@ def load_file(path: str | Path) -> keras.Model:
         FileNotFoundError: If there is no such file.
         ValueError: If it is a folder, damaged, without its architecture, or holds a class that
             Keras does not know.
+
+    Example:
+        >>> import tempfile, zoo
+        >>> from zoo.convert import load_file
+        >>> gan = zoo.create("dcgan", (8, 8, 1), 2, network="mlp")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     gan.generator.save(f"{folder}/generator.keras")
+        ...     load_file(f"{folder}/generator.keras").output_shape
+        (None, 8, 8, 1)
     """
     path = Path(path)
     if not path.exists():
@@ -147,7 +156,7 @@ def generator_of(gan: Any, weights: str = "auto", prior: str = "standard_normal"
         prior = gan.prior
         model = gan.generator if weights == "raw" else gan.sampling_generator
     latent_dim, image_shape = _shapes_of(model)
-    found = Generator(
+    source = Generator(
         name=getattr(gan, "model_name", gan.name),
         model=in_float32(model),
         network=None,
@@ -160,8 +169,8 @@ def generator_of(gan: Any, weights: str = "auto", prior: str = "standard_normal"
     try:
         network, image_range = _read(model)
     except ValueError:  # a black box: it can still be distilled
-        return replace(found, image_range=_range_of(found))
-    return replace(found, network=network, image_range=image_range)
+        return replace(source, image_range=_range_of(source))
+    return replace(source, network=network, image_range=image_range)
 
 
 def _read(model: keras.Model) -> tuple[Network, tuple[float, float]]:
@@ -171,7 +180,7 @@ def _read(model: keras.Model) -> tuple[Network, tuple[float, float]]:
 
 
 def _range_of(generator: Generator) -> tuple[float, float]:
-    """Darkest and brightest value that its images can have, by those of a few."""
+    """The darkest and brightest value that its images can have, judged by a few of them."""
     draws = normal_draws(64, generator.latent_dim, 0)
     # Far from 0 too: what only happens to lie in a range leaves it there.
     draws = np.concatenate([draws, 4.0 * draws])
@@ -224,15 +233,15 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
 
 def run(model: Any, *inputs: np.ndarray) -> np.ndarray:
     """A network's output in inference mode, computed in chunks."""
-    found = []
+    outputs = []
     for i in range(0, len(inputs[0]), CHUNK):
         parts = [x[i : i + CHUNK] for x in inputs]
-        found.append(model(parts if len(parts) > 1 else parts[0], training=False))
-    return np.concatenate([np.asarray(part) for part in found])
+        outputs.append(model(parts if len(parts) > 1 else parts[0], training=False))
+    return np.concatenate([np.asarray(part) for part in outputs])
 
 
 def decoded(decoder: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """Latents to mean images [n, height, width, channels] in [0, 1], of a decoder to logits."""
+    """The function of a decoder to logits: latents to images [n, height, width, channels]."""
     return lambda latents: np.asarray(tf.sigmoid(run(decoder, np.asarray(latents))))
 
 
@@ -241,7 +250,7 @@ def images_in_float64(
 ) -> tuple[Callable[[np.ndarray], Any] | None, tuple[str, ...]]:
     """What the generator would draw without rounding, and what the report has to say of it.
 
-    None of one that could not be read.
+    The function is None if the generator could not be read.
     """
     if network is None:
         return None, (UNREAD,)

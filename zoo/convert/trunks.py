@@ -35,17 +35,17 @@ def trunk_of(network: Network, heads: int) -> Network:
         ValueError: If there are other outputs, or they do not come from Dense layers that all take
             from one block.
     """
-    found = []
+    ends = []
     for ref in network.outputs:
         block = network[ref.block]
         while not block.is_linear and len(block.parents) == 1:
             block = network[block.parents[0]]
-        found.append(block)
-    parents = {block.parents for block in found}
-    dense = all(block.layer is layers.Dense for block in found)
-    if len(found) != heads or len(parents) != 1 or not dense:
+        ends.append(block)
+    parents = {block.parents for block in ends}
+    dense = all(block.layer is layers.Dense for block in ends)
+    if len(ends) != heads or len(parents) != 1 or not dense:
         msg = (
-            f"{network.name} ends in {[block.name for block in found]}; expected {heads} Dense "
+            f"{network.name} ends in {[block.name for block in ends]}; expected {heads} Dense "
             "layers that take from one block. Start the new network at random instead."
         )
         raise ValueError(msg)

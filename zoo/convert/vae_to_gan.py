@@ -16,18 +16,19 @@ from zoo.convert.align import align, normal
 from zoo.convert.blocks import Block
 from zoo.convert.building import build, in_float32
 from zoo.convert.plan import (
-    check_exact,
+    Companion,
+    Comparison,
+    Plan,
     check_family,
     check_plain,
     check_shapes,
-    commit_all,
+    conclude,
     plan_into,
     plan_new,
 )
 from zoo.convert.reading import read
-from zoo.convert.report import Report, TensorRow, within
 from zoo.convert.sources import check_choice, decoded, in_float32_only, run
-from zoo.convert.verification import claim, measure, normal_draws, prior_latents
+from zoo.convert.verification import measure, normal_draws, prior_latents
 from zoo.core import registry
 from zoo.gan.base import BaseGAN
 from zoo.sampling.posterior import aggregate_moments
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     import keras
 
     from zoo.convert.blocks import Network
+    from zoo.convert.report import Report, TensorRow
 
 MOMENT_LATENTS = 2048
 
@@ -62,8 +64,7 @@ def vae_to_gan(
 
     Args:
         vae: A VAE of the zoo. It is not changed.
-        gan: The GAN that takes the weights, changed in place and only if all goes well; None makes
-            one.
+        gan: The GAN that takes the weights. It is changed only if all goes well. None makes one.
         images: float32 [n, height, width, channels] in [0, 1], training images that the aggregate
             posterior is taken over: needed for `whiten_posterior`.
         whiten_posterior: Fold z = A ε + m, A Aᵀ = S, into the first layer, with m and S the moments
@@ -74,8 +75,8 @@ def vae_to_gan(
             trains, or `"none"`.
         mode: `"exact"`: the generator computes the decoder's images, or the conversion fails.
             `"partial"`: what fits is copied, and the difference stated.
-        mapping: Regular expressions from block names of the decoder to those of the generator,
-            where the structure leaves a choice; see `zoo.convert.align`.
+        mapping: Regular expressions from the decoder's block names to the generator's, where the
+            structure leaves a choice; see `zoo.convert.align`.
         model: Name of a new GAN's model.
         dry_run: Only report: nothing is changed, and no new GAN returned.
         seed: Seed of the check's latents and of a new GAN's training noise.
@@ -92,118 +93,77 @@ def vae_to_gan(
         ValueError: If an option is none of the above; images are needed and absent; a network
             cannot be read, does not fit, or could go to the GAN in several ways; or if in exact
             mode the images turn out unequal.
+
+    Example:
+        >>> import zoo
+        >>> vae = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> gan, report = zoo.convert.vae_to_gan(vae, whiten_posterior=False)
+        >>> gan.generate(3, seed=0).shape, report.equivalence
+        ((3, 8, 8, 1), 'tolerance')
     """
-    check_choice("discriminator_init", discriminator_init, ("encoder", "random"))
     check_choice("batch_norm", batch_norm, ("insert", "none"))
-    made = {"generator"} | ({"discriminator"} if discriminator_init == "encoder" else set())
-    _check(vae, gan, images, mode, model, options, made, whiten_posterior=whiten_posterior)
-    classes = 0 if gan is not None else int(options.get("num_classes", 0))
-    mean, factor = np.zeros(vae.latent_dim), np.eye(vae.latent_dim)
-    original = rules.unwrap_spectral_norm(read(vae.decoder, "decoder"))
-    original = network = rules.to_channels_last(original)
-    if whiten_posterior:
-        mean, covariance = aggregate_moments(vae, np.asarray(images))
-        factor = np.linalg.cholesky(covariance)
-        network = rules.affine_latent(network, factor, mean)
+    _check(vae, gan, mode, model, options, discriminator_init)
+    classes = int(options.get("num_classes", 0))
     draws = normal_draws(MOMENT_LATENTS, vae.latent_dim, seed + 1)
+    original = rules.to_channels_last(rules.unwrap_spectral_norm(read(vae.decoder, "decoder")))
+    posterior = _posterior(vae, images, whiten=whiten_posterior)
+    network = rules.affine_latent(original, *posterior) if whiten_posterior else original
     if gan is None:
-        if batch_norm == "insert":
-            network = rules.insert_batch_norm(network, draws, use_bias=False)
-        if classes:
-            network = rules.add_label(network, classes)
-        plan = plan_new(rules.images_from_logits(network), original)
+        plan = plan_new(_new_generator(network, batch_norm, draws, classes), original)
     else:
         network = _ending_as(gan.generator, network)
         plan = plan_into(gan.generator, network, original, draws, mapping=mapping, mode=mode)
     generator = build(plan.network)
-    latents = prior_latents(vae.latent_dim, seed)
-
-    def decoder_images(decoder: Any, dtype: Any) -> Callable[[np.ndarray], np.ndarray]:
-        images = decoded(decoder)
-        return lambda z: images((np.asarray(z, np.float64) @ factor.T + mean).astype(dtype))
-
-    def generator_images(z: np.ndarray) -> np.ndarray:
-        labels = (np.arange(len(z), dtype=np.int32) % classes,) if classes else ()
-        return run(generator, plan.carried(z), *labels)
-
-    exact = build(original, "float64")
-    equality = measure(
-        decoder_images(in_float32(vae.decoder), np.float32),
-        generator_images,
-        decoder_images(exact, np.float64),
-        latents,
-    )
-    discriminator, discriminator_rows, arrays = _discriminator(
-        vae, gan, discriminator_init, model, options.pop("discriminator", None), classes
-    )
-    report = Report(
+    compared = _compared(vae, original, posterior, plan, generator, classes, seed)
+    discriminator = _discriminator(vae, gan, discriminator_init, model, options)
+    networks = {"generator": generator, "discriminator": discriminator.model}
+    options = {"network": vae.network, "seed": seed, **options, **networks}
+    return conclude(
+        gan,
+        plan,
+        discriminator,
+        compared,
+        direction="vae_to_gan",
+        strongest="distributional" if whiten_posterior else "bitwise",
+        new=lambda: registry.create(model, vae.image_shape, vae.latent_dim, **options),
+        dry_run=dry_run,
         source=vae.model_name,
         target=model if gan is None else gan.model_name,
         weights="raw",
-        equivalence=claim(
-            equality, plan.rows, plan.kind("distributional" if whiten_posterior else "bitwise")
-        ),
-        equality=equality,
-        rows=[*within(plan.rows, target="generator", source="decoder"), *discriminator_rows],
-        direction="vae_to_gan",
         mode=mode,
-        network="generator",
-        source_network="decoder",
         batch_norm=_inserted(plan.rows),
         prior="N(0, I) carried to the aggregate posterior's Gaussian" if whiten_posterior else "",
         output="logits to images in [0, 1]",
-        first_diverging=plan.first_diverging(latents),
-        notes=(*plan.notes, *in_float32_only(exact)),
     )
-    check_exact(report)
-    if dry_run:
-        return gan, report
-    if gan is None:
-        options = {"network": vae.network, "generator": generator, "seed": seed, **options}
-        options |= {"discriminator": discriminator}
-        return registry.create(model, vae.image_shape, vae.latent_dim, **options), report
-    commit_all(
-        gan,
-        {"generator": plan.arrays, "discriminator": arrays},
-        copies={"ema_generator": "generator"},
-    )
-    return gan, report
 
 
 def _check(
-    vae: BaseVAE,
-    gan: BaseGAN | None,
-    images: Any,
-    mode: str,
-    model: str,
-    options: Mapping[str, Any],
-    made: set[str],
-    *,
-    whiten_posterior: bool,
+    vae: Any, gan: Any, mode: str, model: str, options: Mapping[str, Any], discriminator_init: str
 ) -> None:
+    """Checks the VAE, and the given GAN or the options of a new one."""
+    check_choice("discriminator_init", discriminator_init, ("encoder", "random"))
     check_choice("mode", mode, ("exact", "partial"))
     check_family(vae, BaseVAE)
     check_plain(vae)
-    if whiten_posterior:
-        _check_images(images, vae.image_shape)
-    if gan is None:
-        check_choice("model", model, registry.list_models("gan"))
-        if options.get("num_classes") and "discriminator" in made:
-            msg = (
-                f"num_classes={options['num_classes']} with discriminator_init='encoder': the "
-                "encoder knows no classes. Take discriminator_init='random'."
-            )
-            raise ValueError(msg)
-        if own := made & options.keys():
-            msg = f"{', '.join(sorted(own))}: made from the VAE. Give a GAN of your own as gan=…."
-            raise ValueError(msg)
-    else:
+    if gan is not None:
         check_family(gan, BaseGAN)
         check_plain(gan)
         if options:
             msg = f"{', '.join(options)}: options are for a new GAN; the given one has its own."
             raise ValueError(msg)
         check_shapes("decoder", (vae.image_shape, vae.latent_dim), gan, mode)
+        return
+    check_choice("model", model, registry.list_models("gan"))
+    made = {"generator"} | ({"discriminator"} if discriminator_init == "encoder" else set())
+    if options.get("num_classes") and "discriminator" in made:
+        msg = (
+            f"num_classes={options['num_classes']} with discriminator_init='encoder': the "
+            "encoder knows no classes. Take discriminator_init='random'."
+        )
+        raise ValueError(msg)
+    if own := made & options.keys():
+        msg = f"{', '.join(sorted(own))}: made from the VAE. Give a GAN of your own as gan=…."
+        raise ValueError(msg)
 
 
 def _check_images(images: Any, shape: tuple[int, ...]) -> None:
@@ -218,6 +178,52 @@ def _check_images(images: Any, shape: tuple[int, ...]) -> None:
             f"[n, {', '.join(map(str, shape))}] with n ≥ 2, as the VAE was trained on."
         )
         raise ValueError(msg)
+
+
+def _posterior(vae: BaseVAE, images: Any, *, whiten: bool) -> tuple[np.ndarray, np.ndarray]:
+    """(A, m) of z = A ε + m, with the aggregate posterior's moments; (I, 0) for the VAE's prior."""
+    if not whiten:
+        return np.eye(vae.latent_dim), np.zeros(vae.latent_dim)
+    _check_images(images, vae.image_shape)
+    mean, covariance = aggregate_moments(vae, np.asarray(images))
+    return np.linalg.cholesky(covariance), mean
+
+
+def _new_generator(network: Network, batch_norm: str, draws: np.ndarray, classes: int) -> Network:
+    """A decoder to logits as a new GAN's generator."""
+    if batch_norm == "insert":
+        network = rules.insert_batch_norm(network, draws, use_bias=False)
+    if classes:
+        network = rules.add_label(network, classes)
+    return rules.images_from_logits(network)
+
+
+def _compared(
+    vae: BaseVAE,
+    original: Network,
+    posterior: tuple[np.ndarray, np.ndarray],
+    plan: Plan,
+    generator: keras.Model,
+    classes: int,
+    seed: int,
+) -> Comparison:
+    """The decoder's images beside the generator's."""
+    factor, mean = posterior
+    latents = prior_latents(vae.latent_dim, seed)
+
+    def decoder_images(decoder: keras.Model, dtype: Any) -> Callable[[np.ndarray], np.ndarray]:
+        images = decoded(decoder)
+        return lambda z: images((np.asarray(z, np.float64) @ factor.T + mean).astype(dtype))
+
+    def generator_images(z: np.ndarray) -> np.ndarray:
+        labels = (np.arange(len(z), dtype=np.int32) % classes,) if classes else ()
+        return run(generator, plan.carried(z), *labels)
+
+    wanted = decoder_images(in_float32(vae.decoder), np.float32)
+    in_double = build(original, "float64")
+    exact = decoder_images(in_double, np.float64)
+    equality = measure(wanted, generator_images, exact, latents)
+    return Comparison(latents, equality, in_float32_only(in_double))
 
 
 def _ending_as(generator: Any, network: Network) -> Network:
@@ -238,30 +244,31 @@ def _inserted(rows: list[TensorRow]) -> str:
 
 
 def _discriminator(
-    vae: BaseVAE, gan: BaseGAN | None, init: str, model: str, own: keras.Model | None, classes: int
-) -> tuple[Any, list[TensorRow], dict[str, np.ndarray | None]]:
-    """(a new GAN's discriminator, its rows and the encoder's, what a given one takes)."""
+    vae: BaseVAE, gan: BaseGAN | None, init: str, model: str, options: Mapping[str, Any]
+) -> Companion:
+    """A new GAN's discriminator, or what a given GAN's takes."""
     discriminator: Any = None
     arrays: dict[str, np.ndarray | None] = {}
     if init == "encoder":
         encoder = read(vae.encoder, "encoder")
         trunk = trunks.trunk_of(encoder, heads=2)
         if gan is None:
-            given = discriminator = trunks.discriminator_on(trunk)
-        else:
-            given = gan.discriminator
-        target = read(given, "discriminator")
-        found = align(trunk, target, mode="partial", original=encoder)
-        rows, arrays = found.rows, found.arrays
+            discriminator = trunks.discriminator_on(trunk)
+        target = read(discriminator if gan is None else gan.discriminator, "discriminator")
+        alignment = align(trunk, target, mode="partial", original=encoder)
+        rows, arrays = alignment.rows, alignment.arrays
     else:
         if gan is None:
-            shapes = (vae.image_shape, vae.latent_dim)
-            asked: dict[str, Any] = {"num_classes": classes} if classes else {}
-            discriminator = (
-                own or registry.create(model, *shapes, network=vae.network, **asked).discriminator
-            )
+            discriminator = options.get("discriminator") or _new_discriminator(vae, model, options)
             rows = trunks.rows_as_they_are(discriminator, "REINITIALISED")
         else:
             rows = trunks.rows_as_they_are(gan.discriminator, "KEPT")
         rows += trunks.rows_as_they_are(vae.encoder, "UNUSED")
-    return discriminator, within(rows, target="discriminator", source="encoder"), arrays
+    return Companion(discriminator, rows, arrays)
+
+
+def _new_discriminator(vae: BaseVAE, model: str, options: Mapping[str, Any]) -> keras.Model:
+    """The random discriminator of a new GAN."""
+    classes = {key: options[key] for key in ("num_classes",) if options.get(key)}
+    shapes = (vae.image_shape, vae.latent_dim)
+    return registry.create(model, *shapes, network=vae.network, **classes).discriminator

@@ -64,7 +64,7 @@ def measure(
 
     Args:
         source: Latents [n, latent_dim] to images in [0, 1].
-        target: The same of the target.
+        target: Likewise, for the target.
         exact: The source in float64, to measure its rounding; None counts it as 0, and the
             strictest tolerance holds.
         latents: float32 [n, latent_dim].
@@ -75,10 +75,10 @@ def measure(
     Raises:
         ValueError: If the images have different shapes.
     """
-    wanted, found = _run(source, latents), _run(target, latents)
-    if wanted.shape != found.shape:
+    wanted, drawn = _run(source, latents), _run(target, latents)
+    if wanted.shape != drawn.shape:
         msg = (
-            f"The source's images are {wanted.shape[1:]}, the target's {found.shape[1:]}: convert "
+            f"The source's images are {wanted.shape[1:]}, the target's {drawn.shape[1:]}: convert "
             "to a target of the same image shape."
         )
         raise ValueError(msg)
@@ -88,8 +88,8 @@ def measure(
     single = np.concatenate([np.asarray(target(few[i : i + 1])) for i in range(len(few))])
     return Equality(
         latents=len(latents),
-        max_error=_largest(found, wanted),
-        rms_error=float(np.sqrt(np.mean(np.square(found - wanted)))),
+        max_error=_largest(drawn, wanted),
+        rms_error=float(np.sqrt(np.mean(np.square(drawn - wanted)))),
         noise_floor=noise_floor,
         batch_error=_largest(single, batch),
         tolerance=tolerance_for(noise_floor),
@@ -97,7 +97,9 @@ def measure(
     )
 
 
-def claim(equality: Equality, rows: Sequence[TensorRow], kind: str = "bitwise") -> str:
+def verified_equivalence(
+    equality: Equality, rows: Sequence[TensorRow], kind: str = "bitwise"
+) -> str:
     """The class of equivalence that the measurement supports.
 
     Args:
@@ -152,10 +154,10 @@ def first_diverging_block(
     theirs = [name for name in target.blocks if name in pairs]
     ours = [pairs[name] for name in theirs]
     few = latents[-BATCH:]
-    found = _outputs(target, theirs, few, "float64")
+    reached = _outputs(target, theirs, few, "float64")
     wanted = _outputs(source, ours, few, "float64")
     rounded = _outputs(source, ours, few, "float32")
-    for name, a, b, noisy in zip(theirs, found, wanted, rounded, strict=True):
+    for name, a, b, noisy in zip(theirs, reached, wanted, rounded, strict=True):
         scale = float(np.sqrt(np.mean(np.square(b)))) or 1.0
         allowed = max(tolerance, 4.0 * _largest(noisy, b) / scale)
         if a.shape != b.shape or not _largest(a, b) / scale <= allowed:
@@ -172,8 +174,8 @@ def _outputs(
 
 def _run(function: Callable[[np.ndarray], Any], latents: np.ndarray) -> np.ndarray:
     chunks = range(0, len(latents), 256)
-    found = [np.asarray(function(latents[i : i + 256]), np.float64) for i in chunks]
-    return np.concatenate(found)
+    outputs = [np.asarray(function(latents[i : i + 256]), np.float64) for i in chunks]
+    return np.concatenate(outputs)
 
 
 def _largest(a: np.ndarray, b: np.ndarray) -> float:

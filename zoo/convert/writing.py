@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.convert.reading import flattened, named_weights, nodes_restored, read
-from zoo.core import registry
+from zoo.io.names import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +48,7 @@ def commit(model: keras.Model, arrays: Mapping[str, np.ndarray | None]) -> None:
     values = {}
     for path, array in arrays.items():
         if path not in targets:
-            near = registry.nearest(path, targets)
+            near = nearest(path, targets) or list(targets)
             msg = f"The model has no weight {path!r}. The nearest: {', '.join(near)}."
             raise ValueError(msg)
         if array is None:

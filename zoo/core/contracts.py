@@ -32,7 +32,9 @@ LOGITS, IMAGES, LOG_VARIANCE = "logits", "images", "log-variance"
 # Logits must be able to reach −2 and 2, which are 12 % and 88 %. What a squashing function makes
 # cannot; a clip far out, or a tanh that is scaled up, can.
 REACH = 2.0
-ROUNDING = 1e-4  # of pixels
+# How far pixels that a network draws may be outside of [0, 1], as float32 arithmetic leaves them.
+# Images that are given were resized at most: `zoo.data.checked.TOLERANCE` is for these.
+ROUNDING = 1e-4
 EXAMPLES = 16
 PRIOR_SCALES = (0.0, 1.0, 4.0)  # of a generator's latents: what its prior draws, and its extremes
 LARGE = (1e4, 1e6)  # scales of inputs at which a squashing function saturates

@@ -1,35 +1,35 @@
-"""Model names: one file in `zoo/vae/` or `zoo/gan/` is one model, named as the file.
+"""Model names. One file in `zoo/vae/` or `zoo/gan/` is one model, which has the file's name.
 
-Nothing here imports a model, Keras or TensorFlow until a model is asked for, so that `zoo list`
+Nothing here imports a model, Keras or TensorFlow until a model is created, so that `zoo list`
 answers at once.
 """
 
 from __future__ import annotations
 
-import ast
-import difflib
-import functools
 import inspect
 import numbers
-import pkgutil
 import sys
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from zoo.core import model_files
 from zoo.core.environment import check_backend
+from zoo.core.model_files import FAMILIES, Option
+from zoo.io.names import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-FAMILIES = ("vae", "gan")
+    from zoo.core.model import ZooModel
+
 Model = TypeVar("Model", bound=type)
-# What an annotation of an option admits, and its words. `create` checks no other annotations.
+# The values that an annotation of an option admits, and how an error calls them. `create` does not
+# check options with other annotations.
 KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "int": (lambda x: _is_number(x, numbers.Integral, 2**63 - 1), "a whole number of 64 bits"),
     "float": (lambda x: _is_number(x, numbers.Real, sys.float_info.max), "a finite number"),
@@ -47,39 +47,50 @@ _classes: dict[str, Any] = {}
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known of a model without importing it."""
+    """What is known of a model without an import of its file."""
 
     name: str
     family: str
-    summary: str  # first line of the file's docstring: what it is, and its paper
+    summary: str  # first line of the file's docstring: what the model is, and its paper
 
 
 def list_models(family: str | None = None) -> list[str]:
-    """Returns the names that `create` knows, VAEs before GANs.
+    """Lists the names that `create` knows, VAEs before GANs.
 
     Args:
-        family: `"vae"`, `"gan"` or None for both.
+        family: `"vae"` or `"gan"`; None for both.
 
     Raises:
         ValueError: If there is no such family.
+
+    Example:
+        >>> import zoo
+        >>> zoo.list_models("gan")[:3]
+        ['acgan', 'bigan', 'dcgan']
     """
     return [model.name for model in describe_models(family)]
 
 
 def describe_models(family: str | None = None) -> list[ModelInfo]:
-    """Returns what is known of each registered model, sorted by family and name.
+    """Describes each registered model: name, family and summary, sorted by family and name.
 
     Args:
-        family: `"vae"`, `"gan"` or None for both.
+        family: `"vae"` or `"gan"`; None for both.
 
     Raises:
         ValueError: If there is no such family.
+
+    Example:
+        >>> from zoo.core.registry import describe_models
+        >>> describe_models("vae")[-1].name
+        'wae_mmd'
     """
     if family is not None and family not in FAMILIES:
         msg = f"family={family!r}: expected one of {FAMILIES} or None."
         raise ValueError(msg)
     built_in = {
-        name: ModelInfo(name, folder, _summary(path)) for folder, name, path in _model_files()
+        file.name: ModelInfo(file.name, file.family, model_files.summary(file.path))
+        for file in model_files.model_files()
     }
     added = {
         name: ModelInfo(name, cls.family, (cls.__doc__ or "").partition("\n")[0])
@@ -92,12 +103,21 @@ def describe_models(family: str | None = None) -> list[ModelInfo]:
 
 
 def register_model(name: str) -> Callable[[Model], Model]:
-    """Class decorator: makes a model known to `create` and to `keras.models.load_model`.
+    """Makes a decorated class known to `create` and to `keras.models.load_model`.
 
-    A model of the zoo is registered under its file's name; a model of yours under any free name.
+    Args:
+        name: For a model of the zoo the name of its file; for a model of yours any free name.
 
     Raises:
         ValueError: If another class already has the name.
+
+    Example:
+        >>> import zoo
+        >>> @zoo.register_model("my_vae")
+        ... class MyVAE(zoo.vae.VAE):
+        ...     pass
+        >>> zoo.create("my_vae", (8, 8, 1), 2, network="mlp").generate(3, seed=0).shape
+        (3, 8, 8, 1)
     """
 
     def register(cls: Model) -> Model:
@@ -114,52 +134,61 @@ def register_model(name: str) -> Callable[[Model], Model]:
     return register
 
 
-def create(name: str, image_shape: Sequence[int], latent_dim: int, **options: Any) -> Any:
+def create(name: str, image_shape: Sequence[int], latent_dim: int, **options: Any) -> ZooModel:
     """Builds an untrained model.
 
     Args:
         name: One of `list_models()`.
         image_shape: (height, width, channels) of the images, which are float32 in [0, 1].
         latent_dim: Number of latent dimensions.
-        **options: The model's own keyword arguments, as its class documents them.
+        **options: The model's own keyword arguments: see the class, such as `zoo.vae.BetaVAE`, or
+            `zoo info MODEL`.
 
     Returns:
-        A `keras.Model`, ready to `compile()` and `fit`.
+        A `zoo.core.model.ZooModel`, which is a `keras.Model`. It is ready to `compile()` and `fit`.
 
     Raises:
         ValueError: If the name is unknown, the model has no such option (the nearest names are
-            suggested), or an argument is of another type or out of its range.
+            suggested), or an argument has another type or is out of its range.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("dcgan", (8, 8, 1), latent_dim=2, network="mlp")
+        >>> model.generate(3, seed=0).shape
+        (3, 8, 8, 1)
     """
     check_options(name, {"latent_dim": latent_dim, **options})
     return _classes[name](image_shape=tuple(image_shape), latent_dim=latent_dim, **options)
 
 
 def check_name(name: str) -> None:
-    """Raises ValueError if no model has the name; the nearest names are suggested."""
+    """Raises ValueError if no model has the name. The error suggests the nearest names."""
     _import(name)
     if name not in _classes:
-        near = " or ".join(nearest(name, list_models()))
-        msg = f"Unknown model {name!r}. Did you mean {near}? `zoo list` shows all."
-        raise ValueError(msg)
+        raise ValueError(_unknown(name))
+
+
+def _unknown(name: str) -> str:
+    return f"Unknown model {name!r}. {suggestion(name, list_models())} `zoo list` describes all."
 
 
 def check_options(name: str, options: dict[str, Any]) -> None:
-    """Checks options by the names and annotations of the constructor.
+    """Checks options against the names and annotations of the constructor.
 
     Args:
         name: One of `list_models()`.
         options: Keyword arguments for `create`.
 
     Raises:
-        ValueError: If the model or an option is unknown, or a value is of another type than its
-            annotation says. A whole number passes for float; a bool passes for no number.
+        ValueError: If the model or an option is unknown, or a value does not have the type of the
+            annotation. A whole number passes as a float; a bool does not pass as a number.
     """
     check_name(name)
     known = accepted(_classes[name])
     for option, value in options.items():
         if option not in known:
-            near = " or ".join(nearest(option, sorted(known)))
-            msg = f"{option}={value!r}: {name} has no option {option!r}. Did you mean {near}?"
+            near = suggestion(option, sorted(known))
+            msg = f"{option}={value!r}: {name} has no option {option!r}. {near}"
             raise ValueError(msg)
         kinds = known[option].split(" | ")
         if not set(kinds) <= KINDS.keys():
@@ -171,81 +200,83 @@ def check_options(name: str, options: dict[str, Any]) -> None:
 
 
 def accepted(cls: type) -> dict[str, str]:
-    """Options of a model, of its bases too, with their annotations as text such as "int | None"."""
+    """Options of a model and of its bases, with annotations as text, such as "int | None"."""
     import keras  # noqa: PLC0415  (registry must import without Keras)
 
-    found = {"name": "str | None", "dtype": ""}
+    annotations = {"name": "str | None", "dtype": ""}
     for base in cls.__mro__[: cls.__mro__.index(keras.Model)]:
         parameters = inspect.signature(vars(base).get("__init__", object)).parameters
         for each in parameters.values():
             if each.name != "self" and each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD):
                 text = each.annotation
                 text = text if isinstance(text, str) else inspect.formatannotation(text)
-                found.setdefault(each.name, text)
-    return found
+                annotations.setdefault(each.name, text)
+    return annotations
 
 
 def _is_number(value: Any, kind: Any, largest: float) -> bool:
-    """Whether a value is such a number, finite and no bool."""
+    """Whether a value is a finite number of a kind, and no bool."""
     if not isinstance(value, kind) or isinstance(value, bool):
         return False
     value = value.item() if hasattr(value, "item") else value  # NumPy compares in its own type
     return -largest <= value <= largest
 
 
-def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """The up to three known names that look most like a name."""
-    return difflib.get_close_matches(name, known) or difflib.get_close_matches(
-        name, known, cutoff=0.0
-    )
+def describe_options(name: str) -> list[Option]:
+    """The options of a model; a model of the zoo is not imported for it.
+
+    Args:
+        name: One of `list_models()`.
+
+    Returns:
+        (name, default, meaning) of each argument that `create` takes for the model, its own before
+        those of its bases. A default is Python text; None: the argument must be given.
+
+    Raises:
+        ValueError: If the model is unknown; the nearest names are suggested.
+
+    Example:
+        >>> from zoo.core.registry import describe_options
+        >>> next(option for option in describe_options("wgan_gp") if option.name == "n_critic")[:2]
+        ('n_critic', '5')
+    """
+    file = next((file for file in model_files.model_files() if file.name == name), None)
+    if file is not None:
+        return model_files.options(model_files.levels_of_file(file))
+    if name in _classes:
+        return model_files.options(model_files.levels_of_class(_classes[name]))
+    raise ValueError(_unknown(name))
 
 
 def is_conditional(name: str) -> bool:
-    """Whether the named model needs `num_classes`; imports it. False for an unknown one."""
+    """Whether a model needs `num_classes`. It imports the model; False for an unknown name."""
     _import(name)
     return bool(getattr(_classes.get(name), "conditional", False))
 
 
 def _import(name: str) -> None:
-    """Imports the model of a name, if it is not known yet and one of the zoo."""
+    """Imports a model of the zoo, unless its class is known already."""
     if name in _classes:
         return
-    for family, known, _ in _model_files():
-        if known == name:
-            import_module(f"zoo.{family}.{name}")
+    for file in model_files.model_files():
+        if file.name == name:
+            import_module(f"zoo.{file.family}.{name}")
 
 
 def import_models() -> None:
-    """Imports every model, so that `keras.models.load_model` knows their classes.
+    """Imports every model and every layer, so that `keras.models.load_model` knows the classes.
 
-    And every layer of the zoo, for a converted model may have any network.
+    The layers are needed because a converted model may have any network.
     """
     import_module("zoo.layers")
-    for family, name, _ in _model_files():
-        import_module(f"zoo.{family}.{name}")
-
-
-def _model_files() -> list[tuple[str, str, Path]]:
-    """(family, name, path) of each model file."""
-    root = Path(__file__).parents[1]
-    return [
-        (family, module.name, root / family / f"{module.name}.py")
-        for family in FAMILIES
-        for module in pkgutil.iter_modules([str(root / family)])
-        if module.name != "base" and not module.name.startswith("_")
-    ]
-
-
-@functools.cache  # parsing all model files takes 0.1 s, for each preset that is read
-def _summary(path: Path) -> str:
-    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return docstring.partition("\n")[0]
+    for file in model_files.model_files():
+        import_module(f"zoo.{file.family}.{file.name}")
 
 
 class _ImportModelsAfterKeras(MetaPathFinder):
     """Imports the models right after Keras.
 
-    `import zoo` leaves Keras alone, yet after `import zoo, keras`, in either order,
+    `import zoo` does not import Keras. Yet after `import zoo, keras`, in either order,
     `keras.models.load_model` must know the classes of the zoo.
     """
 
@@ -275,8 +306,8 @@ def import_models_with_keras() -> None:
     """Registers the models when Keras is imported, now or later.
 
     Raises:
-        ImportError: If Keras is there with another backend than TensorFlow; later, the import of
-            Keras raises it.
+        ImportError: If Keras was imported with another backend than TensorFlow. If it is imported
+            later with another backend, that import raises the error.
     """
     if "keras" in sys.modules:
         check_backend()

@@ -60,7 +60,7 @@ def _read_npz(path: Path, split: str) -> Images:
         of_pixels, of_labels = "images", "labels"
         notes: list[str] = []
         if "images" not in there:
-            splits = [found.removeprefix("x_") for found in there if found.startswith("x_")]
+            splits = [name.removeprefix("x_") for name in there if name.startswith("x_")]
             split, notes = split_to_read(split, splits)
             of_pixels, of_labels = f"x_{split}", f"y_{split}"
         pixels = file[of_pixels] if of_pixels in there else None

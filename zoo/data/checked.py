@@ -29,35 +29,35 @@ def checked_labels(labels: Any, num_classes: int | None, what: str) -> np.ndarra
         ValueError: If they are text, objects or one-hot rows, or one is negative, no whole number,
             NaN, above int32, or no class; the first such label and its index are named.
     """
-    found = _as_array(labels, what)
-    if found.dtype.kind in "OSUT":
+    given = _as_array(labels, what)
+    if given.dtype.kind in "OSUT":
         msg = (
-            f"{what}: dtype {found.dtype}, such as {found.reshape(-1)[:1].tolist()}; expected "
+            f"{what}: dtype {given.dtype}, such as {given.reshape(-1)[:1].tolist()}; expected "
             "class numbers from 0 on. Names become numbers by "
             "`names, labels = np.unique(labels, return_inverse=True)`."
         )
         raise ValueError(msg)
-    if found.dtype.kind not in "biuf":
-        msg = f"{what}: dtype {found.dtype}; expected integers: class numbers from 0 on."
+    if given.dtype.kind not in "biuf":
+        msg = f"{what}: dtype {given.dtype}; expected integers: class numbers from 0 on."
         raise ValueError(msg)
-    if found.ndim == 2 and found.shape[1] == 1:
-        found = found[:, 0]
-    if found.ndim != 1:
-        remedy = f" {ONE_HOT}" if found.ndim == 2 else ""
-        msg = f"{what}: shape {found.shape}; expected [n], one class number per image.{remedy}"
+    if given.ndim == 2 and given.shape[1] == 1:
+        given = given[:, 0]
+    if given.ndim != 1:
+        remedy = f" {ONE_HOT}" if given.ndim == 2 else ""
+        msg = f"{what}: shape {given.shape}; expected [n], one class number per image.{remedy}"
         raise ValueError(msg)
-    if found.dtype.kind == "f":
-        found = found.astype(np.float64)
+    if given.dtype.kind == "f":
+        given = given.astype(np.float64)
     # Compared before the cast, which wraps around; NaN fails every comparison.
-    sound = (found >= 0) & (found < 2**31) & (found == np.floor(found))
+    sound = (given >= 0) & (given < 2**31) & (given == np.floor(given))
     if not sound.all():
         index = int(np.argmin(sound))
         msg = (
-            f"{what}: label {found[index]} at index {index}: expected a whole number from 0 on, "
+            f"{what}: label {given[index]} at index {index}: expected a whole number from 0 on, "
             "the number of a class. Correct or remove it."
         )
         raise ValueError(msg)
-    exact = found.astype(np.int32)
+    exact = given.astype(np.int32)
     if num_classes is not None and exact.size and exact.max() >= num_classes:
         index = int(np.argmax(exact >= num_classes))
         from_one = exact.min() == 1 and exact.max() == num_classes
@@ -115,37 +115,37 @@ def checked_pixels(images: Any, what: str) -> np.ndarray:
         what: What the images are, for the errors, such as "x.npz: x_train" or "The images".
 
     Returns:
-        uint8 in 0…255 (of uint8 the array itself, of bools 0 and 255), or float32 in [0, 1]. Divide
-        uint8 by 255 for what it stands for.
+        uint8 in 0…255 (uint8 is returned as it is, bools become 0 and 255), or float32 in [0, 1].
+        Divide uint8 by 255 to get values in [0, 1].
 
     Raises:
         ValueError: If floats are NaN or out of range, if integers are not uint8, or if uint8 has no
             value but 0 and 1, as masks have; the values and the remedy are named.
     """
-    found = _as_array(images, what)
-    if found.dtype.name == "bfloat16":  # a float that NumPy does not know as one
-        found = found.astype(np.float32)
-    if found.dtype == np.bool_:
-        return found.astype(np.uint8) * np.uint8(255)
-    if found.dtype == np.uint8:
-        if found.size and found.max() == 1:
+    pixels = _as_array(images, what)
+    if pixels.dtype.name == "bfloat16":  # a float that NumPy does not know as one
+        pixels = pixels.astype(np.float32)
+    if pixels.dtype == np.bool_:
+        return pixels.astype(np.uint8) * np.uint8(255)
+    if pixels.dtype == np.uint8:
+        if pixels.size and pixels.max() == 1:
             msg = (
                 f"{what}: uint8 without a value above 1, nearly black images. Give 0/1 masks as "
                 "bool, `x.astype(bool)`, or times 255; if they are that dark, floats, `x / 255`."
             )
             raise ValueError(msg)
-        return found
-    if not np.issubdtype(found.dtype, np.floating):
+        return pixels
+    if not np.issubdtype(pixels.dtype, np.floating):
         msg = (
-            f"{what}: dtype {found.dtype}; expected uint8 in 0..255 or float in [0, 1]."
-            f"{_remedy_of_dtype(found)}"
+            f"{what}: dtype {pixels.dtype}; expected uint8 in 0..255 or float in [0, 1]."
+            f"{_remedy_of_dtype(pixels)}"
         )
         raise ValueError(msg)
-    if not found.size:
-        return found.astype(np.float32)
-    low, high = float(found.min()), float(found.max())
+    if not pixels.size:
+        return pixels.astype(np.float32)
+    low, high = float(pixels.min()), float(pixels.max())
     if np.isnan(low):
-        msg = f"{what}: {int(np.isnan(found).sum())} NaN values. Remove those images."
+        msg = f"{what}: {int(np.isnan(pixels).sum())} NaN values. Remove those images."
         raise ValueError(msg)
     if low < -TOLERANCE or high > 1.0 + TOLERANCE:
         msg = (
@@ -154,8 +154,8 @@ def checked_pixels(images: Any, what: str) -> np.ndarray:
         )
         raise ValueError(msg)
     if low < 0.0 or high > 1.0:
-        found = np.clip(found, 0.0, 1.0)
-    return found.astype(np.float32, copy=False)
+        pixels = np.clip(pixels, 0.0, 1.0)
+    return pixels.astype(np.float32, copy=False)
 
 
 def _as_array(values: Any, what: str) -> np.ndarray:
@@ -166,10 +166,10 @@ def _as_array(values: Any, what: str) -> np.ndarray:
         raise ValueError(msg) from error
 
 
-def _remedy_of_dtype(found: np.ndarray) -> str:
-    if found.dtype.kind not in "iu" or not found.size:
+def _remedy_of_dtype(pixels: np.ndarray) -> str:
+    if pixels.dtype.kind not in "iu" or not pixels.size:
         return ""
-    low, high = int(found.min()), int(found.max())
+    low, high = int(pixels.min()), int(pixels.max())
     if low >= 0 and high <= 1:
         return " Give 0/1 masks as bool, `x.astype(bool)`."
     if low >= 0 and high <= 255:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections import Counter
-from contextlib import contextmanager
+from collections import Counter, deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps
 
+from zoo.data.image_files import SUFFIXES, opened, read_file, read_headers, size_of_all
 from zoo.data.images import (
     SPLIT_NAMES,
     Contents,
@@ -28,14 +27,14 @@ from zoo.data.images import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 # What systems leave in folders, beside whatever begins with a dot.
 SYSTEM = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
 SYSTEM |= {"thumbs.db", "ehthumbs.db", "desktop.ini"}
 
-ORIENTATION = 0x0112  # the tag in EXIF; above 4 width and height change places
+# Folders, from the top downwards, that are read without an image before the rest is given up.
+WITHOUT_IMAGES = 1000
 
 Parts = tuple[str, ...]  # of a path relative to the folder
 
@@ -46,9 +45,9 @@ class Listing:
 
     Attributes:
         folder: The folder.
-        files: Those of the split, in order.
-        root: Parts of the folder within, beneath which folders are classes: the split's, or none.
-        classes: The names of the class folders, in the order of their numbers; of all splits.
+        files: The files of the split, in order.
+        root: Parts of the split's folder, whose folders are classes; empty if splits have none.
+        classes: The names of the class folders of all splits, in the order of their numbers.
         notes: What was skipped and why, and how splits were made, in sentences.
     """
 
@@ -86,7 +85,7 @@ def read(folder: Path, split: str, shape: Shape | None) -> Images:
     """
     listing = find(folder, split)
     wanted = shape or _common_shape(listing)
-    pixels = np.stack([_convert(path, wanted) for path in listing.paths()])
+    pixels = np.stack([read_file(path, wanted) for path in listing.paths()])
     labels, unlabelled = listing.labels()
     return Images(
         pixels,
@@ -103,7 +102,7 @@ def contents(folder: Path, split: str) -> Contents:
     listing = find(folder, split)
     labels, unlabelled = listing.labels()
     folder, files, _, _ = _survey(folder)
-    shape, more = _headers([folder.joinpath(*file) for file in files])
+    shape, more = read_headers([folder.joinpath(*file) for file in files])
     notes = [*listing.notes, *more, *([unlabelled_note(unlabelled)] if unlabelled else [])]
     if labels is None:
         return Contents(len(listing.files), shape, notes=notes)
@@ -137,36 +136,10 @@ def shape(folder: Path) -> tuple[int | None, int | None, int]:
     folder, files, _, _ = _survey(folder)
     sizes, modes = set(), set()
     for file in files:
-        with _opened(folder.joinpath(*file)) as image:
+        with opened(folder.joinpath(*file)) as image:
             sizes.add(image.size)
             modes.add(image.mode)
-    return _of_all(sizes, modes)
-
-
-def convert(image: Image.Image, shape: Shape) -> np.ndarray:
-    """Fits an image to a shape.
-
-    Args:
-        image: Any mode of 8 bits; alpha is composited over white.
-        shape: (height, width, 1 or 3): the image is centre-cropped to the aspect ratio and resized
-            with antialiasing.
-
-    Returns:
-        uint8 of `shape`.
-    """
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("L" if shape[2] == 1 else "RGB")
-    size = (shape[1], shape[0])
-    if image.size != size:
-        image = ImageOps.fit(image, size, Image.Resampling.BILINEAR)
-    return np.asarray(image).reshape(shape)
-
-
-def from_array(pixels: np.ndarray) -> Image.Image:
-    """An image of uint8 [height, width, 1, 3 or 4]."""
-    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    return size_of_all(sizes, modes)
 
 
 def find(folder: Path, split: str) -> Listing:
@@ -247,9 +220,13 @@ def _walk(folder: Path) -> tuple[list[Parts], list[str]]:
     special: list[Parts] = []
     loops: list[Parts] = []
     others: Counter[str] = Counter()
-    waiting: list[tuple[Parts, frozenset[str]]] = [((), frozenset())]
+    waiting: deque[tuple[Parts, frozenset[str]]] = deque([((), frozenset())])
+    visited = 0
     while waiting:
-        within, above = waiting.pop()
+        within, above = waiting.popleft()  # level by level
+        visited += 1
+        if not files:
+            _check_near(folder, visited)
         path = folder.joinpath(*within)
         here = os.path.realpath(path)
         if here in above:
@@ -283,6 +260,19 @@ def _walk(folder: Path) -> tuple[list[Parts], list[str]]:
         kinds = [f"{n} {suffix}" for suffix, n in sorted(others.items())]
         notes.append(f"Skipped files of other formats: {shortened(kinds)}.")
     return sorted(files), notes
+
+
+def _check_near(folder: Path, visited: int) -> None:
+    """Refuses what is no folder of images before all of a disk has been read."""
+    if folder.resolve() == Path(folder.resolve().anchor):
+        msg = f"{printable(folder)} is a whole file system. Give the folder that holds the images."
+        raise ValueError(msg)
+    if visited > WITHOUT_IMAGES:
+        msg = (
+            f"{printable(folder)}: the {WITHOUT_IMAGES} folders nearest to its top hold no images "
+            f"({', '.join(SUFFIXES)}). Give the folder that holds them."
+        )
+        raise ValueError(msg)
 
 
 def _target(entry: os.DirEntry[str]) -> Path | os.DirEntry[str]:
@@ -368,58 +358,5 @@ def _folders(names: Iterable[str]) -> str:
     return shortened([f"{printable(name)}/" for name in names])
 
 
-def _headers(paths: list[Path]) -> tuple[tuple[int | None, int | None, int], list[str]]:
-    """(height, width, channels), None where files differ; and notes on what is left out."""
-    sizes, modes, animations, transparent = set(), set(), 0, 0
-    for path in paths:
-        with _named(path), Image.open(path) as image:
-            turned = image.format == "JPEG" and image.getexif().get(ORIENTATION, 1) > 4
-            sizes.add(image.size[::-1] if turned else image.size)
-            modes.add(image.mode)
-            # What phones call a JPEG may hold a preview as its second frame.
-            animations += image.format != "MPO" and getattr(image, "n_frames", 1) > 1
-            transparent += image.has_transparency_data
-    notes = []
-    if animations:
-        notes.append(f"The first frame is taken of {counted(animations, 'file')} with several.")
-    if transparent:
-        notes.append(f"{counted(transparent, 'image')} with transparency: composited over white.")
-    return _of_all(sizes, modes), notes
-
-
-def _of_all(sizes: set[tuple[int, int]], modes: set[str]) -> tuple[int | None, int | None, int]:
-    channels = 1 if modes <= {"1", "L"} else 3
-    if len(sizes) > 1:
-        return None, None, channels
-    width, height = next(iter(sizes))
-    return height, width, channels
-
-
 def _common_shape(listing: Listing) -> Shape:
     return known_size(shape(listing.folder), printable(listing.folder))
-
-
-@contextmanager
-def _named(file: Path) -> Iterator[None]:
-    """Makes every error name the file: Pillow raises many kinds of errors on damaged ones."""
-    try:
-        yield
-    except Exception as error:
-        why = printable(str(error))
-        msg = f"{printable(file)} is not a readable image ({why}). Remove or replace it."
-        raise ValueError(msg) from error
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[Image.Image]:
-    """The image of a file, turned upright."""
-    with _named(file), Image.open(file) as image:
-        if image.mode.startswith(("I", "F")):
-            msg = f"mode {image.mode}; expected 8 bits per channel"
-            raise ValueError(msg)
-        yield ImageOps.exif_transpose(image)
-
-
-def _convert(file: Path, shape: Shape) -> np.ndarray:
-    with _opened(file) as image:
-        return convert(image, shape)

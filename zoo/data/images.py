@@ -34,6 +34,12 @@ class Images:
         class_names: Name of each class, in the order of their numbers; None where classes are only
             numbered, or there are none.
         notes: What was skipped or taken otherwise than one might think, in sentences.
+
+    Example:
+        >>> import numpy as np, zoo
+        >>> images = zoo.data.Images(np.zeros((3, 8, 8), bool), [0, 1, 1], ["bag", "shoe"])
+        >>> images.pixels.shape, images.labels.tolist(), images.number_of_classes()
+        ((3, 8, 8, 1), [0, 1, 1], 2)
     """
 
     def __init__(
@@ -57,7 +63,7 @@ class Images:
             what: What the images are, for errors, such as "x.npz: x_train".
             what_labels: What the labels are, likewise.
             notes: Sentences for `describe`.
-            unlabelled: The error of whoever asks for labels.
+            unlabelled: The message of the error that asking for labels raises; empty for none.
 
         Raises:
             ValueError: If pixels are of another shape, or out of range.
@@ -74,7 +80,7 @@ class Images:
         """int32 [n], or None where the source has none.
 
         Raises:
-            ValueError: If what the source has are no class numbers, one per image.
+            ValueError: If the source's labels are not class numbers, one per image.
         """
         if self._unlabelled:
             raise ValueError(self._unlabelled)
@@ -88,7 +94,7 @@ class Images:
         return labels
 
     def number_of_classes(self) -> int:
-        """As many as have names, or one more than the largest label; 0 if there are no labels.
+        """The number of names, or one more than the largest label; 0 if there are no labels.
 
         Raises:
             ValueError: As `labels`, and as `zoo.data.checked.count_classes`.
@@ -100,13 +106,13 @@ class Images:
         return count_classes(self.labels, self._what_labels)
 
     def with_pixels(self, pixels: np.ndarray) -> Images:
-        """The same with other pixels, such as after resizing; they are not checked again."""
+        """The same images with other pixels, such as resized ones; pixels are not checked again."""
         other = copy.copy(self)
         other.pixels = pixels
         return other
 
     def contents(self) -> Contents:
-        """What they are, in short."""
+        """What the images are, in short."""
         classes, counts, notes = 0, None, list(self.notes)
         try:
             classes = self.number_of_classes()

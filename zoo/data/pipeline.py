@@ -31,7 +31,7 @@ def load(
     Args:
         source: As for `zoo.data.read`.
         split: Name of the split.
-        batch_size: Images a batch; None gives single images.
+        batch_size: Images per batch; None gives single images.
         image_shape: (height, width, channels) to convert to; None keeps the source's.
         labels: Yield (image, int32 label) and not image alone.
         training: Shuffle anew each epoch, over the whole split, and drop the last partial batch.
@@ -39,12 +39,18 @@ def load(
         seed: Seed of the order.
 
     Returns:
-        float32 [height, width, channels] or [batch, height, width, channels] in [0, 1]; `untuned`,
-        and so is what is made of it.
+        float32 [height, width, channels] or [batch, height, width, channels] in [0, 1].
+        Its pipeline has no tuner (see `untuned`); nor has one that is made from it.
 
     Raises:
         FileNotFoundError, ConnectionError, ValueError: As `zoo.data.read`; also if labels are asked
             for and absent, or no batch can be filled.
+
+    Example:
+        >>> import numpy as np, zoo
+        >>> batches = zoo.data.load(np.zeros((10, 8, 8), "float32"), batch_size=4)
+        >>> [tuple(images.shape) for images in batches]
+        [(4, 8, 8, 1), (4, 8, 8, 1), (2, 8, 8, 1)]
     """
     images = _read(source, split, image_shape, labels=labels)
     indices = tf.data.Dataset.range(len(images.pixels))
@@ -73,7 +79,7 @@ def training_stream(
 
     Args:
         source: As for `zoo.data.read`; the split `train` is read.
-        batch_size: Images a batch.
+        batch_size: Images per batch.
         image_shape: (height, width, channels) to convert to; None keeps the source's.
         labels: Yield (images, int32 labels).
         seed: Epoch e is shuffled by (seed, e).
@@ -82,10 +88,17 @@ def training_stream(
             on, one after the other: what the replicas of one worker take.
 
     Returns:
-        The stream, and the number of batches an epoch (the last partial one is dropped).
+        The stream, and the number of batches per epoch (the last partial one is dropped).
 
     Raises:
         FileNotFoundError, ConnectionError, ValueError: As `load`.
+
+    Example:
+        >>> import numpy as np, zoo
+        >>> images = np.zeros((10, 8, 8), "float32")
+        >>> stream, steps_per_epoch = zoo.data.training_stream(images, batch_size=4)
+        >>> steps_per_epoch, tuple(next(iter(stream)).shape)
+        (2, (4, 8, 8, 1))
     """
     images = _read(source, "train", image_shape, labels=labels)
     _check_batch(images, batch_size)
@@ -132,6 +145,11 @@ def to_array(
 
     Raises:
         FileNotFoundError, ConnectionError, ValueError: As `load`.
+
+    Example:
+        >>> import zoo
+        >>> zoo.data.to_array("fashion_mnist_sample", split="test", limit=5).shape
+        (5, 28, 28, 1)
     """
     images = _read(source, split, image_shape, labels=labels)
     pixels = images.pixels[:limit].astype(np.float32)
@@ -145,7 +163,14 @@ def to_array(
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """The data set without the tuner of its pipeline, a thread that the end of `fit` may wait for.
 
-    It sleeps 10 ms, then twice as long each time, up to a minute: 1.6 s of training took 2.55 s.
+    The tuner sleeps 10 ms, then twice as long each time, up to a minute: with it, 1.6 s of training
+    took 2.55 s.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> import zoo
+        >>> zoo.data.untuned(tf.data.Dataset.range(3)).options().autotune.enabled
+        False
     """
     options = tf.data.Options()
     options.autotune.enabled = False

@@ -35,8 +35,8 @@ def factors() -> np.ndarray:
 
     Returns:
         int32 [6144, 5], read-only; columns as `FACTOR_NAMES`, value f of column j in
-        0 … FACTOR_SIZES[j] − 1. The shape indexes `SHAPES`; scale grows; orientation turns counter
-        to the clock by f · 90° / 8; x grows to the right and y downwards, 2 pixels a value.
+        0 … FACTOR_SIZES[j] − 1. The shape indexes `SHAPES`; scale grows; orientation turns counter-
+        clockwise by f · 90° / 8; x grows to the right and y downwards, 2 pixels per value.
     """
     table = np.indices(FACTOR_SIZES, np.int32).reshape(len(FACTOR_SIZES), -1).T
     return _frozen(np.ascontiguousarray(table))

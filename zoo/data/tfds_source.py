@@ -5,14 +5,14 @@ TFDS takes two seconds to import: it waits until a data set is asked for.
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zoo.data import folder
+from zoo.data.image_files import convert, from_array
 from zoo.data.images import Contents, Images, Shape, known_size, split_to_read
+from zoo.io.names import nearest
 
 SAMPLE = "fashion_mnist_sample"
 SAMPLE_FOLDER = Path(__file__).parent / SAMPLE
@@ -41,12 +41,11 @@ def read(name: str, split: str, shape: Shape | None) -> Images:
     keys = ["image", *(["label"] if label is not None and not unlabelled else [])]
     pixels, labels = [], []
     for example in builder.as_dataset(split=split).batch(1 if None in _raw(builder) else 1000):
-        found = [np.asarray(example[key]) for key in keys]
-        batch = found[0]
+        batch, *batch_labels = (np.asarray(example[key]) for key in keys)
         if batch.shape[1:] != source and batch.dtype == np.uint8:
-            batch = np.stack([folder.convert(folder.from_array(p), source) for p in batch])
+            batch = np.stack([convert(from_array(p), source) for p in batch])
         pixels.append(batch)
-        labels.extend(found[1:])
+        labels.extend(batch_labels)
     return Images(
         np.concatenate(pixels),
         np.concatenate(labels) if labels else None,
@@ -98,7 +97,7 @@ def _builder(name: str) -> Any:
         if not unparsed and not isinstance(error, tfds.core.DatasetNotFoundError):
             raise
         names = [*tfds.list_builders(), SAMPLE]
-        near = difflib.get_close_matches(name, names) or [SAMPLE]
+        near = nearest(name, names) or [SAMPLE]
         msg = (
             f"Unknown data set {name!r}: neither a TFDS name nor a folder, .npz or .npy file. "
             f"Did you mean {' or '.join(near)}?"

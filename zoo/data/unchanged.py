@@ -21,7 +21,7 @@ HASHED = 1 << 30  # bytes of pixels that are hashed: in a second or two
 
 
 def fingerprint(images: Images, *, labels: bool) -> dict[str, Any]:
-    """What tells images from others, as JSON has it.
+    """Marks that tell these images from others, ready for JSON.
 
     Args:
         images: A split.
@@ -29,20 +29,27 @@ def fingerprint(images: Images, *, labels: bool) -> dict[str, Any]:
 
     Returns:
         `images`, their number; `shape`, of one; `pixels`, the SHA-256 of all, or beyond 1 GiB of
-        every k-th image; and `labels`, that of the labels, if they matter.
+        every k-th image; and `labels`, the SHA-256 of the labels, if they matter.
 
     Raises:
         ValueError: As `Images.labels`, if they matter.
+
+    Example:
+        >>> import numpy as np, zoo
+        >>> images = zoo.data.Images(np.zeros((3, 8, 8), "float32"))
+        >>> marks = zoo.data.fingerprint(images, labels=False)
+        >>> marks["images"], marks["shape"]
+        (3, [8, 8, 1])
     """
     step = math.ceil(images.pixels.nbytes / HASHED)
-    found: dict[str, Any] = {
+    marks: dict[str, Any] = {
         "images": len(images.pixels),
         "shape": list(images.pixels.shape[1:]),
         "pixels": _sha256(images.pixels[::step]),
     }
     if labels and images.labels is not None:
-        found["labels"] = _sha256(images.labels)
-    return found
+        marks["labels"] = _sha256(images.labels)
+    return marks
 
 
 def check_unchanged(begun: Mapping[str, Any], now: Mapping[str, Any], run: str) -> None:
@@ -50,11 +57,15 @@ def check_unchanged(begun: Mapping[str, Any], now: Mapping[str, Any], run: str) 
 
     Args:
         begun: The `fingerprint` in the run's config.json.
-        now: That of the data as they are.
+        now: The `fingerprint` of the data as they are.
         run: The run folder, for the error.
 
     Raises:
         ValueError: If they differ; what differs and the remedy are named.
+
+    Example:
+        >>> import zoo
+        >>> zoo.data.check_unchanged({"images": 5}, {"images": 5}, "runs/vae")
     """
     different = [name for name in {**begun, **now} if begun.get(name) != now.get(name)]
     if not different:
@@ -82,6 +93,10 @@ def check_classes(source: Any, config: Mapping[str, Any]) -> None:
 
     Raises:
         ValueError: If the names differ; and as `zoo.data.read`.
+
+    Example:
+        >>> import zoo
+        >>> zoo.data.check_classes("sprites", {"class_names": ["square", "ellipse", "heart"]})
     """
     now = sources.class_names(source)
     begun = config.get("class_names")

@@ -1,7 +1,12 @@
-"""Pretrained models: those that come with the package, and those that others publish.
+"""Presets, which are pretrained models: those in the package, and those that others publish.
 
-Listing them imports no TensorFlow, nor does this package, until a function needs it.
+This package imports no TensorFlow until a function needs it; listing presets needs none.
 `zoo.presets` has the format of their folders.
+
+Example:
+    >>> from zoo.hub import list_pretrained
+    >>> [preset.model for preset in list_pretrained("vae_f*")]
+    ['vae']
 """
 
 from __future__ import annotations
@@ -10,13 +15,13 @@ from importlib import import_module
 from typing import Any
 
 from zoo.hub.catalog import Preset, list_pretrained, write_registry
-from zoo.hub.loading import is_handle, load_pretrained, load_sampler, resolve
+from zoo.hub.loading import load, load_pretrained, load_sampler, resolve
 
 __all__ = [
     "Preset",
     "check",
-    "is_handle",
     "list_pretrained",
+    "load",
     "load_pretrained",
     "load_sampler",
     "measure",
@@ -39,3 +44,7 @@ def __getattr__(name: str) -> Any:
         msg = f"module 'zoo.hub' has no attribute {name!r}"
         raise AttributeError(msg)
     return getattr(import_module(f"zoo.hub.{_LATE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,4 +1,4 @@
-"""Taking a preset out of an archive that nobody vouches for."""
+"""Unpacks a preset from an archive that nobody vouches for."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from zoo.io.files import replacing
 from zoo.presets import FILES, is_preset, load_preset
-from zoo.presets.config import WEIGHTS
+from zoo.presets.files import WEIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 MAX_MEMBERS = 1000
-MAX_BYTES = 4 << 30  # unpacked, in all
-MAX_OTHER = 256 << 20  # of a file other than the weights
-MAX_RATIO = 100  # of unpacked to packed, above FREE bytes; weights hardly shrink
+MAX_BYTES = 4 << 30  # of all files, unpacked
+MAX_OTHER = 256 << 20  # of each file other than the weights
+MAX_RATIO = 100  # unpacked size over packed size, above FREE bytes; weights hardly shrink
 FREE = 64 << 20
 CHUNK = 1 << 20
 
@@ -36,24 +36,24 @@ class _Member(NamedTuple):
 def extract(archive: Path, folder: Path) -> None:
     """Writes the preset in an archive to a new folder, whole and loadable or not at all.
 
-    Only a preset's files are taken, wherever in the archive they lie; others are passed over. What
-    an archive unpacks to is bounded twice: by the sizes it states, before any of it is written, and
-    by what comes.
+    It takes only a preset's files, wherever in the archive they lie. The unpacked size is bounded
+    twice: by the sizes that the archive states, before anything is written, and by the bytes that
+    come.
 
     Args:
         archive: A .zip or .tar.gz file.
         folder: The new folder.
 
     Raises:
-        ValueError: If the archive is damaged, has no preset or two, is too large, has a member that
-            would lie outside of a folder, is a link or a device; or as `load_preset`.
+        ValueError: If the archive is damaged or too large, holds no preset or two, has a member
+            that is a link, a device or outside of its folder; or as `load_preset`.
     """
     try:
         with replacing(folder) as temporary:
             temporary.mkdir()
             _take(archive, temporary)
             if not is_preset(temporary):
-                msg = f"{archive} holds no preset: expected its {FILES[0]} and {FILES[1]}."
+                msg = f"{archive} holds no preset: expected a {FILES[0]} and a {FILES[1]}."
                 raise ValueError(msg)
             load_preset(temporary)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError) as error:
@@ -68,7 +68,7 @@ def _take(archive: Path, folder: Path) -> None:
         if count >= MAX_MEMBERS:
             msg = f"{archive} has more than {MAX_MEMBERS} members; expected those of a preset."
             raise ValueError(msg)
-        stated += member.size  # of what is passed over too: a .tar.gz is unpacked for that
+        stated += member.size  # of every member, for a .tar.gz unpacks those it skips too
         _check_size(archive, stated, limit)
         path = PurePosixPath(member.name)
         if path.is_absolute() or ".." in path.parts or "\\" in member.name or ":" in member.name:
@@ -91,7 +91,7 @@ def _take(archive: Path, folder: Path) -> None:
 
 
 def _copy(source: IO[bytes], sink: IO[bytes], archive: Path, limit: int) -> int:
-    """Copies, and returns how many bytes; a header's size is not trusted."""
+    """Copies, and returns the number of bytes; the size in a header is not trusted."""
     come = 0
     while chunk := source.read(CHUNK):
         come += len(chunk)
@@ -101,7 +101,7 @@ def _copy(source: IO[bytes], sink: IO[bytes], archive: Path, limit: int) -> int:
 
 
 def _limit(archive: Path) -> int:
-    """Bytes that an archive may unpack to."""
+    """The number of bytes that an archive may unpack to."""
     return min(MAX_BYTES, max(FREE, MAX_RATIO * archive.stat().st_size))
 
 

@@ -1,4 +1,4 @@
-"""Archives of presets from the web: resumed, checked, unpacked once, by one process at a time."""
+"""Archives of presets from the web: resumed, checked, and unpacked once by one process."""
 
 from __future__ import annotations
 
@@ -23,24 +23,27 @@ if TYPE_CHECKING:
 ATTEMPTS = 5
 REDIRECTS = 10
 TIMEOUT = 30  # seconds without an answer
-GRACE = 60  # seconds, to which each SLOWEST bytes that come add one: no download drips for ever
-SLOWEST = 20_000  # bytes a second
+GRACE = 60  # seconds; each SLOWEST bytes that come add one, so that no download drips for ever
+SLOWEST = 20_000  # bytes per second
 CHUNK = 1 << 14  # bytes at a time, at most
 LOCAL = ("127.0.0.1", "localhost", "::1")  # this machine may serve without TLS
 
 
 def fetch(url: str, sha256: str | None = None) -> Path:
-    """The folder of a preset's archive, in the cache under its hash.
+    """Downloads a preset's archive once, and unpacks it into the cache, under its hash.
 
     Args:
         url: `https://` address of a .zip or .tar.gz, which may end in `#sha256=…`.
         sha256: The archive's hash, if the address does not end in it.
 
+    Returns:
+        The preset's folder.
+
     Raises:
-        ValueError: If the address is not `https://`, the hash is missing or another, or the
-            archive is unsafe or no preset. Nothing of it is kept.
-        ConnectionError: If the server cannot be reached, breaks off or is too slow. What came is
-            kept: the next call goes on from there.
+        ValueError: If the address is not `https://`, the hash is missing or wrong, or the
+            archive is unsafe or holds no preset. Nothing of it is kept.
+        ConnectionError: If the server cannot be reached, breaks off or is too slow. The bytes that
+            came are kept, and the next call continues from there.
         OSError: If the cache cannot be written. Nothing is kept.
     """
     url, sha256 = _checked(url, sha256)
@@ -82,8 +85,8 @@ def _checked(url: str, sha256: str | None) -> tuple[str, str]:
 
 
 def _check_hash(url: str, part: Path, sha256: str) -> None:
-    if (found := sha256_of(part)) != sha256:
-        msg = f"{url} has the sha256 {found}; expected {sha256}. It is not what was asked for."
+    if (digest := sha256_of(part)) != sha256:
+        msg = f"{url} has the sha256 {digest}; expected {sha256}. It is not what was asked for."
         raise ValueError(msg)
 
 
@@ -103,7 +106,7 @@ def _check_redirect(url: str, to: str) -> None:
 
 
 def _download(url: str, part: Path) -> None:
-    """Appends to `part` until all is there; tries again as long as an attempt brings something."""
+    """Appends to `part` until all is there; tries again as long as an attempt brings bytes."""
     for attempt in range(ATTEMPTS):
         before = part.stat().st_size if part.exists() else 0
         try:
@@ -122,7 +125,7 @@ def _attempt(url: str, part: Path, start: int) -> None:
     begun = time.monotonic()
     with closing(_opened(url, headers)) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
-            part.unlink()  # it is longer than the file: of something else
+            part.unlink()  # it is longer than the file: it belongs to something else
             _attempt(url, part, 0)
             return
         response.raise_for_status()
@@ -135,12 +138,12 @@ def _attempt(url: str, part: Path, start: int) -> None:
                     raise ValueError(msg)
                 file.write(chunk)
                 if time.monotonic() - begun > GRACE + (file.tell() - before) / SLOWEST:
-                    msg = f"fewer than {SLOWEST:,} bytes come in a second"
+                    msg = f"fewer than {SLOWEST:,} bytes come per second"
                     raise requests.Timeout(msg)
 
 
 def _next(response: requests.Response) -> bytes:
-    """What has come, as soon as something has; nothing at the end."""
+    """Bytes as soon as some have come; no bytes at the end."""
     try:
         return response.raw.read1(CHUNK)
     except HTTPError as error:
@@ -148,7 +151,7 @@ def _next(response: requests.Response) -> bytes:
 
 
 def _opened(url: str, headers: dict[str, str]) -> requests.Response:
-    """The answer, after redirects, each of which is checked before it is followed."""
+    """The answer after all redirects. Each redirect is checked before it is followed."""
     for _ in range(REDIRECTS):
         response = _answer(url, headers)
         if not response.is_redirect:
@@ -163,21 +166,21 @@ def _opened(url: str, headers: dict[str, str]) -> requests.Response:
 
 def _answer(url: str, headers: dict[str, str]) -> requests.Response:
     """Status and headers, within GRACE seconds: a socket's timeout begins anew with every byte."""
-    found: list[Any] = []
+    answers: list[Any] = []
 
     def ask() -> None:
         options: dict[str, Any] = {"stream": True, "allow_redirects": False}
         try:
-            found.append(requests.get(url, headers=headers, timeout=TIMEOUT, **options))
+            answers.append(requests.get(url, headers=headers, timeout=TIMEOUT, **options))
         except Exception as error:  # noqa: BLE001  (raised below)
-            found.append(error)
+            answers.append(error)
 
     asking = Thread(target=ask, daemon=True)
     asking.start()
     asking.join(GRACE)
-    if not found:
+    if not answers:
         msg = f"no answer within {GRACE} s"
         raise requests.Timeout(msg)
-    if isinstance(found[0], Exception):
-        raise found[0]
-    return found[0]
+    if isinstance(answers[0], Exception):
+        raise answers[0]
+    return answers[0]

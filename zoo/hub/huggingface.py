@@ -1,4 +1,4 @@
-"""Presets on Hugging Face; its package does the transport, to and from its own cache layout."""
+"""Presets on Hugging Face, whose package transports and caches them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ _HANDLE = re.compile(r"hf://([\w.-]+/[\w.-]+?)(?:@([\w./-]+))?/?")
 
 
 def download(handle: str) -> Path:
-    """The local folder of `hf://org/repo` or `hf://org/repo@revision`; only a preset's files.
+    """Downloads the preset's files of `hf://org/repo` or `hf://org/repo@revision`.
+
+    Returns:
+        The local folder.
 
     Raises:
-        ValueError: If the handle has another form.
+        ValueError: If the handle does not have this form.
         OSError: If the repository does not exist, is private, or cannot be reached.
         ImportError: If huggingface_hub is not installed.
     """
@@ -28,20 +31,20 @@ def download(handle: str) -> Path:
 
 
 def parse(handle: str) -> tuple[str, str | None]:
-    """(org/repo, revision or None) of `hf://org/repo@revision`.
+    """Splits `hf://org/repo@revision` into org/repo and the revision, None if it has none.
 
     Raises:
-        ValueError: If the handle has another form.
+        ValueError: If the handle does not have this form.
     """
-    found = _HANDLE.fullmatch(handle)
-    if found is None:
+    match = _HANDLE.fullmatch(handle)
+    if match is None:
         msg = f"{handle}: expected hf://org/repo, or hf://org/repo@revision."
         raise ValueError(msg)
-    return found[1], found[2]
+    return match[1], match[2]
 
 
 def huggingface_hub() -> Any:
-    """The package.
+    """The module `huggingface_hub`, which is an optional dependency.
 
     Raises:
         ImportError: If it is not installed.

@@ -1,4 +1,4 @@
-"""The metrics of a preset, how sure they are, and whether they still hold."""
+"""Measures a preset, and checks later whether the figures still hold."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from zoo.evaluation.measure import evaluate, sampler_metrics
 from zoo.hub.loading import load_sampler, resolve
 from zoo.io import schemas
-from zoo.io.files import read_json
+from zoo.io.records import read_json
 from zoo.presets import check_files, load_preset, read_config
-from zoo.presets.config import METRICS, SAMPLER
+from zoo.presets.files import METRICS, SAMPLER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from zoo.sampling.samplers import Sampler
 
 DEVIATIONS = 3.0
-SLACK = 1e-4  # of a value: what other kernels and devices round differently
+SLACK = 1e-4  # share of a value that other kernels and devices may round differently
 
 
 class NoTestDataError(FileNotFoundError):
-    """The images that a preset is measured on are to be fetched first."""
+    """The images that a preset is measured on must be fetched first."""
 
 
 def measure(
@@ -35,51 +35,68 @@ def measure(
     sampler: Sampler | None = None,
     **protocol: Any,
 ) -> dict[str, Any]:
-    """The `metrics.json` of a model.
+    """Measures a model with several seeds; `save_preset` writes the result as `metrics.json`.
 
     Args:
-        model: The model, as it is loaded: weights stored as float16 are others.
-        source: Test data, for `zoo.data.to_array`.
+        model: The model. Measure the one that was loaded: float16 weights give other figures.
+        source: Test data, as for `zoo.data.to_array`.
         seeds: Seeds of the samples, at least two.
-        sampler: Of a VAE, what else to draw latents from: its figures end in `_gmm`.
+        sampler: For a VAE: a mixture to draw latents from too. Its figures end in `_gmm`.
         **protocol: Further arguments of `zoo.evaluate`.
 
     Returns:
-        What `evaluate` returns for the first seed, and `sampling_error`: each metric's standard
-        deviation over the seeds.
+        The result of `zoo.evaluate` with the first seed, with `seeds` and `sampling_error`, the
+        standard deviation of each metric over the seeds.
 
     Raises:
-        ValueError: If there is one seed only, or the data do not fit.
+        ValueError: If there are fewer than two seeds, or the data do not fit.
+
+    Example:
+        >>> import numpy as np
+        >>> import zoo
+        >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> result = zoo.hub.measure(model, np.zeros([4, 8, 8, 1]), (0, 1), extractor="none")
+        >>> result["seeds"], result["sampling_error"].keys() == result["metrics"].keys()
+        ([0, 1], True)
     """
     if len(set(seeds)) < 2:
         msg = f"seeds={tuple(seeds)}: expected at least two, for the deviation between them."
         raise ValueError(msg)
-    found = [
+    results = [
         _evaluate(model, source, sampler, seed=seed, **protocol) for seed in dict.fromkeys(seeds)
     ]
-    values = [each["metrics"] for each in found]
+    values = [result["metrics"] for result in results]
     errors = {name: float(np.std([v[name] for v in values], ddof=1)) for name in values[0]}
-    # Of a folder or file the name: a path says nothing elsewhere.
-    data = Path(found[0]["data"]).name
-    return {**found[0], "data": data, "seeds": list(seeds), "sampling_error": errors}
+    data = Path(results[0]["data"]).name  # the path of a folder means nothing elsewhere
+    return {**results[0], "data": data, "seeds": list(seeds), "sampling_error": errors}
 
 
 def check(handle: str | Path, source: Any = None) -> list[str]:
-    """Measures a preset again.
+    """Measures a preset again, and compares the metrics with those in its `metrics.json`.
 
     Args:
         handle: As for `load_pretrained`.
-        source: The test data; default: those that its `metrics.json` names, a folder or file being
-            looked for in the working directory.
+        source: The test data. The default is the data that `metrics.json` names; a folder or a file
+            is looked for in the working directory.
 
     Returns:
-        A sentence for each metric that differs by more than three times its sampling error, and
-        for each that is gone; none if all hold.
+        One sentence for each metric that differs by more than three times its sampling error, and
+        one for each that is no longer measured. An empty list if all hold.
 
     Raises:
-        NoTestDataError: If the data are to be fetched first.
+        NoTestDataError: If the data must be fetched first.
         FileNotFoundError: If a file of the preset is missing.
         ValueError: If the preset has no metrics, or cannot be loaded.
+
+    Example:
+        >>> import numpy as np
+        >>> import zoo
+        >>> np.save("images.npy", np.zeros([4, 8, 8, 1], np.float32))
+        >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> measured = zoo.hub.measure(model, "images.npy", (0, 1), extractor="none")
+        >>> zoo.save_preset(model, "my_vae", metrics=measured, precision="float32")
+        >>> zoo.hub.check("./my_vae")
+        []
     """
     folder = resolve(handle)
     config = read_config(folder)
@@ -97,15 +114,15 @@ def check(handle: str | Path, source: Any = None) -> list[str]:
         msg = f"Its images are not at ./{source}. Fetch them: {fetch}"
         raise NoTestDataError(msg)
     sampler = load_sampler(folder) if SAMPLER in config["files"] else None
-    found = _evaluate(load_preset(folder), source, sampler, **protocol)["metrics"]
+    measured = _evaluate(load_preset(folder), source, sampler, **protocol)["metrics"]
     faults, errors = [], stated.get("sampling_error", {})
     for name, value in stated["metrics"].items():
         allowed = DEVIATIONS * errors.get(name, 0.0) + SLACK * abs(value) + 1e-6
-        if name not in found:
+        if name not in measured:
             faults.append(f"{folder.name}: {name} is no longer measured.")
-        elif not abs(found[name] - value) <= allowed:  # NaN differs
+        elif not abs(measured[name] - value) <= allowed:  # NaN differs
             faults.append(
-                f"{folder.name}: {name} is {found[name]:.6g}, but {METRICS} says {value:.6g} "
+                f"{folder.name}: {name} is {measured[name]:.6g}, but {METRICS} says {value:.6g} "
                 f"± {allowed:.2g}."
             )
     return faults
@@ -114,7 +131,7 @@ def check(handle: str | Path, source: Any = None) -> list[str]:
 def _evaluate(
     model: ZooModel, source: Any, sampler: Sampler | None, **protocol: Any
 ) -> dict[str, Any]:
-    found = evaluate(model, source, **protocol)
-    if sampler is not None and found["extractor"] is not None:
-        found["metrics"] |= sampler_metrics(model, source, sampler, found)
-    return found
+    result = evaluate(model, source, **protocol)
+    if sampler is not None and result["extractor"] is not None:
+        result["metrics"] |= sampler_metrics(model, source, sampler, result)
+    return result

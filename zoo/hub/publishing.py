@@ -1,4 +1,4 @@
-"""From a run folder to a preset that says how it was made and how good it is; and to others."""
+"""Makes a preset of a run, with how it was made and how good it is, and publishes presets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from zoo.hub import huggingface
 from zoo.hub.measuring import measure
 from zoo.presets import FILES, is_preset, load_preset, save_preset
 from zoo.sampling.samplers import fit_sampler, training_images
-from zoo.training.runs import load_run, read_config, required
+from zoo.training.run_files import read_config, required
+from zoo.training.runs import load_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,19 +42,29 @@ def save_run_as_preset(
 
     Args:
         run: A run folder or a checkpoint, as for `zoo.load_run`.
-        folder: The new folder; its name is the preset's.
-        facts: What the run does not know: `command`, `commit`, `hardware`, `time`, `limits`, …
-        source: Test data; default: the run's.
-        seeds: Seeds to measure with, at least two; none: the preset has no metrics, no
-            reconstructions and no sampler, and no data are read. Else a VAE with Gaussian
-            posteriors gets a mixture fitted to its training images, and measured too.
+        folder: The new folder. Its name becomes the preset's name.
+        facts: Facts that the run does not record: `command`, `commit`, `hardware`, `time`,
+            `limits`, …
+        source: Test data; the default is the run's data.
+        seeds: Seeds to measure with, at least two. A VAE with a latent code then gets a
+            mixture that is fitted to its training images, and the mixture is measured too. Without
+            seeds the preset has no metrics, reconstructions or mixture, and no data are read.
         extractor: As for `zoo.evaluate`.
-        precision: As for `save_preset`. What is measured are the stored weights.
+        precision: As for `save_preset`. The stored weights are measured.
 
     Raises:
         FileNotFoundError: If there is no run.
         FileExistsError: If `folder` exists.
         ValueError: If the run or the data cannot be used.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("dcgan", (8, 8, 1), 2, network="mlp")
+        >>> model.compile()
+        >>> zoo.training.runs.save_run(model, "run", {"data": "fashion_mnist_sample"})
+        >>> zoo.hub.save_run_as_preset("run", "my_dcgan", facts={"license": "mit"})
+        >>> zoo.load("./my_dcgan").generate(2, seed=0).shape
+        (2, 8, 8, 1)
     """
     config = read_config(run)
     trained_on = required(config, "data", run)
@@ -77,7 +88,7 @@ def save_run_as_preset(
 
 
 def push(source: str | Path | ZooModel, handle: str, *, private: bool = False) -> str:
-    """Publishes a preset on Hugging Face, in a repository that is made if need be.
+    """Publishes a preset on Hugging Face. A repository that does not exist is created.
 
     Args:
         source: A preset's folder, a run folder, or a model.
@@ -88,9 +99,14 @@ def push(source: str | Path | ZooModel, handle: str, *, private: bool = False) -
         The address of the commit.
 
     Raises:
-        ValueError: If the handle has another form, or the preset cannot be loaded.
+        ValueError: If the handle is not `hf://org/repo`, or the preset cannot be loaded.
         OSError: If it cannot be uploaded: log in with `hf auth login`.
         ImportError: If huggingface_hub is not installed.
+
+    Example:
+        >>> import zoo
+        >>> zoo.hub.push("runs/vae", "hf://me/my_vae")  # doctest: +SKIP
+        'https://huggingface.co/me/my_vae/commit/…'
     """
     repo, revision = huggingface.parse(handle)
     if revision is not None:
@@ -133,9 +149,9 @@ def _mixture(model: ZooModel, config: Mapping[str, Any]) -> Sampler | None:
 
 
 def _examples(model: ZooModel, source: Any) -> tuple[Any, ...]:
-    """Test images to reconstruct, and their labels of a conditional model; none if it cannot."""
+    """Test images to reconstruct, with labels for a conditional model; none without an encoder."""
     if not hasattr(model, "reconstruct"):
         return ()
     labels = bool(model.num_classes)
-    found = data.to_array(source, split="test", image_shape=model.image_shape, labels=labels)
-    return tuple(x[:PICTURED] for x in (found if labels else (found,)))
+    arrays = data.to_array(source, split="test", image_shape=model.image_shape, labels=labels)
+    return tuple(x[:PICTURED] for x in (arrays if labels else (arrays,)))

@@ -1,4 +1,4 @@
-"""What each kind of JSON file of the project holds, for `zoo.io.files.read_json`.
+"""What each kind of JSON file of the project holds, for `zoo.io.records.read_json`.
 
 A kind names what its readers need, and the type of what some readers use. Other entries are kept as
 they are: other versions may have written them. Nothing is converted: what is read is what is there.
@@ -205,6 +205,7 @@ class _Listed(TypedDict):
     size: Count
     sha256: str
     headline: Annotated[list[str | float], Len(2, 2)] | None
+    num_classes: Index
 
 
 class _Registry(TypedDict):

@@ -1,4 +1,4 @@
-"""BatchNorm of classes (arXiv 1802.05637)."""
+"""BatchNorm with parameters per class (arXiv 1802.05637)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,19 @@ from keras import layers, ops
 class ConditionalBatchNormalization(layers.Layer):
     """BatchNorm with a gain and a bias for each class, as in the generators of arXiv 1802.05637.
 
-    y = γ_label (x − E x) / √(Var x + ε) + β_label, with γ = 1 and β = 0 at first. Statistics are
-    those of the global batch, of all classes together.
+    y = γ_label (x − E x) / √(Var x + ε) + β_label. At first γ = 1 and β = 0. The statistics are
+    those of the global batch, over all classes together.
 
     Args:
         num_classes: Number of classes.
         **kwargs: Arguments of any Keras layer.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo import layers
+        >>> normalize = layers.ConditionalBatchNormalization(num_classes=10)
+        >>> normalize(tf.zeros([2, 8, 8, 3]), tf.constant([0, 9])).shape
+        TensorShape([2, 8, 8, 3])
     """
 
     statistics: ClassVar[dict[str, Any]] = {"momentum": 0.9, "epsilon": 1e-5, "synchronized": True}
@@ -45,7 +52,7 @@ class ConditionalBatchNormalization(layers.Layer):
         return gamma * self.normalize(inputs, training=training) + beta
 
     def compute_output_shape(self, inputs_shape: Any, labels_shape: Any) -> Any:  # noqa: ARG002
-        """Shapes stay."""
+        """The shape of the inputs."""
         return inputs_shape
 
     def get_config(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """DiffAugment: differentiable augmentation of what a discriminator sees (arXiv 2006.10738).
 
-Strengths are the authors' code's: colour as on [−1, 1], translation up to 1/8 of the image, cutout
-of a square of half the side. What comes in or is cut is black, 0 in [0, 1]; the 0 of their images
-in [−1, 1] is grey.
+The strengths are those of the authors' code: colour as on [−1, 1], translation by up to 1/8 of the
+image, cutout of a square of half the side. Pixels that come in or are cut are black, 0 in [0, 1];
+the authors' 0, in [−1, 1], is grey.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ CUTOUT = 0.5
 
 
 def parse_policy(policy: str | None) -> tuple[str, ...]:
-    """The augmentations of a text such as "color,translation".
+    """Splits a text such as "color,translation" into the names of augmentations.
 
     Raises:
-        ValueError: If one is unknown.
+        ValueError: If a name is unknown.
     """
     names = tuple(name.strip() for name in (policy or "").split(",") if name.strip())
     unknown = [name for name in names if name not in POLICIES]
@@ -39,10 +39,10 @@ def diff_augment(images: Any, noise: Any, augmentations: Sequence[str]) -> Any:
     Args:
         images: float32 [batch, height, width, channels] in [0, 1].
         noise: From U(0, 1), float32 [batch, 7].
-        augmentations: Some of `POLICIES`, done in their order.
+        augmentations: Some of `POLICIES`. They are applied in the order of `POLICIES`.
 
     Returns:
-        Like `images`; not clipped to [0, 1], which would stop gradients.
+        The images, not clipped to [0, 1], for clipping would stop gradients.
     """
     if "color" in augmentations:
         images = _color(images, noise[:, :3, None, None, None])

@@ -1,7 +1,7 @@
-"""Layers that carry N(0, I) to other priors, so that a network of another prior takes N(0, I).
+"""Layers that map N(0, I) to other priors, so that a network with another prior takes N(0, I).
 
-They have no weights, keep shapes, compute in float32 and float64, and export to ONNX: TensorFlow's
-`erfinv` and `ndtri` do not, so the inverse error function is a polynomial.
+They have no weights, keep the shape, and compute in float32 and float64. They export to ONNX:
+TensorFlow's `erfinv` and `ndtri` do not, so the inverse error function is a polynomial here.
 """
 
 from __future__ import annotations
@@ -14,29 +14,42 @@ import numpy as np
 import scipy.special
 from keras import layers, ops
 
-LIMIT = 5.0  # erf(ε / √2) of float32 is 1 from about 5.4 on
+LIMIT = 5.0  # from about 5.4 on, erf(ε / √2) is 1 in float32
 TRUNCATION = 2.0  # TensorFlow's and Keras's truncated normal
 DEGREE = 14
 
 
 @keras.saving.register_keras_serializable("zoo")
 class UniformFromNormal(layers.Layer):
-    """N(0, 1) to U(−1, 1), each number by itself: u = erf(ε / √2), with |ε| clipped at 5."""
+    """Maps N(0, 1) to U(−1, 1), elementwise: u = erf(ε / √2), with |ε| clipped at 5.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo.layers import UniformFromNormal
+        >>> UniformFromNormal()(np.array([[-9.0, 0.0, 9.0]])).numpy().round(3).tolist()
+        [[-1.0, 0.0, 1.0]]
+    """
 
     def call(self, inputs: Any) -> Any:
         """Maps draws of N(0, 1) to draws of U(−1, 1)."""
         return ops.erf(ops.clip(inputs, -LIMIT, LIMIT) * math.sqrt(0.5))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """Shapes stay."""
+        """The shape of the inputs."""
         return input_shape
 
 
 @keras.saving.register_keras_serializable("zoo")
 class TruncatedNormalFromNormal(layers.Layer):
-    """N(0, 1) to the normal within ±2, by its inverse distribution function.
+    """Maps N(0, 1) to the normal distribution truncated at ±2, elementwise.
 
     z = √2 erfinv(c · erf(ε / √2)) with c = erf(√2): the median stays, and |z| < 2.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo.layers import TruncatedNormalFromNormal
+        >>> TruncatedNormalFromNormal()(np.array([[-4.0, 0.0, 4.0]])).numpy().round(1).tolist()
+        [[-2.0, 0.0, 2.0]]
     """
 
     def call(self, inputs: Any) -> Any:
@@ -45,13 +58,20 @@ class TruncatedNormalFromNormal(layers.Layer):
         return math.sqrt(2.0) * _erfinv(probability)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """Shapes stay."""
+        """The shape of the inputs."""
         return input_shape
 
 
 @keras.saving.register_keras_serializable("zoo")
 class HypersphereFromNormal(layers.Layer):
-    """N(0, I) in d dimensions to the sphere of radius √d: z = √d ε / ‖ε‖; 0 stays 0."""
+    """Maps N(0, I) in d dimensions to the sphere of radius √d: z = √d ε / ‖ε‖; 0 stays 0.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo.layers import HypersphereFromNormal
+        >>> HypersphereFromNormal()(np.array([[3.0, 0.0, 0.0, 0.0]])).numpy().tolist()
+        [[2.0, 0.0, 0.0, 0.0]]
+    """
 
     def call(self, inputs: Any) -> Any:
         """Maps vectors [batch, d] to vectors of norm √d."""
@@ -59,7 +79,7 @@ class HypersphereFromNormal(layers.Layer):
         return inputs / ops.sqrt(ops.maximum(mean_square, 1e-30))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """Shapes stay."""
+        """The shape of the inputs."""
         return input_shape
 
 
@@ -73,13 +93,18 @@ PRIORS = tuple(FROM_NORMAL)
 
 
 def prior_layer(prior: str) -> layers.Layer:
-    """The layer that carries N(0, I) to a prior.
+    """Makes the layer that maps N(0, I) to a prior.
 
     Args:
         prior: One of `PRIORS`.
 
     Raises:
-        ValueError: If it is none of them.
+        ValueError: If the prior is none of them.
+
+    Example:
+        >>> from zoo.layers import prior_layer
+        >>> type(prior_layer("uniform")).__name__
+        'UniformFromNormal'
     """
     if prior not in FROM_NORMAL:
         msg = f"prior={prior!r}: expected one of {', '.join(map(repr, PRIORS))}."

@@ -1,4 +1,4 @@
-"""Vector quantization of features, with a codebook that follows averages (arXiv 1711.00937)."""
+"""Vector quantization, with a codebook that moves by running averages (arXiv 1711.00937)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-# A code whose share of the positions falls below this part of 1 / K is dead.
+# A code is dead if its share of the positions falls below this part of 1 / K.
 DEAD = 0.1
 
 
@@ -16,23 +16,31 @@ DEAD = 0.1
 class VectorQuantizer(layers.Layer):
     """Replaces each feature vector by the nearest of K codes e (arXiv 1711.00937, eq. 1 and 2).
 
-    The codebook takes no gradient: `update` moves it by exponential averages (appendix A.1). It
-    computes in float32 whatever the precision of the features.
+    The codebook has no gradient: `update` moves it by exponential averages (appendix A.1). The
+    layer computes in float32, whatever the precision of the features.
 
     Attributes:
         codebook: e, [num_codes, code_dim].
-        cluster_sizes: N, [num_codes]: the average number of positions a batch that take a code.
+        cluster_sizes: N, [num_codes]: the average number of positions per batch that take a code.
         cluster_sums: m, [num_codes, code_dim]: the average sum of their features.
 
     Args:
         num_codes: K, at least 1.
         code_dim: Dimension of a code and channels of the features, at least 1.
         decay: γ of eq. 6 and 7, in [0, 1).
-        epsilon: Count added to each code, so that none is divided by 0.
+        epsilon: Count that is added to each code, so that no sum is divided by 0.
         **kwargs: `name` and `dtype`, as of any Keras layer.
 
     Raises:
         ValueError: If an argument is out of its range.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo import layers
+        >>> quantizer = layers.VectorQuantizer(num_codes=16, code_dim=4)
+        >>> quantized, codes = quantizer(tf.zeros([2, 7, 7, 4]))
+        >>> quantized.shape, codes.shape
+        (TensorShape([2, 7, 7, 4]), TensorShape([2, 7, 7]))
     """
 
     def __init__(
@@ -69,17 +77,18 @@ class VectorQuantizer(layers.Layer):
         )  # fmt: skip
 
     def call(self, features: Any) -> tuple[Any, Any]:
-        """The nearest codes, by squared Euclidean distance; of equally near ones the first.
+        """Finds the nearest codes in squared Euclidean distance; among equals, the first.
 
         Args:
             features: z_e(x), [batch, height, width, code_dim].
 
         Returns:
-            The codes' vectors, float32 like `features`, whose gradient passes to the features as it
-            is (straight-through, section 3.2); and the codes, int32 [batch, height, width].
+            The vectors of the codes, float32 of the shape of `features`, whose gradient passes
+            unchanged to the features (straight-through, section 3.2); and the codes, int32
+            [batch, height, width].
 
         Raises:
-            ValueError: If the features have another number of channels.
+            ValueError: If the features do not have `code_dim` channels.
         """
         if features.shape[-1] != self.code_dim:
             msg = f"features of shape {tuple(features.shape)}: expected {self.code_dim} channels."
@@ -92,24 +101,24 @@ class VectorQuantizer(layers.Layer):
         distances = tf.reduce_sum(tf.square(codebook), axis=1) - 2.0 * products
         codes = tf.argmin(distances, axis=1, output_type=tf.int32)
         codes = tf.reshape(codes, tf.shape(features)[:-1])
-        # In this order the value is the code's to the last bit, as of `embed`.
+        # In this order the value equals that of `embed` to the last bit.
         quantized = self.embed(codes) + (features - tf.stop_gradient(features))
         return quantized, codes
 
     def embed(self, codes: Any) -> Any:
-        """Vectors of codes: int [...] to float32 [..., code_dim], without a gradient."""
+        """Maps codes int [...] to their vectors float32 [..., code_dim], without a gradient."""
         return tf.stop_gradient(tf.gather(self.codebook, codes))
 
     def statistics(self, features: Any, codes: Any) -> tuple[Any, Any]:
-        """What `update` needs of a batch; those of several batches or replicas add up.
+        """What `update` needs from a batch. Statistics of several batches or replicas add up.
 
         Args:
             features: [batch, height, width, code_dim].
-            codes: Those of the features, int32 [batch, height, width].
+            codes: The codes of the features, int32 [batch, height, width].
 
         Returns:
-            For each code the number of positions that take it, float32 [num_codes], and the sum of
-            their features, float32 [num_codes, code_dim].
+            The number of positions that take each code, float32 [num_codes], and the sum of their
+            features, float32 [num_codes, code_dim].
         """
         flat = tf.reshape(tf.cast(features, tf.float32), [-1, self.code_dim])
         codes = tf.reshape(codes, [-1])
@@ -124,14 +133,14 @@ class VectorQuantizer(layers.Layer):
         2005.00341, section 3.1), and its N to ΣN / K: unused, it dies again after ln 0.1 / ln γ
         updates, 230 at γ = 0.99.
 
-        All arguments are of the global batch, so that replicas do the same to their copies. A batch
-        that overflowed moves nothing, as its update of the networks is skipped.
+        All arguments belong to the global batch, so that replicas update their copies alike. A
+        batch that overflowed moves nothing, as its update of the networks is skipped too.
 
         Args:
-            counts: As of `statistics`, [num_codes], not all 0.
-            sums: As of `statistics`, [num_codes, code_dim].
+            counts: From `statistics`, [num_codes], not all 0.
+            sums: From `statistics`, [num_codes, code_dim].
             candidates: Features that dead codes may take, [m, code_dim].
-            draws: For each code, which of them: from U[0, 1), float32 [num_codes].
+            draws: A draw from U[0, 1) per code, which chooses its candidate; float32 [num_codes].
         """
         sizes = self.decay * self.cluster_sizes + (1.0 - self.decay) * counts
         sums = self.decay * self.cluster_sums + (1.0 - self.decay) * sums
@@ -171,7 +180,13 @@ def commitment_loss(features: Any, quantized: Any) -> Any:
         quantized: e, like `features`.
 
     Returns:
-        float32 [batch]: the sum over positions and channels, as likelihoods sum over pixels.
+        float32 [batch]: the sum over positions and channels, just as likelihoods sum over pixels.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.layers import commitment_loss
+        >>> commitment_loss(tf.ones([1, 2, 2, 3]), tf.zeros([1, 2, 2, 3])).numpy().tolist()
+        [12.0]
     """
     return tf.reduce_sum(tf.square(features - tf.stop_gradient(quantized)), axis=[1, 2, 3])
 
@@ -180,10 +195,15 @@ def perplexity(counts: Any) -> Any:
     """The exponential of the entropy of the usage of codes.
 
     Args:
-        counts: Positions that take each code, float32 [num_codes].
+        counts: The number of positions that take each code, float32 [num_codes].
 
     Returns:
-        Scalar float32, from 1 (one code is used, or none) to num_codes (all are, evenly).
+        Scalar float32, from 1 (at most one code is used) to num_codes (all are used evenly).
+
+    Example:
+        >>> from zoo.layers import perplexity
+        >>> float(perplexity([5.0, 5.0, 0.0]))
+        2.0
     """
     usage = tf.math.divide_no_nan(counts, tf.reduce_sum(counts))
     return tf.exp(-tf.reduce_sum(tf.math.xlogy(usage, usage)))

@@ -11,10 +11,18 @@ from keras import layers, ops
 class SpectralLayer(layers.Layer):
     """A linear layer that computes with W / σ(W) (arXiv 1802.05957, eq. 8 and algorithm 1).
 
-    σ(W) = vᵀ W u is the kernel's spectral norm, W being [fan_in, out]: v follows from u, and every
-    call in training moves u by one power iteration. Unlike with Keras's `SpectralNormalization`,
-    W stays as it is, and the gradient goes through σ too (eq. 9): u and v alone are constants.
-    σ is computed in float32 under mixed precision.
+    σ(W) = vᵀ W u is the spectral norm of the kernel W [fan_in, out]. v follows from u, and each
+    call in training moves u by one power iteration. Unlike Keras's `SpectralNormalization`, this
+    layer leaves W as it is, and the gradient flows through σ too (eq. 9): only u and v are
+    constants. Under mixed precision σ is computed in float32.
+
+    Example:
+        >>> import keras
+        >>> from zoo.layers import SpectralDense, SpectralLayer
+        >>> layer = SpectralDense(3)
+        >>> layer.build((None, 4))
+        >>> isinstance(layer, SpectralLayer), tuple(layer.u.shape)
+        (True, (3,))
     """
 
     kernel: Any
@@ -56,7 +64,14 @@ class SpectralLayer(layers.Layer):
 
 @keras.saving.register_keras_serializable("zoo")
 class SpectralDense(SpectralLayer, layers.Dense):
-    """A Dense layer with a spectrally normalised kernel; see `SpectralLayer`."""
+    """A Dense layer with a spectrally normalised kernel; see `SpectralLayer`.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.layers import SpectralDense
+        >>> SpectralDense(3)(tf.ones([2, 4])).shape
+        TensorShape([2, 3])
+    """
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:  # noqa: FBT001
         """Like `Dense`."""
@@ -66,7 +81,14 @@ class SpectralDense(SpectralLayer, layers.Dense):
 
 @keras.saving.register_keras_serializable("zoo")
 class SpectralConv2D(SpectralLayer, layers.Conv2D):
-    """A Conv2D layer (channels last) with a spectrally normalised kernel; see `SpectralLayer`."""
+    """A Conv2D layer (channels last) with a spectrally normalised kernel; see `SpectralLayer`.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.layers import SpectralConv2D
+        >>> SpectralConv2D(3, 3, padding="same")(tf.ones([2, 8, 8, 1])).shape
+        TensorShape([2, 8, 8, 3])
+    """
 
     def __init__(self, filters: int, kernel_size: Any, *args: Any, **kwargs: Any) -> None:
         kwargs = {"data_format": "channels_last", **kwargs}

@@ -1,8 +1,8 @@
 """Layers of StyleGAN2 (arXiv 1912.04958): equalised, modulated, truncated.
 
-An equalised layer stores w ~ N(0, 1) and computes with w / √fan_in (arXiv 1710.10196, section 4.1):
-Adam's steps, which have one size for all weights, then are equally large in each layer. He's factor
-√2 is in the activation, as in the authors' code.
+An equalised layer stores w ~ N(0, 1) and computes with w / √fan_in (arXiv 1710.10196, section 4.1).
+Adam's steps have one size for all weights, so they are then equally large in each layer. He's
+factor √2 is in the activation, as in the authors' code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,13 @@ FILTER = (1.0, 3.0, 3.0, 1.0)  # of all resampling (arXiv 1912.04958, appendix B
 
 @keras.saving.register_keras_serializable("zoo")
 def scaled_leaky_relu(x: Any) -> Any:
-    """√2 · leaky ReLU of slope 0.2, which keeps the scale of signals."""
+    """√2 · leaky ReLU of slope 0.2, which keeps the scale of signals.
+
+    Example:
+        >>> from zoo.layers import scaled_leaky_relu
+        >>> print(scaled_leaky_relu([-5.0, 1.0]).numpy().round(3))
+        [-1.414  1.414]
+    """
     return ops.leaky_relu(x, 0.2) * math.sqrt(2.0)
 
 
@@ -29,10 +35,16 @@ class EqualizedDense(layers.Dense):
     """A Dense layer with an equalised learning rate.
 
     Args:
-        units: Outputs.
-        rate: Learning rate in multiples of other layers': weights start as N(0, 1 / rate²), and
-            these and biases count `rate` times.
+        units: Number of outputs.
+        rate: Learning rate as a multiple of that of other layers. Weights start as N(0, 1 / rate²),
+            and the layer computes with weights and biases times `rate`.
         **kwargs: Arguments of `Dense`.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.layers import EqualizedDense
+        >>> EqualizedDense(3, rate=0.01)(tf.ones([2, 4])).shape
+        TensorShape([2, 3])
     """
 
     def __init__(self, units: int, rate: float = 1.0, **kwargs: Any) -> None:
@@ -52,7 +64,14 @@ class EqualizedDense(layers.Dense):
 
 @keras.saving.register_keras_serializable("zoo")
 class EqualizedConv2D(layers.Conv2D):
-    """A Conv2D layer (channels last) with an equalised learning rate."""
+    """A Conv2D layer (channels last) with an equalised learning rate.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.layers import EqualizedConv2D
+        >>> EqualizedConv2D(3, 3, padding="same")(tf.ones([2, 8, 8, 1])).shape
+        TensorShape([2, 8, 8, 3])
+    """
 
     def __init__(self, filters: int, kernel_size: Any, **kwargs: Any) -> None:
         kwargs = {"kernel_initializer": _normal(), "data_format": "channels_last", **kwargs}
@@ -75,8 +94,14 @@ class ModulatedConv2D(layers.Conv2D):
     Args:
         filters: Output channels.
         kernel_size: Side of the kernel; padding is "same" unless given.
-        demodulate: Whether to divide as above.
+        demodulate: Whether to compute with w'' and not with w'.
         **kwargs: Arguments of `Conv2D`.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.layers import ModulatedConv2D
+        >>> ModulatedConv2D(3, 3)(tf.ones([2, 8, 8, 4]), tf.ones([2, 4])).shape
+        TensorShape([2, 8, 8, 3])
     """
 
     def __init__(
@@ -122,6 +147,12 @@ class LearnedConstant(layers.Layer):
     Args:
         target_shape: (height, width, channels).
         **kwargs: Arguments of any Keras layer.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.layers import LearnedConstant
+        >>> LearnedConstant((4, 4, 3))(tf.zeros([2, 5])).shape
+        TensorShape([2, 4, 4, 3])
     """
 
     def __init__(self, target_shape: Any, **kwargs: Any) -> None:
@@ -133,7 +164,7 @@ class LearnedConstant(layers.Layer):
         self.image = self.add_weight(name="image", shape=self.target_shape, initializer=_normal())
 
     def call(self, inputs: Any) -> Any:
-        """One image for each of `inputs` [batch, ...]: [batch, height, width, channels]."""
+        """Repeats the image for each of `inputs` [batch, ...]: [batch, height, width, channels]."""
         return ops.broadcast_to(self.image, (ops.shape(inputs)[0], *self.target_shape))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -149,8 +180,17 @@ class LearnedConstant(layers.Layer):
 class Truncation(layers.Layer):
     """w̄ + ψ (w − w̄), the truncation trick in W (arXiv 1812.04948, appendix B); not in training.
 
-    w̄ and ψ are weights that do not train, 0 and 1 at first: they are saved and exported, and who
-    trains the network tracks w̄.
+    w̄ and ψ are weights that are not trained, at first 0 and 1. They are saved and exported. The
+    model that trains the network keeps w̄ up to date.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.layers import Truncation
+        >>> truncation = Truncation()
+        >>> truncation.build((None, 2))
+        >>> _ = truncation.psi.assign(0.5)
+        >>> truncation(tf.constant([[2.0, 4.0]])).numpy().tolist()
+        [[1.0, 2.0]]
     """
 
     def build(self, input_shape: Any) -> None:
@@ -165,7 +205,7 @@ class Truncation(layers.Layer):
         return inputs if training else self.average + self.psi * (inputs - self.average)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """Shapes stay."""
+        """The shape of the inputs."""
         return input_shape
 
 
@@ -174,9 +214,15 @@ class Blur(layers.Layer):
     """Filters each channel by `FILTER` ⊗ `FILTER` of sum 1 (arXiv 1912.04958, appendix B).
 
     Args:
-        padding: Zeros at each edge; the filter takes 3 pixels of each axis.
-        strides: Pixels between outputs.
+        padding: Zeros at each edge; the filter shortens each axis by 3 pixels.
+        strides: Distance of the outputs in pixels.
         **kwargs: Arguments of any Keras layer.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.layers import Blur
+        >>> Blur(padding=2)(tf.ones([1, 8, 8, 1])).shape
+        TensorShape([1, 9, 9, 1])
     """
 
     def __init__(self, padding: int, strides: int = 1, **kwargs: Any) -> None:

@@ -139,7 +139,7 @@ def maximum_mean_discrepancy(
         kernel: Maps [n, latent_dim] and [m, latent_dim] to [n, m].
 
     Returns:
-        float32 [n], whose mean is the estimate. Of a single example there are no pairs: the terms
+        float32 [n], whose mean is the estimate. A single example makes no pairs: the terms
         within a sample are 0.
 
     Example:

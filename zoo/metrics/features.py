@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,9 @@ import tensorflow as tf
 from keras import layers
 
 from zoo.io import schemas
-from zoo.io.files import read_json, sha256
+from zoo.io.files import sha256
+from zoo.io.names import suggestion
+from zoo.io.records import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -138,8 +139,7 @@ def load_extractor(name: str) -> FeatureExtractor:
         (2, 64)
     """
     if name not in _factories:
-        near = difflib.get_close_matches(name, list_extractors()) or list_extractors()
-        msg = f"Unknown extractor {name!r}. Did you mean {' or '.join(near)}?"
+        msg = f"Unknown extractor {name!r}. {suggestion(name, list_extractors())}"
         raise ValueError(msg)
     return _factories[name]()
 

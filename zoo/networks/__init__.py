@@ -1,29 +1,30 @@
-"""Architectures: each file is one, with four networks.
+"""Architectures: each file is one, with up to four networks.
 
 - `encoder(image_shape, latent_dim)`: images in [0, 1] to (mean, log-variance), [batch, latent_dim].
 - `decoder(image_shape, latent_dim)`: latents to logits of images; the sigmoid is the likelihood's.
 - `generator(image_shape, latent_dim)`: latents to images in [0, 1].
 - `discriminator(image_shape, normalization=...)`: images in [0, 1] to logits [batch, 1].
 
-With `num_classes=K` a network takes [its input, label], labels being int32 [batch] from 0 to K − 1.
-A discriminator takes [image, latent] with `latent_dim=d`, and with `heads=(k, ...)` has further
-outputs float32 [batch, k] behind its logit.
+With `num_classes=K` a network takes [its input, label]; labels are int32 [batch] from 0 to K − 1.
+With `latent_dim=d` a discriminator takes [image, latent]. With `heads=(k, ...)` it has further
+outputs float32 [batch, k] after its logit.
 
-A number behind the name sets the width of an architecture that has one: `"conv-32"` is `conv` at
-half its own.
+A number after the name sets the width of an architecture that has a width: `"conv-32"` is `conv`
+with half its default width.
 
-Output layers are float32 whatever the precision of the rest, so that losses are.
+Output layers are float32 whatever the precision of the other layers, so that losses are float32.
 """
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import pkgutil
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from zoo.io.names import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,13 +38,19 @@ ROLES = ("encoder", "decoder", "generator", "discriminator")
 
 
 def list_networks() -> list[str]:
-    """Names of the architectures that have all four networks."""
+    """Lists the architectures that have all four networks.
+
+    Example:
+        >>> from zoo.networks import list_networks
+        >>> list_networks()
+        ['conv', 'mlp', 'resnet']
+    """
     return [name for name in _modules() if name not in (*GAN_ONLY, *GRID_ONLY)]
 
 
 def _modules() -> list[str]:
-    found = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
-    return [name for name in found if not name.startswith("_") and name not in OTHER]
+    names = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
+    return [name for name in names if not name.startswith("_") and name not in OTHER]
 
 
 def build(
@@ -52,23 +59,27 @@ def build(
     """Builds one network.
 
     Args:
-        architecture: One of `list_networks()`, `GAN_ONLY` or `GRID_ONLY`; perhaps with a width.
+        architecture: One of `list_networks()`, `GAN_ONLY` or `GRID_ONLY`, with or without a width.
         role: `"encoder"`, `"decoder"`, `"generator"` or `"discriminator"`.
         *args: The role's positional arguments.
-        dtype: Precision of all but the output layers; None is Keras's own setting.
+        dtype: Precision of all layers but the output layers; None takes Keras's own setting.
         **options: The role's keyword arguments.
 
     Returns:
         A functional `keras.Model`.
 
     Raises:
-        ValueError: If the architecture is unknown, has no such role or cannot make the image size;
-            or its width is no number of at least 1, or none that can be set.
+        ValueError: If the architecture is unknown, has no such role, cannot make the image size or
+            has no width to set; or the width is no whole number of at least 1.
+
+    Example:
+        >>> from zoo import networks
+        >>> networks.build("conv-16", "generator", (8, 8, 1), 2).output_shape
+        (None, 8, 8, 1)
     """
     name, dash, width = architecture.partition("-")
     if name not in _modules():
-        near = difflib.get_close_matches(name, _modules()) or _modules()
-        msg = f"Unknown network {architecture!r}. Did you mean {' or '.join(near)}?"
+        msg = f"Unknown network {architecture!r}. {suggestion(name, _modules())}"
         raise ValueError(msg)
     module = import_module(f"zoo.networks.{name}")
     if role not in ROLES or not hasattr(module, role):
@@ -80,7 +91,7 @@ def build(
     function = getattr(module, role)
     if dash:
         if "width" not in inspect.signature(function).parameters:
-            msg = f"network={architecture!r}: {name} is of one width. Take {name!r}."
+            msg = f"network={architecture!r}: {name} has a fixed width. Take {name!r}."
             raise ValueError(msg)
         if not width.isdecimal() or int(width) < 1:
             msg = f"network={architecture!r}: expected a width of at least 1, such as {name}-32."
@@ -92,7 +103,16 @@ def build(
 
 @contextmanager
 def precision(dtype: keras.DTypePolicy | None) -> Iterator[None]:
-    """Layers made within take the policy where they name none."""
+    """Gives layers that are made within this context the policy, unless they name their own.
+
+    Example:
+        >>> import keras
+        >>> from zoo.networks import precision
+        >>> with precision(keras.DTypePolicy("mixed_bfloat16")):
+        ...     layer = keras.layers.Dense(1)
+        >>> layer.compute_dtype
+        'bfloat16'
+    """
     import keras  # noqa: PLC0415  (`list_networks` must not import it)
 
     outside = keras.config.dtype_policy()

@@ -25,10 +25,16 @@ MAX_WIDTH = 512
 def encoder(
     image_shape: Sequence[int], latent_dim: int, width: int = WIDTH, *, num_classes: int = 0
 ) -> keras.Model:
-    """Images to (mean, log-variance), each [batch, latent_dim].
+    """Makes the network from images to (mean, log-variance), each [batch, latent_dim].
 
-    With `num_classes`, images and labels int32 [batch]: one-hot planes join the channels
+    With `num_classes` it takes images and labels int32 [batch]: one-hot planes join the channels
     (Sohn et al. 2015).
+
+    Example:
+        >>> from zoo.networks import conv
+        >>> mean, log_variance = conv.encoder((8, 8, 1), latent_dim=2).outputs
+        >>> mean.shape, log_variance.shape
+        ((None, 2), (None, 2))
     """
     inputs, x = _heads.image_inputs(image_shape, num_classes)
     for i in range(_heads.halvings(image_shape, "conv")):
@@ -49,9 +55,14 @@ def encoder(
 def decoder(
     image_shape: Sequence[int], latent_dim: int, width: int = WIDTH, *, num_classes: int = 0
 ) -> keras.Model:
-    """Latents to image logits: the generator without BatchNorm and tanh.
+    """Makes the network from latents to image logits: the generator without BatchNorm and tanh.
 
-    With `num_classes`, latents and labels int32 [batch]: one-hot rows join the latents.
+    With `num_classes` it takes latents and labels int32 [batch]: one-hot rows join the latents.
+
+    Example:
+        >>> from zoo.networks import conv
+        >>> conv.decoder((8, 8, 1), latent_dim=2).output_shape
+        (None, 8, 8, 1)
     """
     inputs, latents = _heads.latent_inputs(latent_dim, num_classes)
     return _heads.model(inputs, [_expand(latents, image_shape, width)], "decoder")
@@ -60,11 +71,17 @@ def decoder(
 def generator(
     image_shape: Sequence[int], latent_dim: int, width: int = WIDTH, *, num_classes: int = 0
 ) -> keras.Model:
-    """Latents to images in [0, 1]: BatchNorm and ReLU in all but the output layer, then tanh.
+    """Makes the network from latents to images in [0, 1].
 
-    With `num_classes`, latents and labels int32 [batch]: one-hot rows join the latents, and
-    BatchNorm has a gain and a bias for each class (arXiv 1802.05637). In so few layers these alone
-    change shades and no shapes.
+    It has BatchNorm and ReLU in all but the output layer, then tanh. With `num_classes` it takes
+    latents and labels int32 [batch]: one-hot rows join the latents, and BatchNorm has a gain and a
+    bias for each class (arXiv 1802.05637). In so few layers, gains and biases alone would change
+    shades and no shapes.
+
+    Example:
+        >>> from zoo.networks import conv
+        >>> conv.generator((8, 8, 1), latent_dim=2).output_shape
+        (None, 8, 8, 1)
     """
     inputs, latents, norm = _heads.generator_inputs(latent_dim, num_classes)
     images = _heads.unit_range(_expand(latents, image_shape, width, norm))
@@ -80,24 +97,29 @@ def discriminator(
     latent_dim: int = 0,
     heads: Sequence[int] = (),
 ) -> keras.Model:
-    """Images to logits [batch, 1].
+    """Makes the network from images to logits [batch, 1].
 
     Args:
         image_shape: (height, width, channels).
         normalization: `"batch"` (in all but the input layer, as in the paper), `"none"` (a gradient
             penalty is per example, which BatchNorm would break), or `"spectral"` (of every kernel;
             arXiv 1802.05957).
-        width: Channels beside the image.
-        num_classes: > 0: takes [image, label] and projects (arXiv 1802.05637).
-        latent_dim: > 0: takes [image, latent] (arXiv 1605.09782).
-        heads: Units of further outputs [batch, units] beside the logit.
+        width: Channels of the layer next to the image.
+        num_classes: > 0: it takes [image, label] and projects (arXiv 1802.05637).
+        latent_dim: > 0: it takes [image, latent] (arXiv 1605.09782).
+        heads: Units of further outputs [batch, units] after the logit.
 
     Returns:
         A functional model.
 
     Raises:
-        ValueError: If `normalization` is another, the image size is impossible, or both a label and
-            a latent are to be taken.
+        ValueError: If `normalization` is unknown, the image size is impossible, or both
+            `num_classes` and `latent_dim` are given.
+
+    Example:
+        >>> from zoo.networks import conv
+        >>> conv.discriminator((8, 8, 1)).output_shape
+        (None, 1)
     """
     _, conv = _heads.linear_layers(normalization)
     images = keras.Input(image_shape, name="image")

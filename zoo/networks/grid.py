@@ -1,9 +1,9 @@
 """Encoder and decoder of VQ-VAE: images to a grid of feature vectors and back (arXiv 1711.00937).
 
-As section 4.1 says: two strided 4 × 4 convolutions and two residual blocks, and the reverse. The
-side is a quarter of the image's: 28 → 7, 32 → 8, 128 → 32. Departures from the paper: a width of
-64 and not 256, and, as in the authors' later code, a 1 × 1 convolution to the dimensions of a code
-and a 3 × 3 one from them.
+The encoder has two strided 4 × 4 convolutions and two residual blocks, the decoder the reverse
+(section 4.1). The side of the grid is a quarter of that of the image: 28 → 7, 32 → 8, 128 → 32.
+Departures from the paper: a width of 64 and not 256, and, as in the authors' later code, a 1 × 1
+convolution to the dimensions of a code and a 3 × 3 one from them.
 """
 
 from __future__ import annotations
@@ -24,10 +24,15 @@ STRIDE = 4  # of both strided convolutions together
 
 
 def grid_shape(image_shape: Sequence[int]) -> tuple[int, int]:
-    """(height, width) of the grid of an image: a quarter of its sides.
+    """The (height, width) of the grid for an image: a quarter of its sides.
 
     Raises:
         ValueError: If a side is less than 8, or not divisible by 4.
+
+    Example:
+        >>> from zoo.networks.grid import grid_shape
+        >>> grid_shape((28, 28, 1))
+        (7, 7)
     """
     sides = image_shape[:2]
     if min(sides) < 2 * STRIDE or any(side % STRIDE for side in sides):
@@ -41,10 +46,15 @@ def grid_shape(image_shape: Sequence[int]) -> tuple[int, int]:
 
 
 def encoder(image_shape: Sequence[int], code_dim: int, width: int = WIDTH) -> keras.Model:
-    """Images to features float32 [batch, height / 4, width / 4, code_dim].
+    """Makes the network from images to features float32 [batch, height / 4, width / 4, code_dim].
 
     Raises:
-        ValueError: As of `grid_shape`.
+        ValueError: As `grid_shape`.
+
+    Example:
+        >>> from zoo.networks import grid
+        >>> grid.encoder((28, 28, 1), code_dim=4, width=8).output_shape
+        (None, 7, 7, 4)
     """
     grid_shape(image_shape)
     images = x = keras.Input(image_shape, name="image")
@@ -62,10 +72,15 @@ def encoder(image_shape: Sequence[int], code_dim: int, width: int = WIDTH) -> ke
 
 
 def decoder(image_shape: Sequence[int], code_dim: int, width: int = WIDTH) -> keras.Model:
-    """Features to image logits.
+    """Makes the network from features to image logits.
 
     Raises:
-        ValueError: As of `grid_shape`.
+        ValueError: As `grid_shape`.
+
+    Example:
+        >>> from zoo.networks import grid
+        >>> grid.decoder((28, 28, 1), code_dim=4, width=8).output_shape
+        (None, 28, 28, 1)
     """
     features = keras.Input((*grid_shape(image_shape), code_dim), name="features")
     x = layers.Conv2D(width, 3, padding="same", name="conv", **_heads.LAST)(features)

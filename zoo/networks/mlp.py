@@ -17,10 +17,16 @@ WIDTH = 512
 
 
 def encoder(image_shape: Sequence[int], latent_dim: int, *, num_classes: int = 0) -> keras.Model:
-    """Images to (mean, log-variance), each [batch, latent_dim].
+    """Makes the network from images to (mean, log-variance), each [batch, latent_dim].
 
-    With `num_classes`, images and labels int32 [batch]: one-hot rows join the pixels
+    With `num_classes` it takes images and labels int32 [batch]: one-hot rows join the pixels
     (Sohn et al. 2015).
+
+    Example:
+        >>> from zoo.networks import mlp
+        >>> mean, log_variance = mlp.encoder((8, 8, 1), latent_dim=2).outputs
+        >>> mean.shape, log_variance.shape
+        ((None, 2), (None, 2))
     """
     inputs = [keras.Input(image_shape, name="image")]
     x = layers.Flatten(name="flatten", **_heads.LAST)(inputs[0])
@@ -34,13 +40,29 @@ def encoder(image_shape: Sequence[int], latent_dim: int, *, num_classes: int = 0
 
 
 def decoder(image_shape: Sequence[int], latent_dim: int, *, num_classes: int = 0) -> keras.Model:
-    """Latents to image logits; with `num_classes`, one-hot labels join the latents."""
+    """Makes the network from latents to image logits.
+
+    With `num_classes`, one-hot labels join the latents.
+
+    Example:
+        >>> from zoo.networks import mlp
+        >>> mlp.decoder((8, 8, 1), latent_dim=2).output_shape
+        (None, 8, 8, 1)
+    """
     inputs, latents = _heads.latent_inputs(latent_dim, num_classes)
     return _heads.model(inputs, [_expand(latents, image_shape)], "decoder")
 
 
 def generator(image_shape: Sequence[int], latent_dim: int, *, num_classes: int = 0) -> keras.Model:
-    """Latents to images in [0, 1]; with `num_classes`, one-hot labels join the latents."""
+    """Makes the network from latents to images in [0, 1].
+
+    With `num_classes`, one-hot labels join the latents.
+
+    Example:
+        >>> from zoo.networks import mlp
+        >>> mlp.generator((8, 8, 1), latent_dim=2).output_shape
+        (None, 8, 8, 1)
+    """
     inputs, latents = _heads.latent_inputs(latent_dim, num_classes)
     images = _heads.unit_range(_expand(latents, image_shape))
     return _heads.model(inputs, [images], "generator")
@@ -54,21 +76,26 @@ def discriminator(
     latent_dim: int = 0,
     heads: Sequence[int] = (),
 ) -> keras.Model:
-    """Images to logits [batch, 1].
+    """Makes the network from images to logits [batch, 1].
 
     Args:
         image_shape: (height, width, channels).
         normalization: `"batch"` (in the second hidden layer), `"none"`, or `"spectral"` (of every
             kernel; arXiv 1802.05957).
-        num_classes: > 0: takes [image, label] and projects (arXiv 1802.05637).
-        latent_dim: > 0: takes [image, latent] (arXiv 1605.09782).
-        heads: Units of further outputs [batch, units] beside the logit.
+        num_classes: > 0: it takes [image, label] and projects (arXiv 1802.05637).
+        latent_dim: > 0: it takes [image, latent] (arXiv 1605.09782).
+        heads: Units of further outputs [batch, units] after the logit.
 
     Returns:
         A functional model.
 
     Raises:
-        ValueError: If `normalization` is another, or both a label and a latent are to be taken.
+        ValueError: If `normalization` is unknown, or both `num_classes` and `latent_dim` are given.
+
+    Example:
+        >>> from zoo.networks import mlp
+        >>> mlp.discriminator((8, 8, 1)).output_shape
+        (None, 1)
     """
     dense, _ = _heads.linear_layers(normalization)
     images = keras.Input(image_shape, name="image")

@@ -29,11 +29,11 @@ def prior(
     layers: int = 4,
     num_classes: int = 0,
 ) -> keras.Model:
-    """Codes int32 [batch, height, width] to float32 logits [batch, height, width, num_codes].
+    """Makes the network from codes int32 [batch, h, w] to logits float32 [batch, h, w, num_codes].
 
-    The logits at a position depend on the codes before it alone, in raster order: on the 2 L + 1
-    before it in its row, and on the 2 L + 1 rows above from 2 L columns left to 2 L right, for L
-    layers. Four see all of a grid of up to 9 × 9.
+    The logits at a position depend only on the codes before it in raster order. With L layers these
+    are the 2 L + 1 codes before it in its row, and in the 2 L + 1 rows above the codes from 2 L
+    columns left to 2 L columns right. Four layers see all of a grid of up to 9 × 9.
 
     Args:
         grid_shape: (height, width) of the grid.
@@ -48,6 +48,11 @@ def prior(
 
     Raises:
         ValueError: If a size is out of its range.
+
+    Example:
+        >>> from zoo.networks import pixelcnn
+        >>> pixelcnn.prior((2, 3), num_codes=5, width=4, layers=1).output_shape
+        (None, 2, 3, 5)
     """
     if len(grid_shape) != 2 or min(grid_shape) < 1:
         msg = f"grid_shape={tuple(grid_shape)}: expected (height, width), both at least 1."
@@ -83,15 +88,22 @@ def sample(prior: keras.Model, uniforms: Any, label: Any = None) -> Any:
     """Draws grids of codes, position by position, by the inverse of the distribution function.
 
     Args:
-        prior: What `prior` made.
-        uniforms: Draws from U(0, 1), float32 [batch, height · width], one a position.
+        prior: The network that `prior` made.
+        uniforms: Draws from U(0, 1), one per position, float32 [batch, height · width].
         label: The classes for a conditional prior, int32 [batch].
 
     Returns:
-        int32 [batch, height, width]: a function of the arguments alone.
+        int32 [batch, height, width]; the same arguments give the same codes.
 
     Raises:
-        ValueError: If there is another number of uniforms.
+        ValueError: If the number of uniforms is not that of the positions.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.networks import pixelcnn
+        >>> prior = pixelcnn.prior((2, 3), num_codes=5, width=4, layers=1)
+        >>> pixelcnn.sample(prior, tf.random.uniform([4, 6])).shape
+        TensorShape([4, 2, 3])
     """
     *grid, _ = prior.output_shape[1:]
     positions = math.prod(grid)
@@ -115,15 +127,22 @@ def sample(prior: keras.Model, uniforms: Any, label: Any = None) -> Any:
 
 
 def log_probability(prior: keras.Model, codes: Any, label: Any = None) -> Any:
-    """Log p(codes), or log p(codes | label), the sum over positions.
+    """Computes log p(codes), or log p(codes | label), summed over positions.
 
     Args:
-        prior: What `prior` made.
+        prior: The network that `prior` made.
         codes: int32 [batch, height, width].
         label: The classes for a conditional prior, int32 [batch].
 
     Returns:
         float32 [batch], nats.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.networks import pixelcnn
+        >>> prior = pixelcnn.prior((2, 3), num_codes=5, width=4, layers=1)
+        >>> pixelcnn.log_probability(prior, tf.zeros([4, 2, 3], tf.int32)).shape
+        TensorShape([4])
     """
     logits = _logits(prior, codes, label)
     nll = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=codes, logits=logits)

@@ -1,12 +1,14 @@
 """Residual networks of SNGAN (arXiv 1802.05957, appendix B, tables 3 and 4).
 
-The image side is halved until it is 4 to 7 pixels, as in `zoo.networks.conv`; channels grow from
-`width` beside the image to 4 `width`. A generator of 28 × 28 images has about 1 M weights.
-Initialisation is the authors' code's: Glorot, with variances doubled before a ReLU's branch.
-Departures from the paper: as many blocks as the size needs, fewer channels, one block without
-pooling at the discriminator's end, and BatchNorm statistics over the global batch. The encoder is
-the discriminator's trunk and has no normalisation: an image's posterior must not depend on the
-other images, and the few blocks train without. It keeps where features are, unlike sum pooling.
+The image side is halved until it is 4 to 7 pixels, as in `zoo.networks.conv`. Channels grow from
+`width` next to the image to 4 `width`. A generator of 28 × 28 images has about 1 M weights. The
+initialisation is that of the authors' code: Glorot, with doubled variances before the ReLUs of a
+branch. Departures from the paper: as many blocks as the size needs, fewer channels, one block
+without pooling at the end of the discriminator, and BatchNorm statistics over the global batch.
+
+The encoder is the trunk of the discriminator, without normalisation: the posterior of an image must
+not depend on the other images, and so few blocks train without it. Unlike a network with sum
+pooling, the encoder keeps the places of the features.
 """
 
 from __future__ import annotations
@@ -27,10 +29,16 @@ WIDTH = 64
 def encoder(
     image_shape: Sequence[int], latent_dim: int, width: int = WIDTH, *, num_classes: int = 0
 ) -> keras.Model:
-    """Images to (mean, log-variance), each [batch, latent_dim].
+    """Makes the network from images to (mean, log-variance), each [batch, latent_dim].
 
-    With `num_classes`, images and labels int32 [batch]: one-hot planes join the channels
+    With `num_classes` it takes images and labels int32 [batch]: one-hot planes join the channels
     (Sohn et al. 2015).
+
+    Example:
+        >>> from zoo.networks import resnet
+        >>> mean, log_variance = resnet.encoder((8, 8, 1), latent_dim=2).outputs
+        >>> mean.shape, log_variance.shape
+        ((None, 2), (None, 2))
     """
     inputs, x = _heads.image_inputs(image_shape, num_classes)
     x = _trunk(x, image_shape, width, layers.Conv2D)
@@ -41,9 +49,14 @@ def encoder(
 def decoder(
     image_shape: Sequence[int], latent_dim: int, width: int = WIDTH, *, num_classes: int = 0
 ) -> keras.Model:
-    """Latents to image logits: the generator without BatchNorm and tanh.
+    """Makes the network from latents to image logits: the generator without BatchNorm and tanh.
 
-    With `num_classes`, latents and labels int32 [batch]: one-hot rows join the latents.
+    With `num_classes` it takes latents and labels int32 [batch]: one-hot rows join the latents.
+
+    Example:
+        >>> from zoo.networks import resnet
+        >>> resnet.decoder((8, 8, 1), latent_dim=2).output_shape
+        (None, 8, 8, 1)
     """
     inputs, latents = _heads.latent_inputs(latent_dim, num_classes)
     return _heads.model(inputs, [_expand(latents, image_shape, width)], "decoder")
@@ -52,10 +65,15 @@ def decoder(
 def generator(
     image_shape: Sequence[int], latent_dim: int, width: int = WIDTH, *, num_classes: int = 0
 ) -> keras.Model:
-    """Latents to images in [0, 1].
+    """Makes the network from latents to images in [0, 1].
 
-    With `num_classes`, latents and labels int32 [batch]: one-hot rows join the latents, and
+    With `num_classes` it takes latents and labels int32 [batch]: one-hot rows join the latents, and
     BatchNorm has a gain and a bias for each class (arXiv 1802.05637).
+
+    Example:
+        >>> from zoo.networks import resnet
+        >>> resnet.generator((8, 8, 1), latent_dim=2).output_shape
+        (None, 8, 8, 1)
     """
     inputs, latents, norm = _heads.generator_inputs(latent_dim, num_classes)
     images = _heads.unit_range(_expand(latents, image_shape, width, norm))
@@ -71,25 +89,30 @@ def discriminator(
     latent_dim: int = 0,
     heads: Sequence[int] = (),
 ) -> keras.Model:
-    """Images to logits [batch, 1].
+    """Makes the network from images to logits [batch, 1].
 
-    Its layer `features` has the last features φ(x), float32 [batch, channels], summed over pixels.
+    The layer `features` gives φ(x), float32 [batch, channels]: the features summed over pixels.
 
     Args:
         image_shape: (height, width, channels).
         normalization: `"spectral"` (of every kernel), `"batch"` (in all but the first block) or
             `"none"`.
-        width: Channels beside the image.
-        num_classes: > 0: takes [image, label] and projects (arXiv 1802.05637).
-        latent_dim: > 0: takes [image, latent] (arXiv 1605.09782).
-        heads: Units of further outputs [batch, units] beside the logit.
+        width: Channels of the layer next to the image.
+        num_classes: > 0: it takes [image, label] and projects (arXiv 1802.05637).
+        latent_dim: > 0: it takes [image, latent] (arXiv 1605.09782).
+        heads: Units of further outputs [batch, units] after the logit.
 
     Returns:
         A functional model.
 
     Raises:
-        ValueError: If `normalization` is another, the image size is impossible, or both a label and
-            a latent are to be taken.
+        ValueError: If `normalization` is unknown, the image size is impossible, or both
+            `num_classes` and `latent_dim` are given.
+
+    Example:
+        >>> from zoo.networks import resnet
+        >>> resnet.discriminator((8, 8, 1)).output_shape
+        (None, 1)
     """
     _, conv = _heads.linear_layers(normalization)
     norm = _heads.batch_norm if normalization == "batch" else None

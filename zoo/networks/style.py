@@ -38,17 +38,22 @@ if TYPE_CHECKING:
 WIDTH = 32
 STYLE_DIM = 128  # 512 in the paper
 DEPTH = 8
-MAPPING_RATE = 0.01  # learning rate of the mapping, in multiples of other layers'
+MAPPING_RATE = 0.01  # learning rate of the mapping, as a multiple of that of other layers
 
 
 def generator(
     image_shape: Sequence[int], latent_dim: int, width: int = WIDTH, *, num_classes: int = 0
 ) -> keras.Model:
-    """Latents to images in [0, 1].
+    """Makes the network from latents to images in [0, 1].
 
     Its layers are `mapping` (latents to styles, float32 [batch, STYLE_DIM]), `truncation` and
-    `synthesis` (styles to images). With `num_classes`, latents and labels int32 [batch]: one-hot
-    rows join the latents.
+    `synthesis` (styles to images). With `num_classes` it takes latents and labels int32 [batch]:
+    one-hot rows join the latents.
+
+    Example:
+        >>> from zoo.networks import style
+        >>> style.generator((8, 8, 1), latent_dim=2).output_shape
+        (None, 8, 8, 1)
     """
     mapping = _mapping(latent_dim, num_classes)
     inputs = [keras.Input(x.shape[1:], dtype=x.dtype, name=x.name) for x in mapping.inputs]
@@ -66,19 +71,24 @@ def discriminator(
     *,
     num_classes: int = 0,
 ) -> keras.Model:
-    """Images to logits [batch, 1].
+    """Makes the network from images to logits [batch, 1].
 
     Args:
         image_shape: (height, width, channels).
-        normalization: `"none"`.
-        width: Channels beside the image.
-        num_classes: > 0: takes [image, label] and projects (arXiv 1802.05637).
+        normalization: `"none"`: this architecture has no other.
+        width: Channels of the layer next to the image.
+        num_classes: > 0: it takes [image, label] and projects (arXiv 1802.05637).
 
     Returns:
         A functional model.
 
     Raises:
-        ValueError: If `normalization` is another, or the image size is impossible.
+        ValueError: If `normalization` is not `"none"`, or the image size is impossible.
+
+    Example:
+        >>> from zoo.networks import style
+        >>> style.discriminator((8, 8, 1)).output_shape
+        (None, 1)
     """
     if normalization != "none":
         msg = f"normalization={normalization!r}: the style network has none. Take 'none'."

@@ -1,7 +1,8 @@
 """Which Keras objects a configuration may name: those that only compute.
 
-Keras makes whatever class a configuration names. Some of its own run code from the file (Lambda,
-TorchModuleWrapper) or read others (TFSMLayer, StringLookup), so what is allowed is listed.
+Keras makes whatever class a configuration names. Some classes of Keras run code from the file
+(Lambda, TorchModuleWrapper) or read other files (TFSMLayer, StringLookup). So the allowed classes
+are listed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ LISTED = {
     "keras.layers": frozenset(_LAYERS.split()),
     "keras.src.ops.numpy": frozenset(_OPERATIONS.split()),
 }
-WHOLE = {  # modules of which every class will do
+WHOLE = {  # modules whose classes are all allowed
     "keras.initializers": keras.initializers.Initializer,
     "keras.regularizers": keras.regularizers.Regularizer,
     "keras.constraints": keras.constraints.Constraint,
@@ -33,17 +34,17 @@ WHOLE = {  # modules of which every class will do
 
 
 def check_objects(value: Any, where: str) -> None:
-    """Checks that serialised Keras objects, at any depth, are of allowed classes.
+    """Checks that serialised Keras objects, at any depth, have allowed classes.
 
-    Allowed are layers of images, networks of them, initializers, regularizers and constraints of
-    Keras, and what is registered under `zoo`.
+    Keras's layers for images, networks of them, initializers, regularizers and constraints are
+    allowed, and so is everything that is registered under `zoo`.
 
     Args:
         value: Plain JSON.
-        where: Names the place in the error.
+        where: The place that the error names.
 
     Raises:
-        ValueError: If one is of another class, which is named.
+        ValueError: If an object has another class; the error names it.
     """
     stack = [(where, value)]
     while stack:

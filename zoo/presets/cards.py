@@ -1,4 +1,4 @@
-"""Model cards: README.md with the metadata that Hugging Face reads, of facts alone."""
+"""Model cards: the README.md of a preset, made of its facts, with Hugging Face's metadata."""
 
 from __future__ import annotations
 
@@ -38,12 +38,14 @@ SOURCES = {
     ),
     "sprites": _Source("Sprites, drawn by zoo.data.sprites", None, "MIT", "the code of this model"),
 }
-# What has a place of its own in the card; other facts are listed as they are.
+# Facts that have a place of their own in the card; the table of the training lists the others.
 _PLACED = ("license", "intended_use", "limits", "data_license")
 INTENDED = (
     "Research and teaching: a trained reference of its method, a start for further training, a "
     "test of exports and conversions."
 )
+UNCONDITIONAL = "unconditional-image-generation"  # a task of Hugging Face
+CONDITIONAL = "class-conditional-image-generation"  # for which it has none: a tag
 LIMITS = (
     "It draws what its training images show, with their biases and gaps, at their size, and makes "
     "no statement about the world. Single images can be malformed; the metrics are averages."
@@ -57,11 +59,16 @@ def card(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any] | None
         name: Name of the preset.
         config: Its `config.json`.
         metrics: Its `metrics.json`, if any.
+
+    Returns:
+        The text, in Markdown with a YAML header.
     """
     facts, data = config["facts"], config["data"]
     source = SOURCES.get(data, _Source(data or "unknown", None, "see its source", ""))
     summaries = {model.name: model.summary for model in registry.describe_models()}
     height, width, channels = config["image_shape"]
+    classes = config["options"].get("num_classes", 0)
+    kind = f"Class-conditional: {classes} classes." if classes else "Unconditional: no classes."
     licence = facts.get("data_license", source.license)
     made = {key: value for key, value in facts.items() if key not in _PLACED}
     parts = [
@@ -70,13 +77,11 @@ def card(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any] | None
         summaries[config["model"]],
         (
             f"Images of {height} × {width} × {channels}, float32 in [0, 1]; {config['latent_dim']} "
-            f"latent dimensions; {config['parameters']:,} parameters."
+            f"latent dimensions; {config['parameters']:,} parameters. {kind}"
         ),
-        _usage(name),
+        _usage(name, classes),
         "![Samples](samples.png)" if "samples.png" in config["files"] else "",
-        _sampler(name, config["options"].get("num_classes", 0))
-        if "sampler_gmm.npz" in config["files"]
-        else "",
+        _sampler(name, classes) if "sampler_gmm.npz" in config["files"] else "",
         "![Images and their reconstructions](reconstructions.png)"
         if "reconstructions.png" in config["files"]
         else "",
@@ -96,11 +101,13 @@ def _metadata(
     name: str, config: Mapping[str, Any], metrics: Mapping[str, Any] | None, source: _Source
 ) -> str:
     """YAML, of which JSON is a part."""
+    conditional = bool(config["options"].get("num_classes", 0))
+    task = CONDITIONAL if conditional else UNCONDITIONAL
     entries: dict[str, Any] = {
         "license": config["facts"].get("license", "mit"),
         "library_name": "keras",
-        "pipeline_tag": "unconditional-image-generation",
-        "tags": ["vaegan-zoo", config["family"], config["model"]],
+        **({} if conditional else {"pipeline_tag": task}),
+        "tags": list(dict.fromkeys(["vaegan-zoo", config["family"], config["model"], task])),
     }
     if source.hub:
         entries["datasets"] = [source.hub]
@@ -108,7 +115,7 @@ def _metadata(
         values = {k: v for k, v in metrics["metrics"].items() if math.isfinite(v)}
         entries["metrics"] = list(values)
         result = {
-            "task": {"type": "unconditional-image-generation"},
+            "task": {"type": task},
             "dataset": {"type": source.hub or source.title, "name": source.title},
             "metrics": [
                 {"type": key, "name": key, "value": value} for key, value in values.items()
@@ -119,8 +126,10 @@ def _metadata(
     return "\n".join(("---", *lines, "---"))
 
 
-def _usage(name: str) -> str:
+def _usage(name: str, classes: int) -> str:
     drawn = "images = model.generate(16, seed=0)  # float32 [16, height, width, channels]"
+    if classes:
+        drawn += f"\nof_a_class = model.generate(16, seed=0, labels=0)  # 0 to {classes - 1}"
     return (
         "```python\nimport zoo\n\n"
         f"model = zoo.load_pretrained({json.dumps(name)})  # or this folder, or hf://org/{name}\n"

@@ -1,4 +1,4 @@
-"""`config.json` of a preset, and the checks that it passes before anything is made of it."""
+"""`config.json` of a preset, and the checks that it passes before a model is made of it."""
 
 from __future__ import annotations
 
@@ -10,40 +10,35 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from zoo.core import registry
-from zoo.io import schemas
-from zoo.io.files import read_json
+from zoo.io.names import suggestion
 from zoo.presets.allowed import check_objects
+from zoo.presets.files import CONFIG, FILES, FORMAT, WEIGHTS, read_unchecked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zoo.core.model import ZooModel
 
-FORMAT = schemas.PRESET.format
-CONFIG, WEIGHTS, METRICS, CARD = "config.json", "model.weights.h5", "metrics.json", "README.md"
-SAMPLES, RECONSTRUCTIONS = "samples.png", "reconstructions.png"
-SAMPLER, SAMPLER_SAMPLES = "sampler_gmm.npz", "samples_gmm.png"
-FILES = (CONFIG, WEIGHTS, METRICS, CARD, SAMPLES, RECONSTRUCTIONS, SAMPLER, SAMPLER_SAMPLES)
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def describe(
     model: ZooModel, data: str | None, facts: Mapping[str, Any], files: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The `config.json` of a model.
+    """The contents of `config.json` for a model.
 
     Args:
         model: The model.
-        data: Name of what it was trained on.
+        data: Name of the data that it was trained on.
         facts: How it was made; plain JSON.
-        files: sha256 of the files beside it.
+        files: The SHA-256 of each file beside `config.json`.
 
     Raises:
-        ValueError: If a network of the model could not be loaded again, by its class; or a fact is
+        ValueError: If a network of the model has a class that a preset may not name, or a fact is
             no plain JSON.
     """
     options = model.get_config()
-    options.pop("dtype", None)  # it was trained in; a preset's figures are of float32
+    options.pop("dtype", None)  # of the training; the figures of a preset are those of float32
     config = {
         "format": FORMAT,
         "model": model.model_name,
@@ -65,41 +60,39 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If the folder is no preset.
-        ValueError: If it is of a later format, names an unknown model, option or class, or is not
-            as `describe` writes it.
+        ValueError: If it is of a later format, names an unknown model, option or class, or does
+            not have the form that `describe` gives it.
+
+    Example:
+        >>> from zoo.hub import resolve
+        >>> from zoo.presets import read_config
+        >>> read_config(resolve("vae_fashion_mnist"))["image_shape"]
+        [28, 28, 1]
     """
-    path = Path(folder) / CONFIG
-    if not path.is_file():
-        msg = f"{folder} is not a preset (no {CONFIG}). `save_preset` and `zoo push` make them."
-        raise FileNotFoundError(msg)
-    config = read_json(path, schemas.PRESET)
-    _check(config, str(path))
+    config = read_unchecked(folder)
+    _check(config, str(Path(folder) / CONFIG))
     return config
 
 
 def model_class(config: Mapping[str, Any]) -> type[ZooModel]:
-    """The class of the model of a checked `config.json`."""
-    return _model_class(config["model"])
-
-
-def _model_class(name: str) -> type[ZooModel]:
+    """The class of the model that a checked `config.json` names."""
     registry.import_models()
-    return keras.saving.get_registered_object(f"zoo>{name}")
+    return keras.saving.get_registered_object(f"zoo>{config['model']}")
 
 
 def _check(config: Mapping[str, Any], where: str) -> None:
-    """Checks what the types of its entries do not say."""
+    """Checks what the schema, which knows the types of the entries, does not."""
 
     def expect(good: Any, name: str, expected: str) -> None:
         if not good:
-            found = repr(config[name])[:200]
-            msg = f"{where}: {name}={found}: expected {expected}. Was it edited?"
+            value = repr(config[name])[:200]
+            msg = f"{where}: {name}={value}: expected {expected}. Was it edited?"
             raise ValueError(msg)
 
     name, files = config["model"], config["files"]
     models = registry.list_models()
     expect(name in models, "model", f"one of {', '.join(models)}")
-    cls = _model_class(name)
+    cls = model_class(config)
     expect(config["family"] == cls.family, "family", repr(cls.family))
     expect(WEIGHTS in files, "files", f"{WEIGHTS} and its sha256")
     for file, sha256 in files.items():
@@ -107,19 +100,19 @@ def _check(config: Mapping[str, Any], where: str) -> None:
         expect(whole, "files", f"files among {', '.join(FILES)}, and their sha256")
     for option in config["options"]:
         if option not in accepted(cls):
-            known = ", ".join(sorted(accepted(cls)))
-            msg = f"{where}: {name} has no option {option!r}. Its options: {known}."
+            near = suggestion(option, sorted(accepted(cls)))
+            msg = f"{where}: {name} has no option {option!r}. {near}"
             raise ValueError(msg)
     check_objects(config["options"], f"{where}: options")
 
 
 def accepted(cls: type) -> set[str]:
-    """Names of the keyword arguments of a model and of its bases, without shape and latents."""
+    """Names of a model's options, without `image_shape` and `latent_dim`."""
     return registry.accepted(cls).keys() - {"image_shape", "latent_dim"}
 
 
 def _plain(value: Any, where: str) -> Any:
-    """The value as JSON will give it back: tuples become lists."""
+    """The value as JSON gives it back: tuples become lists."""
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {key: _plain(each, f"{where}/{key}") for key, each in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Writing a preset's folder, and making the model of one."""
+"""Writes a preset's folder, checks it, and makes the model of it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from zoo.io import schemas
-from zoo.io.files import read_json, replacing, sha256, write_json
+from zoo.io.files import replacing, sha256
 from zoo.io.pictures import pairs, save_grid
+from zoo.io.records import write_json
 from zoo.presets import config as configs
 from zoo.presets.cards import card
-from zoo.presets.config import (
+from zoo.presets.files import (
     CARD,
     CONFIG,
     METRICS,
@@ -21,6 +21,8 @@ from zoo.presets.config import (
     SAMPLER_SAMPLES,
     SAMPLES,
     WEIGHTS,
+    check_files,
+    read_metrics,
 )
 from zoo.presets.sampler import read_sampler
 from zoo.presets.weights import read_weights, write_weights
@@ -50,21 +52,28 @@ def save_preset(
     """Writes a model as a preset, whole or not at all.
 
     Args:
-        model: A model of the zoo; all of it is kept but its optimizers' state.
-        folder: The new folder; its name is the preset's.
-        data: Name of the data set it was trained on.
-        facts: How it was made, for the model card: `command`, `commit`, `seed`, `hardware`,
-            `time`, `license`, `intended_use`, `limits`, … plain JSON.
-        metrics: What `zoo.hub.measure` returns.
-        examples: Images float32 [n, height, width, channels] in [0, 1], and of a conditional model
-            their labels int [n], whose reconstructions are pictured.
-        sampler: Of a VAE, the `zoo.sampling.samplers.Sampler` "gmm" fitted to it; None for none.
-        precision: "float16" halves the file, and rounds weights to 3 digits; "float32" keeps them.
+        model: A model of the zoo. The state of its optimizers is left out.
+        folder: The new folder. Its name becomes the preset's name.
+        data: Name of the data set that the model was trained on.
+        facts: How the model was made, as plain JSON for the model card: `command`, `commit`,
+            `seed`, `hardware`, `time`, `license`, `intended_use`, `limits`, …
+        metrics: The result of `zoo.hub.measure`.
+        examples: Images whose reconstructions are pictured, float32 [n, height, width, channels]
+            in [0, 1]; for a conditional model also their labels, int [n].
+        sampler: For a VAE: the `zoo.sampling.samplers.Sampler` "gmm" that was fitted to it.
+        precision: "float16" halves the file and rounds weights to 3 digits; "float32" keeps them.
 
     Raises:
         FileExistsError: If the folder exists.
-        ValueError: If a weight is not finite, the precision is unknown, or the model has a network
-            of classes that `load_preset` refuses.
+        ValueError: If a weight is not finite, the precision is unknown, or `load_preset` would
+            refuse a class in the model's networks.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("dcgan", (8, 8, 1), 2, network="mlp")
+        >>> zoo.save_preset(model, "my_dcgan", facts={"license": "mit"})
+        >>> zoo.load("./my_dcgan").generate(2, seed=0).shape
+        (2, 8, 8, 1)
     """
     folder = Path(folder).absolute()
     if folder.exists():
@@ -95,19 +104,25 @@ def save_preset(
 
 
 def load_preset(folder: str | Path) -> ZooModel:
-    """Makes the model of a preset; no code in the folder is run.
+    """Makes the model of a preset. No code in the folder is run.
 
     Args:
         folder: A folder that `save_preset` wrote.
 
     Returns:
-        The model, in Keras's default precision whatever it was trained in, and not compiled:
-        `compile()` it to train on or to evaluate its loss.
+        The model, in Keras's default precision and not compiled. `compile()` it to train it
+        further, or to evaluate its loss.
 
     Raises:
         FileNotFoundError: If the folder is no preset.
-        ValueError: If a file is not the one its hash in `config.json` says, the configuration
-            names what is unknown or not allowed, or the weights are not this model's.
+        ValueError: If a file does not have the hash that `config.json` states, the configuration
+            names something unknown or not allowed, or the weights belong to another model.
+
+    Example:
+        >>> from zoo.hub import resolve
+        >>> from zoo.presets import load_preset
+        >>> load_preset(resolve("vae_fashion_mnist")).generate(2, seed=0).shape
+        (2, 28, 28, 1)
     """
     config = check_preset(folder)
     options = {key: config[key] for key in ("image_shape", "latent_dim")}
@@ -121,24 +136,30 @@ def load_preset(folder: str | Path) -> ZooModel:
 
 
 def check_preset(folder: str | Path) -> dict[str, Any]:
-    """Checks every file's hash, and what all but the weights hold; makes no model.
+    """Checks the hash of every file, and the contents of every file but the weights.
 
-    A file that `config.json` lists may be absent, but for the weights. One that it does not list,
-    and that would be read, may not be there.
+    A file that `config.json` lists may be absent, except for the weights. Metrics or a sampler that
+    it does not list must be absent.
 
     Returns:
-        Its `config.json`.
+        The contents of `config.json`.
 
     Raises:
         FileNotFoundError: If the folder is no preset.
-        ValueError: If a file is not the one its hash in `config.json` says, or not as it should be.
+        ValueError: If a file does not have the hash that `config.json` states, or wrong contents.
+
+    Example:
+        >>> from zoo.hub import resolve
+        >>> from zoo.presets import check_preset
+        >>> check_preset(resolve("vae_fashion_mnist"))["latent_dim"]
+        16
     """
     folder = Path(folder)
     config = configs.read_config(folder)
-    there = [name for name in config["files"] if name == WEIGHTS or (folder / name).exists()]
-    check_files(folder, config, there)
-    # A model has a number for every latent, and its file two bytes or more for every number; what
-    # claims more than that would be made first, and take the memory.
+    names = dict.fromkeys((*config["files"], METRICS, SAMPLER))
+    check_files(folder, config, [x for x in names if x == WEIGHTS or (folder / x).exists()])
+    # A model has at least one weight per latent, and its file at least one byte per weight. A
+    # configuration that claims more would make a model that takes all the memory.
     size = (folder / WEIGHTS).stat().st_size
     if not config["latent_dim"] <= config["parameters"] <= size:
         msg = (
@@ -149,49 +170,6 @@ def check_preset(folder: str | Path) -> dict[str, Any]:
         raise ValueError(msg)
     read_metrics(folder, config)
     if (folder / SAMPLER).exists():
-        check_files(folder, config, [SAMPLER])
         classes = config["options"].get("num_classes", 0)
         read_sampler(folder / SAMPLER, "gmm", config["latent_dim"], classes)
     return config
-
-
-def read_metrics(folder: str | Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The `metrics.json` of a preset, if there is one and it is the one its configuration says.
-
-    Raises:
-        ValueError: If it is not listed or has another hash, or is not as `measure` returns it.
-    """
-    path = Path(folder) / METRICS
-    if not path.exists():
-        return None
-    check_files(folder, config, [METRICS])
-    return read_json(path, schemas.METRICS)
-
-
-def check_files(folder: str | Path, config: Mapping[str, Any], names: Sequence[str]) -> None:
-    """Checks files of a preset against the hashes in its configuration.
-
-    Raises:
-        FileNotFoundError: If one is missing.
-        ValueError: If one is not listed, or has another hash.
-    """
-    for name in names:
-        path = Path(folder) / name
-        if not path.is_file():
-            msg = f"{path} does not exist. Was the preset copied whole?"
-            raise FileNotFoundError(msg)
-        expected = config["files"].get(name)
-        if expected is None:
-            msg = f"{path} is not part of the preset: {CONFIG} does not list it. Remove it."
-            raise ValueError(msg)
-        if (found := sha256(path)) != expected:
-            msg = (
-                f"{path} has the sha256 {found}, but {CONFIG} says {expected}: it is damaged or of "
-                "another preset. Get it anew."
-            )
-            raise ValueError(msg)
-
-
-def is_preset(path: str | Path) -> bool:
-    """Whether a path is a preset's folder, by the names in it."""
-    return all((Path(path) / name).is_file() for name in (CONFIG, WEIGHTS))

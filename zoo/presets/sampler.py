@@ -1,4 +1,4 @@
-"""What a file of a fitted sampler holds, checked before anything is drawn from it."""
+"""Reads the file of a fitted sampler, and checks it before anything is drawn from it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zoo.presets.config import SHA256
 if TYPE_CHECKING:
     from pathlib import Path
 
-MAX_BYTES = 1 << 30  # unpacked, in all
+MAX_BYTES = 1 << 30  # of all arrays, unpacked
 ARRAYS = {
     "gmm": ("weights", "means", "covariances"),
     "two_stage": ("shift", "scale", "gamma", *(f"decoder_{i}" for i in range(6))),
@@ -22,21 +22,21 @@ ARRAYS = {
 def read_sampler(
     path: str | Path, kind: str | None = None, latent_dim: int | None = None, classes: int = 0
 ) -> tuple[str, str, dict[str, np.ndarray]]:
-    """Reads and checks what `zoo.sampling.samplers.Sampler.save` wrote.
+    """Reads and checks a file that `zoo.sampling.samplers.Sampler.save` wrote.
 
     Args:
         path: The .npz file.
-        kind: The sampler it must be, "gmm" or "two_stage"; None for any.
-        latent_dim: Dimensions that its latents must have; None for any.
-        classes: The number of classes of a conditional model; 0 for others.
+        kind: The expected sampler, "gmm" or "two_stage"; None for any.
+        latent_dim: The expected number of latent dimensions; None for any.
+        classes: The number of classes of a conditional model; 0 for other models.
 
     Returns:
-        Its name, the fingerprint of the weights it was fitted to, and its arrays.
+        The sampler's name, the fingerprint of the weights it was fitted to, and its arrays.
 
     Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If it is no sampler, one of another kind or for another model, or holds what
-            nothing can be drawn from.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no sampler, a sampler of another kind or for another model, or holds
+            numbers from which nothing can be drawn.
     """
     try:
         name, fitted_to, arrays = _checked(_load(path))
@@ -59,15 +59,15 @@ def _load(path: str | Path) -> dict[str, np.ndarray]:
         return {key: np.asarray(array) for key, array in file.items()}
 
 
-def _checked(found: dict[str, np.ndarray]) -> tuple[str, str, dict[str, np.ndarray]]:
-    name, fitted_to = (str(found[key]) for key in ("name", "fitted_to"))
+def _checked(entries: dict[str, np.ndarray]) -> tuple[str, str, dict[str, np.ndarray]]:
+    name, fitted_to = (str(entries[key]) for key in ("name", "fitted_to"))
     if name not in ARRAYS:
         msg = f"name={name[:60]!r}: expected one of {', '.join(ARRAYS)}"
         raise ValueError(msg)
     if not SHA256.fullmatch(fitted_to):
         msg = f"fitted_to={fitted_to[:60]!r}: expected a sha256"
         raise ValueError(msg)
-    arrays = {key: found[key] for key in ARRAYS[name]}
+    arrays = {key: entries[key] for key in ARRAYS[name]}
     for key, array in arrays.items():
         if array.dtype.kind != "f" or not np.isfinite(array).all():
             msg = f"{key} is not all finite numbers (NaN or infinite)"
@@ -127,7 +127,7 @@ def _check_mixture(arrays: dict[str, np.ndarray]) -> None:
 
 
 def _check_second_stage(arrays: dict[str, np.ndarray]) -> None:
-    """μ of two hidden layers, whose last also takes the input: see `zoo.sampling.second_stage`."""
+    """The arrays of the decoder in `zoo.sampling.second_stage`, which has two hidden layers."""
     shift, hidden = arrays["shift"], arrays["decoder_1"]
     if shift.ndim != 1 or not shift.size or hidden.ndim != 1 or not hidden.size:
         msg = f"shift {shift.shape}, decoder_1 {hidden.shape}: expected one dimension"

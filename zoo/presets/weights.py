@@ -1,4 +1,4 @@
-"""`model.weights.h5` of a preset: Keras's layout, without optimizers, mostly as float16."""
+"""`model.weights.h5` of a preset: Keras's layout without optimizers, as float16 or float32."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from zoo.core.model import ZooModel
 
 PRECISIONS = ("float16", "float32")
-_RUNNING_MEANS = "vars/running_means"  # of an epoch in training
+_RUNNING_MEANS = "vars/running_means"  # the logs of an epoch in training
 
 
 def write_weights(model: ZooModel, path: Path, precision: str = "float16") -> None:
@@ -26,9 +26,9 @@ def write_weights(model: ZooModel, path: Path, precision: str = "float16") -> No
     Args:
         model: The model; its optimizers are left out.
         path: The new file.
-        precision: What float32 tensors are stored as. A tensor that float16 would not keep to a
-            thousandth of its largest value, as it overflows or is tiny, stays float32, as do
-            scalars, which may be settings; integers stay as they are.
+        precision: The dtype in which float32 tensors are stored. A tensor stays float32 if float16
+            would change it by more than a thousandth of its largest value, for it overflows or is
+            tiny. Scalars, which may be settings, stay float32 too. Integers stay as they are.
 
     Raises:
         ValueError: If the precision is unknown, or a weight is not finite.
@@ -36,10 +36,10 @@ def write_weights(model: ZooModel, path: Path, precision: str = "float16") -> No
     if precision not in PRECISIONS:
         msg = f"precision={precision!r}: expected one of {PRECISIONS}."
         raise ValueError(msg)
-    found = sorted(_saved(model).items())
+    arrays = sorted(_saved(model).items())
     # In memory: on a full disk HDF5 ends the process, with a segmentation fault.
     with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
-        for name, array in found:
+        for name, array in arrays:
             _check_finite(array, name, "The model")
             file[name] = _halved(array) if precision == "float16" else array
         file.flush()
@@ -48,22 +48,22 @@ def write_weights(model: ZooModel, path: Path, precision: str = "float16") -> No
 
 
 def read_weights(model: ZooModel, path: Path) -> None:
-    """Loads weights that `write_weights` wrote into a new model; nothing else passes.
+    """Loads a file that `write_weights` wrote into a new model, and refuses any other file.
 
     Args:
         model: A model of the same configuration, not compiled.
         path: The file.
 
     Raises:
-        ValueError: If the file is damaged or not of this model: a weight is missing, superfluous,
-            of another shape or kind, not finite, or lies elsewhere than in the file.
+        ValueError: If the file is damaged or belongs to another model: a weight is missing,
+            superfluous, of another shape or dtype, not finite, or stored in another file.
     """
     wanted = _saved(model)
     try:
         with h5py.File(path, "r") as file:
-            found = dict(_datasets(file, "", wanted, path))
-            _check_layout(found, wanted, path)
-            for name, dataset in found.items():
+            datasets = dict(_datasets(file, "", wanted, path))
+            _check_layout(datasets, wanted, path)
+            for name, dataset in datasets.items():
                 _check_finite(dataset[()], name, path)
         model.load_weights(path)
     except (OSError, KeyError, RuntimeError) as error:  # what h5py raises for damaged files
@@ -72,13 +72,13 @@ def read_weights(model: ZooModel, path: Path) -> None:
 
 
 def _saved(model: ZooModel) -> dict[str, np.ndarray]:
-    """The model's weights by their names in the file."""
+    """The model's weights by the names that they have in the file."""
     left_out = (*(f"{name}/" for name in model.optimizer_names), "optimizer/", _RUNNING_MEANS)
-    found: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
 
     def keep(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and not name.startswith(left_out):
-            found[name] = item[()]
+            arrays[name] = item[()]
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
@@ -87,7 +87,7 @@ def _saved(model: ZooModel) -> dict[str, np.ndarray]:
             weights = io.BytesIO(archive.read("model.weights.h5"))
     with h5py.File(weights, "r") as file:
         file.visititems(keep)
-    return found
+    return arrays
 
 
 def _halved(array: np.ndarray) -> np.ndarray:
@@ -102,7 +102,7 @@ def _halved(array: np.ndarray) -> np.ndarray:
 def _datasets(
     group: h5py.Group, prefix: str, wanted: Collection[str], path: Path
 ) -> Iterator[tuple[str, h5py.Dataset]]:
-    """All datasets of a file, none of which may lead out of it or, through a group, in circles."""
+    """All datasets of a file. No link may lead out of it, or through a group in circles."""
     for key in group:
         name = f"{prefix}{key}"
         if type(group.get(key, getlink=True)) is not h5py.HardLink:
@@ -119,16 +119,17 @@ def _datasets(
 
 
 def _check_layout(
-    found: Mapping[str, h5py.Dataset], wanted: Mapping[str, np.ndarray], path: Path
+    datasets: Mapping[str, h5py.Dataset], wanted: Mapping[str, np.ndarray], path: Path
 ) -> None:
-    if found.keys() != wanted.keys():
-        missing, more = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    if datasets.keys() != wanted.keys():
+        missing = sorted(wanted.keys() - datasets.keys())
+        more = sorted(datasets.keys() - wanted.keys())
         msg = (
             f"{path} lacks {missing[:3]} ({len(missing)} in all) and has {more[:3]} ({len(more)}) "
             "which the model has not. Is it of another model?"
         )
         raise ValueError(msg)
-    for name, dataset in found.items():
+    for name, dataset in datasets.items():
         if dataset.is_virtual or dataset.external:
             msg = f"{path}: {name} lies in another file; expected it in this one. Do not use it."
             raise ValueError(msg)

@@ -25,7 +25,7 @@ from zoo.io.files import replacing
 from zoo.presets.sampler import read_sampler
 from zoo.sampling.posterior import draw, fit_mixture, posteriors
 from zoo.sampling.second_stage import fit_second_stage, sample_second_stage
-from zoo.training.runs import read_config, required
+from zoo.training.run_files import read_config, required
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,8 +4,8 @@
     checkpoints/step_00001200.keras   the last K (the newest is model.keras under another name)
     best.keras                        the one with the lowest value of a metric
 
-Each is whole or absent, and holds all that training goes on from: weights, every optimizer, the
-average, the step and the running means of the epoch.
+Each file is whole or absent. It holds all that training goes on from: the weights, every
+optimizer, the average, the step, and the running means of the epoch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zoo.io.files import link, parse_json, replacing
+from zoo.io.files import link, replacing
+from zoo.io.records import parse_json
+from zoo.training.run_files import BEST, CHECKPOINTS, LATEST
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 _DAMAGED = (
     zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError, RuntimeError,
 )  # fmt: skip
-LATEST, BEST, FOLDER = "model.keras", "best.keras", "checkpoints"
 
 
 def save(model: ZooModel, out: Path, *, keep: int = 0, best: bool = False) -> None:
@@ -37,14 +38,14 @@ def save(model: ZooModel, out: Path, *, keep: int = 0, best: bool = False) -> No
     Args:
         model: The model.
         out: The run folder.
-        keep: Checkpoints to keep besides, this one included; the oldest are removed.
-        best: Whether it is the best so far.
+        keep: Checkpoints to keep in `checkpoints/`, this one included; the oldest are removed.
+        best: Whether this is the best state so far.
     """
     if not keep and not best:
         with replacing(out / LATEST) as temporary:
             model.save(temporary)
         return
-    folder = out / FOLDER
+    folder = out / CHECKPOINTS
     path = folder / f"step_{model.steps_done:08d}.keras"
     with replacing(path) as temporary:
         model.save(temporary)
@@ -66,8 +67,12 @@ def check(path: Path, model_name: str) -> None:
     """
     fault = _fault(path, model_name)
     if fault is not None:
-        run = path.parent.parent if path.parent.name == FOLDER else path.parent
-        others = (run / LATEST, run / BEST, *sorted((run / FOLDER).glob("*.keras"), reverse=True))
+        run = path.parent.parent if path.parent.name == CHECKPOINTS else path.parent
+        others = (
+            run / LATEST,
+            run / BEST,
+            *sorted((run / CHECKPOINTS).glob("*.keras"), reverse=True),
+        )
         usable = [
             str(other)
             for other in others
@@ -101,9 +106,9 @@ def _fault(path: Path, model_name: str) -> str | None:
     except _DAMAGED as error:
         return f"is no Keras file, or was cut short ({error})"
     known = isinstance(config, dict)
-    found = known and (config.get("registered_name") or config.get("class_name"))
-    if found != f"zoo>{model_name}":
-        return f"holds a {found or 'file of another kind'}, but the run is of a {model_name}"
+    held = known and (config.get("registered_name") or config.get("class_name"))
+    if held != f"zoo>{model_name}":
+        return f"holds a {held or 'file of another kind'}, but the run is of a {model_name}"
     return None if weights else "has no weights"
 
 
@@ -116,7 +121,7 @@ def check_finite(model: ZooModel) -> None:
 
 
 def check_space(model: ZooModel, out: Path, checkpoints: int) -> None:
-    """Checks that so many checkpoints fit on the disk of a folder, which need not exist.
+    """Checks that a number of checkpoints fits on the disk of a folder, which need not exist.
 
     Raises:
         OSError: If they do not.

@@ -1,4 +1,4 @@
-"""Several workers on one machine, to try out what a cluster will run."""
+"""Several workers on one machine, to try what a cluster will run."""
 
 from __future__ import annotations
 
@@ -17,20 +17,26 @@ if TYPE_CHECKING:
 
 
 def launch(workers: int, command: Sequence[str]) -> int:
-    """Runs a command once for each worker, with TF_CONFIG set, on this machine's CPU.
+    """Runs a command once per worker, with TF_CONFIG set, on this machine's CPU.
 
     Every line of output is printed with its worker's number. When one worker fails, the others are
     ended.
 
     Args:
         workers: Number of workers, at least 2.
-        command: The command of each.
+        command: The command that each worker runs.
 
     Returns:
         0, or the exit status of the worker that failed first.
 
     Raises:
         ValueError: If `workers` < 2.
+
+    Example:
+        >>> import sys
+        >>> from zoo.training.launch import launch
+        >>> launch(2, [sys.executable, "-c", "pass"])
+        0
     """
     if workers < 2:
         msg = f"workers={workers}: expected at least 2."

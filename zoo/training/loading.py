@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from zoo.core import registry
-from zoo.io.files import parse_json
+from zoo.io.records import parse_json
 from zoo.training import checkpoints
 
 if TYPE_CHECKING:
@@ -102,9 +102,9 @@ def check_loadable(model: ZooModel) -> None:
             f"get_config of all its arguments, and decorate it with {REGISTER}."
         )
         raise ValueError(msg) from error
-    for found in foreign:
-        if not found.registered:
-            raise ValueError(_remedy(found))
+    for each in foreign:
+        if not each.registered:
+            raise ValueError(_remedy(each))
     # Networks of the zoo alone are tested to load, and loading one takes as long as making it.
     if not foreign and not model._own_networks:
         return
@@ -142,9 +142,9 @@ def _check_same(model: ZooModel, loaded: ZooModel, foreign: list[_Foreign]) -> N
         np.array_equal(a, b, equal_nan=True) for a, b in zip(before, after, strict=True)
     )
     if same and foreign:
-        drawn, again, found = (x.generate(2, seed=0) for x in (model, model, loaded))
+        drawn, again, reloaded = (x.generate(2, seed=0) for x in (model, model, loaded))
         # A network that draws noise of its own has no images to compare.
-        same = not np.array_equal(drawn, again) or np.allclose(drawn, found, atol=1e-4)
+        same = not np.array_equal(drawn, again) or np.allclose(drawn, reloaded, atol=1e-4)
     if not same:
         culprits = "; ".join(dict.fromkeys(map(str, foreign))) or "a network of your own"
         msg = (
@@ -154,15 +154,15 @@ def _check_same(model: ZooModel, loaded: ZooModel, foreign: list[_Foreign]) -> N
         raise ValueError(msg)
 
 
-def _remedy(found: _Foreign) -> str:
-    if found.kind == LAMBDA:
+def _remedy(foreign: _Foreign) -> str:
+    if foreign.kind == LAMBDA:
         return (
-            f"{found.where} holds a Python lambda, which Keras saves but does not load: the run "
+            f"{foreign.where} holds a Python lambda, which Keras saves but does not load: the run "
             "could be trained, and then not used. Write it with keras.ops, or as a layer with a "
             f"class of its own, decorated with {REGISTER}."
         )
     return (
-        f"{found} is not registered with Keras: the run could be trained, and then not loaded. "
+        f"{foreign} is not registered with Keras: the run could be trained, and then not loaded. "
         f"Decorate it with {REGISTER}; a class needs a get_config of all its arguments too."
     )
 
@@ -192,8 +192,8 @@ def _foreign(value: Any, role: str = "", name: str | None = None) -> Iterator[_F
         own = value.get("name") or (config.get("name") if isinstance(config, dict) else None)
         name = "" if name is None else own or name
     place = f"The {role or 'model'}" + (f"'s layer {name!r}" if name else "")
-    if found := _kind(value):
-        yield _Foreign(place, *found)
+    if kind := _kind(value):
+        yield _Foreign(place, *kind)
     for key, each in value.items():
         made = isinstance(each, dict) and "class_name" in each
         if key == "activation" and isinstance(each, dict) and not made:

@@ -1,8 +1,8 @@
 """What to do after a conversion, as callbacks of an ordinary `fit`.
 
-A recipe is a function of the training step: it moves the weights of a model's loss terms and the
-learning rates, and nothing else. So a run resumes within it, and another recipe is another
-callback of a few lines. With several steps an execution, it moves once an execution.
+A recipe is a function of the training step. It moves the weights of a model's loss terms and the
+learning rates, and nothing else. So a run resumes within a recipe, and a new recipe is a callback
+of a few lines. With several steps per execution, it moves once per execution.
 """
 
 from __future__ import annotations
@@ -23,20 +23,30 @@ WARM_UP = 100  # steps of the discriminator alone, at most; a tenth of a short r
 class SleepWakeJoint(keras.callbacks.Callback):
     """Trains an encoder for a decoder that came from a GAN, then both.
 
-    Sleep: −log q(z | G(z) + σ ξ) on dreamt latents, the decoder fixed: every image the decoder
-    draws has a known latent, so the encoder learns its inverse. Wake: the ELBO on real images, the
-    rate's weight rising from 0 to 1 over the first fifth, the sleep term kept at `replay`; the
-    decoder still fixed. Joint: the decoder too, at `decoder_rate` of the encoder's learning rate,
-    tied to the images it drew at first by λ ‖G(z) − G₀(z)‖². Why the first phases are so short:
-    docs/conversion.md.
+    Sleep: −log q(z | G(z) + σ ξ) on latents drawn from the prior; the decoder is fixed. Every image
+    that the decoder draws has a known latent, so the encoder learns its inverse.
+    Wake: the ELBO on real images; the decoder is still fixed. The weight of the rate rises from 0
+    to 1 over the first fifth, and the sleep term stays at `replay`.
+    Joint: the decoder trains too, at `decoder_rate` of the encoder's learning rate. The term
+    λ ‖G(z) − G₀(z)‖² ties it to the images that it drew at first.
+    docs/conversion.md says why the first phases are so short.
 
     Args:
-        steps: Length of the recipe in training steps; what comes after goes on as its end.
+        steps: Length of the recipe in training steps; later steps go on as its last.
         sleep: Share of the steps in the sleep phase.
-        wake: Share in the wake phase; the rest is joint.
+        wake: Share of the steps in the wake phase; the rest is joint.
         replay: Weight of the sleep term after the sleep phase.
         anchor: λ, per squared pixel.
-        decoder_rate: Learning rate of the decoder over that of the encoder, in the joint phase.
+        decoder_rate: Learning rate of the decoder divided by that of the encoder, in the joint
+            phase.
+
+    Example:
+        >>> from zoo.training.recipes import SleepWakeJoint
+        >>> recipe = SleepWakeJoint(100)
+        >>> recipe.phase(0)  # (distortion, rate, sleep, anchor), decoder_rate
+        ((0.0, 0.0, 1.0, 0.0), 0.0)
+        >>> recipe.phase(50)
+        ((1.0, 1.0, 0.1, 1.0), 1.0)
     """
 
     def __init__(
@@ -64,7 +74,7 @@ class SleepWakeJoint(keras.callbacks.Callback):
         return (1.0, 1.0, self.replay, self.anchor), self.decoder_rate
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
-        """Checks that the model can be trained so."""
+        """Raises ValueError if the model has no terms to move."""
         if getattr(self.model, "transfer", None) is None:
             msg = (
                 f"{type(self).__name__} moves the terms of a VAE made with `transfer`, as "
@@ -83,13 +93,18 @@ class SleepWakeJoint(keras.callbacks.Callback):
 class DiscriminatorWarmUp(keras.callbacks.Callback):
     """Lets a new discriminator catch up with a generator that came from a VAE.
 
-    The generator stays for `steps`, then its learning rate rises linearly over `ramp`: the first
-    gradients of an ignorant discriminator would undo what the generator knows.
+    The generator does not move for `steps`; then its learning rate rises linearly over `ramp`. The
+    first gradients of an untrained discriminator would undo what the generator knows.
 
     Args:
-        rate: Learning rate of the generator in the end.
+        rate: Learning rate of the generator at the end.
         steps: Training steps of the discriminator alone.
         ramp: Training steps until the generator has its full rate.
+
+    Example:
+        >>> from zoo.training.recipes import DiscriminatorWarmUp
+        >>> DiscriminatorWarmUp(2e-4, steps=10).ramp
+        100
     """
 
     def __init__(self, rate: float, *, steps: int = WARM_UP, ramp: int = WARM_UP) -> None:
@@ -108,15 +123,23 @@ def prepare(model: Any, recipe: str) -> Callable[[int], list[keras.callbacks.Cal
 
     Args:
         model: A converted model.
-        recipe: One of `RECIPES` of its family: "joint" is `SleepWakeJoint`; "frozen" the same
-            without its last phase, the decoder staying exactly the generator; "warm-up"
-            `DiscriminatorWarmUp`; "plain" nothing.
+        recipe: One of `RECIPES` of its family. "joint" is `SleepWakeJoint`. "frozen" is the same
+            without its last phase: the decoder stays exactly the generator. "warm-up" is
+            `DiscriminatorWarmUp`. "plain" has no callback.
 
     Returns:
         A function of the number of training steps, to callbacks for `fit`.
 
     Raises:
         ValueError: If the family has no such recipe, or the model was not converted.
+
+    Example:
+        >>> import zoo
+        >>> gan = zoo.create("dcgan", (8, 8, 1), 2, network="mlp")
+        >>> gan.compile()
+        >>> [callback] = zoo.training.recipes.prepare(gan, "warm-up")(50)
+        >>> callback.steps
+        5
     """
     if recipe not in RECIPES[model.family]:
         msg = f"recipe={recipe!r}: expected one of {', '.join(RECIPES[model.family])}."
@@ -144,6 +167,12 @@ def learning_rate(optimizer: Any) -> Any:
 
     Raises:
         TypeError: If the rate follows a schedule of its own.
+
+    Example:
+        >>> import keras
+        >>> from zoo.training.recipes import learning_rate
+        >>> round(float(learning_rate(keras.optimizers.Adam(0.001)).numpy()), 6)
+        0.001
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if not isinstance(inner._learning_rate, keras.Variable):

@@ -7,27 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import data
 from zoo.core import registry
-from zoo.io import schemas
-from zoo.io.files import locked, read_json, write_json
+from zoo.io.locks import locked
+from zoo.io.records import write_json
 from zoo.presets import is_preset, load_preset
-from zoo.presets import read_config as read_preset_config
-from zoo.presets import read_metrics as read_preset_metrics
 from zoo.training import checkpoints, loading
-from zoo.training.train import describe
+from zoo.training.run_files import describe, read_config
 
 if TYPE_CHECKING:
     from zoo.core.model import ZooModel
-
-__all__ = [
-    "is_lone_file",
-    "load_run",
-    "read_config",
-    "read_metrics",
-    "required",
-    "run_folder",
-    "save_run",
-    "with_classes",
-]
 
 
 def load_run(path: str | Path) -> ZooModel:
@@ -41,6 +28,15 @@ def load_run(path: str | Path) -> ZooModel:
     Raises:
         FileNotFoundError: If there is none.
         ValueError: If the file is damaged or of another model, or is of a later format.
+
+    Example:
+        >>> import tempfile, zoo
+        >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> model.compile()
+        >>> run = tempfile.mkdtemp()
+        >>> zoo.training.save_run(model, run, {"data": "fashion_mnist", "epochs": 0})
+        >>> zoo.load_run(run).generate(3, seed=0).shape
+        (3, 8, 8, 1)
     """
     path = Path(path)
     if is_preset(path):
@@ -57,18 +53,10 @@ def load_run(path: str | Path) -> ZooModel:
         raise FileNotFoundError(msg)
     model = loading.load(file, config["model"])
     for key in ("image_shape", "latent_dim"):
-        if (found := model.get_config()[key]) != config[key]:
-            msg = f"{file} is of another run: its {key} is {found}, but the run's {config[key]}."
+        if (held := model.get_config()[key]) != config[key]:
+            msg = f"{file} is of another run: its {key} is {held}, but the run's {config[key]}."
             raise ValueError(msg)
     return model
-
-
-def run_folder(path: str | Path) -> Path:
-    """The run folder of a path that `load_run` takes."""
-    path = Path(path)
-    if path.suffix != ".keras":
-        return path
-    return path.parent.parent if path.parent.name == checkpoints.FOLDER else path.parent
 
 
 def is_lone_file(path: str | Path) -> bool:
@@ -86,63 +74,6 @@ def is_lone_file(path: str | Path) -> bool:
     return not checkpoints.may_be_checkpoint(path)
 
 
-def read_config(path: str | Path) -> dict[str, Any]:
-    """Reads `config.json` of a run or a preset, given as for `load_run`.
-
-    Raises:
-        FileNotFoundError: If it is in no run folder.
-        ValueError: If it is of a format this version does not know, or an entry is missing or of
-            another type; the file and the entry are named.
-    """
-    given, path = Path(path), run_folder(path)
-    if is_preset(path):
-        return read_preset_config(path)
-    if not (path / "config.json").exists():
-        if path != given and not given.exists():
-            msg = f"{given} does not exist."
-            raise FileNotFoundError(msg)
-        msg = (
-            f"{path} is not a run folder (no config.json). `zoo train` and `zoo convert` make them."
-        )
-        raise FileNotFoundError(msg)
-    return read_json(path / "config.json", schemas.RUN)
-
-
-def required(config: dict[str, Any], key: str, path: str | Path) -> Any:
-    """An entry of `config.json` that not every run has.
-
-    Args:
-        config: What `read_config(path)` gives.
-        key: Name of the entry.
-        path: As for `load_run`.
-
-    Raises:
-        ValueError: If it is missing or null; the file and the entry are named.
-    """
-    if config.get(key) is None:
-        msg = (
-            f"{run_folder(path) / 'config.json'} has no {key!r}, which is needed here. Give it as "
-            "an option or argument, or add it to the file."
-        )
-        raise ValueError(msg)
-    return config[key]
-
-
-def read_metrics(path: str | Path) -> dict[str, Any] | None:
-    """Reads `metrics.json` of a run or a preset, given as for `load_run`; None if there is none.
-
-    Raises:
-        FileNotFoundError: If it is in no run folder.
-        ValueError: If an entry is missing or of another type, or a preset's file is not the one
-            that its `config.json` says.
-    """
-    folder = run_folder(path)
-    if is_preset(folder):
-        return read_preset_metrics(folder, read_preset_config(folder))
-    place = folder / "metrics.json"
-    return read_json(place, schemas.METRICS) if place.exists() else None
-
-
 def save_run(
     model: ZooModel,
     out: str | Path,
@@ -153,15 +84,24 @@ def save_run(
 
     Args:
         model: A compiled model.
-        out: The folder; must not hold a run yet.
-        config: Entries of `config.json` beside those of the model: data, seed and the like.
-        conversion: For a converted model: `to_dict()` of the conversion's report.
+        out: The folder. It must not hold a run yet.
+        config: Entries of `config.json` besides those that describe the model: data, seed, ….
+        conversion: `to_dict()` of the report, if the model was converted.
 
     Raises:
         FileExistsError: If `out` holds a run.
         ValueError: If the model could not be loaded from there.
         BlockingIOError: If another process writes into it.
         OSError: If it cannot be written. Nothing of it is left.
+
+    Example:
+        >>> import os, tempfile, zoo
+        >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> model.compile()
+        >>> run = tempfile.mkdtemp()
+        >>> zoo.training.save_run(model, run, {"data": "fashion_mnist", "epochs": 0})
+        >>> sorted(os.listdir(run))
+        ['config.json', 'model.keras']
     """
     out = Path(out)
     if (out / checkpoints.LATEST).exists():

@@ -35,15 +35,24 @@ def strategy(
 
     Args:
         name: `"none"`: one device, the first GPU where there is one. `"mirrored"`: the GPUs of this
-            machine. `"multi-worker"`: those of all machines that `TF_CONFIG` names, or of a SLURM
-            step. `"auto"`: multi-worker where one of these names more than one worker, else
-            mirrored where there is more than one GPU (or `replicas`), else none.
-        replicas: Devices of this machine to use, with `"mirrored"`; default all GPUs. Where there
-            is no GPU, the CPU is split into so many logical devices: slower than one, for trials.
+            machine. `"multi-worker"`: the GPUs of all machines that `TF_CONFIG` names, or of a
+            SLURM step. `"auto"`: multi-worker where `TF_CONFIG` or SLURM names more than one
+            worker, else mirrored where there is more than one GPU (or `replicas`), else none.
+        replicas: Devices of this machine to use with `"mirrored"`; default: all GPUs. Where there
+            is no GPU, the CPU is split into so many logical devices. That is slower than one
+            device, and meant for trials.
         start_timeout: Seconds to wait for the other workers; then the process ends with a message.
 
     Raises:
         ValueError: If there is no such strategy, no cluster, or fewer devices than `replicas`.
+
+    Example:
+        >>> import zoo
+        >>> devices = zoo.training.strategy("none")
+        >>> with devices.scope():
+        ...     model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> devices.num_replicas_in_sync
+        1
     """
     if name not in STRATEGIES:
         msg = f"strategy={name!r}: expected one of {STRATEGIES}."

@@ -1,7 +1,7 @@
-"""Ends a process that waits for the rest of its cluster too long.
+"""Ends a process that waits too long for the rest of its cluster.
 
-Run as a program beside it: while TensorFlow starts a cluster it waits for the other workers
-without end, and lets no Python thread run.
+This is a program that runs beside the process. While TensorFlow starts a cluster, it waits for the
+other workers without end, and lets no Python thread run.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ export function functions(endpoints) {
       const dims = shape.map((size) => (size === "batch" ? data.length / one : size));
       feeds[tensor] = new ort.Tensor(dtype, data, dims);
     }
-    const found = await sessions.get(name).run(feeds);
-    return Object.fromEntries(Object.entries(found).map(([tensor, { data }]) => [tensor, data]));
+    const outputs = await sessions.get(name).run(feeds);
+    return Object.fromEntries(Object.entries(outputs).map(([tensor, { data }]) => [tensor, data]));
   }
 
   return (name, inputs) => {

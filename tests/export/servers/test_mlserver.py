@@ -16,7 +16,7 @@ from export.serving import serve
 from tests.cases import IMAGE_SHAPE, LATENT_DIM
 from tests.export.servers.comparison import assert_same_outputs, request_of
 from tests.export.servers.processes import environment, free_ports, running
-from tests.export.test_serve import Client
+from tests.support.serving import Client
 
 pytestmark = pytest.mark.slow
 

@@ -75,7 +75,7 @@ def align(
             "gen/", "generator/", "dec/" or "decoder/" may stand before them. They may match blocks
             that only `original` has.
         mode: "exact" or "partial".
-        latents: The prior's draws for BatchNorm's moments, float [n, latent_dim]; one array an
+        latents: The prior's draws for BatchNorm's moments, float [n, latent_dim]; one array per
             input.
         original: The source before it was rewritten: tensors that no block has any more are then
             listed as unused.

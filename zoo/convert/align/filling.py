@@ -60,7 +60,7 @@ def fill_exactly(
 
 
 def _copies(block: Block, source: Block) -> dict[str, Entry]:
-    """Entries of a block whose weights a source block has, but perhaps for its bias."""
+    """Entries of a block that takes a source block's weights, perhaps without a bias."""
     zeros = Origin((), ("zero bias",))
     return {
         f"{block.name}/{key}": entry_of(source, key)
@@ -109,15 +109,15 @@ def _norm_of(
     norm: Block, source: Block, bias: np.ndarray | None, linear: Block
 ) -> dict[str, Entry]:
     """Entries of a BatchNorm that the source has too: a bias goes into its mean."""
-    found = _copies(norm, source)
+    entries = _copies(norm, source)
     if bias is not None:
         origin = source.origins["moving_mean"].through(
             "bias into BatchNorm", linear.origins["bias"]
         )
         array = source.arrays["moving_mean"] - bias
         path = f"{norm.name}/moving_mean"
-        found[path] = Entry(array, "TRANSFORMED", origin, array.shape)
-    return found
+        entries[path] = Entry(array, "TRANSFORMED", origin, array.shape)
+    return entries
 
 
 def _identities(
@@ -137,7 +137,7 @@ def _identities(
         raise ValueError(msg)
     axes = {end: theirs.network[norm].config.get("axis", -1) for norm, (_, end, _) in norms.items()}
     moments = channel_moments(ours.network, axes, latents)
-    found: dict[str, Entry] = {}
+    entries: dict[str, Entry] = {}
     for name, (linear, end, bias) in norms.items():
         norm = theirs.network[name]
         if not {"gamma", "beta"} <= norm.arrays.keys():
@@ -154,12 +154,14 @@ def _identities(
             "moving_variance": variance,
         }
         origin = Origin().through("identity BatchNorm", *ours.owner(linear).origins.values())
-        found |= {f"{name}/{key}": Entry(arrays[key], "TRANSFORMED", origin) for key in norm.arrays}
-    return found
+        entries |= {
+            f"{name}/{key}": Entry(arrays[key], "TRANSFORMED", origin) for key in norm.arrays
+        }
+    return entries
 
 
 def fill_partially(pairs: Mapping[str, str], ours: Graph, theirs: Graph) -> dict[str, Entry]:
-    """Entries by path of what fits of paired blocks."""
+    """Entries by path, for what fits in paired blocks."""
     entries: dict[str, Entry] = {}
     for name, partner in pairs.items():
         entries |= _fitted(theirs.network[name], ours.network[partner])
@@ -171,7 +173,7 @@ def fill_partially(pairs: Mapping[str, str], ours: Graph, theirs: Graph) -> dict
 
 def _fitted(block: Block, source: Block) -> dict[str, Entry]:
     """Entries of a block whose sizes or kind may differ from its partner's."""
-    found = {}
+    entries = {}
     for key, own in block.arrays.items():
         if key not in source.arrays:
             continue
@@ -184,5 +186,5 @@ def _fitted(block: Block, source: Block) -> dict[str, Entry]:
             values = own.copy()
             values[overlap] = array[overlap]
             given = replace(given, array=values, status="SLICED")
-        found[f"{block.name}/{key}"] = given
-    return found
+        entries[f"{block.name}/{key}"] = given
+    return entries

@@ -71,8 +71,8 @@ def graph_of(network: Network) -> Graph:
         for slot, ref in enumerate(refs((block.args, block.kwargs))):
             place = (0 if block.layer in COMMUTATIVE else slot, ref.index)
             places.setdefault(inner.get(ref.block, ref.block), []).append(place)
-        for parent, found in places.items():
-            graph.add_edge(parent, block.name, places=tuple(sorted(found)))
+        for parent, slots in places.items():
+            graph.add_edge(parent, block.name, places=tuple(sorted(slots)))
     return Graph(network, graph, norms, between)
 
 
@@ -88,12 +88,12 @@ def _linear_before(network: Network, norm: str) -> tuple[str, tuple[str, ...]]:
 
 def differences(target: Mapping[str, Any], source: Mapping[str, Any]) -> list[str]:
     """What keeps two nodes from being alike, as "attribute target against source"."""
-    found = _unequal(target["facts"], source["facts"])
+    texts = _unequal(target["facts"], source["facts"])
     if source["norm"] and not target["norm"]:
-        found.append("no BatchNorm behind it against one, which has to be folded first")
+        texts.append("no BatchNorm behind it against one, which has to be folded first")
     elif source["norm"]:
-        found += [f"BatchNorm's {text}" for text in _unequal(target["norm"], source["norm"])]
-    return found
+        texts += [f"BatchNorm's {text}" for text in _unequal(target["norm"], source["norm"])]
+    return texts
 
 
 def _unequal(target: Mapping[str, Any], source: Mapping[str, Any]) -> list[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import TYPE_CHECKING
 
 from zoo.convert.align.graph import Graph, differences
+from zoo.io.names import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -43,24 +43,24 @@ def _matches(
     pattern: str, replacement: str, prefixes: Sequence[str], known: Iterable[str]
 ) -> dict[str, str]:
     """Partners by the names of the source blocks that the pattern matches."""
-    found = {}
+    partners = {}
     try:
         for name in known:
             matches = (re.fullmatch(pattern, prefix + name) for prefix in prefixes)
             match = next(filter(None, matches), None)
             if match:  # no block's name has a "/" in it
-                found[name] = match.expand(replacement).rpartition("/")[2]
+                partners[name] = match.expand(replacement).rpartition("/")[2]
     except (re.error, IndexError) as error:
         msg = f"The mapping {pattern!r}: {replacement!r} is no regular expression ({error})."
         raise ValueError(msg) from error
-    if not found:
+    if not partners:
         msg = f"The mapping's {pattern!r} matches no source block. {_near(pattern, known)}"
         raise ValueError(msg)
-    return found
+    return partners
 
 
 def _near(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name.rpartition("/")[2], list(known), cutoff=0.4)
+    near = nearest(name.rpartition("/")[2], list(known))
     return f"The nearest of its blocks: {', '.join(near or known)}."
 
 
@@ -78,16 +78,16 @@ def _check_pin(name: str, partner: str, ours: Graph, theirs: Graph, mode: str) -
     kinds = [g.network[n].layer for g, n in ((theirs, partner), (ours, name))]
     nodes = [g.graph.nodes.get(n) for g, n in ((theirs, partner), (ours, name))]
     if kinds[0] is not kinds[1] and not (nodes[0] and nodes[1]):
-        found = [f"kind {kinds[0].__name__} against {kinds[1].__name__}"]
+        texts = [f"kind {kinds[0].__name__} against {kinds[1].__name__}"]
     elif nodes[0] and nodes[1]:
-        found = differences(nodes[0], nodes[1])
+        texts = differences(nodes[0], nodes[1])
     else:
-        found = []  # BatchNorms: judged with the nodes that they belong to
+        texts = []  # BatchNorms: judged with the nodes that they belong to
     if mode == "partial":
-        found = [text for text in found if text.startswith("kind ")]
-    if found:
+        texts = [text for text in texts if text.startswith("kind ")]
+    if texts:
         msg = (
             f"The mapping pairs the target's {partner!r} with the source's {name!r}, which do not "
-            f"fit: {', '.join(found)}."
+            f"fit: {', '.join(texts)}."
         )
         raise ValueError(msg)

@@ -20,8 +20,8 @@ CANDIDATES = 64
 
 def match(ours: Graph, theirs: Graph, pins: Mapping[str, str]) -> dict[str, str]:
     """The one pairing of all nodes, target to source, in the target's order."""
-    found = _isomorphisms(ours, theirs, pins)
-    first = next(found, None)
+    pairings = _isomorphisms(ours, theirs, pins)
+    first = next(pairings, None)
     if first is None:
         raise ValueError(_why_not(ours, theirs, pins))
 
@@ -29,7 +29,7 @@ def match(ours: Graph, theirs: Graph, pins: Mapping[str, str]) -> dict[str, str]
         return {t: ours.owner(s).name for t, s in pairs.items() if theirs.owner(t).arrays}
 
     wanted = weighted(first)
-    others = (pairs for pairs in map(weighted, found) if pairs != wanted)
+    others = (pairs for pairs in map(weighted, pairings) if pairs != wanted)
     ways = [wanted, *itertools.islice(others, CANDIDATES)]
     for name in wanted:
         choices = {pairs[name] for pairs in ways}
@@ -50,8 +50,8 @@ def ambiguous(name: str, candidates: Sequence[str]) -> str:
 def _isomorphisms(ours: Graph, theirs: Graph, pins: Mapping[str, str]) -> Iterator[dict[str, str]]:
     if len(ours.graph) != len(theirs.graph):
         return
-    for found in _matcher(ours.graph, theirs.graph, pins).isomorphisms_iter():
-        partner = {t: s for s, t in found.items()}
+    for isomorphism in _matcher(ours.graph, theirs.graph, pins).isomorphisms_iter():
+        partner = {t: s for s, t in isomorphism.items()}
         pairs = {t: partner[t] for t in theirs.graph}
         # Calls of one layer must take their weights from calls of one layer.
         owners = {(theirs.owner(t).name, ours.owner(s).name) for t, s in pairs.items()}
@@ -77,8 +77,8 @@ def _why_not(ours: Graph, theirs: Graph, pins: Mapping[str, str]) -> str:
     def place(count: int) -> dict[str, str] | None:
         """Partners of the first `count` target nodes."""
         matcher = _matcher(ours.graph, theirs.graph.subgraph(order[:count]), pins)
-        found = next(matcher.subgraph_monomorphisms_iter(), None) if count else {}
-        return None if found is None else {t: s for s, t in found.items()}
+        pairs = next(matcher.subgraph_monomorphisms_iter(), None) if count else {}
+        return None if pairs is None else {t: s for s, t in pairs.items()}
 
     count = bisect.bisect_left(range(1, len(order) + 1), 1, key=lambda n: place(n) is None)
     pairs = place(count) or {}
@@ -107,7 +107,7 @@ def _reasons(
     followers = [s for s in free if parents & set(graph.predecessors(s))]
     kind = node["facts"]["kind"]
     alike = [s for s in free if graph.nodes[s]["facts"]["kind"] == kind]
-    found = {}
+    reasons = {}
     for candidate in followers or alike or free:
         why = differences(node, graph.nodes[candidate])
         if pins.get(name, candidate) != candidate:
@@ -117,5 +117,5 @@ def _reasons(
                 f"inputs {list(theirs.graph.predecessors(name))} against "
                 f"{list(graph.predecessors(candidate))}, or in another order"
             )
-        found[candidate] = why
-    return found or {"(none)": ["the source has no further block"]}
+        reasons[candidate] = why
+    return reasons or {"(none)": ["the source has no further block"]}

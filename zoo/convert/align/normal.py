@@ -134,12 +134,15 @@ def _activation(layer: Any, config: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _function(activation: Any) -> dict[str, Any]:
     """The facts of what a config names as activation: a string, or a serialised object."""
-    found = keras.activations.get(activation)
-    if isinstance(found, keras.Layer):
-        config = _plain(found.get_config())
+    function = keras.activations.get(activation)
+    if isinstance(function, keras.Layer):
+        config = _plain(function.get_config())
         kept = {k: v for k, v in config.items() if not IGNORED.fullmatch(k)}
-        return _activation(type(found), config) or {"activation": type(found).__name__, **kept}
-    name = getattr(found, "__name__", str(found))
+        return _activation(type(function), config) or {
+            "activation": type(function).__name__,
+            **kept,
+        }
+    name = getattr(function, "__name__", str(function))
     return {
         # Keras's defaults of the functions that layers have with other parameters.
         "relu": _rectifier(),

@@ -56,17 +56,17 @@ def _only_choices(
 
     pairs = {}
     for target in targets:
-        found = [s for s in sources if kind(ours, s) is kind(theirs, target)]
+        partners = [s for s in sources if kind(ours, s) is kind(theirs, target)]
         rivals = [t for t in targets if kind(theirs, t) is kind(theirs, target)]
-        if len(found) > 1:
-            raise ValueError(ambiguous(target, found))
-        if found and len(rivals) > 1:
+        if len(partners) > 1:
+            raise ValueError(ambiguous(target, partners))
+        if partners and len(rivals) > 1:
             msg = (
-                f"The source's {found[0]!r} could give its weights to any of "
+                f"The source's {partners[0]!r} could give its weights to any of "
                 f"{', '.join(rivals)}: nothing tells them apart. Name its partner, for example "
-                f"mapping={{{found[0]!r}: {target!r}}}."
+                f"mapping={{{partners[0]!r}: {target!r}}}."
             )
             raise ValueError(msg)
-        if found:
-            pairs[target] = found[0]
+        if partners:
+            pairs[target] = partners[0]
     return pairs

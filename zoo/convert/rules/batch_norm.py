@@ -48,6 +48,13 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
 
     Raises:
         ValueError: If the model cannot be read.
+
+    Example:
+        >>> import keras
+        >>> from zoo.convert import fold_batch_norm
+        >>> stack = [keras.Input((2,)), keras.layers.Dense(3), keras.layers.BatchNormalization()]
+        >>> [type(layer).__name__ for layer in fold_batch_norm(keras.Sequential(stack)).layers]
+        ['InputLayer', 'Dense']
     """
     return build(fold_norms(read(model, "model")))
 
@@ -90,7 +97,7 @@ def insert_batch_norm(
 
     Args:
         network: The network.
-        latents: Draws of the prior (one array an input), under which m and v are taken.
+        latents: Draws of the prior (one array per input), under which m and v are taken.
         after: Blocks to put them behind. None: every linear block but the last that an activation
             follows; where a Reshape is between, behind that.
         epsilon: The epsilon of the BatchNorms.
@@ -109,9 +116,9 @@ def insert_batch_norm(
             msg = f"after={name!r}: no such block. Choose among {list(network.blocks)}."
             raise ValueError(msg)
         network = _without_inner_activation(network, name)
-    found = moments(network, after, latents)
+    statistics = moments(network, after, latents)
     for name in after:
-        mean, variance = found[name]
+        mean, variance = statistics[name]
         beta, linear = mean, None
         if not use_bias:
             linear, bias = _bias_to_absorb(network, name, len(mean))
@@ -144,7 +151,7 @@ def moments(
     Args:
         network: The network.
         names: The blocks.
-        latents: Draws of the prior; one array an input.
+        latents: Draws of the prior; one array per input.
 
     Returns:
         By block: mean and population variance over examples and positions.
@@ -163,8 +170,8 @@ def recalibrate_batch_norm(network: Network, latents: np.ndarray | Sequence[np.n
         if network.is_shared(norm.name):
             network = network.noted(f"{norm.name}: statistics kept: the layer is shared.")
             continue
-        found = channel_moments(network, {parent: norm.config["axis"]}, latents)
-        mean, variance = found[parent]
+        statistics = channel_moments(network, {parent: norm.config["axis"]}, latents)
+        mean, variance = statistics[parent]
         arrays = {**norm.arrays, "moving_mean": mean, "moving_variance": variance}
         network = network.replaced(norm.with_arrays(arrays, RECALIBRATE))
     return network

@@ -39,10 +39,10 @@ def _into_columns(network: Network, permute: Block) -> Network | None:
     ):
         path.append(block)
         block = network.only_parent(block.name)
-    reshapes = [found for found in path if found.layer is layers.Reshape]
+    reshapes = [part for part in path if part.layer is layers.Reshape]
     if block is None or block.layer is not layers.Dense or len(reshapes) != 1:
         return None
-    if "softmax" in [found.activation for found in (block, *path)] or len(block.shape) != 1:
+    if "softmax" in [part.activation for part in (block, *path)] or len(block.shape) != 1:
         return None
     target, dims = reshapes[0].shape, permute.config["dims"]
     order = _order(target, dims)
@@ -50,7 +50,7 @@ def _into_columns(network: Network, permute: Block) -> Network | None:
     dense = with_weights(
         block, block.arrays["kernel"][:, order], None if bias is None else bias[order], ABSORB
     )
-    changed = [replace(found, shape=permute.shape) for found in path if found.shape == target]
+    changed = [replace(part, shape=permute.shape) for part in path if part.shape == target]
     network = network.replaced(dense, *changed)
     reshape = network[reshapes[0].name].with_config(target_shape=permute.shape)
     return network.replaced(replace(reshape, shape=permute.shape)).without(permute.name)

@@ -182,11 +182,11 @@ def _of_classes(block: Block, num_classes: int, label: Block) -> Block:
 
 def _depending_on(network: Network, name: str) -> list[str]:
     """The block and those that depend on nothing else."""
-    found = [name]
+    names = [name]
     for block in network:
-        if block.parents and all(parent in found for parent in block.parents):
-            found.append(block.name)
-    return found
+        if block.parents and all(parent in names for parent in block.parents):
+            names.append(block.name)
+    return names
 
 
 def _label_value(network: Network, taken: Block, fixed: list[str], label: int) -> np.ndarray:

@@ -204,19 +204,19 @@ def label_input(network: Network, name: str | None = None) -> Block:
     Raises:
         ValueError: If no input, or more than one, looks like it.
     """
-    found = [
+    inputs = [
         block
         for block in network.inputs
         if (block.name == name if name else _is_label(network, block))
     ]
-    if len(network.inputs) < 2 or len(found) != 1:
+    if len(network.inputs) < 2 or len(inputs) != 1:
         names = [block.name for block in network.inputs]
         msg = (
-            f"Which of the inputs {names} takes the label? Found {[b.name for b in found]}; "
+            f"Which of the inputs {names} takes the label? Found {[b.name for b in inputs]}; "
             "expected a network of two or more inputs, one of them for labels. Give its name."
         )
         raise ValueError(msg)
-    return found[0]
+    return inputs[0]
 
 
 def latent_input(network: Network) -> Block:
@@ -225,14 +225,14 @@ def latent_input(network: Network) -> Block:
     Raises:
         ValueError: If there are more, or it takes no vectors.
     """
-    found = [block for block in network.inputs if not _is_label(network, block)]
+    inputs = [block for block in network.inputs if not _is_label(network, block)]
     if len(network.inputs) == 1:
-        found = list(network.inputs)
-    if len(found) != 1 or len(found[0].shape) != 1 or found[0].shape[0] is None:
+        inputs = list(network.inputs)
+    if len(inputs) != 1 or len(inputs[0].shape) != 1 or inputs[0].shape[0] is None:
         shapes = {block.name: block.shape for block in network.inputs}
         msg = f"The inputs are {shapes}: expected one for latents, vectors of a fixed length."
         raise ValueError(msg)
-    return found[0]
+    return inputs[0]
 
 
 @dataclass(frozen=True)
@@ -264,11 +264,11 @@ def first_denses(network: Network, name: str) -> list[FirstDense]:
         ValueError: If anything else takes them.
     """
     (size,) = network[name].shape
-    found = []
+    dense_layers = []
     for consumer in dict.fromkeys(network.consumers(name)):
         block = network[consumer] if consumer else None
         if block is not None and block.layer is layers.Dense:
-            found.append(FirstDense(consumer, 0, size))
+            dense_layers.append(FirstDense(consumer, 0, size))
             continue
         if block is None or not joins_vectors(block) or block.parents.count(name) != 1:
             raise ValueError(_not_dense(name, block))
@@ -277,12 +277,12 @@ def first_denses(network: Network, name: str) -> list[FirstDense]:
         for taker in network.consumers(consumer):
             if not taker or network[taker].layer is not layers.Dense:
                 raise ValueError(_not_dense(name, network[taker] if taker else None))
-            found.append(FirstDense(taker, start, size))
-    shared = [dense.name for dense in found if network.is_shared(dense.name)]
-    if shared or not found:
+            dense_layers.append(FirstDense(taker, start, size))
+    shared = [dense.name for dense in dense_layers if network.is_shared(dense.name)]
+    if shared or not dense_layers:
         msg = f"{name!r} goes into {shared or 'nothing'}; expected Dense layers called once."
         raise ValueError(msg)
-    return found
+    return dense_layers
 
 
 def joins_vectors(block: Block) -> bool:
@@ -295,8 +295,8 @@ def joins_vectors(block: Block) -> bool:
 
 
 def _not_dense(name: str, block: Block | None) -> str:
-    found = f"{block.name!r} ({block.kind})" if block else "the output"
-    return f"{name!r} goes into {found}; expected Dense layers, directly or after Concatenate."
+    taker = f"{block.name!r} ({block.kind})" if block else "the output"
+    return f"{name!r} goes into {taker}; expected Dense layers, directly or after Concatenate."
 
 
 def _resized(network: Network, name: str, size: int) -> Network:

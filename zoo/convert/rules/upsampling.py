@@ -114,9 +114,9 @@ def _why_not_merged(network: Network, block: Block) -> str | None:
         ("follows interpolation", up and up.config.get("interpolation"), "nearest"),
         ("follows data_format", up and up.config.get("data_format"), "channels_last"),
     ]
-    for words, found, wanted in checks:
-        if found != wanted:
-            return f"{block.name!r} {words} {found}; expected {wanted} to merge it with upsampling."
+    for words, value, wanted in checks:
+        if value != wanted:
+            return f"{block.name!r} {words} {value}; expected {wanted} to merge it with upsampling."
     return None
 
 
@@ -147,21 +147,21 @@ def _split(network: Network, block: Block) -> tuple[np.ndarray | None, str]:
         ("has output_padding", config.get("output_padding"), None),
         ("has kernel side − stride + 1 odd:", all(n > 0 and n % 2 for n in sizes), True),
     ]
-    for words, found, wanted in checks:
-        if found != wanted:
-            return None, f"{block.name!r} {words} {found}; expected {wanted} to split it."
+    for words, value, wanted in checks:
+        if value != wanted:
+            return None, f"{block.name!r} {words} {value}; expected {wanted} to split it."
     kernel = block.arrays["kernel"]
     rows, columns = (np.linalg.pinv(_sum_of_shifts(*p)) for p in zip(sizes, strides, strict=True))
     flipped = np.einsum("ia,jb,aboc->ijoc", rows, columns, kernel)
-    found = flipped[::-1, ::-1].swapaxes(2, 3)
+    split = flipped[::-1, ::-1].swapaxes(2, 3)
     size = float(np.linalg.norm(kernel))
-    residual = float(np.linalg.norm(_merged(found, strides) - kernel)) / (size or 1.0)
+    residual = float(np.linalg.norm(_merged(split, strides) - kernel)) / (size or 1.0)
     if residual > ROUNDING:
         return None, (
             f"{block.name!r}: its kernel is no upsampled convolution's: relative residual "
             f"{residual:.2g}, expected at most {ROUNDING:g}. Keep the Conv2DTranspose."
         )
-    return found, ""
+    return split, ""
 
 
 def _as(layer: Any, block: Block, kernel: np.ndarray, strides: tuple[int, ...], rule: str) -> Block:

@@ -106,9 +106,9 @@ def _replicated_after(network: Network, name: str, positions: int, copies: _Copi
             continue
         after = _channelwise(block, positions, copies)
         if block is None or after is None or network.is_shared(consumer):
-            found = f"{block.name!r} ({block.kind})" if block else "the network's output"
+            taker = f"{block.name!r} ({block.kind})" if block else "the network's output"
             msg = (
-                f"{found} takes {name!r} and cannot take copies of its channels; expected linear "
+                f"{taker} takes {name!r} and cannot take copies of its channels; expected linear "
                 "layers, behind activations, BatchNorm, shapes, upsampling or pooling. Widen "
                 "another layer."
             )

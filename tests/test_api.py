@@ -1,0 +1,139 @@
+"""The public names: lazy, there, and nothing else; and `zoo.load`."""
+
+from __future__ import annotations
+
+import ast
+import pydoc
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import zoo
+from zoo.core import model_files
+
+FROZEN = Path(__file__).parent / "frozen_preset" / "dcgan"
+SHAPE = (8, 8, 1)
+LATER = {"resume"}  # until zoo.training.resume is there
+
+
+@pytest.mark.parametrize("name", ["zoo", "zoo.gan", "zoo.vae"])
+def test_all_names_are_there_and_no_others(name: str) -> None:
+    package = import_module(name)
+    assert dir(package) == sorted(package.__all__)
+    for each in {*package.__all__} - LATER:
+        assert getattr(package, each) is not None
+    with pytest.raises(AttributeError, match=f"module {name!r} has no attribute 'no_such_name'"):
+        _ = package.no_such_name
+
+
+@pytest.mark.parametrize("family", model_files.FAMILIES)
+def test_every_model_is_a_class_of_its_family(family: str) -> None:
+    package = import_module(f"zoo.{family}")
+    models = {getattr(package, name).model_name for name in dir(package) if name[:4] != "Base"}
+    assert models == set(zoo.list_models(family))
+    assert all(getattr(package, name).__name__ == name for name in dir(package))
+
+
+@pytest.mark.parametrize("name", ["zoo", "zoo.gan", "zoo.vae"])
+def test_editors_see_the_names_that_are_there(name: str) -> None:
+    """By the imports under TYPE_CHECKING, which never run: they lead to the same objects."""
+    package = import_module(name)
+    tree = ast.parse(Path(str(package.__file__)).read_text(encoding="utf-8"))
+    seen = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            for imported in node.body:
+                assert isinstance(imported, ast.ImportFrom)
+                if imported.module == "zoo.training.resume":
+                    continue
+                for alias in imported.names:
+                    home = import_module(str(imported.module))
+                    seen[alias.name] = getattr(home, alias.name)
+    lazy = {each for each in package.__all__ if each not in ("create", "list_models")}
+    assert seen.keys() == lazy - {"register_model"} - LATER
+    assert all(getattr(package, each) is thing for each, thing in seen.items())
+
+
+def test_importing_is_cheap() -> None:
+    code = (
+        "import sys, zoo, zoo.gan, zoo.vae, zoo.hub\n"
+        "dir(zoo), dir(zoo.gan), zoo.list_models(), zoo.list_pretrained('*')\n"
+        "from zoo.core.registry import describe_options\n"
+        "[describe_options(name) for name in zoo.list_models()]\n"
+        "heavy = ('tensorflow', 'keras', 'sklearn', 'scipy', 'onnx', 'typer')\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+        "print(sorted(n for n in vars(zoo) if n in ('TYPE_CHECKING', 'numpy') and n in dir(zoo)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["[]", "[]"]
+    code = "import sys, zoo; print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_a_class_makes_the_model_that_its_name_makes() -> None:
+    model = zoo.gan.DCGAN(image_shape=SHAPE, latent_dim=2, network="mlp")
+    assert type(model) is type(zoo.create("dcgan", SHAPE, 2, network="mlp"))
+
+
+@pytest.mark.parametrize("name", ["zoo", "zoo.gan"])
+def test_help_shows_the_public_names(name: str) -> None:
+    package = import_module(name)
+    if {*package.__all__} & LATER:
+        pytest.skip("zoo.resume is still being written")
+    text = pydoc.plain(pydoc.render_doc(package))
+    for each in package.__all__:
+        assert re.search(rf"^    (class )?{each}\b", text, re.MULTILINE), each
+    for hidden in ("TYPE_CHECKING", "import_module", "turn_on_onednn", "_HOMES", "_MODULES"):
+        assert not re.search(rf"^    {hidden}\b", text, re.MULTILINE)
+
+
+# zoo.load
+
+
+def test_load_takes_presets_by_folder_and_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert zoo.load(FROZEN).step == 9
+    assert zoo.load("vae_fashion_mnist").model_name == "vae"
+    monkeypatch.chdir(FROZEN.parent)
+    assert zoo.load("dcgan").step == 9  # no preset has that name, but a folder has it
+    with pytest.raises(ValueError, match="sha256 is given"):
+        zoo.load("dcgan", sha256="0" * 64)
+
+
+def test_load_takes_runs_and_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from zoo.training.runs import save_run
+
+    model = zoo.create("dcgan", SHAPE, 2, network="mlp")
+    model.compile()
+    save_run(model, tmp_path / "run", {"data": "fashion_mnist_sample"})
+    monkeypatch.chdir(tmp_path / "run")
+    for handle in (tmp_path / "run", str(tmp_path / "run"), "model.keras", "."):
+        loaded = zoo.load(handle)
+        assert (loaded.model_name, loaded.compiled) == ("dcgan", True)
+    with pytest.raises(FileNotFoundError, match=r"best.keras does not exist"):
+        zoo.load("./best.keras")
+
+
+def test_load_says_what_it_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "lone.keras").write_bytes(b"x")
+    expected = r"Expected a run folder, a checkpoint .* a preset, hf://org/repo, or https://"
+    for handle, fault in (
+        ("runs/vae", "runs/vae does not exist"),
+        (tmp_path / "gone", "gone does not exist"),
+        ("empty", "empty is no run, no checkpoint and no preset"),
+        ("lone.keras", "lone.keras is no run, no checkpoint and no preset"),
+    ):
+        with pytest.raises(FileNotFoundError, match=f"{fault}. {expected}"):
+            zoo.load(handle)
+    with pytest.raises(ValueError, match=r"'vae_fashion_mnits'. Did you mean vae_fashion_mnist"):
+        zoo.load("vae_fashion_mnits")
+    with pytest.raises(ValueError, match="There is no file or folder of that name either"):
+        zoo.load("nothing_of_the_kind")
+    with pytest.raises(ValueError, match="expected hf://org/repo"):
+        zoo.load("hf://nonsense")

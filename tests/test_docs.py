@@ -1,0 +1,190 @@
+"""What CONTRIBUTING.md and docs/ say is there is there, and what they show runs."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import zoo
+from tests.support.documents import ROOT, anchors, blocks, documents, model_rows, shorter
+from zoo.cli import main
+from zoo.convert.rules import RULES
+
+DOCUMENTS = documents()
+CONVERSION = DOCUMENTS["docs/conversion.md"]
+CONTRIBUTING = DOCUMENTS["CONTRIBUTING.md"]
+GUIDE = DOCUMENTS["docs/own_images.md"]
+
+
+def test_every_model_has_a_row() -> None:
+    """A row in docs/models.md: its name, what it is, its papers, its own options."""
+    rows = model_rows(DOCUMENTS["docs/models.md"])
+    assert set(rows) == set(zoo.list_models())
+
+
+def test_the_rules_table_is_complete() -> None:
+    rows = re.findall(
+        r"^\| (.+) \| (.+) \|$", CONVERSION.partition("<!-- rules -->")[2], re.MULTILINE
+    )
+    told = dict(rows[2 : 2 + len(RULES)])
+    assert set(told) == {rule.name for rule in RULES.values()}
+    assert all(told[rule.name].startswith(rule.summary) for rule in RULES.values())
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_somewhere(name: str) -> None:
+    """To files of the repository, and to headings in them; `make docs` checks those of the site."""
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", DOCUMENTS[name]):
+        path, _, anchor = link.partition("#")
+        target = (ROOT / name).parent / path if path else ROOT / name
+        assert target.exists(), link
+        if anchor and not anchor.startswith("zoo."):  # the site makes those of the API
+            assert anchor in anchors(target.read_text(encoding="utf-8")), link
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_files_of_the_repository_exist(name: str) -> None:
+    for path in re.findall(
+        r"`((?:tests|benchmarks|zoo|export|examples)/[\w/.]*)`", DOCUMENTS[name]
+    ):
+        assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_python_is_python(name: str) -> None:
+    for code in blocks(DOCUMENTS[name], "python"):
+        ast.parse(code)
+
+
+def test_the_commands_exist() -> None:
+    """Every `zoo` line's options are known to the command."""
+    lines = {
+        line.partition(" #")[0].removeprefix("zoo ")
+        for text in DOCUMENTS.values()
+        for block in blocks(text, "sh")
+        for line in block.replace("\\\n", " ").splitlines()
+        if line.startswith("zoo ")
+    }
+    assert len(lines) > 30
+    for line in sorted(lines):
+        arguments = re.sub(r"\[.*?\]", "", line).split()
+        arguments = arguments[2:] if arguments[0] == "launch" else arguments
+        with pytest.raises(SystemExit) as stop:
+            main([*arguments, "--help"])
+        assert stop.value.code == 0, line
+
+
+def test_tables_that_are_written_have_their_markers_once() -> None:
+    """README.md and docs/benchmarks.md each have a table of the presets."""
+    marked: dict[str, list[str]] = {}
+    for name, text in DOCUMENTS.items():
+        found = re.findall(r"^<!-- (.+?) -->$", text, re.MULTILINE)
+        for first, last in zip(found[::2], found[1::2], strict=True):
+            assert last in (f"/{first}", f"end of {first}", f"end of {first.split()[-1]}"), name
+            marked.setdefault(first, []).append(name)
+    assert marked.pop("presets") == ["README.md", "docs/benchmarks.md"]
+    assert all(len(names) == 1 for names in marked.values()), marked
+
+
+def test_sentences_begin_with_their_subject() -> None:
+    """No "Of a GAN: …", which readers have to turn round."""
+    for name, text in DOCUMENTS.items():
+        assert not re.findall(r"(?:^|[.!?:] )Of an? [^.]*?:", text, re.MULTILINE), name
+
+
+def test_the_recipe_for_a_model_is_a_model() -> None:
+    """The file that it shows is there as shown, and so is the line in tests/cases.py."""
+    recipe = CONTRIBUTING.partition("## Add a model")[2].partition("\n## ")[0]
+    code = blocks(recipe, "python")[0]
+    assert code == (ROOT / "zoo" / "gan" / "lsgan.py").read_text(encoding="utf-8")
+    line = re.findall(r"`(Case\(.*?\))`", recipe)[0]
+    assert line in (ROOT / "tests" / "cases.py").read_text(encoding="utf-8")
+
+
+def test_a_combination_of_parts() -> None:
+    (code,) = blocks(DOCUMENTS["docs/models.md"], "python")
+    names: dict[str, Any] = {}
+    exec(compile(code, "models.md", "exec"), names)  # noqa: S102
+    assert names["ankle_boots"].shape == (16, 28, 28, 1)
+
+
+def test_the_scope_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = DOCUMENTS["docs/training.md"].partition("## More than one device")[2]
+    load = zoo.data.load
+    monkeypatch.setattr(
+        zoo.data, "load", lambda source, **options: load(source, **options, split="train[:5%]")
+    )
+    names: dict[str, Any] = {}
+    exec(compile(blocks(text, "python")[0], "training.md", "exec"), names)  # noqa: S102
+    assert int(names["gan"].step) == 7
+
+
+@pytest.fixture
+def shoes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with a folder as the guide has one: PNGs of several sizes."""
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    for i in range(80):
+        folder = tmp_path / "shoes" / ("boot", "sandal", "sneaker")[i % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        kind, channels = ("L", 1) if i % 4 else ("RGBA", 4)
+        pixels = random.integers(0, 256, (30 + i % 5, 28, channels), np.uint8)
+        Image.fromarray(pixels.squeeze(), kind).save(folder / f"{i:05d}.png")
+    (tmp_path / "shoes" / ".DS_Store").write_bytes(b"x")
+    (tmp_path / "shoes" / "notes.txt").write_text("x")
+    return tmp_path
+
+
+def test_the_guide_says_what_is_found_in_a_folder(shoes: Path) -> None:
+    """The lines it shows are those that `describe` makes, but for the numbers."""
+
+    def without_numbers(text: str) -> list[str]:
+        return re.findall(r"[a-zA-Z.]{2,}", text.partition(", train: ")[2])
+
+    (shown,) = (block for block in blocks(GUIDE, "") if block.startswith("Data: "))
+    found = zoo.data.describe("shoes", image_shape=(28, 28, 3))
+    assert without_numbers(found) == without_numbers(shown)
+    assert zoo.data.class_names("shoes") == ["boot", "sandal", "sneaker"]
+    images = zoo.data.to_array("shoes", split="train", image_shape=(28, 28, 3))
+    assert images.shape == (72, 28, 28, 3)
+
+
+@pytest.mark.slow
+def test_the_guide_runs_on_a_folder(shoes: Path) -> None:
+    """All that it shows, in order, for one epoch; but for what needs a network or does not end."""
+    code = re.findall(r"^```(?:python|sh)\n.*?^```", shorter(GUIDE), re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {}
+    for block in code:
+        text = block.partition("\n")[2].removesuffix("```")
+        if block.startswith("```python"):
+            exec(compile(text, "own_images.md", "exec"), names)  # noqa: S102
+            continue
+        for line in text.replace("\\\n", " ").splitlines():
+            command = line.partition(" #")[0].split()
+            if command[1] != "serve" and command[1:] != ["evaluate", "runs/shoes"]:
+                subprocess.run([sys.executable, "-m", *command], check=True, cwd=shoes)
+    assert Path("shoes.keras").exists()
+
+
+@pytest.mark.slow
+def test_the_site_builds(tmp_path: Path) -> None:
+    """Strictly, so that every link and anchor leads somewhere; and it asks no other server."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    subprocess.run(command, check=True, cwd=ROOT)
+    pages = list(tmp_path.rglob("*.html"))
+    assert len(pages) > 20
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assets = re.findall(
+            r"<(?:script|img|link|iframe)\b[^>]*?(?:src|href)=\"?(\S+?)[\"\s>]", text
+        )
+        assert assets
+        assert not [link for link in assets if "//" in link], page

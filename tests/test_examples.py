@@ -1,0 +1,119 @@
+"""Every public name has an `Example:` in its docstring, and every example gives what it says.
+
+An example begins with nothing but Python, in an empty folder, and imports what it needs.
+"""
+
+from __future__ import annotations
+
+import doctest
+import importlib.util
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from zoo.core import registry
+from zoo.metrics import features
+
+ROOMS = (
+    *("zoo", "zoo.gan", "zoo.vae", "zoo.core", "zoo.losses", "zoo.metrics", "zoo.layers"),
+    *("zoo.networks", "zoo.data", "zoo.training", "zoo.sampling", "zoo.convert"),
+    *("zoo.evaluation", "zoo.hub", "zoo.presets", "export"),
+)
+# Of the core, what those use who write a model; the rest of it is for the models here.
+CORE = {
+    "zoo.core.model": ["ZooModel"],
+    "zoo.core.registry": ["describe_models", "describe_options"],
+}
+# Their examples are not run: one needs a network, and one writes into the package.
+NOT_RUN = {"zoo.hub.push", "zoo.hub.write_registry"}
+
+
+def _public(room: str) -> dict[str, Any]:
+    """The functions and classes of a room: what `__all__` lists, or else what its files define."""
+    if room == "zoo.core":
+        return {
+            f"{module}.{name}": getattr(import_module(module), name)
+            for module, names in CORE.items()
+            for name in names
+        }
+    package = import_module(room)
+    names = getattr(package, "__all__", None)
+    if names is not None:
+        things = {f"{room}.{name}": getattr(package, name) for name in names}
+    else:
+        things = {f"{m.__name__}.{k}": v for m in _files(package) for k, v in _defined(m)}
+    return {name: thing for name, thing in things.items() if inspect.isroutine(thing) or
+            inspect.isclass(thing)}  # fmt: skip
+
+
+def _files(package: ModuleType) -> Iterator[ModuleType]:
+    yield package
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        if not module.name.rpartition(".")[2].startswith("_"):
+            yield import_module(module.name)
+
+
+def _defined(module: ModuleType) -> Iterator[tuple[str, Any]]:
+    for name, thing in vars(module).items():
+        if not name.startswith("_") and getattr(thing, "__module__", None) == module.__name__:
+            yield name, thing
+
+
+def _of_another_room(thing: Any, room: str) -> bool:
+    """Whether an object of `zoo` is tested in the room that it comes from."""
+    home = ".".join(thing.__module__.split(".")[:2]).removesuffix(".__init__")
+    if room != "zoo" or home not in ROOMS or home == room:
+        return False
+    return any(each is thing for each in _public(home).values())
+
+
+def _examples(name: str, thing: Any) -> list[doctest.DocTest]:
+    """The examples of a function, or of a class and its methods."""
+    found = doctest.DocTestFinder(exclude_empty=True).find(thing, name, globs={})
+    return [test for test in found if test.examples]
+
+
+def _runs(example: doctest.Example) -> bool:
+    """Whether an example does something, and does it in this test."""
+    imports = example.source.startswith(("import ", "from "))
+    return not imports and not example.options.get(doctest.SKIP)
+
+
+@pytest.mark.xfail(strict=False, reason="examples are still being written")
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_public_name_has_an_example(room: str) -> None:
+    without = []
+    for name, thing in _public(room).items():
+        own = [test for test in _examples(name, thing) if test.name == name]
+        if not any(_runs(example) or name in NOT_RUN for test in own for example in test.examples):
+            without.append(name)
+    assert not without, f"no runnable `Example:` in the docstrings of {', '.join(without)}"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_examples_give_what_they_say(
+    room: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What an example registers is forgotten with it.
+    if room == "zoo" and not importlib.util.find_spec("zoo.training.resume"):
+        pytest.skip("zoo.resume is still being written")
+    monkeypatch.setattr(registry, "_classes", dict(registry._classes))
+    monkeypatch.setattr(features, "_factories", dict(features._factories))
+    tests = doctest.DocTestFinder(recurse=False).find(import_module(room), room, globs={})
+    for name, thing in _public(room).items():
+        if not _of_another_room(thing, room):
+            tests += _examples(name, thing)
+    faults: list[str] = []
+    for number, test in enumerate(tests):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
+        runner.run(test, out=faults.append)
+    assert not faults, "".join(faults)

@@ -1,0 +1,124 @@
+"""Options and arguments that several commands share, and the checks of their values."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zoo.core import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def model_names(incomplete: str) -> list[str]:
+    """For completion: the models whose names begin so."""
+    return [name for name in registry.list_models() if name.startswith(incomplete)]
+
+
+def preset_names(incomplete: str) -> list[str]:
+    """For completion: the pretrained models whose names begin so."""
+    from zoo.hub import list_pretrained
+
+    return [each.name for each in list_pretrained() if each.name.startswith(incomplete)]
+
+
+def below(limit: int) -> Any:
+    """Checks that a number is below a limit. (Typer prints its own ranges into a help column)."""
+
+    def check(value: int | None) -> int | None:
+        if value is not None and value >= limit:
+            raise typer.BadParameter(f"Input should be less than {limit}")
+        return value
+
+    return check
+
+
+COUNTED = below(2**31)  # TensorFlow's sizes are int32
+Run = Annotated[
+    str,
+    typer.Argument(
+        help="A run folder, as `zoo train` and `zoo convert` make it, or a checkpoint in one. Or a "
+        "pretrained model: a name of `zoo list --pretrained`, a folder, hf://… or https://…",
+        autocompletion=preset_names,
+    ),
+]
+Out = Annotated[Path, typer.Option(help="Where to write.")]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        help="A TFDS name, a folder of images, or an .npz or .npy file. Default: the run's data."
+    ),
+]
+SamplerName = Annotated[
+    str,
+    typer.Option(
+        help="What draws the latents. Every model has prior. A VAE also has gmm and two_stage: "
+        "they are fitted to the posteriors of the run's training images, and kept beside the run."
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(min=0, callback=below(2**32), help="The same seed gives the same result."),
+]
+# Arguments of a model that have an option of their own, and so are no --option.
+OPTIONS_OF_COMMANDS = {
+    "latent_dim": "--latent-dim",
+    "image_shape": "--image-size",
+    "dtype": "--precision",
+    "name": "no name: a run has the name of its folder",
+}
+
+
+def resolve_run(text: str) -> Path:
+    """The path of a run folder or checkpoint; or a pretrained model's folder, downloaded first."""
+    from zoo.hub import resolve
+
+    return Path(text) if Path(text).exists() else resolve(text)
+
+
+def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """`name=value` pairs; values are JSON where they can be, else text."""
+    options = {}
+    for pair in pairs:
+        name, text = parse_pair(pair, "--option")
+        if name in OPTIONS_OF_COMMANDS:
+            raise ValueError(f"--option {pair}: expected {OPTIONS_OF_COMMANDS[name]}.")
+        try:
+            options[name] = json.loads(text)
+        except (ValueError, RecursionError):  # no JSON, or more digits or brackets than it takes
+            options[name] = text
+    return options
+
+
+def parse_pair(text: str, option: str) -> tuple[str, str]:
+    """(name, value) of the text `name=value` that an option was given."""
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise ValueError(f"{option} {text}: expected name=value.")
+    return name, value
+
+
+def check_parent(path: Path) -> None:
+    """Raises OSError if nothing can be written beside a path."""
+    parent = next(each for each in path.absolute().parents if each.exists())
+    if not parent.is_dir():
+        raise NotADirectoryError(f"{path} cannot be written: {parent} is no folder.")
+    if not os.access(parent, os.W_OK):
+        raise PermissionError(f"{path} cannot be written: you may not write into {parent}.")
+
+
+def check_file(out: Path) -> None:
+    """Raises OSError if a file cannot be written there."""
+    check_parent(out)
+    if out.is_dir():
+        raise IsADirectoryError(f"{out} is a folder; expected the name of a file to write.")
+
+
+def check_folder(out: Path) -> None:
+    """Raises OSError if a folder cannot be made or written there."""
+    check_parent(out / "file")

@@ -1,0 +1,103 @@
+"""`zoo sample` and `zoo interpolate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zoo.cli.options import COUNTED, Out, Run, SamplerName, Seed, check_file, resolve_run
+from zoo.io.names import suggestion
+from zoo.io.terminal import say
+
+
+def sample(
+    run: Run,
+    out: Out = Path("samples.png"),
+    n: Annotated[int, typer.Option(min=1, callback=COUNTED, help="Number of images.")] = 64,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            help="A class of a conditional model, by its number or, if `zoo info` shows "
+            "class_names, its name. Default: all classes."
+        ),
+    ] = None,
+    sampler: SamplerName = "prior",
+    seed: Seed = 0,
+) -> None:
+    """Draws images from a model, into a PNG grid or an .npy of float32 [n, h, w, c]."""
+    _check_pictures(out)
+    from zoo.sampling.samplers import sampler_of_run
+    from zoo.training.runs import load_run
+
+    folder = resolve_run(run)
+    model = load_run(folder)
+    if label is None:
+        labels = model.sample_labels(n, seed)
+    else:
+        labels = model.checked_labels(_number_of_class(label, folder), n)
+    latents = sampler_of_run(folder, model, sampler).sample(n, seed, labels)
+    _write_images(out, model.generate_from(latents, labels))
+
+
+def interpolate(
+    run: Run,
+    out: Out = Path("interpolation.png"),
+    rows: Annotated[int, typer.Option(min=1, callback=COUNTED, help="Pairs of latents.")] = 6,
+    steps: Annotated[int, typer.Option(min=2, callback=COUNTED, help="Images per row.")] = 10,
+    seed: Seed = 0,
+) -> None:
+    """Draws images along great circles between latents that the prior draws."""
+    _check_pictures(out)
+    import numpy as np
+
+    from zoo.sampling.interpolation import slerp
+    from zoo.training.runs import load_run
+
+    model = load_run(resolve_run(run))
+    latents = model.sample_latents(2 * rows, seed)
+    fractions = np.linspace(0.0, 1.0, steps, dtype=np.float32)[:, None]
+    path = slerp(latents[:rows, None], latents[rows:, None], fractions).numpy()
+    # One class per row, for a conditional model.
+    labels = model.sample_labels(rows, seed)
+    labels = None if labels is None else np.repeat(labels, steps)
+    latents = path.reshape(-1, model.noise_dim)
+    _write_images(out, model.generate_from(latents, labels), columns=steps)
+
+
+def _number_of_class(label: str, run: Path) -> int:
+    """The number of a class that was given by its number or its name in config.json."""
+    from zoo.training.run_files import read_config
+
+    config = read_config(run)
+    names = config.get("class_names") or config.get("facts", {}).get("class_names") or []
+    if label in names:  # first: a class may be called 10
+        return names.index(label)
+    try:
+        return int(label)
+    except ValueError as error:
+        unnamed = "The run names no classes: give the number of one, from 0 on."
+        remedy = suggestion(label, names) if names else unnamed
+        raise ValueError(f"--label {label}: no such class. {remedy}") from error
+
+
+def _check_pictures(out: Path) -> None:
+    if out.suffix not in (".png", ".npy"):
+        raise ValueError(f"--out {out}: expected a .png or .npy file.")
+    check_file(out)
+
+
+def _write_images(out: Path, images: Any, columns: int | None = None) -> None:
+    if out.suffix == ".npy":
+        import numpy as np
+
+        from zoo.io.files import replacing
+
+        with replacing(out) as temporary:
+            np.save(temporary, images)
+    else:
+        from zoo.io.pictures import save_grid
+
+        save_grid(out, images, columns)
+    say(f"{len(images)} images: {out}")

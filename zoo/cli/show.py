@@ -1,0 +1,164 @@
+"""`zoo list` and `zoo info`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import zipfile
+from importlib import metadata
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import zoo
+from zoo.cli.console import number, silent_stderr
+from zoo.cli.options import preset_names, resolve_run
+from zoo.core import registry
+from zoo.io.terminal import console, say, table_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.table import Table
+
+
+def _show_versions(*, wanted: bool) -> None:
+    if wanted:
+        others = (f"{name} {metadata.version(name)}" for name in ("tensorflow", "keras"))
+        say(f"zoo {zoo.__version__} ({', '.join(others)}, Python {sys.version.split()[0]})")
+        raise typer.Exit
+
+
+def options_of_all(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Show the versions and exit.",
+            is_eager=True,
+            callback=lambda value: _show_versions(wanted=value),
+        ),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show a traceback with an error: zoo --debug COMMAND …")
+    ] = False,
+) -> None:
+    """VAEs and GANs in Keras 3: train, evaluate, convert, export, verify."""
+
+
+def list_command(
+    pattern: Annotated[
+        str | None, typer.Argument(help="Names of pretrained models to list, such as '*vae*'.")
+    ] = None,
+    *,
+    pretrained: Annotated[
+        bool,
+        typer.Option("--pretrained", help="List the trained models that come with the package."),
+    ] = False,
+) -> None:
+    """Lists the models."""
+    if pretrained:
+        console.print(_table_of_presets(pattern))
+        return
+    if pattern is not None:
+        raise ValueError(f"{pattern}: only pretrained models are listed by pattern (--pretrained).")
+    rows = [(model.name, model.family, model.summary) for model in registry.describe_models()]
+    console.print(table_of(("model", "family", "what it is"), rows))
+
+
+def _table_of_presets(pattern: str | None) -> Table:
+    from zoo.hub import list_pretrained
+
+    rows = []
+    for preset in list_pretrained(pattern):
+        name, value = preset.headline or ("", "")
+        headline = f"{name.replace('_', ' ')} {number(value)}"
+        size = f"{preset.size / 1e6:.1f}"
+        rows.append(
+            (preset.name, preset.family, preset.data or "", size, headline, preset.sha256[:8])
+        )
+    table = table_of(("name", "family", "data", "MB", "headline", "sha256"), rows)
+    table.box, table.pad_edge, table.columns[0].no_wrap = None, False, True
+    return table
+
+
+def info(
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="A run folder, a checkpoint, a pretrained model, or an export.",
+            autocompletion=preset_names,
+        ),
+    ],
+) -> None:
+    """Shows what a run, a pretrained model or an export is, and what was measured of it."""
+    from zoo.training.run_files import run_folder
+
+    path = resolve_run(run)
+    if not (run_folder(path) / "config.json").exists() and _show_export(path):
+        return
+    say(run_folder(path))
+    console.print(table_of(("key", "value"), _rows_of_run(path)))
+
+
+def _rows_of_run(path: Path) -> list[tuple[str, str]]:
+    from zoo.io import schemas
+    from zoo.io.records import read_json
+    from zoo.training.run_files import read_config, read_metrics, read_options, run_folder
+
+    config = read_config(path)
+    config.pop("options", None)  # of a preset: they have rows of their own
+    rows = [(key, _as_json(value)) for key, value in config.items()]
+    try:
+        options = read_options(path)
+    except (OSError, zipfile.BadZipFile, ValueError) as error:
+        rows.append(("options", f"cannot be read: {error}"))
+    else:
+        rows += [(f"option: {key}", _as_json(value)) for key, value in options.items()]
+    metrics = (read_metrics(path) or {"metrics": {}})["metrics"]
+    rows += [(f"metrics: {key}", number(value)) for key, value in metrics.items()]
+    history = run_folder(path) / "history.json"
+    if history.exists():
+        last = read_json(history, schemas.HISTORY)[-1]
+        rows += [(f"history: {key}", number(value)) for key, value in last.items()]
+    return rows
+
+
+def _as_json(value: Any) -> str:
+    """JSON; but a network of the user's own, whose configuration is long, by its name alone."""
+    if isinstance(value, dict) and "class_name" in value:
+        name = (value.get("config") or {}).get("name", "")
+        return f"{value['class_name']} {name}".strip()
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _show_export(path: Path) -> bool:
+    """Whether it is an export; then it is shown."""
+    with silent_stderr():
+        from export import read_export, read_report
+
+    try:
+        entries = read_export(path)
+    except FileNotFoundError:
+        return False
+    rows = []
+    for name, tensors in entries.pop("endpoints").items():
+        text = " → ".join(
+            ", ".join(f"{key} {t['dtype']} {t['shape']}" for key, t in tensors[kind].items())
+            for kind in ("inputs", "outputs")
+        )
+        rows.append((name, text))
+    for key, value in entries.items():
+        if key not in ("files", "folder"):
+            text = value if isinstance(value, str) else json.dumps(value, default=str)
+            rows.append((key, text))
+    say(path)
+    console.print(table_of(("key", "value"), rows))
+    report = read_report(path)
+    if report:
+        console.print(report.table())
+    else:
+        say(f"Not verified yet: zoo verify {shlex.quote(str(path))}")
+    return True

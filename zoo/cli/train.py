@@ -1,0 +1,446 @@
+"""`zoo train` and `zoo launch`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zoo.cli.console import sigterm
+from zoo.cli.options import COUNTED, Seed, check_folder, model_names, parse_options
+from zoo.core import registry
+from zoo.io.terminal import say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from zoo.training.resume import Ready
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+SCALE, CHECKPOINTS = "Speed and scale", "Checkpoints"  # headings of `zoo train --help`
+
+
+def train(
+    context: typer.Context,
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A model of `zoo list`, or a run folder to go on with.",
+            autocompletion=model_names,
+        ),
+    ],
+    data: Annotated[
+        str, typer.Option(help="A TFDS name, a folder of images, or an .npz or .npy file.")
+    ] = "fashion_mnist_sample",
+    out: Annotated[Path | None, typer.Option(help="The run folder. Default: runs/MODEL.")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs in all.")] = 10,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Images per update, on all replicas together. Default: the model's own."
+        ),
+    ] = None,
+    latent_dim: Annotated[
+        int, typer.Option(min=1, callback=COUNTED, help="Latent dimensions.")
+    ] = 64,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            help="Architecture: conv, mlp or resnet; a number sets the width, as in conv-32. "
+            "vq_vae takes grid, and stylegan2 takes style. Default: the model's own."
+        ),
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(min=1, callback=COUNTED, help="Height and width to resize the images to."),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="An option of the model, such as likelihood=bernoulli or ema=0.999."),
+    ] = None,
+    seed: Seed = 0,
+    *,
+    decay: Annotated[
+        bool,
+        typer.Option(
+            "--decay",
+            help="Let the learning rates fall linearly to 0 over --epochs. The result is better, "
+            "and the run cannot be continued. A converted run takes it with --recipe plain.",
+        ),
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue the run in --out until it has had --epochs. It keeps the settings that "
+            "it was begun with; only --strategy and --replicas may differ. `zoo train FOLDER` does "
+            "the same.",
+        ),
+    ] = False,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="How to train a run that `zoo convert` made. A VAE takes joint (sleep, wake, then "
+            "both networks; the default), frozen (the decoder stays the generator) or plain. A GAN "
+            "takes warm-up (the discriminator first; the default) or plain.",
+        ),
+    ] = None,
+    strategy: Annotated[
+        str,
+        typer.Option(
+            help="none, mirrored (the GPUs of this machine), multi-worker (those of TF_CONFIG or "
+            "SLURM) or auto. The result is the same in less time. Each update waits for the sum of "
+            "all gradients.",
+            rich_help_panel=SCALE,
+        ),
+    ] = "auto",
+    replicas: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="GPUs to use. Without a GPU the CPU is split: slower, and meant for trials.",
+            rich_help_panel=SCALE,
+        ),
+    ] = None,
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="float32, mixed_bfloat16 or mixed_float16. The mixed ones halve the memory of "
+            "activations and use a GPU's matrix units; the networks compute with 2 to 3 decimal "
+            "digits. float16 overflows sooner, needs loss scaling, and is several times slower on "
+            "a CPU.",
+            rich_help_panel=SCALE,
+        ),
+    ] = "float32",
+    accumulate: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Compute each update in this many parts. The gradients are the same, memory holds "
+            "the activations of one part, and a step takes longer (a Gaussian VAE needs a second "
+            "forward pass). BatchNorm sees the parts.",
+            rich_help_panel=SCALE,
+        ),
+    ] = 1,
+    steps_per_execution: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Steps between returns to Python. More of them save time where a step takes less "
+            "than a few ms. Signals and checkpoints wait for all of them.",
+            rich_help_panel=SCALE,
+        ),
+    ] = 1,
+    jit: Annotated[
+        bool,
+        typer.Option(
+            "--jit",
+            help="Compile the step with XLA. On one GPU it is faster after a slow first step; on a "
+            "CPU it is slower. The same seed gives other noise. It takes one replica only.",
+            rich_help_panel=SCALE,
+        ),
+    ] = False,
+    clip_norm: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Scale each optimizer's gradient down to this norm. A rare large gradient then "
+            "cannot ruin a run; too small a norm slows learning. It costs next to nothing.",
+            rich_help_panel=SCALE,
+        ),
+    ] = None,
+    validation: Annotated[
+        str | None,
+        typer.Option(
+            help="Evaluate on this split after each epoch; the values are logged as val_…. Each "
+            "evaluation is a pass over the split.",
+            rich_help_panel=CHECKPOINTS,
+        ),
+    ] = None,
+    keep: Annotated[
+        int, typer.Option(min=1, help="Checkpoints to keep.", rich_help_panel=CHECKPOINTS)
+    ] = 3,
+    best: Annotated[
+        str | None,
+        typer.Option(
+            help="Also keep best.keras, of the epoch with the lowest value of this logged metric, "
+            "such as loss or val_loss.",
+            rich_help_panel=CHECKPOINTS,
+        ),
+    ] = None,
+    checkpoint_every: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Steps between checkpoints, besides the one per epoch. A killed run then loses "
+            "less; each checkpoint costs the time to write the model.",
+            rich_help_panel=CHECKPOINTS,
+        ),
+    ] = None,
+) -> None:
+    """Trains a model into a run folder. Ctrl-C saves; --resume continues."""
+    out, model, resume = _run_to_train(model, out, recipe, resume=resume)
+    _check_run(out, model, resume=resume)
+    check_folder(out)
+    if precision not in PRECISIONS:
+        raise ValueError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}.")
+    options = parse_options(option or [])
+    settings = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "seed": seed,
+        "validation": validation,
+        "keep": keep,
+        "best": best,
+        "checkpoint_every": checkpoint_every,
+    }
+    compile_options = {
+        "accumulate": accumulate,
+        "clip_norm": clip_norm,
+        "jit_compile": jit,
+        "steps_per_execution": steps_per_execution,
+    }
+    if resume:
+        devices = _devices(strategy, replicas)
+        ready = _resumed(out, settings, compile_options, devices, recipe, decay=decay)
+        ignored = _ignored(context, out, ready.model)
+    else:
+        chosen = {} if network is None else {"network": network}
+        options = {"seed": seed, "dtype": precision, **chosen, **options}
+        registry.check_options(model, options)
+        shape = _image_shape(data, image_size)
+        devices = _devices(strategy, replicas)
+        new = (model, data, shape, latent_dim, options)
+        ready = _new(*new, settings, compile_options, devices, decay=decay)
+        ignored = []
+    _train(ready, out, model, ignored)
+
+
+def launch(
+    context: typer.Context,
+    workers: Annotated[int, typer.Argument(min=2, help="Number of workers.")],
+) -> None:
+    """Runs `zoo launch N train …`: N workers on this machine's CPU, as on a cluster."""
+    from zoo.training.launch import launch as launch_workers
+
+    if context.args[:1] != ["train"]:
+        raise ValueError("Expected a train command: zoo launch 2 train vae --out runs/vae.")
+    status = launch_workers(workers, [sys.executable, "-m", "zoo", *context.args])
+    raise typer.Exit(status)
+
+
+def _run_to_train(
+    model: str, out: Path | None, recipe: str | None, *, resume: bool
+) -> tuple[Path, str, bool]:
+    """(run folder, model, whether to resume), where a run folder may stand for the model."""
+    named = model in registry.list_models()
+    if named or not (Path(model) / "config.json").exists():
+        if not named and (os.sep in model or Path(model).is_dir()):
+            raise FileNotFoundError(
+                f"{model} is no model of `zoo list`, and no run folder (it has no config.json)."
+            )
+        registry.check_name(model)
+        if recipe is not None and not resume:
+            raise ValueError("--recipe is for a run that `zoo convert` made.")
+        return out or Path("runs") / model, model, resume
+    if out is not None and out.resolve() != Path(model).resolve():
+        raise ValueError(
+            f"{model} is a run folder, which training continues: leave out --out {out}."
+        )
+    from zoo.training.run_files import read_config
+
+    return Path(model), read_config(model)["model"], True
+
+
+def _check_run(out: Path, model: str, *, resume: bool) -> None:
+    """Refuses a folder that does not fit: one with a run, for a new run; or with none to resume."""
+    from zoo.training.run_files import LATEST, read_config
+
+    started = (out / LATEST).exists()
+    if started and not resume:
+        raise FileExistsError(
+            f"{out} holds a run already. Add --resume to continue it, or choose another --out."
+        )
+    if resume and not started:
+        raise FileNotFoundError(f"{out} holds no run to resume. Train without --resume first.")
+    if resume and (held := read_config(out)["model"]) != model:
+        raise ValueError(f"{out} holds a {held}, not a {model}.")
+
+
+def _devices(strategy: str, replicas: int | None) -> Any:
+    from zoo.training import strategies
+
+    with sigterm(signal.SIG_DFL):  # while it waits for a cluster, no Python runs
+        return strategies.strategy(strategy, replicas=replicas)
+
+
+def _image_shape(data: str, size: int | None) -> tuple[int, int, int]:
+    """The shape of the images; reading a large folder takes a while, and so is said."""
+    from zoo.data import image_shape
+
+    if Path(data).is_dir():
+        say(f"Reading the folder {data} …")
+    return image_shape(data, size)
+
+
+def _new(
+    name: str,
+    data: str,
+    image_shape: tuple[int, int, int],
+    latent_dim: int,
+    options: dict[str, Any],
+    settings: dict[str, Any],
+    compile_options: dict[str, Any],
+    devices: Any,
+    *,
+    decay: bool,
+) -> Ready:
+    """A new model, compiled."""
+    import keras
+
+    from zoo.training.resume import Ready
+    from zoo.training.runs import with_classes
+    from zoo.training.train import total_steps
+
+    with devices.scope():
+        keras.utils.set_random_seed(settings["seed"])
+        options = with_classes(name, options, data)
+        model = registry.create(name, image_shape, latent_dim, **options)
+        epochs, batch_size = settings["epochs"], settings["batch_size"]
+        steps = total_steps(model, data, epochs, batch_size) if decay else None
+        model.compile(**compile_options, decay_steps=steps)
+    return Ready(model, data, settings)
+
+
+def _resumed(
+    out: Path,
+    settings: dict[str, Any],
+    compile_options: dict[str, Any],
+    devices: Any,
+    recipe: str | None,
+    *,
+    decay: bool,
+) -> Ready:
+    """The model of a run. One that was trained keeps the settings that it was begun with."""
+    from zoo.training.resume import SETTINGS, prepare, was_trained
+    from zoo.training.run_files import read_config
+
+    config = read_config(out)
+    new = not was_trained(config)
+    return prepare(
+        out,
+        epochs=settings["epochs"],
+        recipe=recipe,
+        decay=decay,
+        settings={name: settings[name] for name in SETTINGS if new or name not in config},
+        compile_options=compile_options if new else None,
+        strategy=devices,
+    )
+
+
+def _train(ready: Ready, out: Path, name: str, ignored: Sequence[str]) -> None:
+    """Trains, and says what happens; only the chief of several workers speaks."""
+    import keras
+
+    from zoo import data
+    from zoo.training import strategies
+    from zoo.training.train import train as train_model
+
+    model, source, options = ready
+    epochs, before = options["epochs"], model.steps_done
+    devices = model.distribute_strategy
+    chief = strategies.is_chief(devices)
+    tell = say if chief else _say_nothing
+    tell(data.describe(source, image_shape=model.image_shape))
+    for line in ignored:
+        tell(line)
+    if devices.num_replicas_in_sync > 1:
+        images = options.get("batch_size") or model.default_batch_size
+        tell(_describe_share(strategies.describe(devices), images))
+
+    def report_epoch(epoch: int, logs: dict[str, float]) -> None:
+        if model.stop_training:  # stopped within the epoch
+            return
+        values = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
+        tell(f"epoch {epoch + 1}/{epochs}  {values}")
+
+    bar = sys.stdout.isatty()
+    callbacks = [] if bar else [keras.callbacks.LambdaCallback(on_epoch_end=report_epoch)]
+    finished = train_model(
+        model, source, out, **options, callbacks=callbacks, verbose=int(bar and chief)
+    )
+    if not finished:
+        tell(f"Stopped at step {model.steps_done}; saved in {out}. Continue with:")
+        tell(f"  zoo train {shlex.quote(str(out))} --epochs {epochs}")
+        raise typer.Exit(130)
+    if model.steps_done == before:
+        tell(f"{out} has had {epochs} epochs or more: nothing to do.")
+    else:
+        tell(f"Trained {name} to {epochs} epochs: {out}")
+
+
+def _ignored(context: typer.Context, out: Path, model: Any) -> list[str]:
+    """What a resumed run says: each option that it ignores, and the value that it has."""
+    from zoo import data
+    from zoo.training.resume import SETTINGS, was_trained
+    from zoo.training.run_files import read_config
+
+    config = read_config(out)
+    stored: dict[str, Any] = {
+        "data": config.get("data"),
+        "latent_dim": model.latent_dim,
+        "network": model.network,
+        "image_size": model.image_shape[0],
+        "seed": config.get("seed"),
+        "precision": model.dtype_policy.name,
+    }
+    if was_trained(config):
+        stored |= {name: config[name] for name in SETTINGS if name in config}
+        stored |= {
+            "accumulate": model.accumulate,
+            "steps_per_execution": model.steps_per_execution,
+            "jit": model.jit_compile,
+            "clip_norm": _clip_norm(model),
+        }
+    given = {
+        name: value
+        for name, value in context.params.items()
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }
+    if "data" in given:
+        given["data"] = data.source_name(given["data"])
+    lines = [f"Resuming {out}, as it was begun."]
+    for name, value in stored.items():
+        if name in given and given[name] != value:
+            option = f"--{name.replace('_', '-')}"
+            option = option if given[name] is True else f"{option} {given[name]}"
+            has = "none" if value is None or value is False else value
+            lines.append(f"{option} is ignored: the run has {has}.")
+    options = model.get_config()
+    for name, value in parse_options(given.get("option") or []).items():
+        if name not in options or options[name] != value:
+            has = f"{name}={options[name]}" if name in options else "no such option"
+            lines.append(f"--option {name}={value} is ignored: the run has {has}.")
+    return lines
+
+
+def _clip_norm(model: Any) -> float | None:
+    optimizer = getattr(model, model.optimizer_names[0])
+    return getattr(optimizer, "inner_optimizer", optimizer).global_clipnorm
+
+
+def _describe_share(devices: dict[str, Any], images: int) -> str:
+    replicas, workers = devices["replicas"], devices["workers"]
+    place = f" of {workers} workers" if workers > 1 else ""
+    return (
+        f"{images} images per update: {images // replicas} on each of {replicas} replicas{place}."
+    )
+
+
+def _say_nothing(*_: Any, **__: Any) -> None:
+    """Stands for `say` on workers other than the chief."""

@@ -1,0 +1,70 @@
+"""What to answer to a name that nothing has: the names that look most like it, or all of them."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+MOST = 3  # names that are suggested
+
+
+def nearest(name: str, known: Collection[str]) -> list[str]:
+    """The known names that a slip of the hand may have meant, at most three, the nearest first.
+
+    These are the names at a small edit distance: up to a third of the letters were added, left out,
+    replaced or swapped with their neighbour. Where there is none, the names with long parts in
+    common, as `difflib` finds them, so that `latent` is answered with `latent_dim`.
+
+    Args:
+        name: What was given.
+        known: The names there are.
+
+    Returns:
+        Some of `known`; none if nothing looks like the name.
+
+    Example:
+        >>> from zoo.io.names import nearest
+        >>> nearest("emaa", ["dtype", "ema", "network"])
+        ['ema']
+        >>> nearest("width", ["dtype", "ema", "network"])
+        []
+    """
+    distances = {each: _distance(name.lower(), each.lower()) for each in known}
+    allowed = max(1, len(name) // 3)
+    near = sorted((d, each) for each, d in distances.items() if d <= allowed)
+    return [each for _, each in near[:MOST]] or difflib.get_close_matches(name, known, MOST)
+
+
+def suggestion(name: str, known: Collection[str]) -> str:
+    """The sentence that ends an error about an unknown name.
+
+    Args:
+        name: What was given.
+        known: The names there are, at least one.
+
+    Example:
+        >>> from zoo.io.names import suggestion
+        >>> suggestion("dcgam", ["vae", "dcgan"])
+        'Did you mean dcgan?'
+        >>> suggestion("flow", ["vae", "dcgan"])
+        'Take one of vae, dcgan.'
+    """
+    near = nearest(name, known)
+    return f"Did you mean {' or '.join(near)}?" if near else f"Take one of {', '.join(known)}."
+
+
+def _distance(a: str, b: str) -> int:
+    """The edit distance, in which a swap of two neighbours is one edit (Damerau)."""
+    rows = [list(range(len(b) + 1))]
+    for i, x in enumerate(a, 1):
+        row = [i]
+        for j, y in enumerate(b, 1):
+            edits = [rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (x != y)]
+            if i > 1 and j > 1 and (x, a[i - 2]) == (b[j - 2], y):
+                edits.append(rows[-2][j - 2] + 1)
+            row.append(min(edits))
+        rows.append(row)
+    return rows[-1][-1]

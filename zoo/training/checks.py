@@ -1,0 +1,150 @@
+"""What is checked before a training begins, so that no hour is lost to a wrong argument."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from zoo import data
+from zoo.data.images import printable
+from zoo.io import schemas
+from zoo.io.records import read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from zoo.core.model import ZooModel
+    from zoo.data.images import Images
+
+
+def check_data(model: ZooModel, source: Any, images: Images, out: Path) -> dict[str, Any]:
+    """Checks that data feed a model, and that a run which has begun goes on with its own data.
+
+    Args:
+        model: The model.
+        source: The data, as for `zoo.data.read`.
+        images: Their training split.
+        out: The run folder, which need not exist.
+
+    Returns:
+        The fingerprint of the images.
+
+    Raises:
+        ValueError: If the labels are missing or do not fit the model, or the run was begun with
+            other data.
+    """
+    config = _config_of_run(model, out)
+    if model.num_classes:
+        data.check_classes(source, config)
+    _check_labels(model, source, images)
+    fingerprint = data.fingerprint(images, labels=bool(model.num_classes))
+    if "data_fingerprint" in config:  # earlier versions wrote none
+        data.check_unchanged(config["data_fingerprint"], fingerprint, str(out))
+    return fingerprint
+
+
+def check_settings(model: ZooModel, images: Images, settings: Mapping[str, Any]) -> int:
+    """Checks the arguments of `train` against a model and its data.
+
+    Args:
+        model: The model.
+        images: The training split.
+        settings: `epochs`, `batch_size`, `best` and `validation`, as `train` takes them.
+
+    Returns:
+        Training steps per epoch.
+
+    Raises:
+        ValueError: If one is out of range; the nearest values are named.
+    """
+    _check_batch_size(model, settings["batch_size"], len(images.pixels))
+    _check_metric(model, settings["best"], settings["validation"])
+    steps = steps_per_epoch(model, images, settings["batch_size"])
+    _check_execution(model, steps)
+    _check_decay(model, settings["epochs"], steps)
+    return steps
+
+
+def steps_per_epoch(model: ZooModel, images: Images, batch_size: int) -> int:
+    """Training steps in which a model sees all images once."""
+    return data.training_stream(images, batch_size=batch_size * model.minibatches)[1]
+
+
+def check_name(out: Path) -> None:
+    """Raises ValueError if TensorFlow cannot write to a folder of this name."""
+    try:
+        os.fsencode(out).decode("utf-8")
+    except UnicodeDecodeError as error:
+        msg = (
+            f"{printable(out)}: the name is not UTF-8, and TensorFlow writes to no such folder. "
+            "Choose another name."
+        )
+        raise ValueError(msg) from error
+
+
+def _check_labels(model: ZooModel, source: Any, images: Images) -> None:
+    if not model.num_classes:
+        return
+    if images.labels is None:
+        msg = (
+            f"{data.source_name(source)} has no labels, which {model.model_name} with "
+            f"num_classes={model.num_classes} needs: use labelled data, or another model."
+        )
+        raise ValueError(msg)
+    model.checked_labels(images.labels, len(images.labels))
+
+
+def _config_of_run(model: ZooModel, out: Path) -> dict[str, Any]:
+    """What the run was begun with; nothing before its first step, when it begins anew."""
+    if not model.steps_done or not (out / "config.json").exists():
+        return {}
+    return read_json(out / "config.json", schemas.RUN)
+
+
+def _check_batch_size(model: ZooModel, batch_size: int, there: int) -> None:
+    if batch_size * model.minibatches > there and model.minibatches > 1:
+        msg = (
+            f"batch_size={batch_size} × {model.minibatches} minibatches a step: expected 1 to the "
+            f"{there} images of the train split."
+        )
+        raise ValueError(msg)
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    parts = replicas * model.accumulate
+    if batch_size % replicas or batch_size < parts:
+        near = max(batch_size // replicas, model.accumulate) * replicas
+        accumulated = f", each in {model.accumulate} parts" if model.accumulate > 1 else ""
+        msg = (
+            f"batch_size={batch_size}: {replicas} replicas share it evenly{accumulated}. "
+            f"Take {near} or {near + replicas}."
+        )
+        raise ValueError(msg)
+
+
+def _check_execution(model: ZooModel, steps_per_epoch: int) -> None:
+    size = model.steps_per_execution
+    if steps_per_epoch % size:
+        divisors = [n for n in range(1, steps_per_epoch + 1) if steps_per_epoch % n == 0]
+        near = sorted(divisors, key=lambda n: abs(n - size))[:2]
+        msg = (
+            f"steps_per_execution={size} does not divide the {steps_per_epoch} steps of an epoch. "
+            f"Take {' or '.join(map(str, near))}, or another batch size."
+        )
+        raise ValueError(msg)
+
+
+def _check_decay(model: ZooModel, epochs: int, steps_per_epoch: int) -> None:
+    if model.decay_steps is not None and model.decay_steps < epochs * steps_per_epoch:
+        msg = (
+            f"epochs={epochs}: the learning rate falls to 0 in {model.decay_steps} steps, which "
+            f"are {model.decay_steps / steps_per_epoch:.4g} epochs. Train no further than these."
+        )
+        raise ValueError(msg)
+
+
+def _check_metric(model: ZooModel, best: str | None, validation: str | None) -> None:
+    known = [*model.log_names, *(f"val_{name}" for name in model.log_names if validation)]
+    if best is not None and best not in known:
+        without = "" if validation else "; with a validation split also these with val_ before"
+        msg = f"best={best!r}: expected one of {', '.join(known)}{without}."
+        raise ValueError(msg)

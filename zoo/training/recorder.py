@@ -1,0 +1,193 @@
+"""The callback that writes a run folder while a model trains."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from zoo import data
+from zoo.io import schemas
+from zoo.io.pictures import grid, pairs, save_grid
+from zoo.io.records import read_json, write_json
+from zoo.training import checkpoints, loading, strategies
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from zoo.core.model import ZooModel
+
+PICTURED = 64  # samples in a grid
+RECONSTRUCTED = 32
+CHECK_EVERY = 20  # batches between looks at whether the losses are sane: a look waits for the GPU
+
+
+class Recorder(keras.callbacks.Callback):
+    """After each whole epoch: history, the model, TensorBoard and pictures; and all checks.
+
+    Every worker checks, so that all stop alike; only the chief writes.
+    """
+
+    def __init__(
+        self,
+        model: ZooModel,
+        out: Path,
+        source: Any,
+        steps_per_epoch: int,
+        *,
+        keep: int,
+        best: str | None,
+        checkpoint_every: int | None,
+    ) -> None:
+        super().__init__()
+        self.set_model(model)
+        if keep < 1 or (checkpoint_every is not None and checkpoint_every < 1):
+            msg = f"keep={keep}, checkpoint_every={checkpoint_every}: expected at least 1."
+            raise ValueError(msg)
+        self.out = out
+        self.source = source
+        self.steps_per_epoch = steps_per_epoch
+        self.keep = keep
+        self.best = best
+        self.checkpoint_every = checkpoint_every
+        self.history: list[dict[str, Any]] = []
+        self.batches = 0
+
+    def begin(self, config: dict[str, Any]) -> None:
+        """Writes what is there before training, which tells of an unwritable folder or full disk.
+
+        The first checkpoint is of step 0: whenever training is killed, it can be resumed, with
+        these settings. (A converted model is there before, without them.)
+        """
+        self.saved_step = self.model.steps_done
+        begins = self.saved_step == 0 or not (self.out / checkpoints.LATEST).exists()
+        if begins:
+            # Before anything is written; and by every worker, for all then find the same, and stop.
+            loading.check_loadable(self.model)
+        self.chief = strategies.is_chief(self.model.distribute_strategy)
+        if not self.chief:
+            return
+        if (self.out / "history.json").exists():
+            # A crash between the two files may leave more entries than the model has epochs.
+            whole = read_json(self.out / "history.json", schemas.HISTORY)
+            self.history = [entry for entry in whole if entry["step"] <= self.saved_step]
+        if self.model.family == "vae":
+            images = data.to_array(
+                self.source,
+                split="test",
+                limit=RECONSTRUCTED,
+                image_shape=self.model.image_shape,
+                labels=bool(self.model.num_classes),
+            )
+            # (images,), or (images, labels) for a conditional model
+            self.pictured = images if isinstance(images, tuple) else (images,)
+        checkpoints.check_space(self.model, self.out, self.keep + 2)  # the best and a new one
+        begun = (self.out / "config.json").exists()
+        write_json(self.out / "config.json", config)
+        if begins:
+            try:
+                checkpoints.save(self.model, self.out, keep=self.keep)
+            except BaseException:
+                if not begun:  # a run without a state is none
+                    (self.out / "config.json").unlink()
+                raise
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Checks the losses from time to time; writes a checkpoint when one is due."""
+        self.batches += 1
+        if self.batches % CHECK_EVERY == 0:
+            self.check()
+        if self.checkpoint_every is None:
+            return
+        # Several steps may have run since the last call, and an epoch's end saves anyway.
+        step = self.model.steps_done
+        due = step // self.checkpoint_every > self.saved_step // self.checkpoint_every
+        if due and step % self.steps_per_epoch:
+            self.save()
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Checks the losses: evaluation resets the means that tell."""
+        self.check()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes history, checkpoint and pictures, unless a signal stopped within the epoch."""
+        self.check()
+        if self.model.steps_done % self.steps_per_epoch:
+            return
+        scalars = {name: float(value) for name, value in (logs or {}).items()}
+        self.history.append({"epoch": epoch + 1, "step": self.model.steps_done, **scalars})
+        if self.chief:
+            write_json(self.out / "history.json", self.history)
+        self.save(best=self.best is not None and self._is_best(self.best))
+        if self.chief:
+            self.picture(epoch + 1, scalars)
+
+    def _is_best(self, metric: str) -> bool:
+        values = [entry.get(metric, np.inf) for entry in self.history]
+        return values[-1] == min(values)
+
+    def check(self) -> None:
+        """Raises FloatingPointError if a loss has been no number, or has exploded."""
+        bad_step = int(self.model.running_means.bad_step.numpy())
+        if bad_step:
+            self.fail(f"A loss at step {bad_step} is not finite, or beyond 1e9")
+
+    def fail(self, what: str) -> None:
+        """Stops training."""
+        msg = (
+            f"{what}: training stopped. The last checkpoint, of step {self.saved_step}, is in "
+            f"{self.out}. The same run would come to the same point: train anew with gradient "
+            "clipping (--clip-norm 1), another seed, batch size or precision."
+        )
+        raise FloatingPointError(msg)
+
+    def save(self, *, best: bool = False) -> None:
+        """Writes a checkpoint, but never of a state that no training can go on from."""
+        step = self.model.steps_done
+        self.check()
+        try:
+            checkpoints.check_finite(self.model)
+        except FloatingPointError as error:
+            self.fail(f"{error} at step {step}")
+        if self.chief:
+            try:
+                checkpoints.save(self.model, self.out, keep=self.keep, best=best)
+            except OSError as error:
+                msg = (
+                    f"The checkpoint of step {step} could not be written ({error.strerror or error}"
+                    f"). The last one, of step {self.saved_step}, is in {self.out}: free some "
+                    "space and resume."
+                )
+                raise OSError(msg) from error
+        self.saved_step = step
+
+    def picture(self, epoch: int, scalars: dict[str, float]) -> None:
+        """Writes TensorBoard's events and the pictures."""
+        pictures = {"samples": (self.model.generate(PICTURED, seed=0), 8)}
+        if self.model.family == "vae":
+            again = np.asarray(self.model.reconstruct(*self.pictured))
+            pictures["reconstructions"] = (pairs(self.pictured[0], again), 8)
+        for key, (images, columns) in pictures.items():
+            save_grid(self.out / key / f"epoch_{epoch:04d}.png", images, columns)
+        writer = tf.summary.create_file_writer(str(self.out / "logs"))
+        with writer.as_default(step=epoch):
+            for name, value in scalars.items():
+                tf.summary.scalar(name, value)
+            for key, (images, columns) in pictures.items():
+                tf.summary.image(key, grid(images, columns)[None])
+        writer.close()
+
+
+class ContinueMeans(keras.callbacks.Callback):
+    """Carries the running means over into the rest of an epoch: Keras begins each `fit` anew."""
+
+    def __init__(self, model: ZooModel) -> None:
+        super().__init__()
+        self.values = [np.asarray(variable) for variable in model.running_means.variables]
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Assigns the means that the model had when `fit` was called."""
+        for variable, value in zip(self.model.running_means.variables, self.values, strict=True):
+            variable.assign(value)

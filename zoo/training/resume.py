@@ -1,0 +1,263 @@
+"""Going on with a run, to the weights that it would have reached without a stop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from zoo.presets import is_preset
+from zoo.training import recipes, strategies
+from zoo.training.run_files import LATEST, read_config
+from zoo.training.runs import load_run
+from zoo.training.train import total_steps, train
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import keras
+    import tensorflow as tf
+
+    from zoo.core.model import ZooModel
+
+# Arguments of `train` that are chosen when the training of a run begins.
+SETTINGS = ("batch_size", "validation", "keep", "best", "checkpoint_every")
+NO_DECAY = "decay is for a new run: a continued one keeps its learning rates. Leave it out."
+
+
+class Ready(NamedTuple):
+    """A model that is ready to train, and what `train` needs besides the run folder."""
+
+    model: ZooModel
+    source: Any
+    options: dict[str, Any]  # keyword arguments of `train`
+
+
+def resume(
+    run: str | Path,
+    *,
+    epochs: int,
+    source: Any = None,
+    recipe: str | None = None,
+    decay: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    compile_options: Mapping[str, Any] | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: int | str = "auto",
+) -> ZooModel:
+    """Goes on with a run until it has had `epochs`, with the settings that it was begun with.
+
+    On a CPU the weights, optimizers and averages are bitwise those of a run that never stopped.
+    Batch size, seed, learning rates, recipe, checkpoints and devices are those of the run.
+
+    A run that `zoo.convert` or `zoo convert` made has no such settings before its first training.
+    `recipe`, `decay`, `settings` and `compile_options` are for that training.
+
+    Args:
+        run: A run folder, as `zoo.train`, `zoo train` and `zoo convert` make.
+        epochs: Epochs in all, those already trained included.
+        source: The data, as for `zoo.data.read`, if they have moved; default: where they were.
+        recipe: One of `zoo.training.recipes.RECIPES` of the model's family; default: the first.
+        decay: Whether the learning rates fall linearly to 0 over `epochs`; with recipe "plain".
+        settings: Any of `batch_size`, `validation`, `keep`, `best` and `checkpoint_every`, as
+            `zoo.train` takes them.
+        compile_options: As `model.compile` takes them, such as `{"clip_norm": 1.0}`.
+        strategy: Where to train; default: on as many devices as before.
+        callbacks: Further Keras callbacks.
+        verbose: As in `fit`.
+
+    Returns:
+        The model, compiled, at the step that it has reached: the last of `epochs`, or less if
+        Ctrl-C (SIGINT) or SIGTERM stopped it. Either way the folder holds its state.
+
+    Raises:
+        FileNotFoundError: If there is no run in the folder, or its data are gone.
+        ValueError: If the data are others than the run was begun with; an argument is given that a
+            trained run has fixed; the recipe is unknown, or no recipe of the model; or the devices
+            are not there. Also as `zoo.train`.
+        FloatingPointError, OSError, ConnectionError, BlockingIOError: As `zoo.train`.
+
+    Example:
+        >>> import numpy as np, tempfile, zoo
+        >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> model.compile()
+        >>> run, images = tempfile.mkdtemp(), np.zeros((8, 8, 8, 1), "float32")
+        >>> _ = zoo.train(model, images, run, epochs=1, batch_size=4, verbose=0)
+        >>> zoo.resume(run, epochs=2, source=images, verbose=0).steps_done
+        4
+    """
+    ready = prepare(
+        run,
+        epochs=epochs,
+        source=source,
+        recipe=recipe,
+        decay=decay,
+        settings=settings,
+        compile_options=compile_options,
+        strategy=strategy,
+    )
+    train(ready.model, ready.source, run, **ready.options, callbacks=callbacks, verbose=verbose)
+    return ready.model
+
+
+def prepare(
+    run: str | Path,
+    *,
+    epochs: int,
+    source: Any = None,
+    recipe: str | None = None,
+    decay: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    compile_options: Mapping[str, Any] | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+) -> Ready:
+    """Loads the model of a run for `train`; arguments and errors as for `resume`."""
+    config = read_config(check_run(run))
+    given = {name: value for name, value in (settings or {}).items() if value is not None}
+    _check_given(run, config, given, compile_options, decay=decay)
+    source = _source(run, config, source)
+    options = {name: config[name] for name in ("seed", *SETTINGS) if name in config} | given
+    if strategy is None:
+        strategy = _stored_strategy(config)
+    with strategy.scope():
+        model = load_run(run)
+        recipe = _recipe_of(config, recipe, model)
+        begin = recipes.prepare(model, recipe) if recipe else None
+        if not was_trained(config):
+            _compile(model, source, epochs, options, recipe, compile_options or {}, decay=decay)
+    facts = {"converted_from": config.get("converted_from"), "recipe": recipe}
+    return Ready(
+        model,
+        source,
+        {
+            **options,
+            "epochs": epochs,
+            "recipe": begin,
+            "recipe_steps": config.get("recipe_steps"),
+            "facts": {name: value for name, value in facts.items() if value},
+        },
+    )
+
+
+def check_run(run: str | Path) -> Path:
+    """The run folder.
+
+    Raises:
+        FileNotFoundError: If it holds no run that training can go on with.
+        ValueError: If it is a preset, or one of the checkpoints of a run.
+    """
+    run = Path(run)
+    if is_preset(run):
+        msg = (
+            f"{run} is a preset, which has no optimizers to go on with. Load it with zoo.load, "
+            "compile it, and train it into a new folder with zoo.train."
+        )
+        raise ValueError(msg)
+    if run.suffix == ".keras":
+        msg = (
+            f"{run} is one checkpoint: a run goes on from its latest, {LATEST}. Give the run folder"
+            f"; to go on from this checkpoint, copy it over {LATEST} first."
+        )
+        raise ValueError(msg)
+    if not (run / LATEST).exists():
+        msg = f"{run} holds no run to resume. Train without --resume first."
+        raise FileNotFoundError(msg)
+    return run
+
+
+def was_trained(config: Mapping[str, Any]) -> bool:
+    """Whether the training of a run has begun, given its config.json."""
+    return config.get("epochs", 0) > 0
+
+
+def _check_given(
+    run: str | Path,
+    config: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    compile_options: Mapping[str, Any] | None,
+    *,
+    decay: bool,
+) -> None:
+    """Refuses what a run that was trained has fixed."""
+    for name in settings:
+        if name not in SETTINGS:
+            msg = f"settings: {name!r}; expected some of {', '.join(SETTINGS)}."
+            raise ValueError(msg)
+    if not was_trained(config):
+        if decay and "converted_from" not in config:
+            raise ValueError(NO_DECAY)
+        return
+    if decay:
+        raise ValueError(NO_DECAY)
+    for name, value in settings.items():
+        if name in config and config[name] != value:
+            msg = f"{name}={value!r}: {run} was begun with {config[name]!r}. Leave {name} out."
+            raise ValueError(msg)
+    if compile_options:
+        msg = (
+            f"compile_options={dict(compile_options)}: {run} was trained, and keeps its optimizers."
+            " Leave them out."
+        )
+        raise ValueError(msg)
+
+
+def _source(run: str | Path, config: Mapping[str, Any], source: Any) -> Any:
+    """The data given, or those in config.json if they are still there."""
+    if source is not None:
+        return source
+    stored = config.get("data")
+    if stored is None or stored == "array":
+        held = "was trained on an array" if stored else "does not name its data"
+        msg = f"{run} {held}. Give the data as `source`, or name them in {run}/config.json."
+        raise ValueError(msg)
+    if Path(stored).is_absolute() and not Path(stored).exists():
+        msg = (
+            f"{stored} does not exist. {run} was begun with it. If it was moved, change data in "
+            f"{run}/config.json, or give it as `source`."
+        )
+        raise FileNotFoundError(msg)
+    return stored
+
+
+def _stored_strategy(config: Mapping[str, Any]) -> tf.distribute.Strategy:
+    """The devices that a run was trained on."""
+    kind = config.get("strategy", "none")
+    return strategies.strategy(
+        kind, replicas=config.get("replicas") if kind == "mirrored" else None
+    )
+
+
+def _recipe_of(config: Mapping[str, Any], given: str | None, model: ZooModel) -> str | None:
+    """The recipe of a run: as it was begun, or as given for a converted run that begins now."""
+    begun = config.get("recipe")
+    if begun is not None and given not in (None, begun):
+        msg = f"recipe={given!r}: the run was begun with {begun!r}. Leave recipe out."
+        raise ValueError(msg)
+    if begun is None and given is not None and was_trained(config):
+        msg = f"recipe={given!r}: the run was trained without one. Leave recipe out."
+        raise ValueError(msg)
+    if begun is None and "converted_from" in config and not was_trained(config):
+        # A VAE that another VAE's decoder was put into trains without a recipe.
+        plain = model.family == "vae" and model.transfer is None
+        return given or ("plain" if plain else recipes.RECIPES[model.family][0])
+    return begun or given
+
+
+def _compile(
+    model: ZooModel,
+    source: Any,
+    epochs: int,
+    settings: Mapping[str, Any],
+    recipe: str | None,
+    compile_options: Mapping[str, Any],
+    *,
+    decay: bool,
+) -> None:
+    """Compiles a model that was not trained yet."""
+    steps = None
+    if decay:
+        if recipe not in (None, "plain"):
+            msg = f"decay: recipe {recipe!r} sets the learning rates. Take recipe 'plain'."
+            raise ValueError(msg)
+        steps = total_steps(model, source, epochs, settings.get("batch_size"))
+    model.compile(**compile_options, decay_steps=steps)
