@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
 import typer
 
 from zoo.cli import bench, convert, evaluate, export, push, sample, show, train
-from zoo.cli.console import TensorFlowCommand, TerminatedError, Zoo, ZooCommand, sigterm, terminate
+from zoo.cli.console import (
+    TensorFlowCommand,
+    TerminatedError,
+    Zoo,
+    ZooCommand,
+    sentence_of_notice,
+    sigterm,
+    terminate,
+)
 from zoo.io.terminal import errors, print_on_any_terminal, say
 
 if TYPE_CHECKING:
@@ -47,6 +57,9 @@ app.command(cls=ZooCommand)(evaluate.report)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line. It ends with a status; errors are sentences on standard error."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors reach Python as exceptions
+    # Functions are traced for several sizes on purpose, which TensorFlow warns of.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    warnings.formatwarning = sentence_of_notice
     print_on_any_terminal()
     try:
         with sigterm(terminate):

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ from zoo.io.terminal import errors, say, say_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_formatwarning = warnings.formatwarning
 
 
 class TerminatedError(BaseException):
@@ -74,6 +77,13 @@ def _escape_help(command: Any) -> None:
     for each in (command, *command.params):
         if getattr(each, "help", None):
             each.help = escape(each.help)
+
+
+def sentence_of_notice(message: Any, category: type[Warning], *place: Any, **line: Any) -> str:
+    """How a warning is shown: a notice to users, such as a preset's new name, without the code."""
+    if category is FutureWarning:
+        return f"Notice: {message}\n"
+    return _formatwarning(message, category, *place, **line)
 
 
 def terminate(number: int, frame: Any) -> None:  # noqa: ARG001  (a signal handler's arguments)
