@@ -3,6 +3,9 @@
 `import zoo` is cheap: TensorFlow is imported by the first call that needs it. Import zoo before
 TensorFlow and Keras: it turns on oneDNN (`zoo.core.environment`).
 
+The classes of the models are in `zoo.gan` and `zoo.vae`, such as `zoo.gan.DCGAN` and `zoo.vae.VAE`.
+In a shell, `zoo info MODEL` lists all options of a model.
+
 Example:
     >>> import zoo
     >>> model = zoo.create("dcgan", image_shape=(8, 8, 1), latent_dim=2, network="mlp")

@@ -60,6 +60,14 @@ def test_a_run_killed_before_its_first_step_starts_anew(gan: Path, tmp_path: Pat
     assert json.loads((tmp_path / "config.json").read_text())["batch_size"] == 50
 
 
+def test_a_killed_run_goes_on_to_the_epochs_it_was_begun_with(tiny: Path, tmp_path: Path) -> None:
+    run = copy_of(tiny / "gan", tmp_path)
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**config, "epochs": 12}))
+    run_zoo("train", run)
+    assert len(json.loads((run / "history.json").read_text())) == 12
+
+
 def test_options_of_scale(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """All at once, resumed, and the best checkpoint evaluated and exported."""
     run = tmp_path / "run"

@@ -81,8 +81,9 @@ def train(
         bool,
         typer.Option(
             "--resume",
-            help="Continue the run in --out until it has had --epochs. It keeps the settings that "
-            "it was begun with; only --strategy and --replicas may differ. `zoo train FOLDER` does "
+            help="Continue the run in --out until it has had --epochs. Without --epochs: until it "
+            "has had those that it was begun with, and 10 at least. It keeps the settings that it "
+            "was begun with; only --strategy and --replicas may differ. `zoo train FOLDER` does "
             "the same.",
         ),
     ] = False,
@@ -210,6 +211,7 @@ def train(
         "steps_per_execution": steps_per_execution,
     }
     if resume:
+        settings["epochs"] = _epochs_of(context, out)
         devices = _devices(strategy, replicas)
         ready = _resumed(out, settings, compile_options, devices, recipe, decay=decay)
         ignored = _ignored(context, out, ready.model)
@@ -411,11 +413,7 @@ def _ignored(context: typer.Context, out: Path, model: Any) -> list[str]:
             "jit": model.jit_compile,
             "clip_norm": _clip_norm(model),
         }
-    given = {
-        name: value
-        for name, value in context.params.items()
-        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-    }
+    given = _given(context)
     if "data" in given:
         given["data"] = data.source_name(given["data"])
     lines = [f"Resuming {out}, as it was begun."]
@@ -431,6 +429,23 @@ def _ignored(context: typer.Context, out: Path, model: Any) -> list[str]:
             has = f"{name}={options[name]}" if name in options else "no such option"
             lines.append(f"--option {name}={value} is ignored: the run has {has}.")
     return lines
+
+
+def _given(context: typer.Context) -> dict[str, Any]:
+    """The options that stand on the command line."""
+    return {
+        name: value
+        for name, value in context.params.items()
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }
+
+
+def _epochs_of(context: typer.Context, run: Path) -> int:
+    """The epochs that a run goes on to: as given; else the default, or those it was begun with."""
+    from zoo.training.run_files import read_config
+
+    epochs: int = context.params["epochs"]
+    return epochs if "epochs" in _given(context) else max(epochs, read_config(run).get("epochs", 0))
 
 
 def _clip_norm(model: Any) -> float | None:

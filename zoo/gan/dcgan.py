@@ -11,7 +11,7 @@ class DCGAN(GAN):
     """The GAN of arXiv 1406.2661 with the networks and optimizer of arXiv 1511.06434.
 
     Its defaults are those of `GAN`, whose arguments it takes: the non-saturating loss, `conv`
-    networks with BatchNorm, and Adam at 2e-4 with β₁ = 0.5.
+    networks with BatchNorm, and Adam at 2e-4 with β₁ = 0.5. `zoo info dcgan` lists all arguments.
 
     Example:
         >>> import zoo
