@@ -90,8 +90,16 @@ def write_report(runs: Sequence[str | Path], out: str | Path) -> None:
         ValueError: If a file in it is damaged.
 
     Example:
+        >>> from pathlib import Path
+        >>> import zoo
         >>> from zoo.evaluation.report import write_report
-        >>> write_report(["runs/vae", "runs/dcgan"], "report.html")  # doctest: +SKIP
+        >>> from zoo.training.runs import save_run
+        >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> model.compile()
+        >>> save_run(model, "my_vae", {"data": "fashion_mnist_sample"})
+        >>> write_report(["my_vae"], "report.html")
+        >>> "my_vae" in Path("report.html").read_text()
+        True
     """
     described = _describe([Path(run) for run in runs])
     parts = [
@@ -110,7 +118,19 @@ def write_report(runs: Sequence[str | Path], out: str | Path) -> None:
 
 
 def metrics_rows(folders: Iterable[Path]) -> tuple[list[str], list[list[str]]]:
-    """Header and one row of text per evaluated run, for tables of HTML or Markdown."""
+    """Header and one row of text per evaluated run, for tables of HTML or Markdown.
+
+    Args:
+        folders: Folders of runs or presets.
+
+    Returns:
+        The names of the columns, and one list of cells per run that was evaluated.
+
+    Example:
+        >>> from zoo.evaluation.report import metrics_rows
+        >>> metrics_rows([])[1]
+        []
+    """
     return _rows(_describe(list(folders)))
 
 
