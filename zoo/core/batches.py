@@ -45,11 +45,11 @@ class CheckedBatches(keras.Model):
     running_means: RunningMeans
 
     def batch_of(self, data: Any) -> dict[str, Any]:
-        """What `fit` hands to a step: `images`, and of a conditional model int32 `labels` [batch].
+        """The batch of a step: `images`, and int32 `labels` [batch] for a conditional model.
 
-        Data are x, (x,) or (x, y); a model without classes ignores y. Values out of range are noted
-        in the running means, for `check_data`: XLA, replicas and several workers cannot all raise
-        an error from within a graph.
+        Data are x, (x,) or (x, y). A model without classes ignores y. Values out of range are noted
+        in the running means for `check_data`, because not every graph (XLA, replicas, workers) can
+        raise an error.
 
         Raises:
             ValueError: If images are not floating point, or of another shape than `image_shape`;
@@ -97,11 +97,11 @@ class CheckedBatches(keras.Model):
         return images
 
     def images_of(self, images: Any) -> Any:
-        """Images as `encode` and its likes take them, as a float32 tensor in [0, 1].
+        """Images as a float32 tensor in [0, 1], for `encode` and similar methods.
 
         Args:
-            images: Floats in [0, 1]; or uint8, which are divided by 255, or bools;
-                [batch, height, width, channels]. Within a graph their values are not looked at.
+            images: [batch, height, width, channels]: floats in [0, 1], uint8 from 0 to 255, or
+                bools. Within a graph their values are not checked.
 
         Raises:
             ValueError: If they have another shape or dtype, or values out of range.
@@ -119,7 +119,7 @@ class CheckedBatches(keras.Model):
         return pixels / 255.0 if images.dtype == tf.uint8 else pixels
 
     def _numbers(self, labels: Any, batch: Any) -> Any:
-        """Labels as float64 [batch], which holds every int32 and shows what is none."""
+        """Labels as float64 [batch], which holds every int32, and fractions that are no class."""
         tensor = None if labels is None else tf.convert_to_tensor(labels)
         if tensor is None or tensor.dtype == tf.string:
             msg = (
@@ -138,7 +138,7 @@ class CheckedBatches(keras.Model):
         numbers = tf.cast(tensor, tf.float64)
         if shape.rank is not None:
             return tf.reshape(numbers, [-1])
-        # A graph for labels of several ranks: of rows, none is a class.
+        # The rank is not known in this graph. A row of several numbers is no class.
         columns = tf.reshape(numbers, [batch, -1])
         return tf.where(tf.shape(columns)[1] == 1, columns[:, 0], tf.constant(np.nan, tf.float64))
 
@@ -178,9 +178,9 @@ class CheckedBatches(keras.Model):
             self.check_data()
 
     def check_data(self) -> None:
-        """Checks the batches that steps have seen since the means were last reset, or this call.
+        """Checks the batches of the steps since its last call, or since the means were reset.
 
-        `fit`, `evaluate` and their likes on one batch call it.
+        `fit`, `evaluate`, `train_on_batch` and `test_on_batch` call it.
 
         Raises:
             ValueError: If there were pixels outside of [0, 1] or NaN, or labels that are no

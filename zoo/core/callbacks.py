@@ -1,4 +1,4 @@
-"""Keras's own callbacks made right for models with several optimizers and losses, or refused.
+"""Keras's own callbacks, adapted to models with several optimizers and losses, or refused.
 
 docs/keras.md has a row for each of them.
 """
@@ -93,7 +93,7 @@ def _check_monitor(callback: Any, model: ZooModel) -> None:
 
 
 class DataCheck(keras.callbacks.Callback):
-    """Raises ValueError when a batch had pixels or labels that the model does not take."""
+    """Raises ValueError after a batch with pixels or labels that the model does not take."""
 
     async_safe = True  # so that Keras need not wait for each step
 
@@ -117,7 +117,7 @@ class DataCheck(keras.callbacks.Callback):
 
 
 class TerminateOnAnyNaN(keras.callbacks.TerminateOnNaN):
-    """Looks at everything that is logged: Keras's looks at `loss`, which a GAN has not."""
+    """Looks at all logs. Keras's callback looks at `loss` alone, which a GAN does not log."""
 
     def on_batch_end(self, batch: int, logs: Any = None) -> None:
         """Stops training, or raises RuntimeError, at a value that is no finite number."""

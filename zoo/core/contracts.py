@@ -116,7 +116,7 @@ class Range:
 
 @contextmanager
 def unchecked() -> Iterator[None]:
-    """Within it values are not checked.
+    """Within this context, values are not checked.
 
     For networks of a file, which were checked when the model was made, and get their weights only
     later; and for toys whose "images" are points anywhere.

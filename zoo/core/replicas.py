@@ -53,7 +53,7 @@ def global_mean(values: Any) -> Any:
 
 
 def on_global_batch(function: Callable[..., Any], *tensors: Any) -> Any:
-    """This replica's rows of what a function makes of the whole batch, of all replicas.
+    """This replica's rows of a function of the batch of all replicas.
 
     For losses in which examples meet: an aggregate posterior, a permutation. Gradients flow to all
     replicas, each of which computes the whole.

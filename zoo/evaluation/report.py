@@ -91,14 +91,10 @@ def write_report(runs: Sequence[str | Path], out: str | Path) -> None:
 
     Example:
         >>> from pathlib import Path
-        >>> import zoo
         >>> from zoo.evaluation.report import write_report
-        >>> from zoo.training.runs import save_run
-        >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
-        >>> model.compile()
-        >>> save_run(model, "my_vae", {"data": "fashion_mnist_sample"})
-        >>> write_report(["my_vae"], "report.html")
-        >>> "my_vae" in Path("report.html").read_text()
+        >>> from zoo.hub import resolve
+        >>> write_report([resolve("vae_fashion_mnist")], "report.html")
+        >>> "vae_fashion_mnist" in Path("report.html").read_text(encoding="utf-8")
         True
     """
     described = _describe([Path(run) for run in runs])
@@ -119,12 +115,6 @@ def write_report(runs: Sequence[str | Path], out: str | Path) -> None:
 
 def metrics_rows(folders: Iterable[Path]) -> tuple[list[str], list[list[str]]]:
     """Header and one row of text per evaluated run, for tables of HTML or Markdown.
-
-    Args:
-        folders: Folders of runs or presets.
-
-    Returns:
-        The names of the columns, and one list of cells per run that was evaluated.
 
     Example:
         >>> from zoo.evaluation.report import metrics_rows

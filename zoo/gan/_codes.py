@@ -1,4 +1,4 @@
-"""Codes of InfoGAN, made of N(0, I) latents, so that its generator takes what any other does."""
+"""InfoGAN's codes from N(0, I) latents, so that its generator takes what any other takes."""
 
 from __future__ import annotations
 
