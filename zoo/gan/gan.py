@@ -171,11 +171,11 @@ class GAN(BaseGAN):
                 )
 
     def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:
-        """The Adam of the variant."""
+        """Adam at the variant's learning rate and momenta."""
         return Adam(self.rate_of(name), *self.betas)
 
     def rate_of(self, optimizer_name: str) -> float:
-        """The learning rate of the variant; for the discriminator, times `ttur`."""
+        """The variant's learning rate; the discriminator's is `ttur` times that."""
         return self.learning_rate * (self.ttur if optimizer_name.startswith("discr") else 1.0)
 
     def get_config(self) -> dict[str, Any]:
