@@ -109,8 +109,8 @@ class CheckedBatches(keras.Model):
         if isinstance(images, keras.KerasTensor):
             return images
         if tf.executing_eagerly():
-            found = checked.checked_pixels(images, "The images")
-            images = images if isinstance(images, tf.Tensor) else found  # which has a gradient
+            array = checked.checked_pixels(images, "The images")
+            images = images if isinstance(images, tf.Tensor) else array  # a tensor has a gradient
         images = self._checked_images(images)
         if not (images.dtype.is_floating or images.dtype in (tf.uint8, tf.bool)):
             msg = f"Images are {images.dtype.name}; expected float32 in [0, 1], or uint8 in 0..255."
@@ -120,22 +120,22 @@ class CheckedBatches(keras.Model):
 
     def _numbers(self, labels: Any, batch: Any) -> Any:
         """Labels as float64 [batch], which holds every int32, and fractions that are no class."""
-        found = None if labels is None else tf.convert_to_tensor(labels)
-        if found is None or found.dtype == tf.string:
+        tensor = None if labels is None else tf.convert_to_tensor(labels)
+        if tensor is None or tensor.dtype == tf.string:
             msg = (
                 f"{self.model_name} has num_classes={self.num_classes}: expected integer labels "
-                f"with the images, got {'none' if found is None else 'text'}. Pass fit(images, "
+                f"with the images, got {'none' if tensor is None else 'text'}. Pass fit(images, "
                 "labels), or a data set of pairs."
             )
             raise DataError(msg)
-        shape = found.shape
+        shape = tensor.shape
         if shape.rank is not None and (shape.rank != 1 and tuple(shape[1:]) != (1,)):
             msg = (
                 f"Labels have shape {tuple(shape)}; expected [batch], one class number per image. "
                 + checked.ONE_HOT
             )
             raise DataError(msg)
-        numbers = tf.cast(found, tf.float64)
+        numbers = tf.cast(tensor, tf.float64)
         if shape.rank is not None:
             return tf.reshape(numbers, [-1])
         # The rank is not known in this graph. A row of several numbers is no class.
@@ -156,11 +156,11 @@ class CheckedBatches(keras.Model):
             msg = f"{self.model_name} has {self.num_classes} classes: expected labels, int [n]."
             raise ValueError(msg)
         labels = np.reshape(labels, 1) if np.ndim(labels) == 0 else labels
-        found = checked.checked_labels(labels, self.num_classes, "The labels")
-        if len(found) not in (1, n):
-            msg = f"labels of shape {found.shape}: expected one for all, or [{n}]."
+        classes = checked.checked_labels(labels, self.num_classes, "The labels")
+        if len(classes) not in (1, n):
+            msg = f"labels of shape {classes.shape}: expected one for all, or [{n}]."
             raise ValueError(msg)
-        return np.broadcast_to(found, n)
+        return np.broadcast_to(classes, n)
 
     # Values, which a graph can only note
 

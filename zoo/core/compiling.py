@@ -48,8 +48,15 @@ class Compiling(ReplicatedStep):
         Raises:
             ValueError: If an optimizer has an unknown name, some are given by position and others
                 not, or two names share one object; if an argument of Keras means nothing here; if
-                `accumulate` < 1, `clip_norm` ≤ 0 or `decay_steps` < 1; if a learning rate that is to
-                decay has a schedule already; or if several replicas are to be compiled with XLA.
+                `accumulate` < 1, `clip_norm` ≤ 0 or `decay_steps` < 1; if a learning rate is to
+                decay and has a schedule already; or if XLA is to compile several replicas.
+
+        Example:
+            >>> import zoo
+            >>> model = zoo.create("dcgan", (8, 8, 1), 2, network="mlp")
+            >>> model.compile(accumulate=2, clip_norm=1.0)
+            >>> model.optimizer_names
+            ('generator_optimizer', 'discriminator_optimizer')
         """
         self._check_compile(kwargs, jit_compile)
         given = self._given_optimizers(optimizers, kwargs)

@@ -31,6 +31,12 @@ class EndpointSpec(NamedTuple):
         inputs: Shape of one example of each input, by name. Labels are added on export.
         outputs: Shape of one example of each output, by name.
         networks: Attributes of the networks that it takes.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("dcgan", (8, 8, 1), 2, network="mlp")
+        >>> model.endpoints()["generate"].outputs
+        {'image': (8, 8, 1)}
     """
 
     method: str
@@ -60,6 +66,12 @@ class ZooModel(CheckedLoops, Compiling):
     Raises:
         ValueError: If `image_shape` is not three positive integers, `latent_dim` < 1, there is one
             class, a model that needs classes is given none, or Keras's floatx is not float32.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> model.generate(3, seed=0).shape
+        (3, 8, 8, 1)
     """
 
     family: ClassVar[str]
@@ -143,6 +155,11 @@ class ZooModel(CheckedLoops, Compiling):
 
         Returns:
             float32 [n, noise_dim].
+
+        Example:
+            >>> import zoo
+            >>> zoo.create("vae", (8, 8, 1), 2, network="mlp").sample_latents(5, seed=0).shape
+            (5, 2)
         """
         if n < 1:
             msg = f"n={n}: expected at least 1."
@@ -173,6 +190,12 @@ class ZooModel(CheckedLoops, Compiling):
 
         Raises:
             ValueError: If `n` < 1, a label is no class, or the model takes no labels.
+
+        Example:
+            >>> import zoo
+            >>> model = zoo.create("cvae", (8, 8, 1), 2, network="mlp", num_classes=3)
+            >>> model.generate(4, seed=0, labels=2).shape
+            (4, 8, 8, 1)
         """
         seed = secrets.randbits(31) if seed is None else seed
         latents = self.sample_latents(n, seed)
@@ -199,6 +222,13 @@ class ZooModel(CheckedLoops, Compiling):
         Raises:
             ValueError: If the latents have another shape, a label is no class or missing, or the
                 model takes no labels.
+
+        Example:
+            >>> import numpy as np
+            >>> import zoo
+            >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+            >>> model.generate_from(np.zeros((4, 2))).shape
+            (4, 8, 8, 1)
         """
         latents = np.asarray(latents, np.float32)
         if latents.ndim != 2 or latents.shape[1] != self.noise_dim:
@@ -213,6 +243,10 @@ class ZooModel(CheckedLoops, Compiling):
         )
 
     # Deployment
+
+    def endpoints(self) -> dict[str, EndpointSpec]:
+        """What is exported, by name. Inputs leave out the label, which export adds."""
+        raise NotImplementedError
 
     def optional_endpoints(self) -> dict[str, EndpointSpec]:
         """What is exported on request, by name; their inputs include the label."""

@@ -23,6 +23,13 @@ class RunningMeans(keras.metrics.Metric):
 
     Args:
         names: What is averaged.
+
+    Example:
+        >>> from zoo.core.running_means import RunningMeans
+        >>> means = RunningMeans(["loss"])
+        >>> means.update_state([6.0], [3.0], 1)
+        >>> float(means.result()["loss"])
+        2.0
     """
 
     def __init__(self, names: Sequence[str]) -> None:

@@ -55,6 +55,12 @@ class BaseGAN(ZooModel):
     Raises:
         ValueError: If a network has the wrong shapes, the generator's values leave [0, 1], the
             discriminator's are no logits, or an option is out of range.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("gan", (8, 8, 1), 2, network="mlp", ema=0.9)
+        >>> model.discriminate(model.generate(3, seed=0)).shape
+        TensorShape([3])
     """
 
     family = "gan"
@@ -403,7 +409,7 @@ class BaseGAN(ZooModel):
         return self.sampling_generator(with_labels(latents, labels), training=False)
 
     def discriminate(self, images: Any, labels: Any = None) -> Any:
-        """The discriminator's logits, float32 tensor [batch]: higher where it takes images for real."""
+        """The discriminator's logits, float32 tensor [batch]. Higher is more real."""
         images = self.images_of(images)
         outputs = self.discriminator(with_labels(images, labels), training=False)
         logit = outputs[0] if isinstance(outputs, (list, tuple)) else outputs

@@ -39,6 +39,13 @@ class BiGAN(GAN):
 
     Raises:
         ValueError: If a network has the wrong shapes, or labels are asked for.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("bigan", (8, 8, 1), 2, network="mlp")
+        >>> mean, log_variance = model.encode(model.generate(3, seed=0))
+        >>> mean.shape
+        TensorShape([3, 2])
     """
 
     players: Mapping[str, Player] = {

@@ -52,6 +52,12 @@ class GAN(BaseGAN):
 
     Raises:
         ValueError: If an option is unknown or out of range, or a penalty meets BatchNorm.
+
+    Example:
+        >>> import zoo
+        >>> options = {"network": "mlp", "loss": "hinge", "regularizer": "r1"}
+        >>> zoo.create("gan", (8, 8, 1), 2, **options).generate(3, seed=0).shape
+        (3, 8, 8, 1)
     """
 
     learning_rate: ClassVar[float] = 2e-4  # of Adam, with its β₁ and β₂: arXiv 1511.06434, § 4
@@ -165,11 +171,11 @@ class GAN(BaseGAN):
                 )
 
     def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:
-        """The Adam of the variant."""
+        """Adam at the variant's learning rate and momenta."""
         return Adam(self.rate_of(name), *self.betas)
 
     def rate_of(self, optimizer_name: str) -> float:
-        """The learning rate of the variant; for the discriminator, times `ttur`."""
+        """The variant's learning rate; the discriminator's is `ttur` times that."""
         return self.learning_rate * (self.ttur if optimizer_name.startswith("discr") else 1.0)
 
     def get_config(self) -> dict[str, Any]:

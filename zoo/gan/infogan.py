@@ -49,6 +49,13 @@ class InfoGAN(GAN):
     Raises:
         ValueError: If there is no code, no dimension is left for noise, a weight is negative, or
             labels are asked for.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("infogan", (8, 8, 1), 8, network="mlp", categorical=3)
+        >>> latents = model.latents_with_codes(4, category=2, seed=0)
+        >>> model.generate_from(latents).shape
+        (4, 8, 8, 1)
     """
 
     learning_rate: ClassVar[float] = 1e-3

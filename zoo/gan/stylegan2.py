@@ -47,6 +47,13 @@ class StyleGAN2(GAN):
 
     Raises:
         ValueError: If a network is not style-based, or an option is out of range.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("stylegan2", (8, 8, 1), 2, network="style-8")
+        >>> model.truncation = 0.5
+        >>> model.generate(3, seed=0).shape
+        (3, 8, 8, 1)
     """
 
     default_batch_size: ClassVar[int] = 32
