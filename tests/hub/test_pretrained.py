@@ -301,7 +301,7 @@ def test_other_classes_are_refused_wherever_they_stand(value: dict) -> None:
         (lambda c: c.update(parameters=10**9), "parameters=1000000000: .*has only .* bytes"),
         (lambda c: c["facts"].update(loss=float("nan")), "facts/loss is nan: expected a finite"),
         (lambda c: c.pop("facts"), "config.json: facts is missing.*Get the preset anew"),
-        (lambda c: c["options"].update(hook="x"), "dcgan has no option 'hook'. Its options: .*ema"),
+        (lambda c: c["options"].update(hook="x"), "dcgan has no option 'hook'. Take one of .*ema"),
         (lambda c: c["options"].update(image_shape=[4, 4, 1]), "no option 'image_shape'"),
         (lambda c: c["options"].update(n_critic="two"), "config.json makes no dcgan"),
         (lambda c: c["options"].update(dtype={"class_name": "X"}), "object of None.X"),
