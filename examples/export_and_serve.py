@@ -24,7 +24,7 @@ from rich import print as show
 from starlette.testclient import TestClient
 
 import zoo
-from export.serving.serve import app
+from export.serving.server import app
 from zoo.io.pictures import grid
 
 folder = Path(tempfile.mkdtemp())

@@ -56,7 +56,7 @@ class Endpoint:
 
 
 def tensor(name: str, shape: Sequence[int] | None, dtype: tf.DType | None = None) -> tf.TensorSpec:
-    """The spec of a tensor: a dynamic batch axis before `shape`, or a scalar if that is None."""
+    """A tensor with a batch axis before `shape`; a scalar if that is None."""
     dtype = dtype or (tf.int32 if name in INTEGERS else tf.float32)
     return tf.TensorSpec([] if shape is None else [None, *shape], dtype, name=name)
 
@@ -127,30 +127,30 @@ def endpoints(
     model = as_model(model)
     optional = model.optional_endpoints()
     label = {"label": ()} if model.num_classes else {}
-    hooks = {
-        name: (method, {**inputs, **label}, outputs, uses)
-        for name, (method, inputs, outputs, uses) in model.endpoints().items()
+    specs = {
+        name: spec._replace(inputs={**spec.inputs, **label})
+        for name, spec in model.endpoints().items()
     }
     names = names_of(model)
-    functions = [*hooks, "sample"] if functions is None else ["generate", *functions]
+    functions = [*specs, "sample"] if functions is None else ["generate", *functions]
     for name in functions:
         if name not in names:
             msg = f"function {name!r}: {model.model_name} has {', '.join(names)}."
             raise ValueError(msg)
-    hooks |= {name: hook for name, hook in optional.items() if name in functions}
-    used = dict.fromkeys(name for *_, uses in hooks.values() for name in uses)
+    specs |= {name: spec for name, spec in optional.items() if name in functions}
+    used = dict.fromkeys(name for spec in specs.values() for name in spec.networks)
     networks = {name: rewrite(in_channels_last(getattr(model, name))) for name in used}
     served = _with_networks(model, networks)
     named = {
         name: Endpoint(
             name,
-            {key: tensor(key, shape) for key, shape in inputs.items()},
-            {key: tensor(key, shape) for key, shape in outputs.items()},
-            _named(getattr(served, method), list(outputs)),
-            tuple(networks[n] for n in uses),
+            {key: tensor(key, shape) for key, shape in spec.inputs.items()},
+            {key: tensor(key, shape) for key, shape in spec.outputs.items()},
+            _named(getattr(served, spec.method), list(spec.outputs)),
+            tuple(networks[n] for n in spec.networks),
             name in model.piecewise_constant,
         )
-        for name, (method, inputs, outputs, uses) in hooks.items()
+        for name, spec in specs.items()
     }
     generate = named["generate"]
     # Traced once for all that generate: a SavedModel then has it once.

@@ -37,7 +37,7 @@ def inputs_of(
         "latent_to": _partners(latents),
         "weight": np.linspace(0.0, 1.0, n, dtype=np.float32),
     }
-    if any("codes" in taken for _, taken, *_ in model.endpoints().values()):
+    if any("codes" in spec.inputs for spec in model.endpoints().values()):
         codes = tf.function(model.codes_from_latents, reduce_retracing=True)
         parts = [latents[i : i + BATCH] for i in range(0, n, BATCH)]
         inputs["codes"] = np.concatenate([codes(part) for part in parts])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from PIL import Image
 
 import zoo
+from tests.cases import Case
 from tests.support.documents import ROOT, anchors, blocks, documents, model_rows, shorter
 from zoo.cli import main
 from zoo.convert.rules import RULES
@@ -107,6 +110,39 @@ def test_the_recipe_for_a_model_is_a_model() -> None:
     assert code == (ROOT / "zoo" / "gan" / "lsgan.py").read_text(encoding="utf-8")
     line = re.findall(r"`(Case\(.*?\))`", recipe)[0]
     assert line in (ROOT / "tests" / "cases.py").read_text(encoding="utf-8")
+
+
+def test_hooks_and_fields_of_a_model_exist() -> None:
+    """Those that CONTRIBUTING.md tells of, each with the arguments that it has."""
+    tables = CONTRIBUTING.partition("### The hooks of a model")[2].partition("### The Case")[0]
+    every, vae, gan = re.split(r"^A (?:VAE|GAN):$", tables, flags=re.MULTILINE)
+    for text, kinds in (
+        (every, (zoo.vae.BaseVAE, zoo.gan.BaseGAN)),
+        (vae, (zoo.vae.BaseVAE,)),
+        (gan, (zoo.gan.BaseGAN,)),
+    ):
+        hooks = re.findall(r"`(\w+)(?:\((.*?)\))?`", "".join(re.findall(r"^\|(.+?)\|", text, re.M)))
+        assert hooks
+        for (name, arguments), kind in product(hooks, kinds):
+            names = re.findall(r"\w+", arguments)
+            parameters = inspect.signature(getattr(kind, name)).parameters if arguments else names
+            assert set(names) <= set(parameters), name
+    fields = CONTRIBUTING.partition("| field | how to find it |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)`", fields, re.MULTILINE) == [*Case.__dataclass_fields__]
+
+
+def test_every_model_has_its_page() -> None:
+    """In docs/api/models.md, by the place where its class is written."""
+    classes = {
+        f"{cls.__module__}.{cls.__name__}"
+        for family in (zoo.vae, zoo.gan)
+        for cls in (getattr(family, name) for name in dir(family))
+    }
+    shown = re.findall(
+        r"^::: (zoo\.(?:vae|gan)\..+)$", DOCUMENTS["docs/api/models.md"], re.MULTILINE
+    )
+    assert set(shown) == classes
+    assert len(shown) == len(classes)
 
 
 def test_a_combination_of_parts() -> None:

@@ -6,7 +6,6 @@ An example begins with nothing but Python, in an empty folder, and imports what 
 from __future__ import annotations
 
 import doctest
-import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Iterator
@@ -85,7 +84,6 @@ def _runs(example: doctest.Example) -> bool:
     return not imports and not example.options.get(doctest.SKIP)
 
 
-@pytest.mark.xfail(strict=False, reason="examples are still being written")
 @pytest.mark.parametrize("room", ROOMS)
 def test_every_public_name_has_an_example(room: str) -> None:
     without = []
@@ -101,8 +99,6 @@ def test_examples_give_what_they_say(
     room: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What an example registers is forgotten with it.
-    if room == "zoo" and not importlib.util.find_spec("zoo.training.resume"):
-        pytest.skip("zoo.resume is still being written")
     monkeypatch.setattr(registry, "_classes", dict(registry._classes))
     monkeypatch.setattr(features, "_factories", dict(features._factories))
     tests = doctest.DocTestFinder(recurse=False).find(import_module(room), room, globs={})

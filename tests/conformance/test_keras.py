@@ -33,13 +33,13 @@ def test_fit_evaluate_predict(each: Case) -> None:
     assert predicted.max() <= 1
 
 
-def test_labels_in_the_data_are_ignored(case: Case, images: np.ndarray) -> None:
-    if case.labels(1) is not None:
+def test_labels_in_the_data_are_ignored(full: Case, images: np.ndarray) -> None:
+    if full.labels(1) is not None:
         pytest.skip("conditional: needs labels")
     histories = []
     for data in ({"x": images}, {"x": images, "y": np.arange(60)}):
         keras.utils.set_random_seed(0)
-        model = case.create()
+        model = full.create()
         model.compile()
         histories.append(model.fit(**data, batch_size=20, verbose=0, shuffle=False).history)
     assert histories[0] == histories[1]

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.cases import CASES, Case
+from tests.cases import CASES, CORE, FULLEST, Case
 from tests.support.equivalence import (
     assert_equivalent,
     assert_moved,
@@ -15,6 +15,9 @@ from tests.support.equivalence import (
     train,
 )
 from tests.support.replicas import replicated
+
+# The FULLEST go through `test_same_weights_and_logs`.
+OTHERS = [case for case in CORE if case not in FULLEST]
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,13 @@ def test_same_weights_and_logs(full: Case, guarded: bool, replicas: tuple[int, .
         assert_equivalent(train(full, replicated(n), guarded=guarded), one)
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.id, marks=[] if case in OTHERS else pytest.mark.slow)
+        for case in CASES
+    ],
+)
 def test_two_replicas(case: Case) -> None:
     """Weights, slots and logs of a short training."""
     found = []
@@ -55,13 +65,13 @@ def test_several_steps_per_execution(case: Case) -> None:
     assert_equivalent(train(case, replicated(2), guarded=True, steps_per_execution=3), one)
 
 
-def test_uneven_batches(case: Case, images: np.ndarray) -> None:
+def test_uneven_batches(full: Case, images: np.ndarray) -> None:
     """Batches that 2 replicas cannot share evenly change nothing either."""
     found = []
     for replicas in (1, 2):
         keras.utils.set_random_seed(0)
         with replicated(replicas).scope():
-            model = case.create_with_sgd(**case.one_update)
-        model.fit(*case.data(images[:10]), batch_size=7, epochs=2, shuffle=False, verbose=0)
+            model = full.create_with_sgd(**full.one_update)
+        model.fit(*full.data(images[:10]), batch_size=7, epochs=2, shuffle=False, verbose=0)
         found.append(outcome(model))
     assert_equivalent(found[1], found[0])

@@ -34,7 +34,9 @@ def test_save_and_load_continue_alike(case: Case, tmp_path: Path) -> None:
     assert_same_state(loaded, model)
 
 
-@pytest.mark.parametrize("imports", ["import zoo, keras", "import keras, zoo"])
+@pytest.mark.parametrize(
+    "imports", ["import keras, zoo", pytest.param("import zoo, keras", marks=pytest.mark.slow)]
+)
 def test_load_in_a_fresh_process(imports: str, images: np.ndarray, tmp_path: Path) -> None:
 
     model = zoo.create("dcgan", (8, 8, 1), LATENT_DIM, ema=0.9)

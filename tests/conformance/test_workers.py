@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.cases import CASES, CORE
+from tests.cases import CASES, FULLEST
 from tests.support.equivalence import (
     assert_equivalent,
     train,
@@ -20,7 +20,7 @@ from zoo.training.launch import launch
 @pytest.mark.parametrize(
     ("cases", "guarded"),
     [
-        pytest.param("core", False, id="plain"),
+        pytest.param("fullest", False, id="plain"),
         pytest.param("all", False, id="all", marks=pytest.mark.slow),
         pytest.param("all", True, id="clipped-and-scaled", marks=pytest.mark.slow),
     ],
@@ -33,7 +33,7 @@ def test_two_workers(cases: str, guarded: bool, tmp_path: Path) -> None:
     rows = np.concatenate([worker["noise"] for worker in workers])
     assert len({tuple(row) for row in rows}) == 8
     np.testing.assert_array_equal(rows, CASES[0].create().noise("latent", tf.constant(8), [5]))
-    for case in CORE if cases == "core" else CASES:
+    for case in FULLEST if cases == "fullest" else CASES:
         one = train(case, guarded=guarded)
         for worker in workers:
             prefix = f"{case.id}|"

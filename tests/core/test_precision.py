@@ -20,7 +20,9 @@ from zoo.core.model import ZooModel
 from zoo.training import strategy
 from zoo.training.train import train
 
-MIXED = pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+MIXED = pytest.mark.parametrize(
+    "precision", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)]
+)
 
 
 def _inner_dtypes(model: Any) -> set[str]:
@@ -31,15 +33,15 @@ def _inner_dtypes(model: Any) -> set[str]:
 @pytest.mark.parametrize(
     "precision", [pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "mixed_float16"]
 )
-def test_mixed_precision(case: Case, images: np.ndarray, precision: str, tmp_path: Path) -> None:
+def test_mixed_precision(full: Case, images: np.ndarray, precision: str, tmp_path: Path) -> None:
     """Networks compute in half; weights, losses and images are float32; the losses agree."""
     histories = {}
     for dtype in ("float32", precision):
         keras.utils.set_random_seed(0)
-        model = case.create(dtype=dtype)
+        model = full.create(dtype=dtype)
         model.compile()
         histories[dtype] = model.fit(
-            *case.data(images), batch_size=30, epochs=3, shuffle=False, verbose=0
+            *full.data(images), batch_size=30, epochs=3, shuffle=False, verbose=0
         ).history
     for name, wanted in histories["float32"].items():
         np.testing.assert_allclose(
@@ -58,7 +60,7 @@ def test_mixed_precision(case: Case, images: np.ndarray, precision: str, tmp_pat
     assert loaded.dtype_policy.name == precision
     assert_same_state(loaded, model)
     for m in (model, loaded):
-        m.fit(*case.data(images), batch_size=30, shuffle=False, verbose=0)
+        m.fit(*full.data(images), batch_size=30, shuffle=False, verbose=0)
     assert_same_state(loaded, model)
 
 

@@ -70,7 +70,7 @@ def runs(tmp_path: Path) -> list[Path]:
 class _Page(HTMLParser):
     """Tags that are open, to see that each is closed, and what the page asks for."""
 
-    VOID = ("meta", "img", "br", "line", "polyline", "circle")
+    VOID = ("br", "meta", "img", "line", "polyline", "circle")
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -307,7 +307,7 @@ def test_other_classes_are_refused_wherever_they_stand(value: dict) -> None:
         (lambda c: c["options"].update(dtype={"class_name": "X"}), "object of None.X"),
         (lambda c: c["files"].update({"../x": "0" * 64}), "files=.*expected files among"),
         (lambda c: c["files"].update({"model.weights.h5": "0"}), "and their sha256"),
-        (lambda c: c["files"].update({"model.weights.h5": "0" * 64}), "damaged or of another"),
+        (lambda c: c["files"].update({"model.weights.h5": "0" * 64}), "damaged or belongs"),
     ],
 )
 def test_a_configuration_is_checked(

@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
-from export.serving import serve
+from export.serving import server
 from tests.cases import LATENT_DIM
 
 
@@ -97,7 +97,7 @@ class Gate:
 
 
 def gated(exported: Path, name: str = "generate", **limits: Any) -> Client:
-    client = Client(serve.app(exported, **{"max_batch": 8, **limits}))
+    client = Client(server.app(exported, **{"max_batch": 8, **limits}))
     model = client.application.state.models[name]
     client.gate = model._session = Gate(model._session)
     return client

@@ -1,6 +1,6 @@
 """One of two workers over gRPC: trains the cases, and writes what came out.
 
-TF_CONFIG=… python -m tests.support.worker FOLDER True|False core|all
+TF_CONFIG=… python -m tests.support.worker FOLDER True|False fullest|all
 """
 
 from __future__ import annotations
@@ -12,18 +12,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tests.cases import CASES
+from tests.cases import CASES, FULLEST
 from tests.support.equivalence import structured_images, train
 from zoo.training import strategy
 
 
-def main(folder: Path, *, guarded: bool, core: bool) -> None:
+def main(folder: Path, *, guarded: bool, fullest: bool) -> None:
     devices = strategy("multi-worker")
     assert devices.num_replicas_in_sync == 2
     found = {
         f"{case.id}|{name}": value
-        for case in CASES
-        if case.core or not core
+        for case in (FULLEST if fullest else CASES)
         for name, value in train(case, devices, guarded=guarded).items()
     }
     with devices.scope():
@@ -52,4 +51,4 @@ def plain_callbacks(devices: tf.distribute.Strategy, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), guarded=sys.argv[2] == "True", core=sys.argv[3] == "core")
+    main(Path(sys.argv[1]), guarded=sys.argv[2] == "True", fullest=sys.argv[3] == "fullest")

@@ -130,8 +130,8 @@ def serve(
     say(f"Starting the server for {path}: this takes some seconds.")
     with silent_stderr():
         import tensorflow as tf  # noqa: F401
-    from export.serving.serve import export_of
-    from export.serving.serve import serve as serve_export
+    from export.serving.server import export_of
+    from export.serving.server import serve as serve_export
 
     export = export_of(resolve_run(path), say)
     say(f"Serving {export}. It is ready when its address is shown.")

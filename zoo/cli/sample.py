@@ -50,20 +50,11 @@ def interpolate(
 ) -> None:
     """Draws images along great circles between latents that the prior draws."""
     _check_pictures(out)
-    import numpy as np
-
-    from zoo.sampling.interpolation import slerp
+    from zoo.sampling.interpolation import interpolate as images_between
     from zoo.training.runs import load_run
 
-    model = load_run(resolve_run(run))
-    latents = model.sample_latents(2 * rows, seed)
-    fractions = np.linspace(0.0, 1.0, steps, dtype=np.float32)[:, None]
-    path = slerp(latents[:rows, None], latents[rows:, None], fractions).numpy()
-    # One class per row, for a conditional model.
-    labels = model.sample_labels(rows, seed)
-    labels = None if labels is None else np.repeat(labels, steps)
-    latents = path.reshape(-1, model.noise_dim)
-    _write_images(out, model.generate_from(latents, labels), columns=steps)
+    images = images_between(load_run(resolve_run(run)), rows, steps, seed)
+    _write_images(out, images, columns=steps)
 
 
 def _number_of_class(label: str, run: Path) -> int:

@@ -7,19 +7,18 @@ import shlex
 import sys
 import zipfile
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import zoo
 from zoo.cli.console import number, silent_stderr
-from zoo.cli.options import preset_names, resolve_run
+from zoo.cli.options import model_names, preset_names, resolve_run
 from zoo.core import registry
 from zoo.io.terminal import console, say, table_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rich.table import Table
 
 
@@ -88,19 +87,35 @@ def info(
     run: Annotated[
         str,
         typer.Argument(
-            help="A run folder, a checkpoint, a pretrained model, or an export.",
-            autocompletion=preset_names,
+            help="A model of `zoo list`, a run folder, a checkpoint, a pretrained model, or an "
+            "export.",
+            autocompletion=lambda incomplete: model_names(incomplete) + preset_names(incomplete),
         ),
     ],
 ) -> None:
-    """Shows what a run, a pretrained model or an export is, and what was measured of it."""
+    """Shows the options of a model; or what a run or an export is, and what was measured.
+
+    Each option of a model is listed with its default and its meaning: `zoo info wgan_gp`.
+    """
     from zoo.training.run_files import run_folder
 
+    if run in registry.list_models() and not Path(run).exists():
+        console.print(_options_of(run))
+        return
     path = resolve_run(run)
     if not (run_folder(path) / "config.json").exists() and _show_export(path):
         return
     say(run_folder(path))
     console.print(table_of(("key", "value"), _rows_of_run(path)))
+
+
+def _options_of(model: str) -> Table:
+    """The options of a model, as `--option` and `zoo.create` take them."""
+    rows = [
+        (option.name, "(needed)" if option.default is None else option.default, option.meaning)
+        for option in registry.describe_options(model)
+    ]
+    return table_of(("option", "default", "meaning"), rows)
 
 
 def _rows_of_run(path: Path) -> list[tuple[str, str]]:

@@ -17,6 +17,11 @@ class Adam(keras.optimizers.Adam):
 
     Another result only where Keras's is wrong: of several gradients of one row, as a lookup's, it
     sums the squares, and not the parts. With `amsgrad`, which the kernel lacks, it is Keras's own.
+
+    Example:
+        >>> from zoo.core.adam import Adam
+        >>> Adam(2e-4, beta_1=0.5).beta_1
+        0.5
     """
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:

@@ -45,11 +45,11 @@ class CheckedBatches(keras.Model):
     running_means: RunningMeans
 
     def batch_of(self, data: Any) -> dict[str, Any]:
-        """What `fit` hands to a step: `images`, and of a conditional model int32 `labels` [batch].
+        """The batch of a step: `images`, and int32 `labels` [batch] for a conditional model.
 
-        Data are x, (x,) or (x, y); a model without classes ignores y. Values out of range are noted
-        in the running means, for `check_data`: XLA, replicas and several workers cannot all raise
-        an error from within a graph.
+        Data are x, (x,) or (x, y). A model without classes ignores y. Values out of range are noted
+        in the running means for `check_data`, because not every graph (XLA, replicas, workers) can
+        raise an error.
 
         Raises:
             ValueError: If images are not floating point, or of another shape than `image_shape`;
@@ -97,11 +97,11 @@ class CheckedBatches(keras.Model):
         return images
 
     def images_of(self, images: Any) -> Any:
-        """Images as `encode` and its likes take them, as a float32 tensor in [0, 1].
+        """Images as a float32 tensor in [0, 1], for `encode` and similar methods.
 
         Args:
-            images: Floats in [0, 1]; or uint8, which are divided by 255, or bools;
-                [batch, height, width, channels]. Within a graph their values are not looked at.
+            images: [batch, height, width, channels]: floats in [0, 1], uint8 from 0 to 255, or
+                bools. Within a graph their values are not checked.
 
         Raises:
             ValueError: If they have another shape or dtype, or values out of range.
@@ -109,8 +109,8 @@ class CheckedBatches(keras.Model):
         if isinstance(images, keras.KerasTensor):
             return images
         if tf.executing_eagerly():
-            found = checked.checked_pixels(images, "The images")
-            images = images if isinstance(images, tf.Tensor) else found  # which has a gradient
+            array = checked.checked_pixels(images, "The images")
+            images = images if isinstance(images, tf.Tensor) else array  # a tensor has a gradient
         images = self._checked_images(images)
         if not (images.dtype.is_floating or images.dtype in (tf.uint8, tf.bool)):
             msg = f"Images are {images.dtype.name}; expected float32 in [0, 1], or uint8 in 0..255."
@@ -119,26 +119,26 @@ class CheckedBatches(keras.Model):
         return pixels / 255.0 if images.dtype == tf.uint8 else pixels
 
     def _numbers(self, labels: Any, batch: Any) -> Any:
-        """Labels as float64 [batch], which holds every int32 and shows what is none."""
-        found = None if labels is None else tf.convert_to_tensor(labels)
-        if found is None or found.dtype == tf.string:
+        """Labels as float64 [batch], which holds every int32, and fractions that are no class."""
+        tensor = None if labels is None else tf.convert_to_tensor(labels)
+        if tensor is None or tensor.dtype == tf.string:
             msg = (
                 f"{self.model_name} has num_classes={self.num_classes}: expected integer labels "
-                f"with the images, got {'none' if found is None else 'text'}. Pass fit(images, "
+                f"with the images, got {'none' if tensor is None else 'text'}. Pass fit(images, "
                 "labels), or a data set of pairs."
             )
             raise DataError(msg)
-        shape = found.shape
+        shape = tensor.shape
         if shape.rank is not None and (shape.rank != 1 and tuple(shape[1:]) != (1,)):
             msg = (
                 f"Labels have shape {tuple(shape)}; expected [batch], one class number per image. "
                 + checked.ONE_HOT
             )
             raise DataError(msg)
-        numbers = tf.cast(found, tf.float64)
+        numbers = tf.cast(tensor, tf.float64)
         if shape.rank is not None:
             return tf.reshape(numbers, [-1])
-        # A graph for labels of several ranks: of rows, none is a class.
+        # The rank is not known in this graph. A row of several numbers is no class.
         columns = tf.reshape(numbers, [batch, -1])
         return tf.where(tf.shape(columns)[1] == 1, columns[:, 0], tf.constant(np.nan, tf.float64))
 
@@ -156,11 +156,11 @@ class CheckedBatches(keras.Model):
             msg = f"{self.model_name} has {self.num_classes} classes: expected labels, int [n]."
             raise ValueError(msg)
         labels = np.reshape(labels, 1) if np.ndim(labels) == 0 else labels
-        found = checked.checked_labels(labels, self.num_classes, "The labels")
-        if len(found) not in (1, n):
-            msg = f"labels of shape {found.shape}: expected one for all, or [{n}]."
+        classes = checked.checked_labels(labels, self.num_classes, "The labels")
+        if len(classes) not in (1, n):
+            msg = f"labels of shape {classes.shape}: expected one for all, or [{n}]."
             raise ValueError(msg)
-        return np.broadcast_to(found, n)
+        return np.broadcast_to(classes, n)
 
     # Values, which a graph can only note
 
@@ -178,9 +178,9 @@ class CheckedBatches(keras.Model):
             self.check_data()
 
     def check_data(self) -> None:
-        """Checks the batches that steps have seen since the means were last reset, or this call.
+        """Checks the batches of the steps since its last call, or since the means were reset.
 
-        `fit`, `evaluate` and their likes on one batch call it.
+        `fit`, `evaluate`, `train_on_batch` and `test_on_batch` call it.
 
         Raises:
             ValueError: If there were pixels outside of [0, 1] or NaN, or labels that are no

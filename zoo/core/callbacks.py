@@ -1,4 +1,4 @@
-"""Keras's own callbacks made right for models with several optimizers and losses, or refused.
+"""Keras's own callbacks, adapted to models with several optimizers and losses, or refused.
 
 docs/keras.md has a row for each of them.
 """
@@ -27,6 +27,14 @@ def adapted(callbacks: Any, model: ZooModel) -> list[keras.callbacks.Callback]:
 
     Raises:
         ValueError: If one of Keras's callbacks would do nothing here, or half of what it says.
+
+    Example:
+        >>> import keras
+        >>> import zoo
+        >>> from zoo.core.callbacks import adapted
+        >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> [type(each).__name__ for each in adapted(keras.callbacks.TerminateOnNaN(), model)]
+        ['DataCheck', 'TerminateOnAnyNaN']
     """
     given = [callbacks] if isinstance(callbacks, keras.callbacks.CallbackList) else callbacks
     return [DataCheck(), *(_adapted(each, model) for each in keras.tree.flatten(given or []))]
@@ -85,7 +93,7 @@ def _check_monitor(callback: Any, model: ZooModel) -> None:
 
 
 class DataCheck(keras.callbacks.Callback):
-    """Raises ValueError when a batch had pixels or labels that the model does not take."""
+    """Raises ValueError after a batch with pixels or labels that the model does not take."""
 
     async_safe = True  # so that Keras need not wait for each step
 
@@ -109,7 +117,7 @@ class DataCheck(keras.callbacks.Callback):
 
 
 class TerminateOnAnyNaN(keras.callbacks.TerminateOnNaN):
-    """Looks at everything that is logged: Keras's looks at `loss`, which a GAN has not."""
+    """Looks at all logs. Keras's callback looks at `loss` alone, which a GAN does not log."""
 
     def on_batch_end(self, batch: int, logs: Any = None) -> None:
         """Stops training, or raises RuntimeError, at a value that is no finite number."""
@@ -152,13 +160,13 @@ class OnEveryOptimizer(keras.callbacks.Callback):
         before = self.rates()
         self.callback.on_epoch_begin(epoch, logs)
         after = self.rates()
-        known, found = set(before.values()), set(after.values())
-        if self.first and len(known) > 1 and len(found) == 1 and found != {0.0}:
+        known, new = set(before.values()), set(after.values())
+        if self.first and len(known) > 1 and len(new) == 1 and new != {0.0}:
             for name, rate in before.items():
                 getattr(self.model, name).learning_rate = rate
             msg = (
                 f"{type(self.callback).__name__} gives every optimizer the learning rate "
-                f"{found.pop():.6g}; they had "
+                f"{new.pop():.6g}; they had "
                 f"{', '.join(f'{name} {rate:.6g}' for name, rate in before.items())}. Return a "
                 "multiple of the rate given, `lambda epoch, rate: rate * 0.9`, or compile with "
                 "optimizers of one rate."

@@ -32,7 +32,13 @@ ELEMENTWISE = (
 
 @cache
 def runs_channels_first(dtype: str = "float32") -> bool:
-    """Whether TensorFlow convolves images of this type channels first in this process."""
+    """Whether TensorFlow convolves images of this type channels first in this process.
+
+    Example:
+        >>> from zoo.core.channels import runs_channels_first
+        >>> isinstance(runs_channels_first(), bool)
+        True
+    """
     images, kernel = (tf.zeros((1, 1, n, n), dtype) for n in (2, 1))
     try:
         tf.nn.conv2d(images, kernel, 1, "SAME", data_format="NCHW")
@@ -42,14 +48,26 @@ def runs_channels_first(dtype: str = "float32") -> bool:
 
 
 def is_channels_first(config: dict[str, Any]) -> bool:
-    """Whether a layer's config, or that of the layer it wraps, asks for channels first."""
+    """Whether a layer's config, or that of the layer it wraps, asks for channels first.
+
+    Example:
+        >>> from zoo.core.channels import is_channels_first
+        >>> is_channels_first({"data_format": "channels_first"})
+        True
+    """
     inner = config.get("layer")
     inner = inner.get("config", {}) if isinstance(inner, dict) else {}
     return FIRST in (config.get("data_format"), inner.get("data_format"))
 
 
 def with_channels_last(config: dict[str, Any]) -> dict[str, Any]:
-    """The config for channels last, in the layer that it wraps too."""
+    """The config for channels last, in the layer that it wraps too.
+
+    Example:
+        >>> from zoo.core.channels import with_channels_last
+        >>> with_channels_last({"filters": 4, "data_format": "channels_first"})
+        {'filters': 4, 'data_format': 'channels_last'}
+    """
     changed = {
         key: LAST if value == FIRST else with_channels_last(value)
         for key, value in config.items()
@@ -60,12 +78,28 @@ def with_channels_last(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def has_channels_first(network: keras.Model) -> bool:
-    """Whether a layer of the network, at any depth, is channels first; Flatten does not count."""
+    """Whether a layer of the network, at any depth, is channels first; Flatten does not count.
+
+    Example:
+        >>> import keras
+        >>> from zoo.core.channels import has_channels_first
+        >>> network = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
+        >>> has_channels_first(network)
+        False
+    """
     return bool(_channels_first(network))
 
 
 def can_run(network: keras.Model) -> bool:
-    """Whether TensorFlow computes the network's channels-first layers, if any, in this process."""
+    """Whether TensorFlow computes the network's channels-first layers, if any, in this process.
+
+    Example:
+        >>> import keras
+        >>> from zoo.core.channels import can_run
+        >>> network = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
+        >>> can_run(network)
+        True
+    """
     return all(runs_channels_first(layer.compute_dtype) for layer in _channels_first(network))
 
 
@@ -91,6 +125,13 @@ def runnable(network: keras.Model | None, role: str) -> keras.Model | None:
     Raises:
         ValueError: If the copy would keep its layers in another order, so that weights could not be
             loaded into it.
+
+    Example:
+        >>> import keras
+        >>> from zoo.core.channels import runnable
+        >>> network = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
+        >>> runnable(network, "encoder") is network
+        True
     """
     if network is None or can_run(network):
         return network
@@ -112,6 +153,13 @@ def channels_last(network: Any) -> Any:
 
     Raises:
         ValueError: If the copy would have its layers in another order.
+
+    Example:
+        >>> import keras
+        >>> from zoo.core.channels import channels_last
+        >>> network = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
+        >>> channels_last(network).output_shape
+        (None, 6, 6, 4)
     """
     graph = network
     if isinstance(network, keras.Sequential):
@@ -173,14 +221,14 @@ class _Turner:
     def _to_last(self, tensor: Any) -> Any:
         if id(tensor) not in self.last:
             axes = range(2, len(tensor.shape))
-            found = layers.Permute((*axes, 1))(tensor) if axes else tensor
-            self.last[id(tensor)] = (tensor, found)
+            last = layers.Permute((*axes, 1))(tensor) if axes else tensor
+            self.last[id(tensor)] = (tensor, last)
         return self.last[id(tensor)][1]
 
     def _to_first(self, tensor: Any) -> Any:
         rank = len(tensor.shape)
         if rank < 3:
             return tensor
-        found = layers.Permute((rank - 1, *range(1, rank - 1)))(tensor)
-        self.last[id(found)] = (found, tensor)
-        return found
+        first = layers.Permute((rank - 1, *range(1, rank - 1)))(tensor)
+        self.last[id(first)] = (first, tensor)
+        return first

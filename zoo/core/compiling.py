@@ -1,4 +1,4 @@
-"""`compile` for several optimizers, and what it makes of each."""
+"""`compile` for models with several optimizers."""
 
 from __future__ import annotations
 
@@ -33,22 +33,30 @@ class Compiling(ReplicatedStep):
         Args:
             *optimizers: A Keras optimizer or None for each of `optimizer_names`, in their order;
                 or as keyword arguments.
-            accumulate: Parts that an update's batch is computed in, one after the other. The
-                gradients are those of the whole batch, but for what is between examples and sees
-                the parts: BatchNorm, and the losses of `beta_tc_vae`, `info_vae` and `wae_mmd`.
-            clip_norm: Largest norm of each optimizer's whole gradient; None leaves it be.
+            accumulate: Number of parts that an update's batch is computed in, one after the other.
+                The gradients are those of the whole batch. Exceptions are computations between
+                examples, which see the parts: BatchNorm, and the losses of `beta_tc_vae`,
+                `info_vae` and `wae_mmd`.
+            clip_norm: Largest norm of each optimizer's whole gradient. None does not clip.
             decay_steps: Training steps over which every learning rate falls linearly to 0, where it
-                stays; None keeps them.
-            jit_compile: Compile the step with XLA, whose random numbers are others: the run is as
-                repeatable, but not the same.
+                stays. None keeps the rates.
+            jit_compile: Compile the step with XLA. XLA draws other random numbers: the run is as
+                repeatable, but it is another run.
             **kwargs: Optimizers by name; `run_eagerly` and `steps_per_execution` as in Keras.
                 docs/keras.md has all arguments of `keras.Model.compile`.
 
         Raises:
-            ValueError: If there is no such optimizer, or one for some and not by name, or one for
-                two; an argument of Keras's that means nothing here is given; `accumulate` < 1,
-                `clip_norm` ≤ 0, `decay_steps` < 1 or a learning rate has a schedule already, or
-                replicas are to be compiled with XLA.
+            ValueError: If an optimizer has an unknown name, some are given by position and others
+                not, or two names share one object; if an argument of Keras means nothing here; if
+                `accumulate` < 1, `clip_norm` ≤ 0 or `decay_steps` < 1; if a learning rate is to
+                decay and has a schedule already; or if XLA is to compile several replicas.
+
+        Example:
+            >>> import zoo
+            >>> model = zoo.create("dcgan", (8, 8, 1), 2, network="mlp")
+            >>> model.compile(accumulate=2, clip_norm=1.0)
+            >>> model.optimizer_names
+            ('generator_optimizer', 'discriminator_optimizer')
         """
         self._check_compile(kwargs, jit_compile)
         given = self._given_optimizers(optimizers, kwargs)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import TypeAlias
 
-    # The range of what an operation takes, found when it is asked for.
+    # The range of what an operation takes, looked for when it is asked for.
     Taken: TypeAlias = Callable[[], "Range | None"]
 
 LOGITS, IMAGES, LOG_VARIANCE = "logits", "images", "log-variance"
@@ -89,7 +89,13 @@ _checking: ContextVar[bool] = ContextVar("checking", default=True)
 
 @dataclass(frozen=True)
 class Range:
-    """Values that a tensor can have, and what bounds them."""
+    """Values that a tensor can have, and what bounds them.
+
+    Example:
+        >>> from zoo.core.contracts import Range
+        >>> Range(0.0, 1.0).affine(2.0, -1.0)
+        Range(low=-1.0, high=1.0, cause='')
+    """
 
     low: float = -math.inf
     high: float = math.inf
@@ -110,10 +116,16 @@ class Range:
 
 @contextmanager
 def unchecked() -> Iterator[None]:
-    """Within it values are not checked.
+    """Within this context, values are not checked.
 
     For networks of a file, which were checked when the model was made, and get their weights only
     later; and for toys whose "images" are points anywhere.
+
+    Example:
+        >>> import zoo
+        >>> from zoo.core.contracts import unchecked
+        >>> with unchecked():
+        ...     model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
     """
     token = _checking.set(False)
     try:
@@ -141,35 +153,41 @@ def check_values(
     Raises:
         ValueError: If an output is bounded as logits or log-variances are not, or leaves [0, 1]
             where it is to be images. The layer is named, and what to do.
+
+    Example:
+        >>> import keras
+        >>> from zoo.core.contracts import LOGITS, check_values
+        >>> network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)])
+        >>> check_values(network, "decoder", [LOGITS], lambda x: [network(x)], (2,))
     """
     if not _checking.get():
         return
     for index, kind in enumerate(kinds):
         if kind is None:
             continue
-        found = range_of(network, index)
+        bounds = range_of(network, index)
 
         def values(scale: float, index: int = index) -> np.ndarray:
             drawn = np.random.default_rng(0).standard_normal((EXAMPLES, *inputs), np.float32)
             return np.asarray(run(drawn * np.float32(scale))[index], np.float32)
 
         if kind == IMAGES:
-            _check_images(role, found, values)
+            _check_images(role, bounds, values)
         elif kind == LOG_VARIANCE:
-            _check_log_variance(role, found)
+            _check_log_variance(role, bounds)
         else:
-            _check_logits(role, found or _saturation(values))
+            _check_logits(role, bounds or _saturation(values))
 
 
-def _check_images(role: str, found: Range | None, values: Callable[[float], np.ndarray]) -> None:
-    bounded = found is not None and math.isfinite(found.low) and math.isfinite(found.high)
-    if bounded and found:
-        if found.low < -ROUNDING or found.high > 1.0 + ROUNDING:
-            scale = 1.0 / (found.high - found.low)
+def _check_images(role: str, bounds: Range | None, values: Callable[[float], np.ndarray]) -> None:
+    bounded = bounds is not None and math.isfinite(bounds.low) and math.isfinite(bounds.high)
+    if bounded and bounds:
+        if bounds.low < -ROUNDING or bounds.high > 1.0 + ROUNDING:
+            scale = 1.0 / (bounds.high - bounds.low)
             msg = (
-                f"The {role} ends in {found.cause}: its images lie in [{found.low:g}, "
-                f"{found.high:g}]; expected [0, 1]. Add keras.layers.Rescaling({scale:g}, "
-                f"{-found.low * scale + 0.0:g}) behind it."
+                f"The {role} ends in {bounds.cause}: its images lie in [{bounds.low:g}, "
+                f"{bounds.high:g}]; expected [0, 1]. Add keras.layers.Rescaling({scale:g}, "
+                f"{-bounds.low * scale + 0.0:g}) behind it."
             )
             raise ValueError(msg)
         return
@@ -183,30 +201,31 @@ def _check_images(role: str, found: Range | None, values: Callable[[float], np.n
         raise ValueError(msg)
 
 
-def _check_logits(role: str, found: Range | None) -> None:
-    if found is None or (found.low <= -REACH and found.high >= REACH):
+def _check_logits(role: str, bounds: Range | None) -> None:
+    if bounds is None or (bounds.low <= -REACH and bounds.high >= REACH):
         return
     consequence = "The losses take logits."
     if role == "decoder":
-        dark, bright = (0.5 + 0.5 * math.tanh(0.5 * end) for end in (found.low, found.high))
+        dark, bright = (0.5 + 0.5 * math.tanh(0.5 * end) for end in (bounds.low, bounds.high))
         consequence = (
             "The model applies the sigmoid itself, so that pixels could only be from "
             f"{dark:.2g} to {bright:.2g}."
         )
     msg = (
-        f"The {role} ends in {found.cause}: its values lie in [{found.low:.3g}, {found.high:.3g}]; "
-        f"expected logits, any real numbers. {consequence} Remove the {found.cause.split()[0]}."
+        f"The {role} ends in {bounds.cause}: its values lie in [{bounds.low:.3g}, "
+        f"{bounds.high:.3g}]; expected logits, any real numbers. {consequence} "
+        f"Remove the {bounds.cause.split()[0]}."
     )
     raise ValueError(msg)
 
 
-def _check_log_variance(role: str, found: Range | None) -> None:
-    if found is None or found.low < 0.0:
+def _check_log_variance(role: str, bounds: Range | None) -> None:
+    if bounds is None or bounds.low < 0.0:
         return
     msg = (
-        f"The {role}'s log-variance ends in {found.cause}: it is never below {found.low:g}, and "
+        f"The {role}'s log-variance ends in {bounds.cause}: it is never below {bounds.low:g}, and "
         "the posterior never narrower than the prior. Expected log σ², any real number, and not σ "
-        f"or σ²: remove the {found.cause.split()[0]}."
+        f"or σ²: remove the {bounds.cause.split()[0]}."
     )
     raise ValueError(msg)
 
@@ -242,6 +261,13 @@ def range_of(network: Any, index: int = 0) -> Range | None:
     Returns:
         The range, infinite where a linear layer is what ends the network; None if the graph does
         not tell.
+
+    Example:
+        >>> import keras
+        >>> from zoo.core.contracts import range_of
+        >>> network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4, "sigmoid")])
+        >>> range_of(network).high
+        1.0
     """
     graph = _graph_of(network)
     if graph is None or index >= len(graph.outputs):
@@ -350,9 +376,9 @@ def _plain(name: str) -> str:
 
 def _hull(taken: Sequence[Taken]) -> Range | None:
     """The range of all of them together."""
-    found = [each() for each in taken]
-    known = [each for each in found if each is not None]
-    if not known or len(known) < len(found):
+    ranges = [each() for each in taken]
+    known = [each for each in ranges if each is not None]
+    if not known or len(known) < len(ranges):
         return None
     causes = dict.fromkeys(each.cause for each in known if each.cause)
     low, high = min(each.low for each in known), max(each.high for each in known)
@@ -360,9 +386,9 @@ def _hull(taken: Sequence[Taken]) -> Range | None:
 
 
 def _affine(taken: Sequence[Taken], scale: Any, offset: Any) -> Range | None:
-    found = _hull(taken)
+    hull = _hull(taken)
     numbers = isinstance(scale, (int, float)) and isinstance(offset, (int, float))
-    return found.affine(float(scale), float(offset)) if found and numbers else None
+    return hull.affine(float(scale), float(offset)) if hull and numbers else None
 
 
 def _clipped(taken: Sequence[Taken], low: Any, high: Any, cause: str) -> Range | None:

@@ -23,6 +23,10 @@ def turn_on_onednn() -> None:
 
     Where TensorFlow was imported before, only processes started from now on have it; a warning
     says so if TensorFlow left it off.
+
+    Example:
+        >>> from zoo.core.environment import turn_on_onednn
+        >>> turn_on_onednn()
     """
     if ONEDNN in os.environ or platform.machine().lower() not in X86_64:
         return
@@ -41,6 +45,10 @@ def check_backend() -> None:
 
     Raises:
         ImportError: If `KERAS_BACKEND`, or else Keras's file keras.json, names another backend.
+
+    Example:
+        >>> from zoo.core.environment import check_backend
+        >>> check_backend()
     """
     keras = sys.modules.get("keras")
     name = keras.config.backend() if keras is not None else _chosen_backend()
@@ -58,14 +66,20 @@ def _chosen_backend() -> str:
         return os.environ["KERAS_BACKEND"]
     home = os.environ.get("KERAS_HOME", str(Path("~/.keras").expanduser()))
     try:
-        found = json.loads((Path(home) / "keras.json").read_text(encoding="utf-8"))
-        return str(found.get("backend", "tensorflow"))
+        config = json.loads((Path(home) / "keras.json").read_text(encoding="utf-8"))
+        return str(config.get("backend", "tensorflow"))
     except (OSError, ValueError, AttributeError):  # which Keras ignores likewise
         return "tensorflow"
 
 
 def onednn_is_on() -> bool:
-    """Whether TensorFlow, which this imports, computes with oneDNN in this process."""
+    """Whether TensorFlow, which this imports, computes with oneDNN in this process.
+
+    Example:
+        >>> from zoo.core.environment import onednn_is_on
+        >>> isinstance(onednn_is_on(), bool)
+        True
+    """
     try:
         # TensorFlow has no public name for it.
         from tensorflow.python.util._pywrap_util_port import IsMklEnabled  # noqa: PLC0415

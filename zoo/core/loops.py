@@ -1,4 +1,4 @@
-"""Keras's loops, which refuse what they could not do: docs/keras.md has their arguments."""
+"""Keras's loops with checks. docs/keras.md says what each of their arguments does here."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ FIRST = 256  # images of an array that `fit` looks at before it trains
 
 
 class CheckedLoops(CheckedBatches, KerasFixes):
-    """`fit`, `evaluate`, `predict` and their likes on one batch, with errors in a sentence."""
+    """`fit`, `evaluate`, `predict` and the methods for one batch: their errors are one sentence."""
 
     predict_function: Any
     optimizer_names: tuple[str, ...]
 
     @functools.wraps(keras.Model.fit, assigned=())
     def fit(self, *args: Any, **kwargs: Any) -> Any:
-        """As in Keras, but for what would do nothing here, or harm: that is refused.
+        """As in Keras. Refuses arguments that would do nothing here, or harm.
 
         Raises:
-            ValueError: If weights are given, a callback is none for this model, or images or
-                labels are not what the model takes; the first of arrays before any step.
+            ValueError: If weights are given, a callback cannot work with this model, or images or
+                labels are not what the model takes. The first images of an array are checked before
+                any step.
         """
         given = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs).arguments
         if given.get("class_weight") is not None:
@@ -113,10 +114,10 @@ class CheckedLoops(CheckedBatches, KerasFixes):
                 raise ValueError(msg)
 
     def _check_arrays(self, given: dict[str, Any], what: str) -> None:
-        """Checks the arguments x, y and sample_weight of a loop, as far as they are arrays.
+        """Checks the arguments x, y and sample_weight of a loop where they are arrays.
 
-        Labels are made int32, or left out where the model needs none. The first images are looked
-        at before any step; the steps look at all.
+        Makes labels int32, or drops them if the model needs none. The first images are checked here
+        before any step. The steps check all.
         """
         if given.get("sample_weight") is not None:
             raise ValueError(no_weights(f"{what}sample_weight", self))

@@ -1,4 +1,4 @@
-"""What a model is: its options and networks, how it is sampled from, saved and loaded."""
+"""The base class of every model: its options and networks, sampling, saving and loading."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ class EndpointSpec(NamedTuple):
         inputs: Shape of one example of each input, by name. Labels are added on export.
         outputs: Shape of one example of each output, by name.
         networks: Attributes of the networks that it takes.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("dcgan", (8, 8, 1), 2, network="mlp")
+        >>> model.endpoints()["generate"].outputs
+        {'image': (8, 8, 1)}
     """
 
     method: str
@@ -50,16 +56,22 @@ class ZooModel(CheckedLoops, Compiling):
     Args:
         image_shape: (height, width, channels) of float32 images in [0, 1].
         latent_dim: Number of latent dimensions, at least 1.
-        num_classes: Classes of a conditional model, which takes a label with every image and
-            latent; 0: not conditional, and labels in the data are ignored.
+        num_classes: Number of classes. A conditional model takes a label with every image and
+            latent. 0 makes an unconditional model, which ignores labels in the data.
         seed: Seed of the training noise. Initial weights follow `keras.utils.set_random_seed`.
-        **kwargs: `name` and `dtype`, as of any Keras model. The policies "mixed_bfloat16" and
-            "mixed_float16" hold for the networks built here; weights, output layers, losses and
-            penalties are float32 under each.
+        **kwargs: `name` and `dtype`, as any Keras model takes them. The policies "mixed_bfloat16"
+            and "mixed_float16" hold for the networks built here. Weights, output layers, losses
+            and penalties stay float32.
 
     Raises:
         ValueError: If `image_shape` is not three positive integers, `latent_dim` < 1, there is one
             class, a model that needs classes is given none, or Keras's floatx is not float32.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> model.generate(3, seed=0).shape
+        (3, 8, 8, 1)
     """
 
     family: ClassVar[str]
@@ -69,9 +81,9 @@ class ZooModel(CheckedLoops, Compiling):
     minibatches = 1  # minibatches a training batch is split into
     prior = "standard_normal"
     conditional: ClassVar[bool] = False  # whether it needs `num_classes`
-    # Whether images are what one network (a decoder: the sigmoid of what it) makes of latents.
+    # Whether one network makes the images from latents: a generator, or a decoder their logits.
     single_decoder: ClassVar[bool] = True
-    # Endpoints whose outputs only jump, as those behind an argmin do.
+    # Endpoints whose outputs jump and are constant in between, as behind an argmin.
     piecewise_constant: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
@@ -120,7 +132,7 @@ class ZooModel(CheckedLoops, Compiling):
 
     @property
     def noise_dim(self) -> int:
-        """Dimensions of the latents that images are made of: `latent_dim`, if no other."""
+        """Dimensions of the latents that images are made from: `latent_dim` in most models."""
         return self.latent_dim
 
     # What a subclass provides
@@ -143,6 +155,11 @@ class ZooModel(CheckedLoops, Compiling):
 
         Returns:
             float32 [n, noise_dim].
+
+        Example:
+            >>> import zoo
+            >>> zoo.create("vae", (8, 8, 1), 2, network="mlp").sample_latents(5, seed=0).shape
+            (5, 2)
         """
         if n < 1:
             msg = f"n={n}: expected at least 1."
@@ -173,6 +190,12 @@ class ZooModel(CheckedLoops, Compiling):
 
         Raises:
             ValueError: If `n` < 1, a label is no class, or the model takes no labels.
+
+        Example:
+            >>> import zoo
+            >>> model = zoo.create("cvae", (8, 8, 1), 2, network="mlp", num_classes=3)
+            >>> model.generate(4, seed=0, labels=2).shape
+            (4, 8, 8, 1)
         """
         seed = secrets.randbits(31) if seed is None else seed
         latents = self.sample_latents(n, seed)
@@ -199,6 +222,13 @@ class ZooModel(CheckedLoops, Compiling):
         Raises:
             ValueError: If the latents have another shape, a label is no class or missing, or the
                 model takes no labels.
+
+        Example:
+            >>> import numpy as np
+            >>> import zoo
+            >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+            >>> model.generate_from(np.zeros((4, 2))).shape
+            (4, 8, 8, 1)
         """
         latents = np.asarray(latents, np.float32)
         if latents.ndim != 2 or latents.shape[1] != self.noise_dim:
@@ -213,6 +243,10 @@ class ZooModel(CheckedLoops, Compiling):
         )
 
     # Deployment
+
+    def endpoints(self) -> dict[str, EndpointSpec]:
+        """What is exported, by name. Inputs leave out the label, which export adds."""
+        raise NotImplementedError
 
     def optional_endpoints(self) -> dict[str, EndpointSpec]:
         """What is exported on request, by name; their inputs include the label."""

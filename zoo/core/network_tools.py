@@ -21,6 +21,13 @@ def copy_network(network: keras.Model, inputs: Sequence[int], *, labels: bool = 
         network: The model.
         inputs: Shape of one input example.
         labels: Whether it takes labels too.
+
+    Example:
+        >>> from zoo import networks
+        >>> from zoo.core.network_tools import copy_network
+        >>> copy = copy_network(networks.build("mlp", "decoder", (8, 8, 1), 2), (2,))
+        >>> copy.trainable
+        False
     """
     copy = type(network).from_config(network.get_config())
     copy(_zeros(1, inputs, labels))  # builds a subclassed network
@@ -51,6 +58,14 @@ def check_network(
     Raises:
         ValueError: If an output is missing, of another shape, or not such values; or TensorFlow
             cannot compute the network on this processor.
+
+    Example:
+        >>> from zoo import networks
+        >>> from zoo.core.network_tools import check_network
+        >>> decoder = networks.build("mlp", "decoder", (8, 8, 1), 2)
+        >>> check_network(decoder, "decoder", (2,), [(8, 8, 3)])
+        Traceback (most recent call last):
+        ValueError: The decoder maps (2,) to [(8, 8, 1)]; expected [(8, 8, 3)].
     """
 
     def run(x: Any) -> list[Any]:
@@ -59,7 +74,7 @@ def check_network(
         return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
 
     try:
-        found = run(tf.zeros([2, *inputs]))
+        tensors = run(tf.zeros([2, *inputs]))
     except (tf.errors.UnimplementedError, tf.errors.InvalidArgumentError) as error:
         if "NCHW" not in str(error) and "NHWC" not in str(error):
             raise
@@ -69,7 +84,7 @@ def check_network(
             "network with data_format='channels_last'."
         )
         raise ValueError(msg) from error
-    shapes = [tuple(tensor.shape[1:]) for tensor in found]
+    shapes = [tuple(tensor.shape[1:]) for tensor in tensors]
     if shapes != [tuple(shape) for shape in outputs]:
         msg = (
             f"The {role} maps {tuple(inputs)} to {shapes}; expected {[tuple(s) for s in outputs]}."
@@ -79,7 +94,13 @@ def check_network(
 
 
 def with_labels(x: Any, labels: Any) -> Any:
-    """The input of a network: x, and labels where it takes them."""
+    """The input of a network: x, and labels where it takes them.
+
+    Example:
+        >>> from zoo.core.network_tools import with_labels
+        >>> with_labels([[0.5]], None)
+        [[0.5]]
+    """
     # Keras takes no list in which arrays and tensors are mixed.
     return x if labels is None else [tf.convert_to_tensor(x), tf.convert_to_tensor(labels)]
 

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 
 def all_reduce_sum(tensors: Any) -> Any:
-    """Sum over replicas of a tensor, or of each tensor of a list: the same value on each."""
+    """Sum over replicas of a tensor, or of each tensor of a list: the same value on each.
+
+    Example:
+        >>> from zoo.core.replicas import all_reduce_sum
+        >>> all_reduce_sum(3.0)  # on one device
+        3.0
+    """
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return tensors
@@ -25,17 +31,29 @@ def all_reduce_sum(tensors: Any) -> Any:
 
 
 def global_count(values: Any) -> Any:
-    """Number of examples of `values` [batch, ...] on all replicas, scalar float32, at least 1."""
+    """Number of examples of `values` [batch, ...] on all replicas, scalar float32, at least 1.
+
+    Example:
+        >>> from zoo.core.replicas import global_count
+        >>> float(global_count([1.0, 5.0]))
+        2.0
+    """
     return tf.maximum(all_reduce_sum(tf.cast(tf.shape(values)[0], tf.float32)), 1.0)
 
 
 def global_mean(values: Any) -> Any:
-    """Mean of `values` [batch] over the examples of all replicas, the same on each."""
+    """Mean of `values` [batch] over the examples of all replicas, the same on each.
+
+    Example:
+        >>> from zoo.core.replicas import global_mean
+        >>> float(global_mean([1.0, 5.0]))
+        3.0
+    """
     return all_reduce_sum(tf.reduce_sum(values)) / global_count(values)
 
 
 def on_global_batch(function: Callable[..., Any], *tensors: Any) -> Any:
-    """This replica's rows of what a function makes of the whole batch, of all replicas.
+    """This replica's rows of a function of the batch of all replicas.
 
     For losses in which examples meet: an aggregate posterior, a permutation. Gradients flow to all
     replicas, each of which computes the whole.
@@ -46,6 +64,12 @@ def on_global_batch(function: Callable[..., Any], *tensors: Any) -> Any:
 
     Returns:
         As `function`, [batch, ...].
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.core.replicas import on_global_batch
+        >>> on_global_batch(tf.sort, tf.constant([3, 1, 2])).numpy().tolist()
+        [1, 2, 3]
     """
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
@@ -57,12 +81,19 @@ def on_global_batch(function: Callable[..., Any], *tensors: Any) -> Any:
         around = [[start, total - start - batch], *[[0, 0]] * (len(tensor.shape) - 1)]
         return all_reduce_sum(tf.pad(tensor, around))
 
-    found = function(*(whole(tensor) for tensor in tensors))
-    return tf.nest.map_structure(lambda x: x[start : start + batch], found)
+    rows = function(*(whole(tensor) for tensor in tensors))
+    return tf.nest.map_structure(lambda x: x[start : start + batch], rows)
 
 
 def on_each_replica(values: Any) -> Any:
-    """The values [k] of every replica, [replicas, k], the same on each."""
+    """The values [k] of every replica, [replicas, k], the same on each.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.core.replicas import on_each_replica
+        >>> on_each_replica(tf.constant([4.0, 5.0])).shape
+        TensorShape([1, 2])
+    """
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return values[None]
@@ -82,6 +113,11 @@ def in_turn(batch: dict[str, Any], n: int) -> list[dict[str, Any]]:
     Returns:
         The parts, like `batch`. Those of all replicas together are those of one device, however
         the replicas share the batch.
+
+    Example:
+        >>> from zoo.core.replicas import in_turn
+        >>> in_turn({"images": [10, 11, 12, 13]}, 2)
+        [{'images': [10, 12]}, {'images': [11, 13]}]
     """
     context = tf.distribute.get_replica_context()
     start: Any = 0
@@ -100,6 +136,12 @@ def draw_for_replica(draw: Callable[[Any], Any], batch: Any) -> Any:
 
     Returns:
         Noise [batch, ...]; no two replicas share a row.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.core.replicas import draw_for_replica
+        >>> draw_for_replica(lambda n: tf.random.stateless_normal([n, 2], (0, 0)), 3).shape
+        TensorShape([3, 2])
     """
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
@@ -118,5 +160,12 @@ def _place(context: Any, batch: Any) -> tuple[Any, Any]:
 
 
 def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
-    """Whether the replicas may be on several machines."""
+    """Whether the replicas may be on several machines.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.core.replicas import is_multi_worker
+        >>> is_multi_worker(tf.distribute.get_strategy())
+        False
+    """
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)

@@ -29,6 +29,12 @@ class Player(NamedTuple):
         loss: Name of the loss, [batch], among those of a step.
         networks: Attributes of the model: the networks whose trainable variables it updates. None
             named: all trainable variables of the model that no other player has.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("factor_vae", (8, 8, 1), 2, network="mlp")
+        >>> model.players["discriminator_optimizer"]
+        Player(loss='discriminator_loss', networks=('discriminator',))
     """
 
     loss: str
@@ -279,5 +285,11 @@ class ReplicatedStep(keras.Model):
 
 
 def named_seed(seed: int, name: str) -> Any:
-    """A seed for one purpose, int64 tensor [2]: another name gives independent numbers."""
+    """A seed for one purpose, int64 tensor [2]: another name gives independent numbers.
+
+    Example:
+        >>> from zoo.core.replicated_step import named_seed
+        >>> named_seed(3, "latent").shape
+        TensorShape([2])
+    """
     return tf.constant([seed, zlib.crc32(name.encode())], tf.int64)

@@ -1,4 +1,4 @@
-"""The means that `fit` logs, and what went wrong on the way: in the losses, or in the data."""
+"""The means that `fit` logs, and the first fault of losses and of data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Losses are at most millions of nats an image; one this large is on its way to infinity.
+# Losses are at most millions of nats per image. A larger one is on its way to infinity.
 EXPLODED = 1e9
 
 
@@ -23,6 +23,13 @@ class RunningMeans(keras.metrics.Metric):
 
     Args:
         names: What is averaged.
+
+    Example:
+        >>> from zoo.core.running_means import RunningMeans
+        >>> means = RunningMeans(["loss"])
+        >>> means.update_state([6.0], [3.0], 1)
+        >>> float(means.result()["loss"])
+        2.0
     """
 
     def __init__(self, names: Sequence[str]) -> None:

@@ -90,8 +90,12 @@ def write_report(runs: Sequence[str | Path], out: str | Path) -> None:
         ValueError: If a file in it is damaged.
 
     Example:
+        >>> from pathlib import Path
         >>> from zoo.evaluation.report import write_report
-        >>> write_report(["runs/vae", "runs/dcgan"], "report.html")  # doctest: +SKIP
+        >>> from zoo.hub import resolve
+        >>> write_report([resolve("vae_fashion_mnist")], "report.html")
+        >>> "vae_fashion_mnist" in Path("report.html").read_text(encoding="utf-8")
+        True
     """
     described = _describe([Path(run) for run in runs])
     parts = [
@@ -110,7 +114,13 @@ def write_report(runs: Sequence[str | Path], out: str | Path) -> None:
 
 
 def metrics_rows(folders: Iterable[Path]) -> tuple[list[str], list[list[str]]]:
-    """Header and one row of text per evaluated run, for tables of HTML or Markdown."""
+    """Header and one row of text per evaluated run, for tables of HTML or Markdown.
+
+    Example:
+        >>> from zoo.evaluation.report import metrics_rows
+        >>> metrics_rows([])[1]
+        []
+    """
     return _rows(_describe(list(folders)))
 
 

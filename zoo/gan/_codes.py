@@ -1,4 +1,4 @@
-"""Codes of InfoGAN, made of N(0, I) latents, so that its generator takes what any other does."""
+"""InfoGAN's codes from N(0, I) latents, so that its generator takes what any other takes."""
 
 from __future__ import annotations
 
@@ -24,6 +24,14 @@ class CodesFromNormal(layers.Layer):
         categorical: K, categories of the one categorical code; 0 for none.
         continuous: Number of continuous codes.
         **kwargs: Arguments of any Keras layer.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo.gan._codes import CodesFromNormal
+        >>> latents = np.array([[0.1, 2.0, -1.0, 0.0, 0.7]], "float32")
+        >>> category, codes, noise = CodesFromNormal(3, 1).split(latents)
+        >>> category.numpy().tolist()
+        [[0.0, 1.0, 0.0]]
     """
 
     def __init__(self, categorical: int, continuous: int, **kwargs: Any) -> None:

@@ -32,6 +32,12 @@ class ACGAN(GAN):
 
     Raises:
         ValueError: If `num_classes` is missing.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("acgan", (8, 8, 1), 2, network="mlp", num_classes=3)
+        >>> model.generate(3, seed=0, labels=1).shape
+        (3, 8, 8, 1)
     """
 
     conditional: ClassVar[bool] = True

@@ -1,8 +1,8 @@
 """The one training step of the GAN family.
 
-A variant overrides `generator_loss`, `discriminator_loss` and, if it has them, `gradient_penalty`,
-`generator_penalty` and `auxiliary_loss`; all return one value per example. `judge` decides what
-the discriminator sees.
+A model overrides `generator_loss`, `discriminator_loss` and, where it has them,
+`logit_regularizers`, `gradient_penalty`, `generator_penalty` and `auxiliary_loss`. All return one
+value per example. `judge` decides what the discriminator sees, `condition` what it takes besides.
 """
 
 from __future__ import annotations
@@ -43,17 +43,24 @@ class BaseGAN(ZooModel):
             each update 64 images at n_critic=5, train with batches of 320.
         ema: Decay of an exponential moving average of the generator, used for sampling; None
             samples from the generator itself.
-        diff_augment: What is done alike to real and generated images before the discriminator sees
-            them: some of "color,translation,cutout" (arXiv 2006.10738); None for nothing.
-        ttur: Learning rate of the discriminator in multiples of the generator's, where `compile` is
-            given no optimizers (two time-scale update rule, arXiv 1706.08500).
-        num_classes: Classes of a conditional model. Fake images get the labels of the real ones.
+        diff_augment: How real and generated images are augmented, alike, before the discriminator
+            sees them: some of "color,translation,cutout" (arXiv 2006.10738). None does not.
+        ttur: The discriminator's learning rate in multiples of the generator's (two time-scale
+            update rule, arXiv 1706.08500). It holds for the optimizers that `compile` makes itself.
+        num_classes: Number of classes of a conditional model. Generated images get the labels of
+            the real ones.
         seed: Seed of the training noise.
         **kwargs: `name` and `dtype`.
 
     Raises:
         ValueError: If a network has the wrong shapes, the generator's values leave [0, 1], the
             discriminator's are no logits, or an option is out of range.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("gan", (8, 8, 1), 2, network="mlp", ema=0.9)
+        >>> model.discriminate(model.generate(3, seed=0)).shape
+        TensorShape([3])
     """
 
     family = "gan"
@@ -135,7 +142,7 @@ class BaseGAN(ZooModel):
         )
 
     def check_networks(self) -> None:
-        """Raises ValueError if a network is not what the model needs."""
+        """Raises ValueError if a network does not suit the model."""
         labels = bool(self.num_classes)
         check_network(
             self.generator, "generator", (self.latent_dim,), [self.image_shape], labels=labels,
@@ -188,7 +195,7 @@ class BaseGAN(ZooModel):
         *,
         real: bool,  # noqa: ARG002
     ) -> Any:
-        """Added to the discriminator's loss and, of fake images, to the generator's: [batch].
+        """Added to the discriminator's loss and, for fake images, to the generator's: [batch].
 
         Args:
             heads: The discriminator's outputs beside the logit.
@@ -241,14 +248,14 @@ class BaseGAN(ZooModel):
         return noise
 
     def extend_batch(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:  # noqa: ARG002
-        """The batch with what networks other than the two players add to it, under the tape."""
+        """The batch with what further networks add to it. It is called under the tape."""
         return batch
 
     def update_averages(self, batch: dict[str, Any], logs: dict[str, Any]) -> None:  # noqa: ARG002
         """Moves averages, after a step's updates of both players.
 
-        An override moves its own and calls `super().update_averages(batch, logs)`; a step whose
-        averages stood still because it did not fails.
+        An override moves its own averages and calls `super().update_averages(batch, logs)`. A step
+        in which that call is missing raises RuntimeError.
 
         Args:
             batch: The images, labels and noise of the step.
@@ -402,7 +409,7 @@ class BaseGAN(ZooModel):
         return self.sampling_generator(with_labels(latents, labels), training=False)
 
     def discriminate(self, images: Any, labels: Any = None) -> Any:
-        """The discriminator's logit, float32 tensor [batch]: higher for what it takes for real."""
+        """The discriminator's logits, float32 tensor [batch]. Higher is more real."""
         images = self.images_of(images)
         outputs = self.discriminator(with_labels(images, labels), training=False)
         logit = outputs[0] if isinstance(outputs, (list, tuple)) else outputs

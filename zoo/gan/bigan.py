@@ -30,7 +30,7 @@ class BiGAN(GAN):
     are the generator's optimizer's. Both minimise the discriminator's loss with the labels swapped,
     −log D(G(z), z) − log(1 − D(x, E(x))), the inverse objective of 1605.09782, section 3.4.
 
-    A `regularizer` is a penalty on the gradient of D(·, E(x)): of the images, the codes fixed.
+    A `regularizer` is a penalty on the gradient of D(·, E(x)) by the images, with the codes fixed.
 
     Args:
         encoder: `keras.Model` from images to (mean, log-variance), each [batch, latent_dim].
@@ -39,6 +39,13 @@ class BiGAN(GAN):
 
     Raises:
         ValueError: If a network has the wrong shapes, or labels are asked for.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("bigan", (8, 8, 1), 2, network="mlp")
+        >>> mean, log_variance = model.encode(model.generate(3, seed=0))
+        >>> mean.shape
+        TensorShape([3, 2])
     """
 
     players: Mapping[str, Player] = {

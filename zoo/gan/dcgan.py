@@ -12,4 +12,10 @@ class DCGAN(GAN):
 
     Its defaults are those of `GAN`, whose arguments it takes: the non-saturating loss, `conv`
     networks with BatchNorm, and Adam at 2e-4 with β₁ = 0.5.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("dcgan", (8, 8, 1), 2, network="mlp")
+        >>> model.generate(3, seed=0).shape
+        (3, 8, 8, 1)
     """

@@ -41,17 +41,23 @@ class GAN(BaseGAN):
             both; `"dragan"`: (‖∇f‖ − 1)² near real images (arXiv 1705.07215, eq. 5). Pixels are in
             [0, 1], where a gradient is twice that on [−1, 1].
         regularizer_weight: λ or γ; None takes the customary one.
-        regularizer_every: Steps between penalties, each then as many times as heavy (lazy
+        regularizer_every: Steps from one penalty to the next. Each weighs as many times more (lazy
             regularisation, arXiv 1912.04958, section 3.1).
         clip_weights: Clips the critic's weights to ± this after its update (arXiv 1701.07875,
             algorithm 1); None for no clipping.
         normalization: For a built-in discriminator: `"batch"`, `"none"` or `"spectral"`. None takes
-            batch, or none where there is a penalty: it is on each example's own gradient, which
-            BatchNorm would mix.
+            `"batch"`, or `"none"` with a penalty: a penalty is on each example's own gradient,
+            which BatchNorm would mix.
         **kwargs: Arguments of `BaseGAN`.
 
     Raises:
         ValueError: If an option is unknown or out of range, or a penalty meets BatchNorm.
+
+    Example:
+        >>> import zoo
+        >>> options = {"network": "mlp", "loss": "hinge", "regularizer": "r1"}
+        >>> zoo.create("gan", (8, 8, 1), 2, **options).generate(3, seed=0).shape
+        (3, 8, 8, 1)
     """
 
     learning_rate: ClassVar[float] = 2e-4  # of Adam, with its β₁ and β₂: arXiv 1511.06434, § 4
@@ -165,11 +171,11 @@ class GAN(BaseGAN):
                 )
 
     def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:
-        """The Adam of the variant."""
+        """Adam at the variant's learning rate and momenta."""
         return Adam(self.rate_of(name), *self.betas)
 
     def rate_of(self, optimizer_name: str) -> float:
-        """The learning rate of the variant; for the discriminator, times `ttur`."""
+        """The variant's learning rate; the discriminator's is `ttur` times that."""
         return self.learning_rate * (self.ttur if optimizer_name.startswith("discr") else 1.0)
 
     def get_config(self) -> dict[str, Any]:

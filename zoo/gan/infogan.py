@@ -30,9 +30,9 @@ class InfoGAN(GAN):
     (section 5). As in the authors' code, −λ log Q is part of the losses of both players, so that Q
     learns with D.
 
-    Latents are N(0, I) as of any GAN; `CodesFromNormal`, the generator's first layer, makes the
-    codes of their first `categorical + continuous` numbers. Logged beside the losses is
-    `mutual_information`, L_I in nats: at most log K for the category.
+    Latents are N(0, I) as in any GAN. `CodesFromNormal`, the generator's first layer, makes the
+    codes from their first `categorical + continuous` numbers. The logs have `mutual_information`
+    too, L_I in nats: at most log K for the category.
 
     Args:
         latent_dim: Number of code and noise dimensions together; the paper's 74 for MNIST.
@@ -49,6 +49,13 @@ class InfoGAN(GAN):
     Raises:
         ValueError: If there is no code, no dimension is left for noise, a weight is negative, or
             labels are asked for.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("infogan", (8, 8, 1), 8, network="mlp", categorical=3)
+        >>> latents = model.latents_with_codes(4, category=2, seed=0)
+        >>> model.generate_from(latents).shape
+        (4, 8, 8, 1)
     """
 
     learning_rate: ClassVar[float] = 1e-3
@@ -127,7 +134,7 @@ class InfoGAN(GAN):
     # Losses
 
     def auxiliary_loss(self, heads: list[Any], batch: dict[str, Any], *, real: bool) -> Any:
-        """−λ log Q(c | G(c, z)), [batch]; of fakes only, for the codes of others are unknown."""
+        """−λ log Q(c | G(c, z)), [batch]. Real images have none: their codes are unknown."""
         if real:
             return None
         of_category, of_continuous = self._log_likelihoods(heads, batch["latents"])

@@ -18,6 +18,12 @@ class LSGAN(GAN):
     Args:
         loss: ½ (D(x) − 1)² + ½ D(G(z))² for the discriminator, ½ (D(G(z)) − 1)² for the generator.
         **kwargs: Further arguments of `GAN`.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("lsgan", (8, 8, 1), 2, network="mlp")
+        >>> model.generate(3, seed=0).shape
+        (3, 8, 8, 1)
     """
 
     default_batch_size: ClassVar[int] = 64

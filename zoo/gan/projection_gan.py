@@ -19,6 +19,12 @@ class ProjectionGAN(SNGAN):
 
     Raises:
         ValueError: If `num_classes` is missing.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("projection_gan", (8, 8, 1), 2, network="mlp", num_classes=3)
+        >>> model.generate(3, seed=0, labels=[0, 1, 2]).shape
+        (3, 8, 8, 1)
     """
 
     conditional: ClassVar[bool] = True

@@ -24,6 +24,12 @@ class R3GAN(GAN):
         network: See above.
         ema: Decay of the averaged generator.
         **kwargs: Further arguments of `GAN`.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("r3gan", (8, 8, 1), 2, network="mlp")
+        >>> model.generate(3, seed=0).shape
+        (3, 8, 8, 1)
     """
 
     betas: ClassVar[tuple[float, float]] = (0.0, 0.99)

@@ -23,6 +23,12 @@ class SNGAN(GAN):
         normalization: Divides every kernel of the discriminator by its spectral norm.
         n_critic: Discriminator updates per generator update; see `BaseGAN` on batch sizes.
         **kwargs: Further arguments of `GAN`.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("sngan", (8, 8, 1), 2, network="mlp")
+        >>> model.generate(3, seed=0).shape
+        (3, 8, 8, 1)
     """
 
     default_batch_size: ClassVar[int] = 64

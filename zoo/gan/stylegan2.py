@@ -25,11 +25,11 @@ LENGTH_DECAY = 0.99  # of a (arXiv 1912.04958, appendix B)
 class StyleGAN2(GAN):
     """A small StyleGAN2 (arXiv 1912.04958): networks `style`, R1 and path lengths, both lazy.
 
-    The generator's loss has γ_pl (‖J_wᵀ y‖ − a)² added (eq. 4), a being the moving average of
-    the lengths, which the log calls `path_length`. A lazy penalty joins the loss of its step, k
-    times as heavy; the paper takes a step of its own for it, hence its slower Adam
-    (c = k / (k + 1), appendix B), which is not due here. Further departures: see
-    `zoo.networks.style`; no style mixing; and a shorter average of the generator.
+    The generator's loss has the term γ_pl (‖J_wᵀ y‖ − a)² (eq. 4). a is the moving average of the
+    lengths, which the logs call `path_length`. A lazy penalty is part of the loss of every k-th
+    step, k times as heavy. Departures: the paper takes a further step for a penalty, hence its
+    slower Adam (c = k / (k + 1), appendix B), which is not needed here; those of
+    `zoo.networks.style`; no style mixing; a shorter average of the generator.
 
     Args:
         network: `"style"`, perhaps with a width, such as `"style-64"`.
@@ -40,13 +40,20 @@ class StyleGAN2(GAN):
             paper's (appendix B) for lengths by √(height · width) shorter, and on [0, 1] by 2. 0
             leaves the penalty out.
         path_length_every: Steps between path length penalties; 4 in the authors' code.
-        truncation: ψ, from 0 (every image is that of the mean style w̄) to 1 (none): how samples'
-            styles w̄ + ψ (w − w̄) keep to the mean. A property; needs no training.
+        truncation: ψ of a sample's style w̄ + ψ (w − w̄), from 0 (every image is that of the mean
+            style w̄) to 1 (no truncation). A property: it can be set at any time.
         ema: Decay of the averaged generator.
         **kwargs: Further arguments of `GAN`.
 
     Raises:
         ValueError: If a network is not style-based, or an option is out of range.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("stylegan2", (8, 8, 1), 2, network="style-8")
+        >>> model.truncation = 0.5
+        >>> model.generate(3, seed=0).shape
+        (3, 8, 8, 1)
     """
 
     default_batch_size: ClassVar[int] = 32

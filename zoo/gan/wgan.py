@@ -24,6 +24,12 @@ class WGAN(GAN):
         clip_weights: c: weights are clipped to [−c, c] after each update of the critic.
         n_critic: Critic updates per generator update; see `BaseGAN` on batch sizes.
         **kwargs: Further arguments of `GAN`.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("wgan", (8, 8, 1), 2, network="mlp")
+        >>> model.generate(3, seed=0).shape
+        (3, 8, 8, 1)
     """
 
     default_batch_size: ClassVar[int] = 64

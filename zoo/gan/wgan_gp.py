@@ -20,6 +20,12 @@ class WGANGP(GAN):
         regularizer: (‖∇f(x̂)‖₂ − 1)² (eq. 3), with λ = 10.
         n_critic: Critic updates per generator update; see `BaseGAN` on batch sizes.
         **kwargs: Further arguments of `GAN`.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.create("wgan_gp", (8, 8, 1), 2, network="mlp")
+        >>> model.generate(3, seed=0).shape
+        (3, 8, 8, 1)
     """
 
     default_batch_size: ClassVar[int] = 64

@@ -46,7 +46,7 @@ def save_run_as_preset(
         facts: Facts that the run does not record: `command`, `commit`, `hardware`, `time`,
             `limits`, …
         source: Test data; the default is the run's data.
-        seeds: Seeds to measure with, at least two. A VAE with Gaussian posteriors then gets a
+        seeds: Seeds to measure with, at least two. A VAE with a latent code then gets a
             mixture that is fitted to its training images, and the mixture is measured too. Without
             seeds the preset has no metrics, reconstructions or mixture, and no data are read.
         extractor: As for `zoo.evaluate`.

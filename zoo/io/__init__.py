@@ -1,1 +1,1 @@
-"""Files that are whole or absent, JSON of a known kind, pictures and the terminal."""
+"""Whole or absent files, locks, JSON of a known kind (`records`), pictures and the terminal."""

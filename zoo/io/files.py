@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
@@ -168,21 +168,3 @@ def sha256(path: str | Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-_MOVED = {
-    "locked": "locks",
-    **dict.fromkeys(
-        ("known_entries", "parse_json", "read_json", "to_json", "write_json"), "records"
-    ),
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Names that have files of their own, for callers that have not been changed yet."""
-    from importlib import import_module  # noqa: PLC0415
-
-    if name in _MOVED:
-        return getattr(import_module(f"zoo.io.{_MOVED[name]}"), name)
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)

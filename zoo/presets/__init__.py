@@ -11,7 +11,7 @@
     README.md             the model card
 
 Loading a preset runs no code of it: no pickle and no Lambda, only known classes and finite numbers.
-Telling a preset from other folders and reading its files imports no TensorFlow.
+`is_preset`, `check_files` and `read_metrics` need no TensorFlow.
 """
 
 from __future__ import annotations
@@ -46,3 +46,7 @@ def __getattr__(name: str) -> Any:
         msg = f"module 'zoo.presets' has no attribute {name!r}"
         raise AttributeError(msg)
     return getattr(import_module(f"zoo.presets.{_LATE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

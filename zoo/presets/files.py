@@ -32,13 +32,13 @@ def is_preset(path: str | Path) -> bool:
 
 
 def read_unchecked(folder: str | Path) -> dict[str, Any]:
-    """Reads `config.json` of a preset, checking its format and the types of its entries alone.
+    """Reads `config.json` of a preset, and checks only its format and the types of its entries.
 
-    Nothing may be made of what it names before `zoo.presets.read_config` has checked that too.
+    `zoo.presets.read_config` must check the names in it before a model is made of them.
 
     Raises:
         FileNotFoundError: If the folder is no preset.
-        ValueError: If it is of a later format, or an entry is missing or of another type.
+        ValueError: If it has a later format, or an entry is missing or has another type.
     """
     path = Path(folder) / CONFIG
     if not path.is_file():
@@ -102,9 +102,9 @@ def check_files(folder: str | Path, config: Mapping[str, Any], names: Sequence[s
         if expected is None:
             msg = f"{path} is not part of the preset: {CONFIG} does not list it. Remove it."
             raise ValueError(msg)
-        if (found := sha256(path)) != expected:
+        if (digest := sha256(path)) != expected:
             msg = (
-                f"{path} has the sha256 {found}, but {CONFIG} says {expected}: it is damaged or of "
-                "another preset. Get it anew."
+                f"{path} has the sha256 {digest}, but {CONFIG} says {expected}: it is damaged or "
+                "belongs to another preset. Get it anew."
             )
             raise ValueError(msg)

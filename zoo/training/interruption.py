@@ -34,9 +34,9 @@ LOST = (
 def stop_on_signal(model: ZooModel) -> Iterator[list[int]]:
     """Yields a list that SIGINT or SIGTERM fills, while `fit` ends after its current step.
 
-    A second signal acts as ever. Several workers cannot agree on a step, so there a signal ends
-    the process at once, and the run at its last checkpoint. Off the main thread, where Python has
-    no signals, nothing changes.
+    A second signal acts as it did before. Several workers cannot agree on a step: there a signal
+    ends the process at once, and the run goes on from its last checkpoint. Off the main thread,
+    where Python has no signals, nothing changes.
     """
     stopped: list[int] = []
 
@@ -66,7 +66,7 @@ def stop_on_signal(model: ZooModel) -> Iterator[list[int]]:
 
 @contextmanager
 def lost_workers(recorder: Recorder) -> Iterator[None]:
-    """Says what a broken connection means."""
+    """Turns what TensorFlow raises for a broken connection into a ConnectionError that helps."""
     try:
         yield
     except LOST as error:

@@ -25,9 +25,18 @@ CHECK_EVERY = 20  # batches between looks at whether the losses are sane: a look
 
 
 class Recorder(keras.callbacks.Callback):
-    """After each whole epoch: history, the model, TensorBoard and pictures; and all checks.
+    """Writes history, checkpoints, TensorBoard's events and pictures, and checks the losses.
 
-    Every worker checks, so that all stop alike; only the chief writes.
+    Every worker checks, so that all of them stop together; only the chief writes.
+
+    Args:
+        model: The model that trains.
+        out: The run folder.
+        source: The data, whose test images a VAE reconstructs.
+        steps_per_epoch: Training steps per epoch.
+        keep: Checkpoints to keep, at least 1.
+        best: Logged metric whose lowest value picks `best.keras`.
+        checkpoint_every: Steps between checkpoints, besides the one per epoch.
     """
 
     def __init__(
@@ -56,15 +65,15 @@ class Recorder(keras.callbacks.Callback):
         self.batches = 0
 
     def begin(self, config: dict[str, Any]) -> None:
-        """Writes what is there before training, which tells of an unwritable folder or full disk.
+        """Writes config.json and a first checkpoint, so that a full disk shows before training.
 
-        The first checkpoint is of step 0: whenever training is killed, it can be resumed, with
-        these settings. (A converted model is there before, without them.)
+        The first checkpoint is of step 0: a training that is killed at any time can be resumed with
+        these settings. (A converted model has a checkpoint already, without them.)
         """
         self.saved_step = self.model.steps_done
         begins = self.saved_step == 0 or not (self.out / checkpoints.LATEST).exists()
         if begins:
-            # Before anything is written; and by every worker, for all then find the same, and stop.
+            # Before anything is written; and by every worker, so that all of them stop.
             loading.check_loadable(self.model)
         self.chief = strategies.is_chief(self.model.distribute_strategy)
         if not self.chief:

@@ -41,12 +41,14 @@ def run_folder(path: str | Path) -> Path:
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """Reads `config.json` of a run or a preset, given as for `load_run`.
+    """Reads `config.json` of a run or a preset; the path is as for `load_run`.
+
+    The options that a preset names are checked when it is loaded, and not here.
 
     Raises:
-        FileNotFoundError: If it is in no run folder.
-        ValueError: If it is of a format this version does not know, or an entry is missing or of
-            another type; the file and the entry are named.
+        FileNotFoundError: If the path is in no run folder.
+        ValueError: If the file is of a format that this version does not know, or an entry is
+            missing or of another type; the file and the entry are named.
     """
     given, path = Path(path), run_folder(path)
     if is_preset(path):
@@ -111,10 +113,10 @@ def required(config: dict[str, Any], key: str, path: str | Path) -> Any:
 
 
 def read_metrics(path: str | Path) -> dict[str, Any] | None:
-    """Reads `metrics.json` of a run or a preset, given as for `load_run`; None if there is none.
+    """Reads `metrics.json` of a run or a preset; None if there is none.
 
     Raises:
-        FileNotFoundError: If it is in no run folder.
+        FileNotFoundError: If the path is in no run folder.
         ValueError: If an entry is missing or of another type, or a preset's file is not the one
             that its `config.json` says.
     """

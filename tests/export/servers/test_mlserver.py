@@ -12,7 +12,7 @@ import pytest
 
 import zoo
 from export import export_model, read_export
-from export.serving import serve
+from export.serving import server
 from tests.cases import IMAGE_SHAPE, LATENT_DIM
 from tests.export.servers.comparison import assert_same_outputs, request_of
 from tests.export.servers.processes import environment, free_ports, running
@@ -57,7 +57,7 @@ def mlserver(
 
 
 def test_both_answer_alike(mlserver: httpx.Client, exported: Path) -> None:
-    ours = Client(serve.app(exported))
+    ours = Client(server.app(exported))
     for name, tensors in read_export(exported)["endpoints"].items():
         for place in (name, f"{name}/versions/1"):
             url, body = f"/v2/models/{place}/infer", request_of(tensors["inputs"])
@@ -70,7 +70,7 @@ def test_both_answer_alike(mlserver: httpx.Client, exported: Path) -> None:
 
 
 def test_both_refuse_alike(mlserver: httpx.Client, exported: Path) -> None:
-    ours = Client(serve.app(exported))
+    ours = Client(server.app(exported))
     for url in ("/v2/models/paint", "/v2/models/paint/ready", "/v2/models/generate/versions/2"):
         assert mlserver.get(url).status_code == ours.get(url).status_code == 404
     body = {"inputs": "none"}
@@ -90,7 +90,7 @@ for line in sys.stdin:
 
 def test_our_answers_are_of_its_types(programs: Path, exported: Path) -> None:
     """MLServer's types are generated from the protocol's published schema."""
-    ours = Client(serve.app(exported))
+    ours = Client(server.app(exported))
     lines = [f"MetadataServerResponse {ours.get('/v2').text}"]
     for name, tensors in read_export(exported)["endpoints"].items():
         lines.append(f"MetadataModelResponse {ours.get(f'/v2/models/{name}').text}")

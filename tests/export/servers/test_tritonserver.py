@@ -18,7 +18,7 @@ import pytest
 
 import zoo
 from export import export_model, read_export
-from export.serving import serve
+from export.serving import server
 from tests.cases import IMAGE_SHAPE, LATENT_DIM
 from tests.export.servers.comparison import assert_same_outputs, request_of
 from tests.export.servers.processes import environment, free_ports, running
@@ -89,7 +89,7 @@ def _for_triton(body: dict[str, Any]) -> dict[str, Any]:
 def test_triton_answers_as_zoo_serve_does(
     tritonserver: httpx.Client, exported: tuple[Path, Path]
 ) -> None:
-    ours = Client(serve.app(exported[1]))
+    ours = Client(server.app(exported[1]))
     for name, tensors in read_export(exported[1])["endpoints"].items():
         body = request_of(tensors["inputs"])
         own = ours.post(f"/v2/models/{name}/infer", json=body)

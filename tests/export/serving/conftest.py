@@ -9,7 +9,7 @@ import pytest
 
 import zoo
 from export import export_model
-from export.serving import serve
+from export.serving import server
 from tests.cases import IMAGE_SHAPE, LATENT_DIM
 from tests.support.scalars import write_scalars
 from tests.support.serving import Client, gated
@@ -31,13 +31,13 @@ def exported(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture(scope="module")
 def client(exported: Path) -> Client:
     """An application of it with low limits."""
-    return Client(serve.app(exported, max_batch=8, max_bytes=20_000))
+    return Client(server.app(exported, max_batch=8, max_bytes=20_000))
 
 
 @pytest.fixture
 def scalars(tmp_path: Path) -> Client:
     """An application of functions that take scalars."""
-    return Client(serve.app(write_scalars(tmp_path / "toy"), max_batch=8))
+    return Client(server.app(write_scalars(tmp_path / "toy"), max_batch=8))
 
 
 @pytest.fixture

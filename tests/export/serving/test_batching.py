@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
-from export.serving import serve
+from export.serving import server
 from tests.cases import IMAGE_SHAPE
 from tests.support.scalars import write_scalars, write_toy
 from tests.support.serving import (
@@ -106,7 +106,7 @@ def test_a_fault_in_a_batch_leaves_the_server_well(served: Client) -> None:
 
 
 def test_numbers_for_the_whole_batch_are_computed_alone(tmp_path: Path) -> None:
-    client = Client(serve.app(write_scalars(tmp_path / "toy"), max_batch=8))
+    client = Client(server.app(write_scalars(tmp_path / "toy"), max_batch=8))
     model = client.application.state.models["sample"]
     sizes, session = [], model._session
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from export.serving import protocol, serve
+from export.serving import protocol, server
 from tests.support.serving import GENERATE, Client, gated, until, with_latent
 
 
@@ -25,11 +25,11 @@ def listening(
 ) -> Iterator[Callable[[float], tuple[Client, int]]]:
     """Starts a server with a time limit; gives its application, gated, and its port."""
     running = []
-    monkeypatch.setattr(serve, "MAX_CONNECTIONS", 8)
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 8)
 
     def start(timeout: float) -> tuple[Client, int]:
         client = gated(exported, timeout=timeout)
-        settings = serve.settings(timeout)
+        settings = server.settings(timeout)
         config = uvicorn.Config(client.application, port=0, log_config=None, **settings)
         client.server = uvicorn.Server(config)
         thread = threading.Thread(target=client.server.run)

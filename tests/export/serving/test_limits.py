@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from export.serving import serve
+from export.serving import server
 from tests.support.scalars import write_scalars
 from tests.support.serving import (
     GENERATE,
@@ -74,7 +74,7 @@ def test_an_answer_that_takes_too_long(exported: Path) -> None:
 
 
 def test_a_body_that_drips(exported: Path) -> None:
-    client = Client(serve.app(exported, timeout=0.05))
+    client = Client(server.app(exported, timeout=0.05))
 
     async def parts() -> Any:
         while True:
@@ -96,7 +96,7 @@ def test_large_answers(exported: Path, tmp_path: Path) -> None:
         "3 or less, or start the server with a larger --max-values."
     )
     assert client.gate.sizes == [3]
-    samples = Client(serve.app(write_scalars(tmp_path / "toy"), max_batch=8, max_values=8))
+    samples = Client(server.app(write_scalars(tmp_path / "toy"), max_batch=8, max_values=8))
     for n, status in ((2, 200), (3, 400)):
         inputs = [
             {"name": name, "shape": [], "datatype": "INT32", "data": [value]}
@@ -127,7 +127,7 @@ def test_the_first_of_many_faults_is_all_that_is_looked_for(
     exported: Path, body: Any, place: str
 ) -> None:
     """All of a body's 16 MiB took minutes and gigabytes."""
-    model = serve.app(exported).state.models["generate"]
+    model = server.app(exported).state.models["generate"]
     with pytest.raises(ValueError, match=re.escape(place)) as caught:
         model.prepare(json.dumps(body).encode())
     assert caught.value.__cause__.error_count() == 1

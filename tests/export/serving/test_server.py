@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 import zoo
 from export import export_model, read_export
 from export.metadata import write_metadata
-from export.serving import protocol, serve
+from export.serving import protocol, server
 from tests.cases import CASES, IMAGE_SHAPE, LATENT_DIM, Case
 from tests.support.scalars import ENTRIES
 from tests.support.serving import (
@@ -51,7 +51,7 @@ def web(exported: Path, tmp_path: Path) -> Path:
 
 
 def test_the_playground_is_at_the_root(exported: Path, web: Path) -> None:
-    client = Client(serve.app(web))
+    client = Client(server.app(web))
     assert client.get("/").text == "<title>zoo</title>"
     assert client.get("/models/generate.onnx").content == (exported / "generate.onnx").read_bytes()
     assert client.get("/v2/models/generate").json()["name"] == "generate"
@@ -59,7 +59,7 @@ def test_the_playground_is_at_the_root(exported: Path, web: Path) -> None:
 
 
 def test_paths_stay_inside_the_folder(web: Path, tmp_path: Path) -> None:
-    client = Client(serve.app(web))
+    client = Client(server.app(web))
     (tmp_path / "secret").write_text("secret")
     (tmp_path / "web-secret").write_text("secret")  # whose path begins as the folder's does
     (web / "link").symlink_to(tmp_path / "secret")
@@ -100,17 +100,17 @@ OUTSIDE = (
 
 def test_what_cannot_be_served(exported: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="not an export"):
-        serve.app(tmp_path)
+        server.app(tmp_path)
     changed = tmp_path / "changed"
     shutil.copytree(exported, changed)
     (changed / "encode.onnx").write_bytes(b"")
     with pytest.raises(ValueError, match="encode.onnx is missing, or not what was exported"):
-        serve.app(changed)
+        server.app(changed)
     saved = tmp_path / "saved"
     saved.mkdir()
     write_metadata(saved, saved, "saved_model", None, ENTRIES)
     with pytest.raises(ValueError, match="saved_model: expected an export of format web or onnx"):
-        serve.app(saved)
+        server.app(saved)
 
 
 def test_a_run_is_exported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,23 +125,23 @@ def test_a_run_is_exported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         (path / "zoo_export.json").touch()
         return path
 
-    monkeypatch.setattr(serve, "load_run", lambda _: None)
-    monkeypatch.setattr(serve, "export_model", export)
+    monkeypatch.setattr(server, "load_run", lambda _: None)
+    monkeypatch.setattr(server, "export_model", export)
     run, lines = tmp_path / "run", []
     run.mkdir()
     (run / "config.json").touch()
     (run / "model.keras").touch()
     web, plain = run / "export" / "web", run / "export" / "onnx"
-    assert serve.export_of(run, lines.append) == plain
+    assert server.export_of(run, lines.append) == plain
     assert lines[0].startswith(f"Exporting {run} to {web}")
     assert lines[1:] == ["No playground: there is no npm"]
-    assert serve.export_of(run, lines.append) == web
-    assert serve.export_of(run, lines.append) == web
+    assert server.export_of(run, lines.append) == web
+    assert server.export_of(run, lines.append) == web
     assert formats == ["web", "onnx", "web"]
-    assert serve.export_of(plain, lines.append) == plain
+    assert server.export_of(plain, lines.append) == plain
     assert len(lines) == 3
     os.utime(web / "zoo_export.json", (0, 0))
-    assert serve.export_of(run, lines.append) == web
+    assert server.export_of(run, lines.append) == web
     assert "older than the run's model" in lines[3]
 
 
@@ -159,11 +159,11 @@ def test_a_run_without_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     model.compile()
     save_run(model, tmp_path / "run", {"data": "x", "epochs": 0, "batch_size": 8, "seed": 0})
     lines: list[str] = []
-    path = serve.export_of(tmp_path / "run", lines.append)
+    path = server.export_of(tmp_path / "run", lines.append)
     assert path == tmp_path / "run" / "export" / "onnx"
     assert "npm" in lines[1]
     body = {"inputs": [tensor_of("latent", LATENTS)]}
-    answer = Client(serve.app(path)).post("/v2/models/generate/infer", json=body)
+    answer = Client(server.app(path)).post("/v2/models/generate/infer", json=body)
     np.testing.assert_allclose(array_of(answer), model.generate_from(LATENTS), atol=1e-5)
     assert read_export(path)["run"] == tmp_path / "run"
 
@@ -176,8 +176,8 @@ def test_the_commands_limits_are_the_servers(
     def run(application: Any, **settings: Any) -> None:
         served.update(settings, application=application)
 
-    monkeypatch.setattr(serve.uvicorn, "run", run)
-    monkeypatch.setattr(serve.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(server.uvicorn, "run", run)
+    monkeypatch.setattr(server.signal, "signal", lambda *_: None)
     options = ["--port", "0", "--max-batch", "3", "--max-values", "128", "--timeout", "2.5"]
     assert CliRunner().invoke(app, ["serve", str(exported), *options]).exit_code == 0
     client = Client(served["application"])
@@ -204,7 +204,7 @@ def test_a_request_that_the_servers_end_cuts_off() -> None:
 @pytest.mark.parametrize("case", [case for case in CASES if case.core], ids=lambda case: case.id)
 def test_every_model_may_be_batched(case: Case, tmp_path: Path) -> None:
     path = export_model(case.create(), tmp_path / "onnx", format="onnx")
-    models = serve.app(path).state.models
+    models = server.app(path).state.models
     for name, model in models.items():
         assert model._joins == (name != "sample"), name
 

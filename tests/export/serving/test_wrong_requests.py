@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.serving import serve
+from export.serving import server
 from tests.cases import IMAGE_SHAPE
 from tests.support.serving import LABELS, LATENTS, Client, tensor_of, with_label, with_latent
 
@@ -142,6 +142,6 @@ def test_large_requests_and_binary_ones(client: Client) -> None:
 
 def test_a_fault_of_the_server_is_json_too(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("export.serving.inference.Served.prepare", lambda *_: 1 / 0)
-    answer = Client(serve.app(exported)).post("/v2/models/generate/infer", json=with_latent())
+    answer = Client(server.app(exported)).post("/v2/models/generate/infer", json=with_latent())
     assert answer.status_code == 500
     assert answer.json() == {"error": "ZeroDivisionError: division by zero"}

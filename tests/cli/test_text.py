@@ -245,7 +245,7 @@ def test_quick_commands_leave_tensorflow_alone(run: Path, tmp_path: Path) -> Non
     """And write in ASCII where the terminal has no more."""
     preset = Path(__file__).parents[1] / "frozen_preset" / "dcgan"
     page = tmp_path / "report.html"
-    shown = [["info", str(run)], ["info", str(preset)]]
+    shown = [["info", str(run)], ["info", str(preset)], ["info", "wgan_gp"]]
     shown += [["report", str(run), str(preset), "--out", str(page)]]
     code = (
         "import json, os, sys\n"
@@ -274,6 +274,7 @@ def test_quick_commands_leave_tensorflow_alone(run: Path, tmp_path: Path) -> Non
     assert "beta-VAE" in done.stdout
     assert done.stdout.endswith("vq_vae\n")
     assert "option: network" in done.stdout
+    assert "n_critic" in done.stdout
     assert page.exists()
 
 

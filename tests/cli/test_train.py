@@ -1,0 +1,186 @@
+"""`zoo train`: new runs, their settings, and what a resumed run ignores."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import zoo
+from tests.support.command import copy_of, fails, run_zoo
+from zoo.core import registry
+
+
+@pytest.mark.parametrize("model", ["vq_vae", "stylegan2", "sngan", "dcgan"])
+def test_a_model_has_its_own_network(
+    model: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """Those of the first two are the only ones that fit."""
+    create, made = registry.create, []
+
+    def stop(*args: Any, **options: Any) -> Any:
+        made.append(create(*args, **options))
+        raise ValueError("enough seen")
+
+    monkeypatch.setattr("zoo.core.registry.create", stop)
+    text = fails(capsys, "train", model, "--data", source, "--out", tmp_path / "run")
+    assert "enough seen" in text
+    assert made[0].network == zoo.create(model, (28, 28, 1), 64).network
+
+
+def test_progress_is_readable(source: Path, tmp_path: Path, capsys) -> None:
+    """Off a terminal, a line an epoch; negative values too as plain numbers."""
+    run_zoo(
+        "train", "vae", "--data", source, "--out", tmp_path / "x", "--epochs", 2,
+        "--batch-size", 20, "--network", "mlp",
+    )  # fmt: skip
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.pop(0) == f"Data: {source}, train: 150 images of 28 × 28 × 1, no classes."
+    assert re.fullmatch(r"epoch 1/2  distortion -?[\d.]+  loss -?[\d.]+  rate [\d.]+", lines[0])
+    assert lines[1].startswith("epoch 2/2  distortion ")
+
+
+def test_train_wrote_a_run(gan: Path) -> None:
+    config = json.loads((gan / "config.json").read_text())
+    assert (config["model"], config["epochs"], config["batch_size"]) == ("dcgan", 2, 20)
+    assert len(json.loads((gan / "history.json").read_text())) == 2
+
+
+def test_a_run_killed_before_its_first_step_starts_anew(gan: Path, tmp_path: Path, capsys) -> None:
+    config = json.loads((gan / "config.json").read_text())
+    arguments = ["train", "dcgan", "--data", config["data"], "--out", tmp_path, "--epochs", 1]
+    arguments += ["--network", "mlp"]
+    (tmp_path / "config.json").write_text(json.dumps(config))  # all that such a kill leaves
+    assert "no run to resume" in fails(capsys, *arguments, "--resume")
+    run_zoo(*arguments, "--batch-size", 50)
+    assert json.loads((tmp_path / "config.json").read_text())["batch_size"] == 50
+
+
+def test_options_of_scale(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """All at once, resumed, and the best checkpoint evaluated and exported."""
+    run = tmp_path / "run"
+    run_zoo(
+        "train", "dcgan", "--data", source, "--out", run, "--epochs", 2, "--batch-size", 30,
+        "--network", "mlp", "--latent-dim", 4, "--strategy", "mirrored", "--replicas", 2,
+        "--precision", "mixed_bfloat16", "--accumulate", 3, "--steps-per-execution", 5,
+        "--clip-norm", 1, "--validation", "test", "--best", "val_generator_loss", "--keep", 1,
+    )  # fmt: skip
+    assert "30 images per update: 15 on each of 2 replicas." in capsys.readouterr().out
+    run_zoo("train", "dcgan", "--out", run, "--epochs", 3, "--resume")
+    history = json.loads((run / "history.json").read_text())
+    assert [entry["step"] for entry in history] == [5, 10, 15]
+    config = json.loads((run / "config.json").read_text())
+    wanted = {
+        "precision": "mixed_bfloat16", "accumulate": 3, "steps_per_execution": 5, "keep": 1,
+        "best": "val_generator_loss", "validation": "test", "strategy": "none", "replicas": 1,
+    }  # fmt: skip
+    assert {name: config[name] for name in wanted} == wanted
+    best = min(history, key=lambda entry: entry["val_generator_loss"])
+    run_zoo("info", run / "best.keras")
+    run_zoo("evaluate", run / "best.keras", "--extractor", "fashion_mnist_classifier")
+    assert (run / "best.metrics.json").exists()
+    run_zoo("export", run / "best.keras", "--format", "onnx", "--out", run / "onnx")
+    run_zoo("verify", run / "onnx")
+    from zoo.training.runs import load_run
+
+    assert int(load_run(run / "best.keras").step) == best["step"]
+    assert len(list((run / "checkpoints").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("beta=abc", "beta='abc': expected a finite number"),
+        ("beta=1e400", "beta=inf: expected a finite number"),
+        ("beta=" + "[" * 5000, "expected a finite number or None (null)."),
+        ("beta=" + "9" * 5000, "expected a finite number or None (null)."),
+        ("gama=3", "gama=3: beta_vae has no option 'gama'. Did you mean gamma"),
+        ("seed=2.5", "seed=2.5: expected a whole number of 64 bits."),
+        ("seed=Infinity", "seed=inf: expected a whole number of 64 bits."),
+        ("latent_dim=3", "--option latent_dim=3: expected --latent-dim."),
+        ("dtype=float16", "--option dtype=float16: expected --precision."),
+        ("name=x", "--option name=x: expected no name"),
+        ("beta", "--option beta: expected name=value"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_options_are_checked(option: str, words: str, small: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "x"
+    assert words in fails(
+        capsys, "train", "beta_vae", "--data", small, "--out", out, "--option", option
+    )
+    assert not out.exists()
+
+
+def test_options_that_fit(small: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """As text, numbers and null."""
+    found = {}
+
+    def stop(*_: object, **options: Any) -> None:
+        found.update(options)
+        raise ValueError("enough seen")
+
+    monkeypatch.setattr("zoo.core.registry.create", stop)
+    pairs = ("diff_augment=color", "ema=null", "ttur=2", "seed=3", "num_classes=4")
+    words = [word for pair in pairs for word in ("--option", pair)]
+    assert "enough seen" in fails(
+        capsys, "train", "gan", "--data", small, "--out", tmp_path / "x", "--seed", 5, *words
+    )
+    wanted = {"diff_augment": "color", "ema": None, "ttur": 2, "seed": 3, "num_classes": 4}
+    assert found == {**wanted, "dtype": "float32"}
+
+
+def test_a_resume_lists_what_it_ignores(tiny: Path, small: Path, tmp_path: Path, capsys) -> None:
+    run = copy_of(tiny / "gan", tmp_path)
+    capsys.readouterr()
+    run_zoo(
+        "train", "dcgan", "--out", run, "--resume", "--epochs", 1, "--batch-size", 30, "--data",
+        tmp_path / "x.npz", "--latent-dim", 5, "--network", "conv", "--seed", 7, "--accumulate", 2,
+        "--jit", "--clip-norm", 1, "--keep", 9, "--precision", "mixed_bfloat16", "--image-size",
+        16, "--option", "ema=0.5", "--option", "emma=1", "--best", "loss",
+        "--steps-per-execution", 3, "--checkpoint-every", 5, "--validation", "test",
+    )  # fmt: skip
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith(f"Data: {small}")
+    assert said[1] == f"Resuming {run}, as it was begun."
+    assert set(said[2:-1]) == {
+        f"--data {tmp_path / 'x.npz'} is ignored: the run has {small}.",
+        "--batch-size 30 is ignored: the run has 20.",
+        "--latent-dim 5 is ignored: the run has 3.",
+        "--network conv is ignored: the run has mlp.",
+        "--seed 7 is ignored: the run has 0.",
+        "--accumulate 2 is ignored: the run has 1.",
+        "--jit is ignored: the run has none.",
+        "--clip-norm 1.0 is ignored: the run has none.",
+        "--keep 9 is ignored: the run has 3.",
+        "--precision mixed_bfloat16 is ignored: the run has float32.",
+        "--image-size 16 is ignored: the run has 8.",
+        "--option ema=0.5 is ignored: the run has ema=None.",
+        "--option emma=1 is ignored: the run has no such option.",
+        "--best loss is ignored: the run has none.",
+        "--steps-per-execution 3 is ignored: the run has 1.",
+        "--checkpoint-every 5 is ignored: the run has none.",
+        "--validation test is ignored: the run has none.",
+    }
+    run_zoo(
+        "train", run, "--epochs", 1, "--batch-size", 20, "--data", small, "--latent-dim", 3,
+        "--network", "mlp", "--seed", 0, "--image-size", 8,
+    )  # fmt: skip
+    assert "ignored" not in capsys.readouterr().out
+
+
+def test_a_disk_is_no_folder_of_images(tmp_path: Path, capsys, monkeypatch) -> None:
+    """It is refused before all of it is read."""
+    out = tmp_path / "run"
+    assert "/ is a whole file system" in fails(capsys, "train", "vae", "--data", "/", "--out", out)
+    monkeypatch.setattr("zoo.data.folder.WITHOUT_IMAGES", 3)
+    for name in ("a", "b", "c", "d/e"):
+        (tmp_path / "deep" / name).mkdir(parents=True)
+    Image.new("L", (8, 8)).save(tmp_path / "deep" / "d" / "e" / "x.png")
+    arguments = ("train", "vae", "--data", tmp_path / "deep", "--out", out)
+    assert "the 3 folders nearest to its top hold no images" in fails(capsys, *arguments)
+    assert not out.exists()
