@@ -60,7 +60,11 @@ class KerasFixes(keras.Model):
         return self.steps_per_execution > 1 and self.distribute_strategy.num_replicas_in_sync > 1
 
     def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing is left to build; Keras would average a batch over replicas of one size only."""
+        """Nothing is left to build.
+
+        Keras would run a step to build, in which replicas must have equally many examples. No issue
+        is filed.
+        """
 
 
 def gradients_are_sums(optimizer: Any) -> None:
