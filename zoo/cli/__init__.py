@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import typer
 
 from zoo.cli import bench, convert, evaluate, export, push, sample, show, train
-from zoo.cli.console import TensorFlowCommand, TerminatedError, Zoo, ZooCommand, sigterm, terminate
+from zoo.cli.console import (
+    TensorFlowCommand,
+    TerminatedError,
+    Zoo,
+    ZooCommand,
+    notices_in_one_line,
+    sigterm,
+    terminate,
+)
 from zoo.io.terminal import errors, print_on_any_terminal, say
 
 if TYPE_CHECKING:
@@ -49,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors reach Python as exceptions
     print_on_any_terminal()
     try:
-        with sigterm(terminate):
+        with sigterm(terminate), notices_in_one_line():
             app(args=arguments, prog_name="zoo")
     except TerminatedError:  # here, for it may come while Typer still makes the commands
         say("Ended by SIGTERM.", errors)

@@ -75,10 +75,10 @@ def _table_of_presets(pattern: str | None) -> Table:
         name, value = preset.headline or ("", "")
         headline = f"{name.replace('_', ' ')} {number(value)}"
         size = f"{preset.size / 1e6:.1f}"
-        rows.append(
-            (preset.name, preset.family, preset.data or "", size, headline, preset.sha256[:8])
-        )
-    table = table_of(("name", "family", "data", "MB", "headline", "sha256"), rows)
+        cells = (preset.name, preset.family, preset.data or "", preset.num_classes or "none")
+        rows.append((*cells, size, headline, preset.sha256[:8]))
+    header = ("name", "family", "data", "classes", "MB", "headline", "sha256")
+    table = table_of(header, rows)
     table.box, table.pad_edge, table.columns[0].no_wrap = None, False, True
     return table
 
