@@ -43,14 +43,12 @@ class BaseGAN(ZooModel):
         n_critic: Discriminator updates per generator update. A training batch is split into
             `n_critic` minibatches, one per update, as the algorithm of WGAN draws them: to give
             each update 64 images at n_critic=5, train with batches of 320.
-        ema: Decay of an exponential moving average of the generator, used for sampling; None
-            samples from the generator itself.
+        ema: Decay of an average of the generator's weights, which then draws the samples; or None.
         diff_augment: How real and generated images are augmented, alike, before the discriminator
             sees them: some of "color,translation,cutout" (arXiv 2006.10738). None does not.
         ttur: The discriminator's learning rate in multiples of the generator's (two time-scale
             update rule, arXiv 1706.08500). It holds for the optimizers that `compile` makes itself.
-        num_classes: Number of classes of a conditional model. Generated images get the labels of
-            the real ones.
+        num_classes: Classes of a conditional model. Generated images get the real ones' labels.
         seed: Seed of the training noise.
         **kwargs: `name` and `dtype`.
 
