@@ -3,8 +3,8 @@
 The loss is distortion + Σ weight · term. Where the only term is the rate, with weight 1, it is the
 negative evidence lower bound (ELBO) of arXiv 1312.6114, eq. 3. A model overrides
 `regularization_terms` (and `weights_of_terms`), or what the bound is made of: `forward`, `rate`,
-`log_prior`, `terms`. All give one value per example, in nats. A VAE with `transfer` trains a decoder
-that was brought from a GAN: see `zoo.vae._transfer`.
+`log_prior`, `terms`. All give one value per example, in nats. With `transfer` a VAE trains a
+decoder that was brought from a GAN: see `zoo.vae._transfer`.
 """
 
 from __future__ import annotations
