@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import warnings
 from typing import TYPE_CHECKING
 
 import typer
@@ -16,7 +15,7 @@ from zoo.cli.console import (
     TerminatedError,
     Zoo,
     ZooCommand,
-    sentence_of_notice,
+    notices_in_one_line,
     sigterm,
     terminate,
 )
@@ -59,10 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors reach Python as exceptions
     # Functions are traced for several sizes on purpose, which TensorFlow warns of.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    warnings.formatwarning = sentence_of_notice
     print_on_any_terminal()
     try:
-        with sigterm(terminate):
+        with sigterm(terminate), notices_in_one_line():
             app(args=arguments, prog_name="zoo")
     except TerminatedError:  # here, for it may come while Typer still makes the commands
         say("Ended by SIGTERM.", errors)

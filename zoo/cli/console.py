@@ -22,8 +22,6 @@ from zoo.io.terminal import errors, say, say_error
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_formatwarning = warnings.formatwarning
-
 
 class TerminatedError(BaseException):
     """SIGTERM has arrived. What is under way is undone as it is after Ctrl-C."""
@@ -79,13 +77,6 @@ def _escape_help(command: Any) -> None:
             each.help = escape(each.help)
 
 
-def sentence_of_notice(message: Any, category: type[Warning], *place: Any, **line: Any) -> str:
-    """How a warning is shown: a notice to users, such as a preset's new name, without the code."""
-    if category is FutureWarning:
-        return f"Notice: {message}\n"
-    return _formatwarning(message, category, *place, **line)
-
-
 def terminate(number: int, frame: Any) -> None:  # noqa: ARG001  (a signal handler's arguments)
     """Handles SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
@@ -104,6 +95,22 @@ def sigterm(handler: Any) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def notices_in_one_line() -> Iterator[None]:
+    """Shows what the package tells its users, such as a preset's new name, without a code line."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def show_notice(message: Any, category: type[Warning], *place: Any) -> None:
+            if category is FutureWarning:
+                say(message, errors)
+            else:
+                show(message, category, *place)
+
+        warnings.showwarning = show_notice  # type: ignore[assignment]
+        yield
 
 
 @contextmanager

@@ -75,8 +75,9 @@ def _table_of_presets(pattern: str | None) -> Table:
     for preset in list_pretrained(pattern):
         name, value = preset.headline or ("", "")
         headline = f"{name.replace('_', ' ')} {number(value)}"
-        rows.append((preset.name, preset.family, f"{preset.size / 1e6:.1f}", headline))
-    table = table_of(("name", "family", "MB", "headline"), rows)
+        size = f"{preset.size / 1e6:.1f}"
+        rows.append((preset.name, preset.num_classes or "none", size, headline))
+    table = table_of(("name", "classes", "MB", "headline"), rows)
     table.box, table.pad_edge, table.columns[0].no_wrap = None, False, True
     return table
 
@@ -111,7 +112,7 @@ def info(
 
 def _check_name(run: str) -> None:
     """Raises ValueError if a name is near to a model's: here models have names as presets do."""
-    if Path(run).exists() or nearest(run, preset_names("")):
+    if "/" in run or Path(run).exists() or nearest(run, preset_names("")):
         return
     if near := nearest(run, registry.list_models()):
         raise ValueError(f"Unknown name {run!r}. Did you mean {' or '.join(near)}?")

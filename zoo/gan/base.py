@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     import keras
 
+    from zoo.io.types import Tensor
+
 PLAYERS = ("discriminator", "generator")
 
 
@@ -41,14 +43,12 @@ class BaseGAN(ZooModel):
         n_critic: Discriminator updates per generator update. A training batch is split into
             `n_critic` minibatches, one per update, as the algorithm of WGAN draws them: to give
             each update 64 images at n_critic=5, train with batches of 320.
-        ema: Decay of an exponential moving average of the generator, used for sampling; None
-            samples from the generator itself.
+        ema: Decay of an average of the generator's weights, which then draws the samples; or None.
         diff_augment: How real and generated images are augmented, alike, before the discriminator
             sees them: some of "color,translation,cutout" (arXiv 2006.10738). None does not.
         ttur: The discriminator's learning rate in multiples of the generator's (two time-scale
             update rule, arXiv 1706.08500). It holds for the optimizers that `compile` makes itself.
-        num_classes: Number of classes of a conditional model. Generated images get the labels of
-            the real ones.
+        num_classes: Classes of a conditional model. Generated images get the real ones' labels.
         seed: Seed of the training noise.
         **kwargs: `name` and `dtype`.
 
@@ -155,23 +155,23 @@ class BaseGAN(ZooModel):
 
     # Hooks
 
-    def generator_loss(self, real_logits: Any, fake_logits: Any) -> Any:
+    def generator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         """What the generator minimises, [batch], of logits [batch, 1]."""
         raise NotImplementedError
 
-    def discriminator_loss(self, real_logits: Any, fake_logits: Any) -> Any:
+    def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         """What the discriminator minimises, [batch], of logits [batch, 1]."""
         raise NotImplementedError
 
     def gradient_penalty(
         self,
         critic: Callable[[Any], Any],  # noqa: ARG002
-        real: Any,  # noqa: ARG002
-        fake: Any,  # noqa: ARG002
+        real: Tensor,  # noqa: ARG002
+        fake: Tensor,  # noqa: ARG002
         batch: dict[str, Any],  # noqa: ARG002
         *,
         training: bool,  # noqa: ARG002
-    ) -> Any:
+    ) -> Tensor:
         """Added to the discriminator's loss: [batch], or None for no penalty.
 
         Args:
@@ -184,7 +184,7 @@ class BaseGAN(ZooModel):
         """
         return None
 
-    def generator_penalty(self, batch: dict[str, Any]) -> Any:  # noqa: ARG002
+    def generator_penalty(self, batch: dict[str, Any]) -> Tensor:  # noqa: ARG002
         """Added to the generator's loss: [batch], or None for no penalty."""
         return None
 
@@ -194,7 +194,7 @@ class BaseGAN(ZooModel):
         batch: dict[str, Any],  # noqa: ARG002
         *,
         real: bool,  # noqa: ARG002
-    ) -> Any:
+    ) -> Tensor:
         """Added to the discriminator's loss and, for fake images, to the generator's: [batch].
 
         Args:
@@ -211,7 +211,7 @@ class BaseGAN(ZooModel):
         """Values [batch] of the fakes' outputs by name, to be logged where `log_names` has them."""
         return {}
 
-    def condition(self, batch: dict[str, Any], *, real: bool) -> Any:  # noqa: ARG002
+    def condition(self, batch: dict[str, Any], *, real: bool) -> Tensor:  # noqa: ARG002
         """What the discriminator takes beside the images: [batch, ...], or None for nothing.
 
         Here the labels of a conditional model, for generated images those of the real ones.
@@ -224,8 +224,8 @@ class BaseGAN(ZooModel):
 
     def logit_regularizers(
         self,
-        real_logits: Any,  # noqa: ARG002
-        fake_logits: Any,  # noqa: ARG002
+        real_logits: Tensor,  # noqa: ARG002
+        fake_logits: Tensor,  # noqa: ARG002
         batch: dict[str, Any],  # noqa: ARG002
     ) -> dict[str, Any]:
         """Terms added to the discriminator's loss, by name, each [batch].
@@ -264,7 +264,9 @@ class BaseGAN(ZooModel):
         self._update_ema()
         self._averages_moved = True
 
-    def judge(self, images: Any, batch: dict[str, Any], *, real: bool, training: bool) -> list[Any]:
+    def judge(
+        self, images: Tensor, batch: dict[str, Any], *, real: bool, training: bool
+    ) -> list[Any]:
         """The discriminator's outputs: the logit [batch, 1], then those of further heads."""
         if self.augmentations:
             noise = batch["augment_real" if real else "augment_fake"]
@@ -365,7 +367,7 @@ class BaseGAN(ZooModel):
         add("real_auxiliary", self.auxiliary_loss(real_heads, batch, real=True), "discriminator")
         logs |= self.auxiliary_logs(fake_heads, batch)
 
-        def critic(images: Any) -> Any:
+        def critic(images: Tensor) -> Any:
             return self.judge(images, batch, real=True, training=False)[0]
 
         if "discriminator" in penalized:
@@ -404,18 +406,18 @@ class BaseGAN(ZooModel):
         """The averaged generator where there is one, else the generator."""
         return self.ema_generator or self.generator
 
-    def images_from_latents(self, latents: Any, labels: Any = None) -> Any:
+    def images_from_latents(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Images, float32 tensor [batch, height, width, channels] in [0, 1], of latents."""
         return self.sampling_generator(with_labels(latents, labels), training=False)
 
-    def discriminate(self, images: Any, labels: Any = None) -> Any:
+    def discriminate(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """The discriminator's logits, float32 tensor [batch]. Higher is more real."""
         images = self.images_of(images)
         outputs = self.discriminator(with_labels(images, labels), training=False)
         logit = outputs[0] if isinstance(outputs, (list, tuple)) else outputs
         return logit[:, 0]
 
-    def call(self, inputs: Any, training: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:  # noqa: ARG002, FBT001, FBT002
         """Generates, so that `predict(latents)` does, or `predict([latents, labels])`."""
         images = self.images_from_latents
         return images(*inputs) if self.num_classes else images(inputs)

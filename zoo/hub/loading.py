@@ -158,5 +158,5 @@ def _is_path(handle: str | Path) -> bool:
     """Whether a handle is a path. A preset's name is none, even where a file has the name."""
     if isinstance(handle, Path) or "/" in handle or "\\" in handle or handle in (".", "..", "~"):
         return True
-    names = {preset.name for preset in catalog.list_pretrained()}
+    names = {preset.name for preset in catalog.list_pretrained()} | catalog.RENAMED.keys()
     return handle not in names and Path(handle).exists()

@@ -12,6 +12,8 @@ from zoo.layers import ConditionalBatchNormalization, SpectralConv2D, SpectralDe
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from zoo.io.types import Tensor
+
     Norm = Callable[[str], Callable[[Any], Any]]  # makes a normalisation of a name
 
 NORMALIZATIONS = ("batch", "none", "spectral")
@@ -178,7 +180,7 @@ def discriminator(
         x = dense(JOINT_UNITS, kernel_initializer="he_normal", name="joint_hidden")(x)
         features = activation("joint_activation")(x)
 
-    def linear(x: Any, units: int, name: str, **options: Any) -> Any:
+    def linear(x: Tensor, units: int, name: str, **options: Any) -> Tensor:
         options |= {"kernel_initializer": initializer, "dtype": "float32", "name": name}
         return dense(units, **options)(x)
 

@@ -17,6 +17,8 @@ from zoo.vae.base import BaseVAE
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from zoo.io.types import Tensor
+
 
 @register_model("factor_vae")
 class FactorVAE(BaseVAE):
@@ -152,7 +154,7 @@ class FactorVAE(BaseVAE):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-def _shuffled(latents: Any, batch: dict[str, Any]) -> Any:
+def _shuffled(latents: Tensor, batch: dict[str, Any]) -> Tensor:
     """This replica's rows of latents that were permuted over the global batch (algorithm 1).
 
     Args:
@@ -160,7 +162,7 @@ def _shuffled(latents: Any, batch: dict[str, Any]) -> Any:
         batch: Has `permutation`, like `latents`, whose columns' orders are the permutations.
     """
 
-    def permute(latents: Any, numbers: Any) -> Any:
+    def permute(latents: Tensor, numbers: Tensor) -> Tensor:
         return keras.ops.take_along_axis(latents, tf.argsort(numbers, axis=0), axis=0)
 
     return tf.stop_gradient(on_global_batch(permute, latents, batch["permutation"]))
