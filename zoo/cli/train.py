@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli.console import sigterm
-from zoo.cli.options import COUNTED, Seed, check_folder, model_names, parse_options
+from zoo.cli.options import (
+    COUNTED,
+    Seed,
+    check_folder,
+    epochs_of,
+    given_options,
+    model_names,
+    parse_options,
+)
 from zoo.core import registry
 from zoo.io.terminal import say
 
@@ -211,7 +219,7 @@ def train(
         "steps_per_execution": steps_per_execution,
     }
     if resume:
-        settings["epochs"] = _epochs_of(context, out)
+        settings["epochs"] = epochs_of(context, out)
         devices = _devices(strategy, replicas)
         ready = _resumed(out, settings, compile_options, devices, recipe, decay=decay)
         ignored = _ignored(context, out, ready.model)
@@ -413,7 +421,7 @@ def _ignored(context: typer.Context, out: Path, model: Any) -> list[str]:
             "jit": model.jit_compile,
             "clip_norm": _clip_norm(model),
         }
-    given = _given(context)
+    given = given_options(context)
     if "data" in given:
         given["data"] = data.source_name(given["data"])
     lines = [f"Resuming {out}, as it was begun."]
@@ -429,23 +437,6 @@ def _ignored(context: typer.Context, out: Path, model: Any) -> list[str]:
             has = f"{name}={options[name]}" if name in options else "no such option"
             lines.append(f"--option {name}={value} is ignored: the run has {has}.")
     return lines
-
-
-def _given(context: typer.Context) -> dict[str, Any]:
-    """The options that stand on the command line."""
-    return {
-        name: value
-        for name, value in context.params.items()
-        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-    }
-
-
-def _epochs_of(context: typer.Context, run: Path) -> int:
-    """The epochs that a run goes on to: as given; else the default, or those it was begun with."""
-    from zoo.training.run_files import read_config
-
-    epochs: int = context.params["epochs"]
-    return epochs if "epochs" in _given(context) else max(epochs, read_config(run).get("epochs", 0))
 
 
 def _clip_norm(model: Any) -> float | None:
