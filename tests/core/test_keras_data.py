@@ -36,11 +36,15 @@ def _endless() -> Any:
     ],
     ids=["tf.data", "PyDataset", "tensors", "generator"],
 )
-@pytest.mark.filterwarnings("error:.shuffle=True.:UserWarning")  # a data set is shuffled already
 def test_kinds_of_data(x: Any, y: Any, options: Any) -> None:
     """All give the run that arrays give."""
     expected = fit(compiled_model("cvae"), IMAGES, LABELS)
     assert fit(compiled_model("cvae"), x, y, **options) == expected
+
+
+@pytest.mark.filterwarnings("error:.shuffle=True.:UserWarning")
+def test_fit_does_not_warn_that_a_data_set_is_not_shuffled() -> None:
+    compiled_model().fit(batches_of(IMAGES), verbose=0)
 
 
 WRONG_IMAGES = {

@@ -65,11 +65,7 @@ def train(
     ] = None,
     image_size: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            callback=COUNTED,
-            help="Height and width to resize the images to. Default: the size that they all have.",
-        ),
+        typer.Option(min=1, callback=COUNTED, help="Resize all images to this height and width."),
     ] = None,
     option: Annotated[
         list[str] | None,
@@ -89,10 +85,9 @@ def train(
         bool,
         typer.Option(
             "--resume",
-            help="Continue the run in --out until it has had --epochs. Without --epochs: until it "
-            "has had those that it was begun with, and 10 at least. It keeps the settings that it "
-            "was begun with; only --strategy and --replicas may differ. `zoo train FOLDER` does "
-            "the same.",
+            help="Continue the run in --out until it has had --epochs: by default those it was "
+            "begun with, and 10 at least. It keeps the settings that it was begun with; only "
+            "--strategy and --replicas may differ. `zoo train FOLDER` does the same.",
         ),
     ] = False,
     recipe: Annotated[
@@ -369,7 +364,7 @@ def _train(ready: Ready, out: Path, name: str, ignored: Sequence[str]) -> None:
     epochs, before = options["epochs"], model.steps_done
     devices = model.distribute_strategy
     chief = strategies.is_chief(devices)
-    tell = say if chief else _say_nothing
+    tell = say if chief else (lambda *_: None)  # of the other workers
     tell(data.describe(source, image_shape=model.image_shape))
     for line in ignored:
         tell(line)
@@ -450,7 +445,3 @@ def _describe_share(devices: dict[str, Any], images: int) -> str:
     return (
         f"{images} images per update: {images // replicas} on each of {replicas} replicas{place}."
     )
-
-
-def _say_nothing(*_: Any, **__: Any) -> None:
-    """Stands for `say` on workers other than the chief."""
