@@ -108,6 +108,16 @@ def test_the_page(runs: list[Path], tmp_path: Path) -> None:
     assert "<details><summary>Settings</summary>" in text
 
 
+def test_a_run_that_was_trained_after_it_was_evaluated(runs: list[Path], tmp_path: Path) -> None:
+    """Its distance is not shown as that of the epochs which it has had since."""
+    for step, old in ((10, False), (5, True)):
+        write_json(runs[0] / "metrics.json", {**MEASURED, "step": step})
+        write_report(runs, tmp_path / "page.html")
+        page = (tmp_path / "page.html").read_text(encoding="utf-8")
+        assert ("Trained further since it was evaluated" in page) == old
+        assert ("2 epochs, Fréchet distance 12.5" in page) == (not old)
+
+
 def test_a_failed_export_is_unfolded(runs: list[Path], tmp_path: Path) -> None:
     failed = {**VERIFIED, "passed": False, "problems": ["x is <wrong>"], "rows": []}
     write_json(runs[1] / "export" / "onnx" / "verification.json", failed)

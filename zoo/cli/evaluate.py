@@ -85,7 +85,7 @@ def evaluate(
             "the extractor is none. Name one, such as --extractor inception_v3."
         )
     if not is_preset(folder):  # whose figures are part of it
-        write_json(place, results)
+        write_json(place, {**results, "step": model.steps_done})
     rows = [(name, number(value)) for name, value in results["metrics"].items()]
     say(f"{run} on {results['data']} ({split})")
     console.print(table_of(("metric", "value"), rows))

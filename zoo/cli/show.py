@@ -141,8 +141,9 @@ def _rows_of_run(path: Path) -> list[tuple[str, str]]:
         rows.append(("options", f"cannot be read: {error}"))
     else:
         rows += [(f"option: {key}", _as_json(value)) for key, value in options.items()]
-    metrics = (read_metrics(path) or {"metrics": {}})["metrics"]
-    rows += [(f"metrics: {key}", number(value)) for key, value in metrics.items()]
+    measured = read_metrics(path) or {"metrics": {}}
+    rows += [("metrics: step", str(measured["step"]))] if "step" in measured else []
+    rows += [(f"metrics: {key}", number(value)) for key, value in measured["metrics"].items()]
     history = run_folder(path) / "history.json"
     if history.exists():
         last = read_json(history, schemas.HISTORY)[-1]

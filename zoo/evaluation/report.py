@@ -143,7 +143,7 @@ def _rows(runs: Sequence[_Run]) -> tuple[list[str], list[list[str]]]:
     for run, each in measured:
         values = [each["metrics"].get(name) for name in names]
         protocol = f"{each['samples']:,} samples, {each['extractor'] or 'no extractor'}"
-        epochs = run.config.get("epochs", "")
+        epochs = "" if _trained_since(run) else run.config.get("epochs", "")
         settings = [run.config["model"], run.config["latent_dim"], epochs]
         cells = [run.name, *map(str, settings), protocol]
         rows.append(cells + ["" if value is None else f"{value:.4g}" for value in values])
@@ -158,7 +158,7 @@ def _samples(runs: Sequence[_Run]) -> str:
         if path is not None:
             caption = f"<b>{run.link}</b><br>{escape(run.config['model'])}, {_progress(run, path)}"
             distance = (run.metrics or {"metrics": {}})["metrics"].get("frechet_distance")
-            if distance is not None:
+            if distance is not None and not _trained_since(run):
                 caption += f", Fréchet distance {distance:.4g}"
             figures.append(_figure(path, f"samples of {run.name}", caption))
     return f"<h2>Samples</h2><div class='grid'>{''.join(figures)}</div>" if figures else ""
@@ -218,7 +218,22 @@ def _metrics(runs: Sequence[_Run]) -> str:
     if missing:
         names = ", ".join(run.link for run in missing)
         parts.append(f"<p>Not evaluated: {names}. <code>zoo evaluate RUN</code> does it.</p>")
+    old = [run for run in runs if _trained_since(run)]
+    if old:
+        names = ", ".join(run.link for run in old)
+        parts.append(
+            f"<p>Trained further since it was evaluated: {names}. <code>zoo evaluate RUN</code> "
+            "measures again.</p>"
+        )
     return "".join(parts)
+
+
+def _trained_since(run: _Run) -> bool:
+    """Whether a run was trained further after it was evaluated."""
+    step, history = (run.metrics or {}).get("step"), run.folder / "history.json"
+    if step is None or not history.exists():
+        return False
+    return bool(read_json(history, schemas.HISTORY)[-1].get("step", step) > step)
 
 
 def _section(run: _Run) -> str:

@@ -112,6 +112,7 @@ class _Metrics(TypedDict):
     sampling_error: NotRequired[Figures]
     latent_r2_each: NotRequired[list[float]]
     bench: NotRequired[_FinishedRow]
+    step: NotRequired[int]  # the training step that the model had reached
 
 
 class _Epoch(TypedDict):
