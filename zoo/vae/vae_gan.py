@@ -177,6 +177,7 @@ class VAEGAN(BaseVAE):
         batch |= self.batch_noise(self.noise_source(batch["images"]))
         terms = self.minimize(lambda part: self.terms(part, training=True), batch)
         self._over_batch(terms["squared_error"])
+        terms |= self.batch_logs(terms, training=True)
         self.step.assign_add(1)
         return self.log(terms)
 
