@@ -51,7 +51,7 @@ class SoftIntroVAE(BaseVAE):
             `transfer`.
 
     Raises:
-        ValueError: If an option is out of range or not to be had.
+        ValueError: If an option is out of range, or this model does not have it.
 
     Example:
         >>> import zoo

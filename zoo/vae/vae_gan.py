@@ -48,8 +48,8 @@ class VAEGAN(BaseVAE):
             `transfer`.
 
     Raises:
-        ValueError: If an option is out of range or not to be had, or the discriminator has the
-            wrong shapes or no such layer.
+        ValueError: If an option is out of range, or this model does not have it; or the
+            discriminator has the wrong shapes or no such layer.
 
     Example:
         >>> import zoo
