@@ -73,13 +73,13 @@ def _table_of_presets(pattern: str | None) -> Table:
     rows = []
     for preset in list_pretrained(pattern):
         name, value = preset.headline or ("", "")
-        headline = f"{name.replace('_', ' ')} {number(value)}"
-        size = f"{preset.size / 1e6:.1f}"
-        cells = (preset.name, preset.family, preset.data or "", preset.num_classes or "none")
-        rows.append((*cells, size, headline, preset.sha256[:8]))
-    header = ("name", "family", "data", "classes", "MB", "headline", "sha256")
-    table = table_of(header, rows)
-    table.box, table.pad_edge, table.columns[0].no_wrap = None, False, True
+        headline = f"{number(value)} {name.replace('_', ' ')}"
+        classes, size = preset.num_classes or "none", f"{preset.size / 1e6:.1f}"
+        rows.append((preset.name, preset.data or "", classes, size, headline))
+    table = table_of(("name", "data", "classes", "MB", "headline"), rows)
+    table.box, table.pad_edge = None, False
+    for column in table.columns[:-1]:  # they fit in a terminal of 80
+        column.no_wrap = True
     return table
 
 

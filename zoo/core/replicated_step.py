@@ -161,6 +161,7 @@ class ReplicatedStep(keras.Model):
         def compute(part: dict[str, Any]) -> tuple[Any, Any]:
             with tf.GradientTape(persistent=len(optimizers) > 1) as tape:
                 losses = losses_of(part)
+                self._check_losses(names, losses)
                 shares = {
                     loss: self.replica_loss(own[0], losses[loss], counts.get(loss, count))
                     for loss, own in optimizers.items()
@@ -181,6 +182,15 @@ class ReplicatedStep(keras.Model):
             if scaled[name]:
                 self.update(name, scaled[name])
         return losses
+
+    def _check_losses(self, names: Sequence[str], losses: Mapping[str, Any]) -> None:
+        for name in names:
+            if self.players[name].loss not in losses:
+                msg = (
+                    f"{type(self).__name__}: {name} minimises {self.players[name].loss!r}, which "
+                    f"is not among the values of the step: {', '.join(losses)}."
+                )
+                raise ValueError(msg)
 
     def replica_loss(self, optimizer_name: str, values: Any, count: Any) -> Any:
         """What a replica differentiates: its share of the mean of `values` [batch] over `count`.

@@ -208,7 +208,7 @@ class BaseGAN(ZooModel):
         return None
 
     def auxiliary_logs(self, heads: list[Any], batch: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
-        """Values [batch] of the fakes' outputs by name, to be logged where `log_names` has them."""
+        """Further values [batch] by name: to log, if in `log_names`, or for further players."""
         return {}
 
     def condition(self, batch: dict[str, Any], *, real: bool) -> Tensor:  # noqa: ARG002
@@ -278,7 +278,7 @@ class BaseGAN(ZooModel):
     # Steps
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """`n_critic` discriminator updates and one generator update.
+        """`n_critic` discriminator updates, and one of the generator and of each further player.
 
         With n_critic = 1 both players' gradients come from one fake batch and one pass, and both
         move at once; else the generator answers to the updated discriminator.
@@ -313,14 +313,16 @@ class BaseGAN(ZooModel):
             )
         )
         answer = self._update(("generator",), minibatch)
-        return logs | {n: x for n, x in answer.items() if n.startswith("generator")}
+        losses = {player.loss for player in self.players.values()} - {"discriminator_total"}
+        return logs | {n: answer[n] for n in answer if n.startswith("generator") or n in losses}
 
     def _update(self, players: Sequence[str], batch: dict[str, Any]) -> dict[str, Any]:
-        """Moves the players at once."""
+        """Moves the players at once; those that a model adds move with the generator."""
+        names = [f"{player}_optimizer" for player in players]
+        if "generator" in players:
+            names += [name for name in self.players if name not in BaseGAN.players]
         return self.minimize(
-            lambda part: self._player_losses(part, players, training=True),
-            batch,
-            *(f"{player}_optimizer" for player in players),
+            lambda part: self._player_losses(part, players, training=True), batch, *names
         )
 
     def test_step(self, data: Any) -> dict[str, Any]:
