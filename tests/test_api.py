@@ -131,10 +131,11 @@ def test_load_says_what_it_looked_for(tmp_path: Path, monkeypatch: pytest.Monkey
         ("runs/vae", "runs/vae does not exist"),
         (tmp_path / "gone", "gone does not exist"),
         ("empty", "empty is no run, no checkpoint and no preset"),
-        ("lone.keras", "lone.keras is no run, no checkpoint and no preset"),
     ):
         with pytest.raises(FileNotFoundError, match=f"{fault}. {expected}"):
             zoo.load(handle)
+    with pytest.raises(FileNotFoundError, match=r"lone.keras is in no run folder. .*load_model"):
+        zoo.load("lone.keras")
     with pytest.raises(ValueError, match=r"'vae_fashion_mnits'. Did you mean vae_fashion_mnist"):
         zoo.load("vae_fashion_mnits")
     with pytest.raises(ValueError, match="There is no file or folder of that name either"):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
 import typer
@@ -55,6 +57,8 @@ app.command(cls=ZooCommand)(evaluate.report)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line. It ends with a status; errors are sentences on standard error."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors reach Python as exceptions
+    # Functions are traced for several sizes on purpose, which TensorFlow warns of.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     print_on_any_terminal()
     try:
         with sigterm(terminate), notices_in_one_line():

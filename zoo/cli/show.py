@@ -16,6 +16,7 @@ import zoo
 from zoo.cli.console import number, silent_stderr
 from zoo.cli.options import model_names, preset_names, resolve_run
 from zoo.core import registry
+from zoo.io.names import nearest
 from zoo.io.terminal import console, say, table_of
 
 if TYPE_CHECKING:
@@ -102,11 +103,21 @@ def info(
     if run in registry.list_models() and not Path(run).exists():
         console.print(_options_of(run))
         return
+    _check_name(run)
     path = resolve_run(run)
     if not (run_folder(path) / "config.json").exists() and _show_export(path):
         return
+    rows = _rows_of_run(path)
     say(run_folder(path))
-    console.print(table_of(("key", "value"), _rows_of_run(path)))
+    console.print(table_of(("key", "value"), rows))
+
+
+def _check_name(run: str) -> None:
+    """Raises ValueError if a name is near to a model's: here models have names as presets do."""
+    if Path(run).exists() or nearest(run, preset_names("")):
+        return
+    if near := nearest(run, registry.list_models()):
+        raise ValueError(f"Unknown name {run!r}. Did you mean {' or '.join(near)}?")
 
 
 def _options_of(model: str) -> Table:

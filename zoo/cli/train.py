@@ -51,13 +51,17 @@ def train(
     network: Annotated[
         str | None,
         typer.Option(
-            help="Architecture: conv, mlp or resnet; a number sets the width, as in conv-32. "
-            "vq_vae takes grid, and stylegan2 takes style. Default: the model's own."
+            help="Architecture: mlp, conv or resnet; a number sets the width of the last two, as "
+            "in conv-32. vq_vae takes grid, and stylegan2 takes style. Default: the model's own."
         ),
     ] = None,
     image_size: Annotated[
         int | None,
-        typer.Option(min=1, callback=COUNTED, help="Height and width to resize the images to."),
+        typer.Option(
+            min=1,
+            callback=COUNTED,
+            help="Height and width to resize the images to. Default: the size that they all have.",
+        ),
     ] = None,
     option: Annotated[
         list[str] | None,

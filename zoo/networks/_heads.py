@@ -86,8 +86,8 @@ def halvings(image_shape: Sequence[int], architecture: str) -> int:
         near = [max(8, (size + step // 2) // step * step) for size in (height, width)]
         msg = (
             f"The {architecture} network cannot make {height} × {width} images: both sides must be "
-            f"at least 8 and divisible by {step}. Resize to {near[0]} × {near[1]}, or use "
-            "network='mlp'."
+            f"at least 8 and divisible by {step}. Resize to {near[0]} × {near[1]}, or take "
+            "another size (--image-size, image_shape), or network='mlp'."
         )
         raise ValueError(msg)
     return stages
