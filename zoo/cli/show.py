@@ -16,6 +16,7 @@ import zoo
 from zoo.cli.console import number, silent_stderr
 from zoo.cli.options import model_names, preset_names, resolve_run
 from zoo.core import registry
+from zoo.io.names import nearest
 from zoo.io.terminal import console, say, table_of
 
 if TYPE_CHECKING:
@@ -102,6 +103,9 @@ def info(
     if run in registry.list_models() and not Path(run).exists():
         console.print(_options_of(run))
         return
+    elsewhere = any(mark in run for mark in "/\\:")
+    if not elsewhere and not Path(run).exists() and (near := nearest(run, registry.list_models())):
+        raise ValueError(f"{run} is no model, run or preset. Did you mean {' or '.join(near)}?")
     path = resolve_run(run)
     if not (run_folder(path) / "config.json").exists() and _show_export(path):
         return
