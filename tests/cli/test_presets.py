@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -27,15 +26,6 @@ def test_a_pretrained_model_by_name(presets: Path, tmp_path: Path, capsys) -> No
     assert "dcgan" in capsys.readouterr().out
     assert "Did you mean dcgan or acgan?" in fails(capsys, "info", "dcgann")
     assert "Did you mean little?" in fails(capsys, "info", "litle")
-
-
-def test_an_earlier_name_is_noticed_in_a_line() -> None:
-    with pytest.warns(FutureWarning, match="is now called") as notices:
-        run_zoo("info", "dcgan_fashion_mnist")
-    said = "Notice: The preset dcgan_fashion_mnist is now called dcgan_conditional_fashion_mnist."
-    first = notices[0]
-    shown = warnings.formatwarning(first.message, first.category, first.filename, first.lineno)
-    assert shown == f"{said}\n"
 
 
 @pytest.mark.slow

@@ -78,7 +78,7 @@ def resolve_run(text: str) -> Path:
     """The path of a run folder or checkpoint; or a pretrained model's folder, downloaded first."""
     from zoo.hub import resolve
 
-    return Path(text) if Path(text).exists() else resolve(text)
+    return Path(text) if text and Path(text).exists() else resolve(text)
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
