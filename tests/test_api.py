@@ -55,6 +55,15 @@ def test_editors_see_the_names_that_are_there(name: str) -> None:
     assert all(getattr(package, each) is thing for each, thing in seen.items())
 
 
+@pytest.mark.parametrize("name", ["zoo.evaluation", "zoo.sampling"])
+def test_rooms_show_what_they_offer(name: str) -> None:
+    room = import_module(name)
+    assert len(dir(room)) > 2
+    assert all(getattr(room, each).__name__ == each for each in dir(room))
+    with pytest.raises(AttributeError, match=f"module {name!r} has no attribute 'no_such_name'"):
+        _ = room.no_such_name
+
+
 def test_importing_is_cheap() -> None:
     code = (
         "import sys, zoo, zoo.gan, zoo.vae, zoo.hub\n"

@@ -11,7 +11,7 @@ import pytest
 from tests.cli.conftest import FROZEN
 from tests.support.command import fails, run_zoo
 from zoo.cli import main
-from zoo.hub import measuring
+from zoo.hub import list_pretrained, measuring
 
 
 def test_a_pretrained_model_by_name(presets: Path, tmp_path: Path, capsys) -> None:
@@ -24,7 +24,7 @@ def test_a_pretrained_model_by_name(presets: Path, tmp_path: Path, capsys) -> No
     np.testing.assert_allclose(np.load(tmp_path / "x.npy")[:4], expected[:4], atol=1e-6)
     run_zoo("info", "little")
     assert "dcgan" in capsys.readouterr().out
-    assert "Did you mean dcgan or acgan?" in fails(capsys, "info", "dcgann")
+    assert "Did you mean the model dcgan or acgan?" in fails(capsys, "info", "dcgann")
     assert "Did you mean little?" in fails(capsys, "info", "litle")
     assert "runs/dcgan is not a run folder" in fails(capsys, "info", "runs/dcgan")
 
@@ -82,11 +82,21 @@ def test_an_earlier_name_of_a_preset(capsys) -> None:
     assert "classes" in shown.out
 
 
+def test_the_list_fits_in_a_terminal_of_80(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    run_zoo("list", "--pretrained")
+    lines = capsys.readouterr().out.splitlines()
+    for preset in list_pretrained():
+        (line,) = (line for line in lines if line.split()[:1] == [preset.name])
+        assert line.split()[1:3] == [preset.data, str(preset.num_classes or "none")]
+
+
 def test_wrong_pretrained_models(presets: Path, tmp_path: Path, capsys) -> None:
     (presets / "little" / "config.json").write_text("{}")
     assert "Install the package anew" in fails(capsys, "sample", "little")
     assert "expected hf://org/repo" in fails(capsys, "sample", "hf://nonsense")
     assert "sha256" in fails(capsys, "sample", "https://example.org/x.zip")
     assert "Did you mean little?" in fails(capsys, "sample", "litle")
+    assert "Did you mean dcgan" in fails(capsys, "info", "dcgann")
     assert "not a run folder" in fails(capsys, "sample", "runs/litle")
     assert "by pattern" in fails(capsys, "list", "lit*")

@@ -100,7 +100,7 @@ def test_errors_are_sentences(gan: Path, tmp_path: Path, capsys) -> None:
         capsys, "train", "dcgan", "--out", tmp_path / "x", "--option", "ema=2"
     )
     assert "a .png or .npy" in fails(capsys, "sample", gan, "--out", tmp_path / "x.jpg")
-    assert "batch_size=64 × 5 minibatches a step: expected 1 to the 150" in fails(
+    assert "batch_size=64 × 5 minibatches per step: expected 1 to the 150" in fails(
         capsys, "train", "wgan_gp", "--out", tmp_path / "x",
         "--data", json.loads((gan / "config.json").read_text())["data"],
     )  # fmt: skip

@@ -182,3 +182,23 @@ def test_labels_that_are_missing_or_no_images() -> None:
     for x in ([IMAGES, IMAGES], {"images": IMAGES}):
         with pytest.raises(ValueError, match="expected one array"):
             fit(compiled_model(), x)
+
+
+@pytest.mark.parametrize("x", [None, "images.npz", IMAGES[:0], IMAGES.tolist()])
+def test_images_that_are_none(x: Any) -> None:
+    with pytest.raises(ValueError, match=r"[Tt]he images are|Images are a list"):
+        fit(compiled_model("vae"), x)
+
+
+def test_shape_that_only_the_graph_sees() -> None:
+    model = compiled_model("vae")
+    for spec in ([None, None, None], None):
+        wrong, right = (
+            tf.data.Dataset.from_generator(
+                lambda x=x: iter(x), output_signature=tf.TensorSpec(spec, tf.float32)
+            ).batch(4)
+            for x in (IMAGES[:, 1:], IMAGES)
+        )
+        with pytest.raises(ValueError, match=r"^A batch of images has shape \[4,"):
+            model.fit(wrong, verbose=0)
+        model.fit(right, verbose=0)

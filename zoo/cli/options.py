@@ -78,26 +78,7 @@ def resolve_run(text: str) -> Path:
     """The path of a run folder or checkpoint; or a pretrained model's folder, downloaded first."""
     from zoo.hub import resolve
 
-    return Path(text) if Path(text).exists() else resolve(text)
-
-
-def given_options(context: typer.Context) -> dict[str, Any]:
-    """The options that stand on the command line."""
-    return {
-        name: value
-        for name, value in context.params.items()
-        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-    }
-
-
-def epochs_of(context: typer.Context, run: Path) -> int:
-    """The epochs that a run goes on to: as given; else the default, or those it was begun with."""
-    from zoo.training.run_files import read_config
-
-    epochs: int = context.params["epochs"]
-    if "epochs" in given_options(context):
-        return epochs
-    return max(epochs, read_config(run).get("epochs", 0))
+    return Path(text) if text and Path(text).exists() else resolve(text)
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:

@@ -65,12 +65,11 @@ def _number_of_class(label: str, run: Path) -> int:
     names = config.get("class_names") or config.get("facts", {}).get("class_names") or []
     if label in names:  # first: a class may be called 10
         return names.index(label)
-    try:
+    if label.isdecimal() and len(label) < 10:
         return int(label)
-    except ValueError as error:
-        unnamed = "The run names no classes: give the number of one, from 0 on."
-        remedy = suggestion(label, names) if names else unnamed
-        raise ValueError(f"--label {label}: no such class. {remedy}") from error
+    unnamed = "The run names no classes: give the number of one, from 0 on."
+    remedy = suggestion(label, names) if names else unnamed
+    raise ValueError(f"--label {label}: no such class. {remedy}")
 
 
 def _check_pictures(out: Path) -> None:

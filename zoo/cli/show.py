@@ -16,7 +16,6 @@ import zoo
 from zoo.cli.console import number, silent_stderr
 from zoo.cli.options import model_names, preset_names, resolve_run
 from zoo.core import registry
-from zoo.io.names import nearest
 from zoo.io.terminal import console, say, table_of
 
 if TYPE_CHECKING:
@@ -74,11 +73,13 @@ def _table_of_presets(pattern: str | None) -> Table:
     rows = []
     for preset in list_pretrained(pattern):
         name, value = preset.headline or ("", "")
-        headline = f"{name.replace('_', ' ')} {number(value)}"
-        size = f"{preset.size / 1e6:.1f}"
-        rows.append((preset.name, preset.num_classes or "none", size, headline))
-    table = table_of(("name", "classes", "MB", "headline"), rows)
-    table.box, table.pad_edge, table.columns[0].no_wrap = None, False, True
+        headline = f"{number(value)} {name.replace('_', ' ')}"
+        classes, size = preset.num_classes or "none", f"{preset.size / 1e6:.1f}"
+        rows.append((preset.name, preset.data or "", classes, size, headline))
+    table = table_of(("name", "data", "classes", "MB", "headline"), rows)
+    table.box, table.pad_edge = None, False
+    for column in table.columns[:-1]:  # they fit in a terminal of 80
+        column.no_wrap = True
     return table
 
 
@@ -101,21 +102,12 @@ def info(
     if run in registry.list_models() and not Path(run).exists():
         console.print(_options_of(run))
         return
-    _check_name(run)
     path = resolve_run(run)
     if not (run_folder(path) / "config.json").exists() and _show_export(path):
         return
     rows = _rows_of_run(path)
     say(run_folder(path))
     console.print(table_of(("key", "value"), rows))
-
-
-def _check_name(run: str) -> None:
-    """Raises ValueError if a name is near to a model's: here models have names as presets do."""
-    if "/" in run or Path(run).exists() or nearest(run, preset_names("")):
-        return
-    if near := nearest(run, registry.list_models()):
-        raise ValueError(f"Unknown name {run!r}. Did you mean {' or '.join(near)}?")
 
 
 def _options_of(model: str) -> Table:

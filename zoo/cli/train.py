@@ -12,15 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli.console import sigterm
-from zoo.cli.options import (
-    COUNTED,
-    Seed,
-    check_folder,
-    epochs_of,
-    given_options,
-    model_names,
-    parse_options,
-)
+from zoo.cli.options import COUNTED, Seed, check_folder, model_names, parse_options
+from zoo.cli.resumed import epochs_of, ignored_options
 from zoo.core import registry
 from zoo.io.terminal import say
 
@@ -217,7 +210,7 @@ def train(
         settings["epochs"] = epochs_of(context, out)
         devices = _devices(strategy, replicas)
         ready = _resumed(out, settings, compile_options, devices, recipe, decay=decay)
-        ignored = _ignored(context, out, ready.model)
+        ignored = ignored_options(context, out, ready.model)
     else:
         chosen = {} if network is None else {"network": network}
         options = {"seed": seed, "dtype": precision, **chosen, **options}
@@ -248,6 +241,11 @@ def _run_to_train(
 ) -> tuple[Path, str, bool]:
     """(run folder, model, whether to resume), where a run folder may stand for the model."""
     named = model in registry.list_models()
+    if not named and model.endswith(".keras") and Path(model).is_file():
+        raise ValueError(
+            f"{model} is one file. A run goes on from the latest of its checkpoints: give the run "
+            "folder."
+        )
     if named or not (Path(model) / "config.json").exists():
         if not named and (os.sep in model or Path(model).is_dir()):
             raise FileNotFoundError(
@@ -276,7 +274,10 @@ def _check_run(out: Path, model: str, *, resume: bool) -> None:
             f"{out} holds a run already. Add --resume to continue it, or choose another --out."
         )
     if resume and not started:
-        raise FileNotFoundError(f"{out} holds no run to resume. Train without --resume first.")
+        raise FileNotFoundError(
+            f"{out} holds no run to resume (no {LATEST}): none was begun there, or it stopped "
+            f"before its first step. Train a new one: `zoo train {model} --out {out}`."
+        )
     if resume and (held := read_config(out)["model"]) != model:
         raise ValueError(f"{out} holds a {held}, not a {model}.")
 
@@ -391,52 +392,6 @@ def _train(ready: Ready, out: Path, name: str, ignored: Sequence[str]) -> None:
         tell(f"{out} has had {epochs} epochs or more: nothing to do.")
     else:
         tell(f"Trained {name} to {epochs} epochs: {out}")
-
-
-def _ignored(context: typer.Context, out: Path, model: Any) -> list[str]:
-    """What a resumed run says: each option that it ignores, and the value that it has."""
-    from zoo import data
-    from zoo.training.resume import SETTINGS, was_trained
-    from zoo.training.run_files import read_config
-
-    config = read_config(out)
-    stored: dict[str, Any] = {
-        "data": config.get("data"),
-        "latent_dim": model.latent_dim,
-        "network": model.network,
-        "image_size": model.image_shape[0],
-        "seed": config.get("seed"),
-        "precision": model.dtype_policy.name,
-    }
-    if was_trained(config):
-        stored |= {name: config[name] for name in SETTINGS if name in config}
-        stored |= {
-            "accumulate": model.accumulate,
-            "steps_per_execution": model.steps_per_execution,
-            "jit": model.jit_compile,
-            "clip_norm": _clip_norm(model),
-        }
-    given = given_options(context)
-    if "data" in given:
-        given["data"] = data.source_name(given["data"])
-    lines = [f"Resuming {out}, as it was begun."]
-    for name, value in stored.items():
-        if name in given and given[name] != value:
-            option = f"--{name.replace('_', '-')}"
-            option = option if given[name] is True else f"{option} {given[name]}"
-            has = "none" if value is None or value is False else value
-            lines.append(f"{option} is ignored: the run has {has}.")
-    options = model.get_config()
-    for name, value in parse_options(given.get("option") or []).items():
-        if name not in options or options[name] != value:
-            has = f"{name}={options[name]}" if name in options else "no such option"
-            lines.append(f"--option {name}={value} is ignored: the run has {has}.")
-    return lines
-
-
-def _clip_norm(model: Any) -> float | None:
-    optimizer = getattr(model, model.optimizer_names[0])
-    return getattr(optimizer, "inner_optimizer", optimizer).global_clipnorm
 
 
 def _describe_share(devices: dict[str, Any], images: int) -> str:

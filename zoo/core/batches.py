@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,15 +20,31 @@ if TYPE_CHECKING:
     from zoo.io.types import Tensor
 
 
+# What TensorFlow says of images whose shape only the running graph knows.
+_OTHER_SHAPE = re.compile(r"Shape of tensor .*(\[.*\]) is not compatible with .*shape (\[.*\])")
+
+
 class DataError(ValueError):
     """Images or labels of a shape or type that the model does not take."""
 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Within it a `DataError` from a graph keeps its words: autograph adds a traceback to them."""
+    """Within it a `DataError` from a graph keeps its words: autograph adds a traceback to them.
+
+    A shape that only the running graph could see becomes one too.
+    """
     try:
         yield
+    except tf.errors.InvalidArgumentError as error:
+        shapes = _OTHER_SHAPE.search(error.message)
+        if shapes is None:
+            raise
+        msg = (
+            f"A batch of images has shape {shapes[1]}, but the model was created for {shapes[2]}. "
+            "Resize the images, or create a model of their shape."
+        )
+        raise DataError(msg) from None
     except ValueError as error:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, DataError):
@@ -60,6 +77,8 @@ class CheckedBatches(keras.Model):
         if weights is not None:
             raise DataError(no_weights("sample_weight or class_weight", self))
         images = self._floating_images(images)
+        if not images.shape[1:].is_fully_defined():  # of a generator's data set
+            images = tf.ensure_shape(images, [None, *self.image_shape])
         batch = {"images": tf.cast(images, tf.float32)}
         wrong = tf.zeros([0], tf.float64)
         if self.num_classes:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import keras
 
+from zoo.core.hooks import check_players
 from zoo.core.keras_fixes import gradients_are_sums
 from zoo.core.replicated_step import ReplicatedStep
 
@@ -47,9 +48,10 @@ class Compiling(ReplicatedStep):
 
         Raises:
             ValueError: If an optimizer has an unknown name, some are given by position and others
-                not, or two names share one object; if an argument of Keras means nothing here; if
-                `accumulate` < 1, `clip_norm` ≤ 0 or `decay_steps` < 1; if a learning rate is to
-                decay and has a schedule already; or if XLA is to compile several replicas.
+                not, or two names share one object; if the model's `players` are no players; if an
+                argument of Keras means nothing here; if `accumulate` < 1, `clip_norm` ≤ 0 or
+                `decay_steps` < 1; if a learning rate is to decay and has a schedule already; or if
+                XLA is to compile several replicas.
 
         Example:
             >>> import zoo
@@ -59,6 +61,7 @@ class Compiling(ReplicatedStep):
             ('generator_optimizer', 'discriminator_optimizer')
         """
         self._check_compile(kwargs, jit_compile)
+        check_players(self)
         given = self._given_optimizers(optimizers, kwargs)
         if accumulate < 1:
             msg = f"accumulate={accumulate}: expected at least 1."

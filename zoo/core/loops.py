@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.core import callbacks
-from zoo.core.batches import CheckedBatches, no_weights, plain_errors
+from zoo.core.batches import CheckedBatches, DataError, no_weights, plain_errors
 from zoo.core.keras_fixes import KerasFixes
 from zoo.data import checked
 
@@ -124,6 +124,15 @@ class CheckedLoops(CheckedBatches, KerasFixes):
         if given.get("sample_weight") is not None:
             raise ValueError(no_weights(f"{what}sample_weight", self))
         x, y = given.get("x"), given.get("y")
+        if x is None or isinstance(x, (str, bytes)) or _is_empty(x):
+            held = "an array without any" if hasattr(x, "shape") else f"a {type(x).__name__}"
+            msg = (
+                f"The {what}images are {held}; expected an array [batch, height, width, channels], "
+                "or a data set of such batches. `zoo.train` takes folders and files too."
+            )
+            raise DataError(msg)
+        if isinstance(x, (list, tuple, dict)):
+            self._checked_images(x)
         if not isinstance(x, (np.ndarray, tf.Tensor)):
             return
         self._floating_images(x[:FIRST])
@@ -132,3 +141,7 @@ class CheckedLoops(CheckedBatches, KerasFixes):
             given["y"] = None
         elif y is not None:
             given["y"] = checked.checked_labels(y, self.num_classes, f"The {what}labels")
+
+
+def _is_empty(x: Any) -> bool:
+    return isinstance(x, (np.ndarray, tf.Tensor)) and x.shape[:1] == (0,)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from zoo import networks
 from zoo.core import contracts
 from zoo.core.compiling import Compiling
+from zoo.core.hooks import check_hooks
 from zoo.core.loops import CheckedLoops
 from zoo.core.replicated_step import named_seed
 from zoo.core.running_means import RunningMeans
@@ -87,6 +88,11 @@ class ZooModel(CheckedLoops, Compiling):
     single_decoder: ClassVar[bool] = True
     # Endpoints whose outputs jump and are constant in between, as behind an argmin.
     piecewise_constant: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuses overrides that nothing would call."""
+        super().__init_subclass__(**kwargs)
+        check_hooks(cls)
 
     def __init__(
         self,

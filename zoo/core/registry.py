@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 Model = TypeVar("Model", bound=type)
 BELOW_MODELS = ("zoo.core.", "zoo.layers")  # modules that the models import, and that import Keras
-# The values that an annotation of an option admits, and how an error calls them. `create` does not
-# check options with other annotations.
+# By the annotation of an option: which values it admits, and what an error calls them. `create`
+# does not check options with other annotations.
 KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "int": (lambda x: _is_number(x, numbers.Integral, 2**63 - 1), "a whole number of 64 bits"),
     "float": (lambda x: _is_number(x, numbers.Real, sys.float_info.max), "a finite number"),

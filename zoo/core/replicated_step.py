@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from zoo.core.hooks import check_names
 from zoo.core.keras_fixes import logs_of_workers
 from zoo.core.replicas import all_reduce_sum, draw_for_replica, global_count, in_turn
 
@@ -149,8 +150,12 @@ class ReplicatedStep(keras.Model):
 
         Returns:
             What `losses_of` gave, of the whole batch.
+
+        Raises:
+            ValueError: If an optimizer is of no player, or a player's loss is not among the losses.
         """
         names = names or self.optimizer_names
+        check_names(f"{type(self).__name__}'s step", names, "players", self.players)
         count = global_count(batch["images"])
         counts = counts or {}
         # Players that share a loss share a backward pass.
@@ -161,6 +166,7 @@ class ReplicatedStep(keras.Model):
         def compute(part: dict[str, Any]) -> tuple[Any, Any]:
             with tf.GradientTape(persistent=len(optimizers) > 1) as tape:
                 losses = losses_of(part)
+                check_names(f"{type(self).__name__}.players", optimizers, "step's losses", losses)
                 shares = {
                     loss: self.replica_loss(own[0], losses[loss], counts.get(loss, count))
                     for loss, own in optimizers.items()
@@ -270,6 +276,7 @@ class ReplicatedStep(keras.Model):
         Logged values are means over the global batch, not over one replica's share. What the
         players minimise, if `values` has it, is watched too: its mean must be finite.
         """
+        check_names(f"{type(self).__name__}.log_names", self.log_names, "step's values", values)
         losses = dict.fromkeys(player.loss for player in self.players.values())
         watched = [name for name in losses if name in values and name not in self.log_names]
         kept = [tf.cast(values[name], tf.float32) for name in (*self.log_names, *watched)]

@@ -46,11 +46,9 @@ class BaseGAN(ZooModel):
         ema: Decay of an average of the generator's weights, which then draws the samples; or None.
         diff_augment: How real and generated images are augmented, alike, before the discriminator
             sees them: some of "color,translation,cutout" (arXiv 2006.10738). None does not.
-        ttur: The discriminator's learning rate in multiples of the generator's (two time-scale
-            update rule, arXiv 1706.08500). It holds for the optimizers that `compile` makes itself.
+        ttur: The discriminator's learning rate over the generator's, by default (arXiv 1706.08500).
         num_classes: Classes of a conditional model. Generated images get the real ones' labels.
-        seed: Seed of the training noise.
-        **kwargs: `name` and `dtype`.
+        seed: Seed of the training noise. `name` and `dtype` are Keras's.
 
     Raises:
         ValueError: If a network has the wrong shapes, the generator's values leave [0, 1], the
@@ -208,7 +206,7 @@ class BaseGAN(ZooModel):
         return None
 
     def auxiliary_logs(self, heads: list[Any], batch: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
-        """Values [batch] of the fakes' outputs by name, to be logged where `log_names` has them."""
+        """Further values [batch] by name: to log, if in `log_names`, or for further players."""
         return {}
 
     def condition(self, batch: dict[str, Any], *, real: bool) -> Tensor:  # noqa: ARG002
@@ -278,10 +276,10 @@ class BaseGAN(ZooModel):
     # Steps
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """`n_critic` discriminator updates and one generator update.
+        """`n_critic` discriminator updates, and one of the generator and of each further player.
 
-        With n_critic = 1 both players' gradients come from one fake batch and one pass, and both
-        move at once; else the generator answers to the updated discriminator.
+        With n_critic = 1 all move at once, on gradients from one fake batch and one pass; else the
+        generator answers to the updated discriminator.
         """
         batch = self.batch_of(data)
         batch |= self.batch_noise(self.noise_source(batch["images"]))
@@ -302,7 +300,7 @@ class BaseGAN(ZooModel):
             tf.shape(batch["images"])[0],
             self.n_critic,
             f"A replica's batch has fewer images than n_critic={self.n_critic} updates need. Use "
-            "larger batches, or drop the remainder of the data.",
+            "larger batches, or drop the remainder.",
         )
         for minibatch in in_turn(batch, self.n_critic):
             logs = self._update(("discriminator",), minibatch)
@@ -313,14 +311,16 @@ class BaseGAN(ZooModel):
             )
         )
         answer = self._update(("generator",), minibatch)
-        return logs | {n: x for n, x in answer.items() if n.startswith("generator")}
+        losses = {player.loss for player in self.players.values()} - {"discriminator_total"}
+        return logs | {n: answer[n] for n in answer if n.startswith("generator") or n in losses}
 
     def _update(self, players: Sequence[str], batch: dict[str, Any]) -> dict[str, Any]:
-        """Moves the players at once."""
+        """Moves the players at once; those that a model adds move with the generator."""
+        names = [f"{player}_optimizer" for player in players]
+        if "generator" in players:
+            names += [name for name in self.players if name not in BaseGAN.players]
         return self.minimize(
-            lambda part: self._player_losses(part, players, training=True),
-            batch,
-            *(f"{player}_optimizer" for player in players),
+            lambda part: self._player_losses(part, players, training=True), batch, *names
         )
 
     def test_step(self, data: Any) -> dict[str, Any]:

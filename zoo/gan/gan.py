@@ -33,7 +33,7 @@ PERTURBATION = 0.15
 
 @register_model("gan")
 class GAN(BaseGAN):
-    """A GAN of a chosen adversarial loss and gradient penalty; the named GANs are its variants.
+    """A GAN of a chosen adversarial loss and gradient penalty; most named GANs are its variants.
 
     Args:
         loss: One of `zoo.losses.ADVERSARIAL`.
@@ -163,8 +163,8 @@ class GAN(BaseGAN):
         places = {"r1": (real,), "r2": (fake,), "r1_r2": (real, fake)}[str(self.regularizer)]
         return 0.5 * sum(losses.squared_gradient_norm(critic, images) for images in places)
 
-    def update(self, optimizer_name: str, gradients: Tensor) -> None:
-        """As in `ZooModel`; then clips a critic's weights."""
+    def update(self, optimizer_name: str, gradients: list[Any]) -> None:
+        """As in every model; then clips a critic's weights."""
         super().update(optimizer_name, gradients)
         if self.clip_weights is not None and optimizer_name == "discriminator_optimizer":
             for variable in self.variables_of(optimizer_name):

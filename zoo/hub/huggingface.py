@@ -20,13 +20,22 @@ def download(handle: str) -> Path:
 
     Raises:
         ValueError: If the handle does not have this form.
-        OSError: If the repository does not exist, is private, or cannot be reached.
+        OSError: If the repository does not exist or is private.
+        ConnectionError: If it cannot be reached.
         ImportError: If huggingface_hub is not installed.
     """
     repo, revision = parse(handle)
-    folder = huggingface_hub().snapshot_download(
-        repo, revision=revision, cache_dir=home() / "hub", allow_patterns=list(FILES)
-    )
+    package = huggingface_hub()
+    try:
+        folder = package.snapshot_download(
+            repo, revision=revision, cache_dir=home() / "hub", allow_patterns=list(FILES)
+        )
+    except package.errors.LocalEntryNotFoundError as error:
+        msg = (
+            f"{handle} is not on this machine, and Hugging Face cannot be reached: "
+            f"{str(error).splitlines()[0].rstrip('.')}. Check the network, and try again."
+        )
+        raise ConnectionError(msg) from error
     return Path(folder)
 
 

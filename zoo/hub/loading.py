@@ -136,6 +136,9 @@ def resolve(handle: str | Path, *, sha256: str | None = None) -> Path:
         >>> resolve("./runs/vae").as_posix()
         'runs/vae'
     """
+    if not isinstance(handle, (str, Path)) or not str(handle).strip():
+        msg = f"The handle of a model is {handle!r}. {EXPECTED}, as a str or a Path."
+        raise ValueError(msg)
     text = str(handle)
     if sha256 is not None and "://" not in text:
         msg = f"sha256 is given for {text}, but only downloads take one: leave it out."

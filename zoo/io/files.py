@@ -37,6 +37,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
         OSError: If it cannot be written; a full disk is named as one.
     """
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        # A rename would put a file in the place of /dev/null.
+        msg = f"{path} is a device or a pipe; expected the name of a file to write."
+        raise os_error(OSError, msg, errno.EINVAL)
     new_folders = [folder for folder in path.parents if not folder.exists()]
     done = False
     try:

@@ -46,6 +46,7 @@ class _Run(TypedDict):
     data: NotRequired[str | None]
     data_fingerprint: NotRequired[dict[str, Any]]
     class_names: NotRequired[list[str]]
+    facts: NotRequired[dict[str, Any]]
     epochs: NotRequired[Index]
     batch_size: NotRequired[Count | None]
     seed: NotRequired[int]

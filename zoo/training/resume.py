@@ -160,7 +160,10 @@ def check_run(run: str | Path) -> Path:
         )
         raise ValueError(msg)
     if not (run / LATEST).exists():
-        msg = f"{run} holds no run to resume. Train without --resume first."
+        msg = (
+            f"{run} holds no run to resume (no {LATEST}): none was begun there, or it stopped "
+            f"before its first step. Train a new one: `zoo train MODEL --out {run}`."
+        )
         raise FileNotFoundError(msg)
     return run
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.io import schemas
 from zoo.io.records import parse_json, read_json
-from zoo.presets.files import is_preset, read_unchecked
+from zoo.presets.files import WEIGHTS, is_preset, read_unchecked
 from zoo.presets.files import read_metrics as read_preset_metrics
 
 if TYPE_CHECKING:
@@ -67,7 +67,21 @@ def read_config(path: str | Path) -> dict[str, Any]:
         if path != given:
             msg = f"{given} is in no run folder. {LOAD_MODEL}"
         raise FileNotFoundError(msg)
-    return read_json(path / "config.json", schemas.RUN)
+    try:
+        return read_json(path / "config.json", schemas.RUN)
+    except ValueError as error:
+        if not _is_of_preset(path / "config.json"):
+            raise
+        msg = f"{path} is a preset without its {WEIGHTS}. Was it copied whole? Get it anew."
+        raise FileNotFoundError(msg) from error
+
+
+def _is_of_preset(file: Path) -> bool:
+    try:
+        read_json(file, schemas.PRESET)
+    except ValueError:
+        return False
+    return True
 
 
 def read_options(path: str | Path) -> dict[str, Any]:

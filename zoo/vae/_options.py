@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from zoo.core.hooks import check_names
 from zoo.vae._likelihoods import LIKELIHOODS
 
 if TYPE_CHECKING:
@@ -36,3 +37,32 @@ def check_options(
     if free_bits and "rate" not in vae.weights_of_terms:
         msg = f"free_bits={free_bits}: {vae.model_name} has no rate in its loss to be free of."
         raise ValueError(msg)
+
+
+def named_outputs(vae: BaseVAE, outputs: Any) -> dict[str, Any]:
+    """What `forward` returned, if it is what `terms` needs.
+
+    Raises:
+        TypeError: If it is no dict, as in earlier versions.
+        ValueError: If it has no logits.
+    """
+    where = f"{type(vae).__name__}.forward"
+    if not isinstance(outputs, dict):
+        msg = (
+            f"{where} returned a {type(outputs).__name__}: expected a dict of tensors by name, "
+            '{"mean": …, "log_variance": …, "latents": …, "logits": …}.'
+        )
+        raise TypeError(msg)
+    check_names("BaseVAE.terms", ["logits"], f"outputs of {where}", outputs)
+    return outputs
+
+
+def weighted_sum(vae: BaseVAE, terms: dict[str, Any]) -> Any:
+    """The regularization of a VAE's loss: Σ weight · term, [batch].
+
+    Raises:
+        ValueError: If a weight is of no term.
+    """
+    where = f"{type(vae).__name__}.weights_of_terms"
+    check_names(where, vae.weights_of_terms, "regularization_terms", terms)
+    return sum(weight * terms[name] for name, weight in vae.weights_of_terms.items())

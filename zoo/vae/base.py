@@ -23,7 +23,7 @@ from zoo.core.replicas import global_mean
 from zoo.core.replicated_step import Player
 from zoo.data.checked import checked_pixels
 from zoo.vae._likelihoods import LIKELIHOODS
-from zoo.vae._options import check_options
+from zoo.vae._options import check_options, named_outputs, weighted_sum
 from zoo.vae._transfer import TransferLoss, check_transfer
 
 if TYPE_CHECKING:
@@ -253,14 +253,14 @@ class BaseVAE(ZooModel):
             nats.
         """
         images = self.targets(batch)
-        outputs = self.forward(batch, training=training)
+        outputs = named_outputs(self, self.forward(batch, training=training))
         function = self.pixels.batch_statistic()
         if training and statistic is None and function is not None:
             statistic = self._over_batch(function(images, outputs["logits"]))
         of_pixels, of_latents = (self._gated(term, outputs) for term in ("distortion", "rate"))
         distortion = self.pixels.nll(images, of_pixels["logits"], statistic)
         terms = self.regularization_terms(of_latents, batch)
-        total = sum(weight * terms[name] for name, weight in self.weights_of_terms.items())
+        total = weighted_sum(self, terms)
         if training and self.free_bits:
             free = self._free(of_latents["mean"], of_latents["log_variance"])
             total += self.weights_of_terms["rate"] * free
@@ -314,7 +314,7 @@ class BaseVAE(ZooModel):
             return None  # one pass gives both
 
         def compute(batch: dict[str, Any]) -> tuple[Any, Any]:
-            logits = self.forward(batch, training=True)["logits"]
+            logits = named_outputs(self, self.forward(batch, training=True))["logits"]
             values = function(self.targets(batch), logits)
             return [tf.reduce_sum(values)], {"statistic": values}
 

@@ -128,7 +128,7 @@ class FactorVAE(BaseVAE):
     # The step
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """One update of both players: the base's step has one batch for all."""
+        """One update of both players. The VAE takes half of the batch, the discriminator all."""
         batch = self.batch_of(data)
         batch |= self.batch_noise(self.noise_source(batch["images"]))
         # Its cross-entropies are those of both halves.
@@ -139,6 +139,7 @@ class FactorVAE(BaseVAE):
         terms = self.minimize(
             lambda part: self.terms(part, training=True, statistic=statistic), batch, counts=counts
         )
+        terms |= self.batch_logs(terms, training=True)
         self.step.assign_add(1)
         return self.log(terms)
 

@@ -53,7 +53,7 @@ class SoftIntroVAE(BaseVAE):
             `transfer`.
 
     Raises:
-        ValueError: If an option is out of range or not to be had.
+        ValueError: If an option is out of range, or this model does not have it.
 
     Example:
         >>> import zoo
@@ -196,8 +196,10 @@ class SoftIntroVAE(BaseVAE):
         of_decoder = self.minimize(
             lambda part: self._decoder_terms(part, training=True), batch, "decoder_optimizer"
         )
+        terms = of_encoder | of_decoder
+        terms |= self.batch_logs(terms, training=True)
         self.step.assign_add(1)
-        return self.log(of_encoder | of_decoder)
+        return self.log(terms)
 
     def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:  # noqa: ARG002
         """Adam at 2e-4."""

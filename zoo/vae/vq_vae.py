@@ -61,8 +61,8 @@ class VQVAE(BaseVAE):
         **kwargs: Further arguments of `BaseVAE`, but `free_bits`, `transfer` and `num_classes`.
 
     Raises:
-        ValueError: If an option is out of its range or not to be had, a side of the image is less
-            than 8 or not divisible by 4, or a network has the wrong shapes.
+        ValueError: If an option is out of range, or this model does not have it; a side of the
+            image is less than 8 or not divisible by 4; or a network has the wrong shapes.
 
     Example:
         >>> import numpy as np
