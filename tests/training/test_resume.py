@@ -104,3 +104,11 @@ def test_what_is_no_run(converted: Path, tmp_path: Path) -> None:
         resume(converted / "model.keras", epochs=1)
     with pytest.raises(ValueError, match="is a preset"):
         resume(Path(__file__).parents[1] / "frozen_preset" / "dcgan", epochs=1)
+    copy = (converted / "model.keras").rename(converted / "best.keras")
+    with pytest.raises(FileNotFoundError, match=r"no model\.keras\): Usable: .*best\.keras; copy"):
+        resume(converted, epochs=1)
+    with pytest.raises(FileNotFoundError, match=r"does not exist\. Usable: .*best\.keras; copy"):
+        zoo.load(converted)
+    copy.unlink()
+    with pytest.raises(FileNotFoundError, match=r"stopped before its first step. Train a new one"):
+        resume(converted, epochs=1)

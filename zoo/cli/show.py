@@ -109,8 +109,9 @@ def info(
     path = resolve_run(run)
     if not (run_folder(path) / "config.json").exists() and _show_export(path):
         return
+    rows = _rows_of_run(path)
     say(run_folder(path))
-    console.print(table_of(("key", "value"), _rows_of_run(path)))
+    console.print(table_of(("key", "value"), rows))
 
 
 def _options_of(model: str) -> Table:
