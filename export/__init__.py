@@ -7,6 +7,7 @@ wrote with the model; `serving` answers requests with it.
 from __future__ import annotations
 
 from importlib import import_module
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import zoo  # noqa: F401  (first: it turns on oneDNN, before TensorFlow is imported)
@@ -75,4 +76,21 @@ def export_model(model: Any, path: str | Path, format: str = "saved_model", **op
         msg = f"format={format!r}: expected one of {FORMATS}."
         raise ValueError(msg)
     module, function = WRITERS[format]
-    return getattr(import_module(module), function)(model, path, **options)
+    write = getattr(import_module(module), function)
+    unknown = options.keys() - _options_of(format)
+    if unknown:
+        msg = (
+            f"{', '.join(sorted(unknown))}: a {format} export takes "
+            f"{', '.join(sorted(_options_of(format)))}."
+        )
+        raise ValueError(msg)
+    return write(model, path, **options)
+
+
+def _options_of(format: str) -> set[str]:  # noqa: A002
+    """The options of a format, as its writer takes them."""
+    module, function = WRITERS[format]
+    names = set(signature(getattr(import_module(module), function)).parameters)
+    if "options" in names:  # Triton's are those of its ONNX files
+        names |= _options_of("onnx")
+    return names - {"model", "path", "options"}

@@ -13,7 +13,7 @@ import zoo
 from export.portable_random import portable_draw
 from zoo.convert import in_channels_last
 from zoo.core.contracts import ROUNDING
-from zoo.core.model import ZooModel
+from zoo.core.model import EndpointSpec, ZooModel
 from zoo.sampling.interpolation import slerp
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ def endpoints(
 
     Raises:
         ValueError: If it is neither, or has no such function.
+        TypeError: If an endpoint is no `EndpointSpec`, or `functions` is a text.
 
     Example:
         >>> import zoo
@@ -126,6 +127,16 @@ def endpoints(
     """
     model = as_model(model)
     optional = model.optional_endpoints()
+    for name, spec in {**model.endpoints(), **optional}.items():
+        if not isinstance(spec, EndpointSpec):
+            msg = (
+                f"{type(model).__name__}: endpoint {name!r} is a {type(spec).__name__}; expected a "
+                "zoo.core.model.EndpointSpec(method, inputs, outputs, networks)."
+            )
+            raise TypeError(msg)
+    if isinstance(functions, str):
+        msg = f"functions={functions!r}: expected a list of names, [{functions!r}]."
+        raise TypeError(msg)
     label = {"label": ()} if model.num_classes else {}
     specs = {
         name: spec._replace(inputs={**spec.inputs, **label})

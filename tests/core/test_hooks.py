@@ -83,3 +83,16 @@ def test_names_that_a_step_does_not_have(overrides: dict[str, Any], message: str
     model.compile(run_eagerly=True)
     with pytest.raises((ValueError, TypeError), match=message):
         model.train_on_batch(np.zeros((4, *IMAGE_SHAPE), "float32"))
+
+
+def test_option_that_a_class_does_not_have() -> None:
+    with pytest.raises(ValueError, match=r"DCGAN has no option 'emaa'\. Did you mean ema\?"):
+        zoo.gan.DCGAN(image_shape=IMAGE_SHAPE, latent_dim=LATENT_DIM, emaa=0.9)
+
+
+@pytest.mark.parametrize("shape", [None, 8, (8, "x", 1), (8.5, 8, 1)])
+def test_shape_that_is_none(shape: Any) -> None:
+    with pytest.raises(ValueError, match=r"image_shape=.*: expected \(height, width, channels\)"):
+        zoo.create("vae", shape, LATENT_DIM)
+    with pytest.raises(ValueError, match="The name of a model is None"):
+        zoo.create(None, IMAGE_SHAPE, LATENT_DIM)  # type: ignore[arg-type]

@@ -142,7 +142,7 @@ def test_a_preset_shows_its_pictures(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_of_what_is_no_run(runs: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="not a run folder"):
+    with pytest.raises(FileNotFoundError, match="none does not exist"):
         write_report([*runs, tmp_path / "none"], tmp_path / "x.html")
     assert not (tmp_path / "x.html").exists()
 

@@ -92,3 +92,15 @@ def test_the_run_folder_may_move_with_its_exports(tmp_path: Path) -> None:
     assert read_export(path)["run"] == run
     run.rename(tmp_path / "moved")
     assert read_export(tmp_path / "moved" / "export")["run"] == tmp_path / "moved"
+
+
+def test_what_an_export_does_not_take(tmp_path: Path) -> None:
+    model = zoo.create("dcgan", IMAGE_SHAPE, LATENT_DIM, network="mlp")
+    with pytest.raises(ValueError, match="opset: a web export takes run, verify"):
+        export_model(model, tmp_path / "x", format="web", opset=18)
+    with pytest.raises(TypeError, match=r"expected a list of names, \['sample'\]"):
+        export_model(model, tmp_path / "x", functions="sample")
+    model.endpoints = lambda: {"generate": ("images_from_latents", {}, {}, ())}
+    with pytest.raises(TypeError, match=r"'generate' is a tuple; expected a .*EndpointSpec"):
+        export_model(model, tmp_path / "x")
+    assert not list(tmp_path.iterdir())

@@ -216,6 +216,22 @@ def test_what_float16_cannot_hold_stays_float32(tmp_path: Path) -> None:
         save_preset(model, tmp_path / "x", precision="int8")
 
 
+@pytest.mark.parametrize("handle", [None, b"vae_fashion_mnist", 3, ["x"], "", " "])
+def test_what_is_no_handle(handle: Any) -> None:
+    with pytest.raises(ValueError, match=r"The handle of a model is .* Expected a run folder"):
+        zoo.load(handle)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"data": 3}, {"facts": "x"}, {"metrics": {"a": 1}}, {"sampler": 3}],
+)
+def test_arguments_of_another_kind(wrong: dict[str, Any], frozen: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"^{next(iter(wrong))}=.*: expected"):
+        save_preset(zoo.load(frozen), tmp_path / "x", **wrong)
+    assert not (tmp_path / "x").exists()
+
+
 def _small(**options: Any) -> Any:
     options.setdefault("generator", conv.generator(IMAGE_SHAPE, LATENT_DIM, width=8))
     options.setdefault("discriminator", conv.discriminator(IMAGE_SHAPE, "batch", width=8))
@@ -403,6 +419,8 @@ def test_what_is_no_preset(tmp_path: Path, frozen: Path) -> None:
     (frozen / "model.weights.h5").unlink()
     with pytest.raises(FileNotFoundError, match="copied whole"):
         load_pretrained(frozen)
+    with pytest.raises(FileNotFoundError, match=r"is a preset without its model\.weights\.h5"):
+        zoo.load(frozen)
     (frozen / "config.json").write_text("{")
     with pytest.raises(ValueError, match="not valid JSON"):
         load_pretrained(frozen)

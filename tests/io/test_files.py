@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 import signal
 import threading
@@ -148,3 +149,12 @@ def test_whoever_says_that_the_disk_is_full(error: Exception, tmp_path: Path) ->
                 raise error
     assert files.SCRATCH not in str(found.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    """Nor is /dev/null, in whose place a rename would put a file."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="device or a pipe"), replacing(tmp_path / "pipe"):
+        pass
+    assert (tmp_path / "pipe").is_fifo()
+    assert len(list(tmp_path.iterdir())) == 1

@@ -104,3 +104,25 @@ def test_what_is_no_run(converted: Path, tmp_path: Path) -> None:
         resume(converted / "model.keras", epochs=1)
     with pytest.raises(ValueError, match="is a preset"):
         resume(Path(__file__).parents[1] / "frozen_preset" / "dcgan", epochs=1)
+    copy = (converted / "model.keras").rename(converted / "best.keras")
+    with pytest.raises(FileNotFoundError, match=r"no model\.keras\): Usable: .*best\.keras; copy"):
+        resume(converted, epochs=1)
+    with pytest.raises(FileNotFoundError, match=r"does not exist\. Usable: .*best\.keras; copy"):
+        zoo.load(converted)
+    copy.unlink()
+    with pytest.raises(FileNotFoundError, match=r"stopped before its first step. Train a new one"):
+        resume(converted, epochs=1)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": 2.5}, {"epochs": None}, {"seed": "x"}, {"batch_size": "x"}, {"keep": "x"}]
+)
+def test_settings_of_another_type_change_nothing(
+    wrong: dict[str, Any], images: np.ndarray, tmp_path: Path
+) -> None:
+    """They would be written into config.json, which no command could then read."""
+    model = zoo.create("vae", images.shape[1:], 2, network="mlp")
+    model.compile()
+    with pytest.raises(ValueError, match=rf"^{next(iter(wrong))}=.*: expected a whole number"):
+        zoo.train(model, images, tmp_path / "run", **{"epochs": 1, **wrong})
+    assert not (tmp_path / "run").exists()

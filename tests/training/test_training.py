@@ -130,7 +130,7 @@ def test_learning_rates_that_fall_to_zero(source: Path, tmp_path: Path) -> None:
 
 
 def test_bad_run_folders(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="not a run folder"):
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         load_run(tmp_path / "nowhere")
     model = _new(Case("vae", variables=0, endpoints=()))
     save_run(model, tmp_path / "run", {"data": str(source), "epochs": 0})

@@ -49,7 +49,7 @@ def evaluate(
     from zoo.io.records import write_json
     from zoo.presets import is_preset
     from zoo.sampling.samplers import sampler_of_run
-    from zoo.training.run_files import read_config, required
+    from zoo.training.run_files import data_of, read_config
     from zoo.training.runs import load_run
 
     name = "metrics.json" if sampler == "prior" else f"metrics_{sampler}.json"
@@ -58,7 +58,7 @@ def evaluate(
     if not is_preset(folder):
         check_file(place)
     config = read_config(folder)
-    model, source = load_run(folder), data or required(config, "data", folder)
+    model, source = load_run(folder), data or data_of(config, folder)
     if model.num_classes:
         zoo_data.check_classes(source, config)
     say(zoo_data.describe(source, split=split, image_shape=model.image_shape))

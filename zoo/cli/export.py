@@ -150,5 +150,7 @@ def _check_export(out: Path, format_name: str) -> None:
     from export.metadata import check_new
 
     check_folder(out)
+    if (out / "config.json").exists():
+        raise FileExistsError(f"{out} is a run or a preset. Give --out a folder of its own.")
     if format_name != "saved_model":
         check_new(out)

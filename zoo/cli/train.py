@@ -242,10 +242,7 @@ def _run_to_train(
     """(run folder, model, whether to resume), where a run folder may stand for the model."""
     named = model in registry.list_models()
     if not named and model.endswith(".keras") and Path(model).is_file():
-        raise ValueError(
-            f"{model} is one file. A run goes on from the latest of its checkpoints: give the run "
-            "folder."
-        )
+        raise ValueError(f"{model} is one checkpoint: a run goes on from its folder. Give that.")
     if named or not (Path(model) / "config.json").exists():
         if not named and (os.sep in model or Path(model).is_dir()):
             raise FileNotFoundError(
@@ -266,6 +263,7 @@ def _run_to_train(
 
 def _check_run(out: Path, model: str, *, resume: bool) -> None:
     """Refuses a folder that does not fit: one with a run, for a new run; or with none to resume."""
+    from zoo.training.resume import check_run
     from zoo.training.run_files import LATEST, read_config
 
     started = (out / LATEST).exists()
@@ -274,10 +272,7 @@ def _check_run(out: Path, model: str, *, resume: bool) -> None:
             f"{out} holds a run already. Add --resume to continue it, or choose another --out."
         )
     if resume and not started:
-        raise FileNotFoundError(
-            f"{out} holds no run to resume (no {LATEST}): none was begun there, or it stopped "
-            f"before its first step. Train a new one: `zoo train {model} --out {out}`."
-        )
+        check_run(out)
     if resume and (held := read_config(out)["model"]) != model:
         raise ValueError(f"{out} holds a {held}, not a {model}.")
 

@@ -126,8 +126,8 @@ def runnable(network: keras.Model | None, role: str) -> keras.Model | None:
         role: What to call it in the warning.
 
     Raises:
-        ValueError: If the copy would keep its layers in another order, so that weights could not be
-            loaded into it.
+        ValueError: If it is no Keras model, or the copy would keep its layers in another order, so
+            that weights could not be loaded into it.
 
     Example:
         >>> import keras
@@ -136,6 +136,9 @@ def runnable(network: keras.Model | None, role: str) -> keras.Model | None:
         >>> runnable(network, "encoder") is network
         True
     """
+    if network is not None and not isinstance(network, keras.Model):
+        msg = f"{role}={network!r}: expected a keras.Model. Make one in Python, or leave it out."
+        raise ValueError(msg)
     if network is None or can_run(network):
         return network
     graph = type(network).__name__ == "Functional"

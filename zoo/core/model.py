@@ -14,6 +14,7 @@ from zoo.core import contracts
 from zoo.core.compiling import Compiling
 from zoo.core.hooks import check_hooks
 from zoo.core.loops import CheckedLoops
+from zoo.core.registry import check_known
 from zoo.core.replicated_step import named_seed
 from zoo.core.running_means import RunningMeans
 
@@ -110,6 +111,7 @@ class ZooModel(CheckedLoops, Compiling):
                 "keras.config.set_floatx('float32'), or mend keras.json."
             )
             raise ValueError(msg)
+        check_known(type(self), kwargs.keys() - {"trainable"})
         # Inputs stay float32: the networks cast them where they compute in less.
         super().__init__(autocast=False, **kwargs)
         self.image_shape = tuple(int(size) for size in image_shape)

@@ -21,7 +21,7 @@ from zoo.core.model_files import FAMILIES, Option
 from zoo.io.names import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
@@ -159,14 +159,31 @@ def create(name: str, image_shape: Sequence[int], latent_dim: int, **options: An
         (3, 8, 8, 1)
     """
     check_options(name, {"latent_dim": latent_dim, **options})
-    return _classes[name](image_shape=tuple(image_shape), latent_dim=latent_dim, **options)
+    sizes = tuple(image_shape) if hasattr(image_shape, "__iter__") else (None,)
+    if not all(KINDS["int"][0](size) for size in sizes):
+        msg = f"image_shape={image_shape!r}: expected (height, width, channels), all whole numbers."
+        raise ValueError(msg)
+    return _classes[name](image_shape=sizes, latent_dim=latent_dim, **options)
 
 
 def check_name(name: str) -> None:
     """Raises ValueError if no model has the name. The error suggests the nearest names."""
+    if not isinstance(name, str):
+        msg = f"The name of a model is {name!r}; expected text, such as 'vae'."
+        raise ValueError(msg)  # noqa: TRY004
     _import(name)
     if name not in _classes:
         raise ValueError(_unknown(name))
+
+
+def check_known(cls: type, options: Collection[str]) -> None:
+    """Raises ValueError if a class has no such option; the nearest are suggested."""
+    known = accepted(cls)
+    for option in options:
+        if option not in known:
+            near = suggestion(option, sorted(known))
+            msg = f"{cls.__name__} has no option {option!r}. {near}"
+            raise ValueError(msg)
 
 
 def _unknown(name: str) -> str:

@@ -13,7 +13,7 @@ from zoo.hub import huggingface
 from zoo.hub.measuring import measure
 from zoo.presets import FILES, is_preset, load_preset, save_preset
 from zoo.sampling.samplers import fit_sampler, training_images
-from zoo.training.run_files import read_config, required
+from zoo.training.run_files import data_of, read_config
 from zoo.training.runs import load_run
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def save_run_as_preset(
         (2, 8, 8, 1)
     """
     config = read_config(run)
-    trained_on = required(config, "data", run)
+    trained_on = data_of(config, run)
     model = load_run(run)
     known = {key: config[key] for key in RECORDED if config.get(key) is not None}
     with tempfile.TemporaryDirectory() as scratch:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from zoo.core.model import ZooModel
 from zoo.io.files import replacing, sha256
 from zoo.io.pictures import pairs, save_grid
 from zoo.io.records import write_json
@@ -28,11 +30,9 @@ from zoo.presets.sampler import read_sampler
 from zoo.presets.weights import read_weights, write_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
-
-    from zoo.core.model import ZooModel
 
 PICTURED = 64  # images of samples.png
 _TOO_LARGE = (MemoryError, OverflowError, tf.errors.OpError)
@@ -75,6 +75,7 @@ def save_preset(
         >>> zoo.load("./my_dcgan").generate(2, seed=0).shape
         (2, 8, 8, 1)
     """
+    _check_arguments(model, data, facts, metrics, sampler)
     folder = Path(folder).absolute()
     if folder.exists():
         msg = f"{folder} exists already. Choose another folder, or remove it."
@@ -101,6 +102,22 @@ def save_preset(
         text = card(folder.name, config, metrics)
         (temporary / CARD).write_text(text, encoding="utf-8")
         check_preset(temporary)  # what could not be loaded again is not kept
+
+
+def _check_arguments(model: Any, data: Any, facts: Any, metrics: Any, sampler: Any) -> None:
+    """Raises ValueError if an argument of `save_preset` is of another kind."""
+    measured = isinstance(metrics, Mapping) and isinstance(metrics.get("metrics"), Mapping)
+    expected = (
+        ("model", model, isinstance(model, ZooModel), "a model, as zoo.create makes it"),
+        ("data", data, data is None or isinstance(data, str), "the name of a data set"),
+        ("facts", facts, facts is None or isinstance(facts, Mapping), "a dict"),
+        ("metrics", metrics, metrics is None or measured, "what zoo.hub.measure returned"),
+        ("sampler", sampler, sampler is None or hasattr(sampler, "sample"), "a fitted sampler"),
+    )
+    for name, value, right, what in expected:
+        if not right:
+            msg = f"{name}={value!r}: expected {what}."
+            raise ValueError(msg)
 
 
 def load_preset(folder: str | Path) -> ZooModel:

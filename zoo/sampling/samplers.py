@@ -25,7 +25,7 @@ from zoo.io.files import replacing
 from zoo.presets.sampler import read_sampler
 from zoo.sampling.posterior import draw, fit_mixture, posteriors
 from zoo.sampling.second_stage import fit_second_stage, sample_second_stage
-from zoo.training.run_files import read_config, required
+from zoo.training.run_files import data_of, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -213,7 +213,7 @@ def sampler_of_run(run: str | Path, model: ZooModel, kind: str) -> Sampler:
         if (preset or not of_all) and stored.fitted_to == fingerprint(model):
             return stored
     config = read_config(run)
-    images, labels = training_images(model, required(config, "data", run))
+    images, labels = training_images(model, data_of(config, run))
     seed = config.get("seed", model.seed)  # a preset's is the model's
     sampler = fit_sampler(model, images, kind, labels=labels, seed=seed)
     if not preset:

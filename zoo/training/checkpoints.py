@@ -67,22 +67,24 @@ def check(path: Path, model_name: str) -> None:
     """
     fault = _fault(path, model_name)
     if fault is not None:
-        run = path.parent.parent if path.parent.name == CHECKPOINTS else path.parent
-        others = (
-            run / LATEST,
-            run / BEST,
-            *sorted((run / CHECKPOINTS).glob("*.keras"), reverse=True),
-        )
-        usable = [
-            str(other)
-            for other in others
-            if other.exists() and other != path and _fault(other, model_name) is None
-        ]
-        remedy = (
-            f"Usable: {', '.join(usable)}; copy one over it." if usable else "No other is left."
-        )
-        msg = f"{path} {fault}. {remedy}"
+        msg = f"{path} {fault}. {usable(path, model_name) or 'No other is left.'}"
         raise ValueError(msg)
+
+
+def usable(path: Path, model_name: str) -> str:
+    """A sentence that names the whole checkpoints beside one; nothing if there are none."""
+    run = path.parent.parent if path.parent.name == CHECKPOINTS else path.parent
+    others = (
+        run / LATEST,
+        run / BEST,
+        *sorted((run / CHECKPOINTS).glob("*.keras"), reverse=True),
+    )
+    whole = [
+        str(other)
+        for other in others
+        if other.exists() and other != path and _fault(other, model_name) is None
+    ]
+    return f"Usable: {', '.join(whole)}; copy one over it." if whole else ""
 
 
 def may_be_checkpoint(path: Path) -> bool:

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from zoo import data
+from zoo.core.registry import KINDS
 from zoo.data.images import printable
 from zoo.io import schemas
 from zoo.io.records import read_json
@@ -16,6 +17,29 @@ if TYPE_CHECKING:
 
     from zoo.core.model import ZooModel
     from zoo.data.images import Images
+
+SETTINGS = {
+    "epochs": "int",
+    "batch_size": "int | None",
+    "seed": "int",
+    "validation": "str | None",
+    "keep": "int",
+    "best": "str | None",
+    "checkpoint_every": "int | None",
+}
+
+
+def check_kinds(**settings: Any) -> None:
+    """Checks the types of arguments of `train`, which are written into config.json.
+
+    Raises:
+        ValueError: If one is of another type than `SETTINGS` says.
+    """
+    for name, value in settings.items():
+        kinds = [KINDS[kind] for kind in SETTINGS[name].split(" | ")]
+        if not any(is_one(value) for is_one, _ in kinds):
+            msg = f"{name}={value!r}: expected {' or '.join(words for _, words in kinds)}."
+            raise ValueError(msg)
 
 
 def check_data(model: ZooModel, source: Any, images: Images, out: Path) -> dict[str, Any]:
@@ -108,6 +132,9 @@ def _check_batch_size(model: ZooModel, batch_size: int, there: int) -> None:
             f"batch_size={batch_size} × {model.minibatches} minibatches per step: expected 1 to "
             f"the {there} images of the train split."
         )
+        raise ValueError(msg)
+    if batch_size < 1:
+        msg = f"batch_size={batch_size}: expected at least 1."
         raise ValueError(msg)
     replicas = model.distribute_strategy.num_replicas_in_sync
     parts = replicas * model.accumulate

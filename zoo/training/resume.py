@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.presets import is_preset
 from zoo.training import recipes, strategies
+from zoo.training.checkpoints import usable
 from zoo.training.run_files import LATEST, read_config
 from zoo.training.runs import load_run
 from zoo.training.train import total_steps, train
@@ -160,10 +161,10 @@ def check_run(run: str | Path) -> Path:
         )
         raise ValueError(msg)
     if not (run / LATEST).exists():
-        msg = (
-            f"{run} holds no run to resume (no {LATEST}): none was begun there, or it stopped "
-            f"before its first step. Train a new one: `zoo train MODEL --out {run}`."
-        )
+        begun = (run / "config.json").exists()
+        others = usable(run / LATEST, read_config(run)["model"]) if begun else ""
+        new = "none was begun there, or it stopped before its first step. Train a new one."
+        msg = f"{run} holds no run to resume (no {LATEST}): {others or new}"
         raise FileNotFoundError(msg)
     return run
 

@@ -58,7 +58,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     if is_preset(path):
         return read_unchecked(path)
     if not (path / "config.json").exists():
-        if path != given and not given.exists():
+        if not given.exists():
             msg = f"{given} does not exist."
             raise FileNotFoundError(msg)
         msg = (
@@ -145,3 +145,28 @@ def read_metrics(path: str | Path) -> dict[str, Any] | None:
         return read_preset_metrics(folder, read_unchecked(folder))
     place = folder / "metrics.json"
     return read_json(place, schemas.METRICS) if place.exists() else None
+
+
+def data_of(config: dict[str, Any], path: str | Path) -> str:
+    """The data that a run was trained on, as `zoo.data.read` takes them.
+
+    Args:
+        config: What `read_config(path)` gives.
+        path: As for `load_run`.
+
+    Raises:
+        ValueError: If the run does not name them, or was trained on an array.
+        FileNotFoundError: If they are a file or a folder that is gone.
+    """
+    stored = required(config, "data", path)
+    file = run_folder(path) / "config.json"
+    if stored == "array":
+        msg = f"{path} was trained on an array. Give data as an option, or name them in {file}."
+        raise ValueError(msg)
+    if Path(stored).is_absolute() and not Path(stored).exists():
+        msg = (
+            f"{stored} does not exist. {path} was trained on it. If it was moved, give the data as "
+            f"an option, or change them in {file}."
+        )
+        raise FileNotFoundError(msg)
+    return stored

@@ -44,11 +44,12 @@ def load_run(path: str | Path) -> ZooModel:
     config = read_config(path)
     file = path if path.suffix == ".keras" else path / checkpoints.LATEST
     if not file.exists():
+        others = checkpoints.usable(file, config["model"])
         msg = (
             f"{file} does not exist: the training stopped before its first step. "
             "Train again, without --resume."
-            if file.name == checkpoints.LATEST
-            else f"{file} does not exist."
+            if file.name == checkpoints.LATEST and not others
+            else f"{file} does not exist. {others}".strip()
         )
         raise FileNotFoundError(msg)
     model = loading.load(file, config["model"])

@@ -111,9 +111,14 @@ def train(
         >>> zoo.load_run(out).steps_done
         2
     """
+    callbacks = [*callbacks]
+    checks.check_kinds(
+        epochs=epochs, batch_size=batch_size, seed=seed, validation=validation, keep=keep,
+        best=best, checkpoint_every=checkpoint_every,
+    )  # fmt: skip
     settings = {
         "epochs": epochs,
-        "batch_size": batch_size or model.default_batch_size,
+        "batch_size": model.default_batch_size if batch_size is None else batch_size,
         "seed": seed,
         "validation": validation,
         "keep": keep,
