@@ -202,10 +202,10 @@ def provenance(runs: Runs) -> str:
     source = spread([run["metrics"]["frechet_distance"] for run in sources])
     seconds = spread([run["seconds"] for run in sources], digits=3)
     return (
-        f"{' or '.join(f'{n:,}' for n in sorted(budgets))} steps of 128 images an arm; seeds "
+        f"{' or '.join(f'{n:,}' for n in sorted(budgets))} steps of 128 images per arm; seeds "
         f"{', '.join(map(str, sorted({run['seed'] for run in every})))}; one core of "
-        f"{', '.join(processors)} an arm. The GAN that the VAEs come from: {sources[0]['steps']:,} "
-        f"steps, {seconds} s, Fréchet distance {source}."
+        f"{', '.join(processors)} per arm. The GAN that the VAEs come from: "
+        f"{sources[0]['steps']:,} steps, {seconds} s, Fréchet distance {source}."
     )
 
 

@@ -205,7 +205,7 @@ def tables(results: dict[str, Any]) -> list[str]:
     device = results["gpu"] or f"{results['cores']} cores of {results['processor']}"
     lines = [
         (
-            f"Milliseconds a step on {device}, by global batch size, the shortest of "
+            f"Milliseconds per step on {device}, by global batch size, the shortest of "
             f"{PASSES * ROUNDS} times {STEPS} steps:"
         ),
         "",

@@ -52,8 +52,9 @@ def export_model(model: Any, path: str | Path, format: str = "saved_model", **op
         format: `"saved_model"`, `"onnx"`, `"web"` (a playground for browsers) or `"triton"` (a
             model repository for NVIDIA's server).
         **options: `run`, the run folder that the model comes from; `verify=False` to skip the
-            comparison; `version` for a SavedModel; `opset`, `precision` and `external_data` for
-            ONNX.
+            comparison; `functions`, the names of those wanted besides `generate`, except for a web
+            page; `version` and `warmup` for a SavedModel; `opset`, `precision` and `external_data`
+            for ONNX and Triton.
 
     Returns:
         The folder written: the version's, or `path`.

@@ -55,6 +55,15 @@ def test_editors_see_the_names_that_are_there(name: str) -> None:
     assert all(getattr(package, each) is thing for each, thing in seen.items())
 
 
+@pytest.mark.parametrize("name", ["zoo.evaluation", "zoo.sampling"])
+def test_rooms_show_what_they_offer(name: str) -> None:
+    room = import_module(name)
+    assert len(dir(room)) > 2
+    assert all(getattr(room, each).__name__ == each for each in dir(room))
+    with pytest.raises(AttributeError, match=f"module {name!r} has no attribute 'no_such_name'"):
+        _ = room.no_such_name
+
+
 def test_importing_is_cheap() -> None:
     code = (
         "import sys, zoo, zoo.gan, zoo.vae, zoo.hub\n"
@@ -122,10 +131,11 @@ def test_load_says_what_it_looked_for(tmp_path: Path, monkeypatch: pytest.Monkey
         ("runs/vae", "runs/vae does not exist"),
         (tmp_path / "gone", "gone does not exist"),
         ("empty", "empty is no run, no checkpoint and no preset"),
-        ("lone.keras", "lone.keras is no run, no checkpoint and no preset"),
     ):
         with pytest.raises(FileNotFoundError, match=f"{fault}. {expected}"):
             zoo.load(handle)
+    with pytest.raises(FileNotFoundError, match=r"lone.keras is in no run folder. .*load_model"):
+        zoo.load("lone.keras")
     with pytest.raises(ValueError, match=r"'vae_fashion_mnits'. Did you mean vae_fashion_mnist"):
         zoo.load("vae_fashion_mnits")
     with pytest.raises(ValueError, match="There is no file or folder of that name either"):

@@ -26,8 +26,16 @@ ROOMS = (
 )
 # Of the core, what those use who write a model; the rest of it is for the models here.
 CORE = {
-    "zoo.core.model": ["ZooModel"],
+    "zoo.core.adam": ["Adam"],
+    "zoo.core.contracts": ["check_values", "range_of", "unchecked"],
+    "zoo.core.model": ["EndpointSpec", "ZooModel"],
+    "zoo.core.network_tools": ["check_network", "copy_network", "with_labels"],
     "zoo.core.registry": ["describe_models", "describe_options"],
+    "zoo.core.replicas": [
+        *("all_reduce_sum", "draw_for_replica", "global_count", "global_mean", "in_turn"),
+        *("on_each_replica", "on_global_batch"),
+    ],
+    "zoo.core.replicated_step": ["Player"],
 }
 # Their examples are not run: one needs a network, and one writes into the package.
 NOT_RUN = {"zoo.hub.push", "zoo.hub.write_registry"}

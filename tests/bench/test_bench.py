@@ -330,33 +330,16 @@ def test_the_table(measured: Path) -> None:
     assert len(lines[9]) < 200
 
 
-def test_the_table_replaces_the_last_one(measured: Path, tmp_path: Path) -> None:
-    """And nothing else, by the command."""
-    page = tmp_path / "page.md"
-    page.write_text(
-        "before\n<!-- bench fashion_mnist -->\nold\n<!-- /bench fashion_mnist -->\nafter\n"
-    )
-    for _ in range(2):
-        with pytest.raises(SystemExit) as stop:
-            main(["bench", "--out", str(measured), "--table", str(page)])
-        assert stop.value.code == 0
-    table = "\n".join(bench_table.table(measured))
-    wanted = (
-        f"before\n<!-- bench fashion_mnist -->\n\n{table}\n\n<!-- /bench fashion_mnist -->\nafter\n"
-    )
-    assert page.read_text(encoding="utf-8") == wanted
-
-
-FIRST, LAST = bench_table.markers("fashion_mnist")
-
-
-@pytest.mark.parametrize("text", ["none", FIRST, LAST + FIRST, FIRST * 2])
-def test_a_document_needs_both_markers(text: str, measured: Path, tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(text)
-    with pytest.raises(ValueError, match="once each"):
-        bench_table.write_table(measured, page)
-    assert page.read_text() == text
+def test_the_table_is_printed(measured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the command, line by line as it is."""
+    with pytest.raises(SystemExit) as stop:
+        main(["bench", "--out", str(measured), "--table"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.splitlines() == bench_table.table(measured)
+    with pytest.raises(SystemExit) as stop:
+        main(["bench", "--out", str(measured), "--table", "page.md"])  # as it once was
+    assert stop.value.code == 1
+    assert "leave out --pretrained and rows" in capsys.readouterr().err
 
 
 def test_rows_of_different_budgets_do_not_mix(measured: Path) -> None:

@@ -61,6 +61,5 @@ def presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     shutil.copytree(FROZEN, tmp_path / "saved_models" / "little")
     monkeypatch.setattr(catalog, "saved_models", lambda: tmp_path / "saved_models")
-    monkeypatch.setattr("zoo.bench.table.saved_models", lambda: tmp_path / "saved_models")
     write_registry()
     return tmp_path / "saved_models"

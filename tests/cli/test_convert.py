@@ -111,7 +111,7 @@ def test_the_recipe_of_a_converted_vae(tiny: Path, tmp_path: Path, capsys) -> No
         capsys, "train", run, "--recipe", "warm-up"
     )
     assert "leave out --out" in fails(capsys, "train", run, "--out", tmp_path / "x")
-    assert config_of(run)["epochs"] == 0
+    assert (config_of(run)["epochs"], config_of(run)["batch_size"]) == (0, 20)  # of 60 images
     capsys.readouterr()
     run_zoo("train", run, "--epochs", 2, "--batch-size", 20, "--accumulate", 2, "--seed", 7)
     said = capsys.readouterr().out

@@ -268,7 +268,7 @@ def test_wrong_data(kind: str, folder: Path, tmp_path: Path, capsys) -> None:
         ("bench", "[nope]", "--data", "data.npz"),
         ("bench", "vae", "--seeds", "0,-1"),
         ("bench", "vae", "--seeds", "1e400"),
-        ("bench", "--table", "data.npz", "--out", "x"),
+        ("bench", "--table", "--out", "x"),
         ("push", "run", "hf://[nope]"),
         ("nope",),
         ("--nope",),

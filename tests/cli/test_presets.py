@@ -11,7 +11,7 @@ import pytest
 from tests.cli.conftest import FROZEN
 from tests.support.command import fails, run_zoo
 from zoo.cli import main
-from zoo.hub import measuring
+from zoo.hub import list_pretrained, measuring
 
 
 def test_a_pretrained_model_by_name(presets: Path, tmp_path: Path, capsys) -> None:
@@ -24,6 +24,8 @@ def test_a_pretrained_model_by_name(presets: Path, tmp_path: Path, capsys) -> No
     np.testing.assert_allclose(np.load(tmp_path / "x.npy")[:4], expected[:4], atol=1e-6)
     run_zoo("info", "little")
     assert "dcgan" in capsys.readouterr().out
+    assert "Did you mean dcgan or acgan?" in fails(capsys, "info", "dcgann")
+    assert "Did you mean little?" in fails(capsys, "info", "litle")
 
 
 @pytest.mark.slow
@@ -64,28 +66,28 @@ def test_a_preset_whose_figures_have_changed(
     monkeypatch.setattr("zoo.hub.measuring.check", lambda _: fail(FileNotFoundError("h5")))
     assert "h5" in fails(capsys, "bench", "--pretrained")
 
-    peers = tmp_path / "benchmarks" / "results" / "peers"
-    peers.mkdir(parents=True)
-    peer = json.loads((FROZEN / "metrics.json").read_text())
-    peer |= {"epochs": 7, "metrics": {"frechet_distance": 3.5}, "sampling_error": {}}
-    (peers / "torch_vae.json").write_text(json.dumps(peer))
-    (peers.parent / "dcgan_metrics.json").write_text(json.dumps({**peer, "metrics": {"recall": 1}}))
-    run = {"model": "dcgan", "image_shape": [8, 8, 1], "latent_dim": 3, "versions": {}}
-    (peers.parent / "dcgan_config.json").write_text(json.dumps({**run, "format": 1, "epochs": 7}))
-    page = tmp_path / "page.md"
-    page.write_text("a\n<!-- presets -->\nold\n<!-- /presets -->\nb\n")
-    run_zoo("bench", "--pretrained", "--table", page)
-    text = page.read_text()
-    assert text.startswith("a\n<!-- presets -->\n\n| preset |")
-    value = json.loads((FROZEN / "metrics.json").read_text())["metrics"]["frechet_distance"]
-    epochs = json.loads((FROZEN / "config.json").read_text())["facts"].get("epochs", "")
-    assert f"| little | GAN | {_data_of(FROZEN)} | {epochs} | {value:.4g}" in text
-    assert f"| torch_vae | peer | {_data_of(FROZEN)} | 7 | 3.5 |" in text
-    assert f"| dcgan, not a preset | here | {_data_of(FROZEN)} | 7 |  |" in text
+
+def test_an_earlier_name_of_a_preset(capsys) -> None:
+    """It loads, with a notice of one line; the list shows the present name alone."""
+    run_zoo("info", "dcgan_fashion_mnist")
+    shown = capsys.readouterr()
+    notice = "The preset dcgan_fashion_mnist is now called dcgan_conditional_fashion_mnist.\n"
+    assert shown.err == notice
+    assert "dcgan_conditional_fashion_mnist" in shown.out
+    run_zoo("list", "--pretrained", "*dcgan*")
+    shown = capsys.readouterr()
+    assert "dcgan_fashion_mnist" not in shown.out
+    assert shown.out.count("dcgan_conditional_fashion_mnist") == 1
+    assert "classes" in shown.out
 
 
-def _data_of(preset: Path) -> str:
-    return json.loads((preset / "metrics.json").read_text())["data"]
+def test_the_list_fits_in_a_terminal_of_80(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    run_zoo("list", "--pretrained")
+    lines = capsys.readouterr().out.splitlines()
+    for preset in list_pretrained():
+        (line,) = (line for line in lines if line.split()[:1] == [preset.name])
+        assert line.split()[1:3] == [preset.data, str(preset.num_classes or "none")]
 
 
 def test_wrong_pretrained_models(presets: Path, tmp_path: Path, capsys) -> None:
@@ -94,5 +96,6 @@ def test_wrong_pretrained_models(presets: Path, tmp_path: Path, capsys) -> None:
     assert "expected hf://org/repo" in fails(capsys, "sample", "hf://nonsense")
     assert "sha256" in fails(capsys, "sample", "https://example.org/x.zip")
     assert "Did you mean little?" in fails(capsys, "sample", "litle")
+    assert "Did you mean dcgan" in fails(capsys, "info", "dcgann")
     assert "runs/litle does not exist" in fails(capsys, "sample", "runs/litle")
     assert "by pattern" in fails(capsys, "list", "lit*")

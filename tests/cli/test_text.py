@@ -92,8 +92,8 @@ def test_paths_in_messages_and_tables(run: Path, tmp_path: Path, capsys, monkeyp
     assert f"zoo train {shlex.quote(str(into))} --epochs 5\n" in told
     told = _run(capsys, "evaluate", into, "--extractor", "none", "--importance-samples", 2)
     assert f"{into} on {run.parent / 'data.npz'} (test)\n" in told
-    monkeypatch.setattr("zoo.bench.table.write_table", lambda out, table: None)
-    assert f"Table: {out}\n" in _run(capsys, "bench", "--table", out)
+    monkeypatch.setattr("zoo.bench.table.table", lambda out: [str(out)])
+    assert f"{out}\n" in _run(capsys, "bench", "--table", "--out", out)
 
 
 def test_other_ones_words(run: Path, capsys, monkeypatch) -> None:

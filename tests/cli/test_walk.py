@@ -100,7 +100,7 @@ def test_errors_are_sentences(gan: Path, tmp_path: Path, capsys) -> None:
         capsys, "train", "dcgan", "--out", tmp_path / "x", "--option", "ema=2"
     )
     assert "a .png or .npy" in fails(capsys, "sample", gan, "--out", tmp_path / "x.jpg")
-    assert "batch_size=64 × 5 minibatches a step: expected 1 to the 150" in fails(
+    assert "batch_size=64 × 5 minibatches per step: expected 1 to the 150" in fails(
         capsys, "train", "wgan_gp", "--out", tmp_path / "x",
         "--data", json.loads((gan / "config.json").read_text())["data"],
     )  # fmt: skip
@@ -156,7 +156,7 @@ def test_a_range_shows_what_is_wrong_with_it(monkeypatch: pytest.MonkeyPatch) ->
     latent = keras.Input((3,))
     pixels = keras.layers.Dense(64, "sigmoid", bias_initializer=keras.initializers.Constant(99.0))
     images = keras.layers.Reshape((8, 8, 1))(pixels(latent))
-    with pytest.raises(ValueError, match=r"to 1\.0002\d*; expected images in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"in \[0, 1\.0002\d*\]; expected \[0, 1\]"):
         as_model(keras.Model(latent, keras.layers.Rescaling(1.0002)(images)))
     drawn = np.array([0.0, 1.0002], np.float32)
     monkeypatch.setattr(sources, "run", lambda *_: drawn)

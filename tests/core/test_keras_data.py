@@ -36,6 +36,7 @@ def _endless() -> Any:
     ],
     ids=["tf.data", "PyDataset", "tensors", "generator"],
 )
+@pytest.mark.filterwarnings("error:.shuffle=True.:UserWarning")  # a data set is shuffled already
 def test_kinds_of_data(x: Any, y: Any, options: Any) -> None:
     """All give the run that arrays give."""
     expected = fit(compiled_model("cvae"), IMAGES, LABELS)

@@ -150,3 +150,16 @@ def test_an_overflow_that_only_the_loss_shows(images: np.ndarray, model: type[AA
     assert found.discriminator_optimizer.inner_optimizer.iterations.numpy() == 2
     # the loss is none of `log_names`
     assert found.running_means.bad_step.numpy() == 2
+
+
+def test_a_loss_that_no_step_computes_is_named(images: np.ndarray) -> None:
+    class Lacking(AAE):
+        players: Mapping[str, Player] = {"optimizer": Player("lost")}
+
+    model = Lacking()
+    model.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
+    with pytest.raises(
+        ValueError,
+        match="Lacking.players has 'lost', but .* are recon",
+    ):
+        model.train_on_batch(images[:4])

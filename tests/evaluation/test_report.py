@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -149,6 +152,16 @@ def test_a_chart_by_hand() -> None:
     assert re.findall(r"<polyline points='(.*?)'", lone) == [
         f"{(left + right) / 2:.1f},{(top + bottom) / 2:.1f}"
     ]
+
+
+def test_no_tensorflow_is_imported(runs: list[Path], tmp_path: Path) -> None:
+    code = (
+        "import sys; from zoo.evaluation.report import write_report; "
+        f"write_report({[str(run) for run in runs]!r}, {str(tmp_path / 'x.html')!r}); "
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert json.loads((runs[0] / "metrics.json").read_text()) == MEASURED
 
 
 def test_a_link_to_a_run_that_has_gone(runs: list[Path], tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -12,9 +12,13 @@ import tensorflow as tf
 import zoo
 from tests.cases import IMAGE_SHAPE, LATENT_DIM
 from zoo.core.replicas import global_mean
+from zoo.core.replicated_step import Player
 from zoo.gan.bigan import BiGAN
 from zoo.gan.gan import GAN
 from zoo.gan.stylegan2 import StyleGAN2
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 WEIGHT, DECAY = 0.3, 0.9
 
@@ -38,6 +42,26 @@ class LeCamGAN(GAN):
         super().update_averages(batch, logs)
         means = tf.stack([global_mean(logs[name]) for name in ("real_logit", "fake_logit")])
         self.averages.assign(DECAY * self.averages + (1.0 - DECAY) * means)
+
+
+class InvertedGAN(GAN):
+    """With a third player: an encoder that finds the latents of generated images."""
+
+    log_names = (*GAN.log_names, "encoder_loss")
+    players: Mapping[str, Player] = {
+        **GAN.players,
+        "encoder_optimizer": Player("encoder_loss", ("encoder",)),
+    }
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.encoder = self.build_network("encoder", self.image_shape, self.latent_dim)
+
+    def auxiliary_logs(self, heads: list[Any], batch: dict[str, Any]) -> dict[str, Any]:
+        images = tf.stop_gradient(self.generator(batch["latents"], training=True))
+        errors = tf.square(self.encoder(images, training=True)[0] - batch["latents"])
+        others = super().auxiliary_logs(heads, batch)
+        return {**others, "encoder_loss": tf.reduce_mean(errors, axis=1)}
 
 
 def _create(model: type[GAN], **options: Any) -> Any:
@@ -83,6 +107,28 @@ def test_averages_cannot_stand_still(base: Any, options: Any, images: np.ndarray
     model.compile(run_eagerly=True)
     with pytest.raises(RuntimeError, match=r"Forgetful\.update_averages .* Add the call"):
         model.train_on_batch(images[:4])
+
+
+@pytest.mark.parametrize("n_critic", [1, 2])
+def test_a_further_player_moves(n_critic: int, images: np.ndarray) -> None:
+    """Once per step, by its own loss; the two others move as they do without it."""
+    models = [_create(model, n_critic=n_critic) for model in (InvertedGAN, GAN)]
+    for model in models:
+        keras.utils.set_random_seed(0)
+        model.compile(**{name: keras.optimizers.SGD(0.1) for name in model.optimizer_names})
+    inverted, plain = models
+    hidden = inverted.encoder.trainable_variables[0]
+    before = np.asarray(hidden)
+    logs = [inverted.train_on_batch(images[:8], return_dict=True) for _ in range(3)]
+    assert inverted.encoder_optimizer.iterations.numpy() == 3
+    assert not np.array_equal(before, hidden)
+    assert np.isfinite(logs[2]["encoder_loss"])
+    for _ in range(3):
+        plain.train_on_batch(images[:8])
+    for network in ("generator", "discriminator"):
+        both = (getattr(model, network).get_weights() for model in models)
+        for value, wanted in zip(*both, strict=True):
+            np.testing.assert_allclose(value, wanted, rtol=1e-5, atol=1e-7)
 
 
 def test_the_condition_of_a_discriminator() -> None:

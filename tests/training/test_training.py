@@ -99,6 +99,9 @@ def test_more_epochs_later(full: Case, source: Path, tmp_path: Path) -> None:
     assert len(json.loads((tmp_path / "run" / "history.json").read_text())) == 2
     assert _train(loaded, source, tmp_path / "run", epochs=1)  # has had them: nothing is touched
     assert read_config(tmp_path / "run")["epochs"] == 2
+    with pytest.warns(UserWarning, match="trained for 2 epochs, .* nothing is trained"):
+        assert _train(loaded, source, tmp_path / "other", epochs=2)
+    assert not (tmp_path / "other" / "config.json").exists()
 
 
 def test_learning_rates_that_fall_to_zero(source: Path, tmp_path: Path) -> None:

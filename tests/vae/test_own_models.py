@@ -238,6 +238,26 @@ def test_it_is_exported(name: str, images: np.ndarray, tmp_path: Path) -> None:
     np.testing.assert_allclose(codes, model.encode(images[:4]), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("base", [zoo.vae.FactorVAE, zoo.vae.VAEGAN, zoo.vae.SoftIntroVAE])
+def test_models_with_a_step_of_their_own_call_the_hook_for_logs(
+    base: Any, images: np.ndarray
+) -> None:
+    class Logging(base):
+        log_names = (*base.log_names, "twice_the_rate")
+
+        def batch_logs(self, terms: dict[str, Any], *, training: bool) -> dict[str, Any]:
+            others = super().batch_logs(terms, training=training)
+            return {**others, "twice_the_rate": 2.0 * terms["rate"]}
+
+    model = Logging(image_shape=IMAGE_SHAPE, latent_dim=LATENT_DIM, network="mlp")
+    model.compile(run_eagerly=True)
+    for logs in (
+        model.train_on_batch(images[:8], return_dict=True),
+        model.test_on_batch(images[:8], return_dict=True),
+    ):
+        assert logs["twice_the_rate"] == pytest.approx(2.0 * logs["rate"], rel=1e-5)
+
+
 def test_options_that_are_not_to_be_had() -> None:
     with pytest.raises(ValueError, match=r"free_bits=0.1.* no rate"):
         _create("test_rae", free_bits=0.1)

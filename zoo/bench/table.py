@@ -7,12 +7,8 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from zoo.core.registry import FAMILIES
-from zoo.hub import list_pretrained
-from zoo.hub.catalog import saved_models
 from zoo.io import schemas
-from zoo.io.files import replacing
 from zoo.io.records import read_json
-from zoo.training.run_files import read_config, read_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,113 +31,7 @@ METRICS = {
     "sap": "SAP",
 }
 PROTOCOL = ("data", "split", "images", "samples", "extractor")
-EQUALS = ("dcgan", "vae_64")  # of `make benchmark`: the peers' networks, batches and epochs
 REASON = 160  # characters of a failure's message
-
-
-def write_table(out: str | Path, document: str | Path) -> None:
-    """Puts the table between the `markers` of its data in a document.
-
-    Args:
-        out: The folder that `zoo.bench.run.bench` wrote.
-        document: A Markdown file.
-
-    Raises:
-        ValueError: If the document has not both markers, once each; or as `table`.
-    """
-    lines = table(out)
-    put_between(document, *markers(read_measured(out)[0]["data"]), lines)
-
-
-def write_presets(document: str | Path) -> None:
-    """Puts a table of the presets' figures, as their files have them, in a document.
-
-    Below them are those of peers, where `benchmarks/results/peers/*.json` beside the document has
-    some, and of this project's models that were trained as long as these, by `make benchmark`.
-
-    Args:
-        document: A Markdown file, with markers as `write_table` wants them.
-
-    Raises:
-        ValueError: If the document has not both markers, once each.
-    """
-    found = [
-        (p.name, p.family.upper(), _of_preset(saved_models() / p.name)) for p in list_pretrained()
-    ]
-    results = Path(document).parent / "benchmarks/results"
-    found += [
-        (p.stem, "peer", read_json(p, schemas.METRICS))
-        for p in sorted((results / "peers").glob("*.json"))
-    ]
-    for name in EQUALS:
-        path = results / f"{name}_metrics.json"
-        if path.exists():
-            epochs = read_json(results / f"{name}_config.json", schemas.RUN)["epochs"]
-            metrics = read_json(path, schemas.METRICS)
-            found.append((f"{name}, not a preset", "here", {**metrics, "epochs": epochs}))
-    names = [name for name in METRICS if any(name in each["metrics"] for *_, each in found)]
-    rows = [["preset", "family", "data", "epochs", *(METRICS[name] for name in names)]]
-    rows += [["---"] * len(rows[0])]
-    rows += [
-        [
-            name,
-            family,
-            each["data"],
-            str(each.get("epochs", "")),
-            *(_with_error(each, metric) for metric in names),
-        ]
-        for name, family, each in sorted(found, key=_order_of_preset)
-    ]
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    how = "± is the deviation over seeds of the samples. `zoo bench --pretrained` measures anew."
-    put_between(document, "<!-- presets -->", "<!-- /presets -->", [*lines, "", how])
-
-
-def _of_preset(folder: Path) -> dict[str, Any]:
-    """Its metrics, and how long it was trained."""
-    facts = read_config(folder)["facts"]
-    metrics = read_metrics(folder)
-    if metrics is None:
-        msg = f"{folder} has no metrics.json, which the table is made of. Measure the preset."
-        raise ValueError(msg)
-    return {**metrics, "epochs": facts.get("epochs", "")}
-
-
-def _order_of_preset(found: tuple[str, str, dict[str, Any]]) -> tuple[str, str, float]:
-    _, family, each = found
-    kind = ("gan", "vae", "peer", "here").index(family.lower())
-    return each["data"], str(kind), each["metrics"].get("frechet_distance", float("inf"))
-
-
-def _with_error(found: dict[str, Any], name: str) -> str:
-    if name not in found["metrics"]:
-        return ""
-    error = found.get("sampling_error", {}).get(name)
-    value = f"{found['metrics'][name]:.4g}"
-    return value if error is None else f"{value} ± {error:.2g}"
-
-
-def put_between(document: str | Path, first: str, last: str, lines: Sequence[str]) -> None:
-    """Puts lines in a document, in place of what is between two markers.
-
-    Raises:
-        ValueError: If the document has not both markers, once each.
-    """
-    document = Path(document)
-    text = document.read_text(encoding="utf-8")
-    before, start, rest = text.partition(first)
-    _, end, after = rest.partition(last)
-    if not start or not end or first in rest or last in before + after:
-        msg = f"{document}: expected a line {first} and after it a line {last}, once each."
-        raise ValueError(msg)
-    with replacing(document) as temporary:
-        content = "\n".join(lines)
-        temporary.write_text(f"{before}{first}\n\n{content}\n\n{last}{after}", encoding="utf-8")
-
-
-def markers(data: str) -> tuple[str, str]:
-    """The lines before and after the table of some data."""
-    return f"<!-- bench {data} -->", f"<!-- /bench {data} -->"
 
 
 def table(out: str | Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -9,7 +10,15 @@ from typing import TYPE_CHECKING
 import typer
 
 from zoo.cli import bench, convert, evaluate, export, push, sample, show, train
-from zoo.cli.console import TensorFlowCommand, TerminatedError, Zoo, ZooCommand, sigterm, terminate
+from zoo.cli.console import (
+    TensorFlowCommand,
+    TerminatedError,
+    Zoo,
+    ZooCommand,
+    notices_in_one_line,
+    sigterm,
+    terminate,
+)
 from zoo.io.terminal import errors, print_on_any_terminal, say
 
 if TYPE_CHECKING:
@@ -47,9 +56,11 @@ app.command(cls=ZooCommand)(evaluate.report)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line. It ends with a status; errors are sentences on standard error."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors reach Python as exceptions
+    # Functions are traced for several sizes on purpose, which TensorFlow warns of.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     print_on_any_terminal()
     try:
-        with sigterm(terminate):
+        with sigterm(terminate), notices_in_one_line():
             app(args=arguments, prog_name="zoo")
     except TerminatedError:  # here, for it may come while Typer still makes the commands
         say("Ended by SIGTERM.", errors)

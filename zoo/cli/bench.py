@@ -29,15 +29,11 @@ def bench(
     extractor: Annotated[
         str | None, typer.Option(help="Feature extractor. Default: the one made for the data.")
     ] = None,
-    table: Annotated[
-        Path | None,
-        typer.Option(
-            help="Train nothing: write what --out has as a table between the markers <!-- bench "
-            "DATA --> and <!-- /bench DATA --> of this file; with --pretrained, what the presets' "
-            "files say, between <!-- presets --> and <!-- /presets -->."
-        ),
-    ] = None,
     *,
+    table: Annotated[
+        bool,
+        typer.Option("--table", help="Train nothing: print what --out has, as a Markdown table."),
+    ] = False,
     pretrained: Annotated[
         bool,
         typer.Option(
@@ -51,14 +47,15 @@ def bench(
 
     Several processes may share an --out: each of them takes rows that no other has.
     """
+    if table and (pretrained or rows):
+        raise ValueError("--table prints all that --out has: leave out --pretrained and rows.")
     if pretrained:
-        _bench_presets(rows or (), table)
+        _bench_presets(rows or ())
         return
-    if table is not None:
-        from zoo.bench.table import write_table
+    if table:
+        from zoo.bench.table import table as table_lines
 
-        write_table(out, table)
-        say(f"Table: {table}")
+        say("\n".join(table_lines(out)))
         return
     check_folder(out)
     from zoo.bench.run import bench as run_bench
@@ -77,17 +74,11 @@ def bench(
         raise typer.Exit(130)
 
 
-def _bench_presets(names: Sequence[str], table: Path | None) -> None:
-    """Measures presets again; or writes the table of what they say."""
+def _bench_presets(names: Sequence[str]) -> None:
+    """Measures presets again."""
     from zoo.hub import check, list_pretrained
     from zoo.hub.measuring import NoTestDataError
 
-    if table is not None:
-        from zoo.bench.table import write_presets
-
-        write_presets(table)
-        say(f"Table: {table}")
-        return
     faults = []
     for name in names or [preset.name for preset in list_pretrained()]:
         try:

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,6 +95,22 @@ def sigterm(handler: Any) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def notices_in_one_line() -> Iterator[None]:
+    """Shows what the package tells its users, such as a preset's new name, without a code line."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def show_notice(message: Any, category: type[Warning], *place: Any) -> None:
+            if category is FutureWarning:
+                say(message, errors)
+            else:
+                show(message, category, *place)
+
+        warnings.showwarning = show_notice  # type: ignore[assignment]
+        yield
 
 
 @contextmanager

@@ -171,7 +171,11 @@ def _convert(
     converted.compile()
     facts = {"data": data, "epochs": 0, "converted_from": str(run)}
     facts |= {name: config[name] for name in ("class_names",) if name in config}
-    facts |= {"batch_size": converted.default_batch_size, "seed": options["seed"]}
+    batch_size = converted.default_batch_size
+    fingerprint = config.get("data_fingerprint") or {}
+    if data == config.get("data") and fingerprint.get("images", batch_size) < batch_size:
+        batch_size = config["batch_size"]  # the data are too few for a batch of the default
+    facts |= {"batch_size": batch_size, "seed": options["seed"]}
     save_run(converted, out, facts, report.to_dict())
     say(f"Train it with: zoo train {shlex.quote(str(out))} --epochs 5")
 

@@ -91,7 +91,7 @@ def evaluate(
     console.print(table_of(("metric", "value"), rows))
     say(
         f"{results['samples']} samples against {results['images']} images; "
-        f"features: {results['extractor']}; likelihoods in nats per image"
+        f"features: {results['extractor'] or 'none'}; likelihoods in nats per image"
     )
 
 

@@ -147,8 +147,10 @@ def serve(
 
 def _check_export(out: Path, format_name: str) -> None:
     """A SavedModel's folder takes further versions; the others are new."""
+    from export.metadata import check_new
+
     check_folder(out)
     if (out / "config.json").exists():
         raise FileExistsError(f"{out} is a run or a preset. Give --out a folder of its own.")
-    if format_name != "saved_model" and out.exists():
-        raise FileExistsError(f"{out} exists. Choose another folder, or remove it.")
+    if format_name != "saved_model":
+        check_new(out)

@@ -74,13 +74,13 @@ def _table_of_presets(pattern: str | None) -> Table:
     rows = []
     for preset in list_pretrained(pattern):
         name, value = preset.headline or ("", "")
-        headline = f"{name.replace('_', ' ')} {number(value)}"
-        size = f"{preset.size / 1e6:.1f}"
-        rows.append(
-            (preset.name, preset.family, preset.data or "", size, headline, preset.sha256[:8])
-        )
-    table = table_of(("name", "family", "data", "MB", "headline", "sha256"), rows)
-    table.box, table.pad_edge, table.columns[0].no_wrap = None, False, True
+        headline = f"{number(value)} {name.replace('_', ' ')}"
+        classes, size = preset.num_classes or "none", f"{preset.size / 1e6:.1f}"
+        rows.append((preset.name, preset.data or "", classes, size, headline))
+    table = table_of(("name", "data", "classes", "MB", "headline"), rows)
+    table.box, table.pad_edge = None, False
+    for column in table.columns[:-1]:  # they fit in a terminal of 80
+        column.no_wrap = True
     return table
 
 
@@ -103,15 +103,21 @@ def info(
     if run in registry.list_models() and not Path(run).exists():
         console.print(_options_of(run))
         return
-    elsewhere = any(mark in run for mark in "/\\:")
-    if not elsewhere and not Path(run).exists() and (near := nearest(run, registry.list_models())):
-        raise ValueError(f"{run} is no model, run or preset. Did you mean {' or '.join(near)}?")
+    _check_name(run)
     path = resolve_run(run)
     if not (run_folder(path) / "config.json").exists() and _show_export(path):
         return
     rows = _rows_of_run(path)
     say(run_folder(path))
     console.print(table_of(("key", "value"), rows))
+
+
+def _check_name(run: str) -> None:
+    """Raises ValueError if a name is near to a model's: here models have names as presets do."""
+    if Path(run).exists() or nearest(run, preset_names("")):
+        return
+    if near := nearest(run, registry.list_models()):
+        raise ValueError(f"Unknown name {run!r}. Did you mean {' or '.join(near)}?")
 
 
 def _options_of(model: str) -> Table:

@@ -13,6 +13,7 @@ import typer
 
 from zoo.cli.console import sigterm
 from zoo.cli.options import COUNTED, Seed, check_folder, model_names, parse_options
+from zoo.cli.resumed import ignored_options
 from zoo.core import registry
 from zoo.io.terminal import say
 
@@ -51,13 +52,17 @@ def train(
     network: Annotated[
         str | None,
         typer.Option(
-            help="Architecture: conv, mlp or resnet; a number sets the width, as in conv-32. "
-            "vq_vae takes grid, and stylegan2 takes style. Default: the model's own."
+            help="Architecture: mlp, conv or resnet; a number sets the width of the last two, as "
+            "in conv-32. vq_vae takes grid, and stylegan2 takes style. Default: the model's own."
         ),
     ] = None,
     image_size: Annotated[
         int | None,
-        typer.Option(min=1, callback=COUNTED, help="Height and width to resize the images to."),
+        typer.Option(
+            min=1,
+            callback=COUNTED,
+            help="Height and width to resize the images to. Default: the size that they all have.",
+        ),
     ] = None,
     option: Annotated[
         list[str] | None,
@@ -208,7 +213,7 @@ def train(
     if resume:
         devices = _devices(strategy, replicas)
         ready = _resumed(out, settings, compile_options, devices, recipe, decay=decay)
-        ignored = _ignored(context, out, ready.model)
+        ignored = ignored_options(context, out, ready.model)
     else:
         chosen = {} if network is None else {"network": network}
         options = {"seed": seed, "dtype": precision, **chosen, **options}
@@ -385,56 +390,6 @@ def _train(ready: Ready, out: Path, name: str, ignored: Sequence[str]) -> None:
         tell(f"{out} has had {epochs} epochs or more: nothing to do.")
     else:
         tell(f"Trained {name} to {epochs} epochs: {out}")
-
-
-def _ignored(context: typer.Context, out: Path, model: Any) -> list[str]:
-    """What a resumed run says: each option that it ignores, and the value that it has."""
-    from zoo import data
-    from zoo.training.resume import SETTINGS, was_trained
-    from zoo.training.run_files import read_config
-
-    config = read_config(out)
-    stored: dict[str, Any] = {
-        "data": config.get("data"),
-        "latent_dim": model.latent_dim,
-        "network": model.network,
-        "image_size": model.image_shape[0],
-        "seed": config.get("seed"),
-        "precision": model.dtype_policy.name,
-    }
-    if was_trained(config):
-        stored |= {name: config[name] for name in SETTINGS if name in config}
-        stored |= {
-            "accumulate": model.accumulate,
-            "steps_per_execution": model.steps_per_execution,
-            "jit": model.jit_compile,
-            "clip_norm": _clip_norm(model),
-        }
-    given = {
-        name: value
-        for name, value in context.params.items()
-        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-    }
-    if "data" in given:
-        given["data"] = data.source_name(given["data"])
-    lines = [f"Resuming {out}, as it was begun."]
-    for name, value in stored.items():
-        if name in given and given[name] != value:
-            option = f"--{name.replace('_', '-')}"
-            option = option if given[name] is True else f"{option} {given[name]}"
-            has = "none" if value is None or value is False else value
-            lines.append(f"{option} is ignored: the run has {has}.")
-    options = model.get_config()
-    for name, value in parse_options(given.get("option") or []).items():
-        if name not in options or options[name] != value:
-            has = f"{name}={options[name]}" if name in options else "no such option"
-            lines.append(f"--option {name}={value} is ignored: the run has {has}.")
-    return lines
-
-
-def _clip_norm(model: Any) -> float | None:
-    optimizer = getattr(model, model.optimizer_names[0])
-    return getattr(optimizer, "inner_optimizer", optimizer).global_clipnorm
 
 
 def _describe_share(devices: dict[str, Any], images: int) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from zoo.core.running_means import RunningMeans
+    from zoo.io.types import Tensor
 
 
 # What TensorFlow says of images whose shape only the running graph knows.
@@ -88,7 +89,7 @@ class CheckedBatches(keras.Model):
         self._note_data(batch["images"], wrong)
         return batch
 
-    def _checked_images(self, images: Any) -> Any:
+    def _checked_images(self, images: Tensor) -> Any:
         """Images as a tensor, [batch, *image_shape]."""
         if isinstance(images, (list, tuple, dict)):
             msg = (
@@ -106,7 +107,7 @@ class CheckedBatches(keras.Model):
             raise DataError(msg)
         return images
 
-    def _floating_images(self, images: Any) -> Any:
+    def _floating_images(self, images: Tensor) -> Any:
         """Images to train on, as a tensor. Integers are refused: their range is not known."""
         images = self._checked_images(images)
         if not images.dtype.is_floating:
@@ -115,7 +116,7 @@ class CheckedBatches(keras.Model):
             raise DataError(msg)
         return images
 
-    def images_of(self, images: Any) -> Any:
+    def images_of(self, images: Tensor) -> Any:
         """Images as a float32 tensor in [0, 1], for `encode` and similar methods.
 
         Args:
@@ -137,7 +138,7 @@ class CheckedBatches(keras.Model):
         pixels = tf.cast(images, tf.float32)
         return pixels / 255.0 if images.dtype == tf.uint8 else pixels
 
-    def _numbers(self, labels: Any, batch: Any) -> Any:
+    def _numbers(self, labels: Tensor, batch: Any) -> Any:
         """Labels as float64 [batch], which holds every int32, and fractions that are no class."""
         tensor = None if labels is None else tf.convert_to_tensor(labels)
         if tensor is None or tensor.dtype == tf.string:
@@ -161,7 +162,7 @@ class CheckedBatches(keras.Model):
         columns = tf.reshape(numbers, [batch, -1])
         return tf.where(tf.shape(columns)[1] == 1, columns[:, 0], tf.constant(np.nan, tf.float64))
 
-    def checked_labels(self, labels: Any, n: int) -> np.ndarray:
+    def checked_labels(self, labels: Tensor, n: int) -> np.ndarray:
         """One label for each of `n` images, int32 [n], of one for all or one each.
 
         Raises:
@@ -183,7 +184,7 @@ class CheckedBatches(keras.Model):
 
     # Values, which a graph can only note
 
-    def _note_data(self, images: Any, wrong_labels: Any) -> None:
+    def _note_data(self, images: Tensor, wrong_labels: Any) -> None:
         none = tf.zeros([1], tf.float64)
         ranges = tf.stack([*_range(images), *_range(tf.concat([none, wrong_labels], axis=0))])
         low, high, *labels = tf.unstack(on_each_replica(ranges), axis=1)
@@ -223,7 +224,7 @@ class CheckedBatches(keras.Model):
         )
         raise ValueError(msg)
 
-    def check_inputs(self, inputs: Any) -> None:
+    def check_inputs(self, inputs: Tensor) -> None:
         """Raises ValueError where the input of `call` has values that the model does not take."""
         if self.num_classes:
             x, *labels = inputs if isinstance(inputs, (list, tuple)) else (inputs,)

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import warnings
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 from keras import layers, tree
+
+if TYPE_CHECKING:
+    from zoo.io.types import Tensor
 
 FIRST, LAST = "channels_first", "channels_last"
 # Layers without weights that compute each number by itself, or from those at the same place.
@@ -221,14 +224,14 @@ class _Turner:
         known = all(id(tensor) in self.last for tensor in tree.flatten(args))
         return known and type(layer) in ELEMENTWISE and not softmax
 
-    def _to_last(self, tensor: Any) -> Any:
+    def _to_last(self, tensor: Tensor) -> Any:
         if id(tensor) not in self.last:
             axes = range(2, len(tensor.shape))
             last = layers.Permute((*axes, 1))(tensor) if axes else tensor
             self.last[id(tensor)] = (tensor, last)
         return self.last[id(tensor)][1]
 
-    def _to_first(self, tensor: Any) -> Any:
+    def _to_first(self, tensor: Tensor) -> Any:
         rank = len(tensor.shape)
         if rank < 3:
             return tensor

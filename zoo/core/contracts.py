@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import TypeAlias
 
+    from zoo.io.types import Tensor
+
     # The range of what an operation takes, looked for when it is asked for.
     Taken: TypeAlias = Callable[[], "Range | None"]
 
@@ -285,7 +287,7 @@ def _graph_of(operation: Any) -> Any:
     return operation if owner.__name__ == "Functional" else None
 
 
-def _range(tensor: Any, given: Mapping[int, Taken]) -> Range | None:
+def _range(tensor: Tensor, given: Mapping[int, Taken]) -> Range | None:
     """Range of a symbolic tensor; `given` are those of the inputs of its model, by their ids."""
     if id(tensor) in given:
         return given[id(tensor)]()

@@ -43,6 +43,8 @@ class CheckedLoops(CheckedBatches, KerasFixes):
                 "out, or give the data set this size."
             )
             raise ValueError(msg)
+        if isinstance(given.get("x"), batched[:2]):
+            given.setdefault("shuffle", False)  # Keras's default warns that it is ignored
         self._check_averages()
         given["callbacks"] = callbacks.adapted(given.get("callbacks"), self)
         self._check_arrays(given, "")

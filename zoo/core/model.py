@@ -21,6 +21,8 @@ from zoo.core.running_means import RunningMeans
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from zoo.io.types import Tensor
+
 GENERATE_BATCH = 256
 MEANS = "running_means"  # their key in a saved model
 
@@ -145,7 +147,7 @@ class ZooModel(CheckedLoops, Compiling):
 
     # What a subclass provides
 
-    def images_from_latents(self, latents: Any, labels: Any = None) -> Any:
+    def images_from_latents(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Images [batch, height, width, channels] in [0, 1] of latents [batch, noise_dim].
 
         A conditional model takes int32 `labels` [batch] too.
@@ -180,11 +182,11 @@ class ZooModel(CheckedLoops, Compiling):
 
         return self.prior_latents(draw).numpy()
 
-    def prior_latents(self, draw: Callable[..., Any]) -> Any:
+    def prior_latents(self, draw: Callable[..., Any]) -> Tensor:
         """Draws from the prior, float32 tensor [n, noise_dim], by `draw(name, shape, uniform)`."""
         return draw("generate", [self.noise_dim])
 
-    def generate(self, n: int, seed: int | None = None, labels: Any = None) -> np.ndarray:
+    def generate(self, n: int, seed: int | None = None, labels: Tensor | None = None) -> np.ndarray:
         """Draws images from the model.
 
         Args:
@@ -217,7 +219,7 @@ class ZooModel(CheckedLoops, Compiling):
         seeds = named_seed(seed, "labels")
         return tf.random.stateless_uniform([n], seeds, 0, self.num_classes, tf.int32).numpy()
 
-    def generate_from(self, latents: np.ndarray, labels: Any = None) -> np.ndarray:
+    def generate_from(self, latents: np.ndarray, labels: Tensor | None = None) -> np.ndarray:
         """Images of given latents.
 
         Args:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     import keras
 
+    from zoo.io.types import Tensor
+
 
 def copy_network(network: keras.Model, inputs: Sequence[int], *, labels: bool = False) -> Any:
     """A copy with equal weights that does not train.
@@ -68,7 +70,7 @@ def check_network(
         ValueError: The decoder maps (2,) to [(8, 8, 1)]; expected [(8, 8, 3)].
     """
 
-    def run(x: Any) -> list[Any]:
+    def run(x: Tensor) -> list[Any]:
         given = tf.zeros([len(x)], tf.int32) if labels else None
         outputs = network(with_labels(x, given))
         return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
@@ -93,7 +95,7 @@ def check_network(
     contracts.check_values(network, role, values, run, inputs)
 
 
-def with_labels(x: Any, labels: Any) -> Any:
+def with_labels(x: Tensor, labels: Tensor) -> Any:
     """The input of a network: x, and labels where it takes them.
 
     Example:

@@ -11,8 +11,8 @@ import numbers
 import sys
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.abc import MetaPathFinder
-from importlib.util import find_spec
+from importlib.abc import Loader, MetaPathFinder
+from importlib.util import find_spec, spec_from_loader
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.core import model_files
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from zoo.core.model import ZooModel
 
 Model = TypeVar("Model", bound=type)
-# The values that an annotation of an option admits, and how an error calls them. `create` does not
-# check options with other annotations.
+BELOW_MODELS = ("zoo.core.", "zoo.layers")  # modules that the models import, and that import Keras
+# By the annotation of an option: which values it admits, and what an error calls them. `create`
+# does not check options with other annotations.
 KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "int": (lambda x: _is_number(x, numbers.Integral, 2**63 - 1), "a whole number of 64 bits"),
     "float": (lambda x: _is_number(x, numbers.Real, sys.float_info.max), "a finite number"),
@@ -290,11 +291,25 @@ def import_models() -> None:
         import_module(f"zoo.{file.family}.{file.name}")
 
 
+class _Imported(Loader):
+    """Loads a module that the models have imported."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self.module, self.spec = module, module.__spec__
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:  # noqa: ARG002  (the protocol's)
+        return self.module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self.spec
+
+
 class _ImportModelsAfterKeras(MetaPathFinder):
     """Imports the models right after Keras.
 
     `import zoo` does not import Keras. Yet after `import zoo, keras`, in either order,
-    `keras.models.load_model` must know the classes of the zoo.
+    `keras.models.load_model` must know the classes of the zoo. A module that the models import must
+    not import Keras itself: they would find it half imported. So Keras is imported before it.
     """
 
     def find_spec(
@@ -303,6 +318,14 @@ class _ImportModelsAfterKeras(MetaPathFinder):
         path: Sequence[str] | None,  # noqa: ARG002  (the finder protocol's signature)
         target: ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
+        if fullname.startswith(BELOW_MODELS):
+            import_module("keras")
+            module = sys.modules.get(fullname)
+            if module is None:
+                return None
+            # Python would take the module's own, and run the module once more.
+            module.__spec__ = spec_from_loader(fullname, _Imported(module))
+            return module.__spec__
         if fullname != "keras":
             return None
         check_backend()

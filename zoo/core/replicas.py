@@ -15,6 +15,8 @@ import tensorflow as tf
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from zoo.io.types import Tensor
+
 
 def all_reduce_sum(tensors: Any) -> Any:
     """Sum over replicas of a tensor, or of each tensor of a list: the same value on each.
@@ -77,7 +79,7 @@ def on_global_batch(function: Callable[..., Any], *tensors: Any) -> Any:
     batch = tf.shape(tensors[0])[0]
     start, total = _place(context, batch)
 
-    def whole(tensor: Any) -> Any:
+    def whole(tensor: Tensor) -> Any:
         around = [[start, total - start - batch], *[[0, 0]] * (len(tensor.shape) - 1)]
         return all_reduce_sum(tf.pad(tensor, around))
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from zoo.core.running_means import RunningMeans
+    from zoo.io.types import Tensor
 
 
 class Player(NamedTuple):
@@ -83,7 +84,7 @@ class ReplicatedStep(keras.Model):
 
     # Noise
 
-    def noise_source(self, images: Any, *, test: bool = False) -> Callable[..., Any]:
+    def noise_source(self, images: Tensor, *, test: bool = False) -> Callable[..., Any]:
         """What draws noise for a batch: `draw(name, shape, uniform=False)`, as `noise`.
 
         Args:
@@ -108,7 +109,7 @@ class ReplicatedStep(keras.Model):
         *,
         counter: Any = None,
         uniform: bool = False,
-    ) -> Any:
+    ) -> Tensor:
         """This replica's rows of the noise `name` at the current step.
 
         Args:

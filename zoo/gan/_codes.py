@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -11,6 +11,9 @@ import scipy.special
 from keras import layers, ops
 
 from zoo.layers.priors import LIMIT, UniformFromNormal
+
+if TYPE_CHECKING:
+    from zoo.io.types import Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -40,7 +43,7 @@ class CodesFromNormal(layers.Layer):
         self.continuous = continuous
         self.uniform = UniformFromNormal(dtype=self.dtype_policy, name="uniform")
 
-    def split(self, inputs: Any) -> tuple[Any, Any, Any]:
+    def split(self, inputs: Tensor) -> tuple[Any, Any, Any]:
         """One-hot category [batch, K], continuous codes and noise of latents [batch, dims]."""
         k, end = self.categorical, self.categorical + self.continuous
         category = inputs[:, :k]
@@ -49,7 +52,7 @@ class CodesFromNormal(layers.Layer):
             category = ops.one_hot(largest[:, 0], k, dtype=inputs.dtype)
         return category, self.uniform(inputs[:, k:end]), inputs[:, end:]
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Maps latents [batch, dims] to as many numbers: one-hot category, codes, noise."""
         return ops.concatenate(self.split(inputs), axis=1)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import keras
 
     from zoo.core.model import EndpointSpec
+    from zoo.io.types import Tensor
 
 
 @register_model("acgan")
@@ -58,11 +59,11 @@ class ACGAN(GAN):
             values=[LOGITS, LOGITS],
         )  # fmt: skip
 
-    def condition(self, batch: dict[str, Any], *, real: bool) -> Any:  # noqa: ARG002
+    def condition(self, batch: dict[str, Any], *, real: bool) -> Tensor:  # noqa: ARG002
         """Nothing: the discriminator finds the class."""
         return None
 
-    def auxiliary_loss(self, heads: list[Any], batch: dict[str, Any], *, real: bool) -> Any:  # noqa: ARG002  (the hook's signature)
+    def auxiliary_loss(self, heads: list[Any], batch: dict[str, Any], *, real: bool) -> Tensor:  # noqa: ARG002  (the hook's signature)
         """−log P(C = c | X), [batch] in nats."""
         return tf.nn.sparse_softmax_cross_entropy_with_logits(batch["labels"], heads[0])
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     import keras
 
+    from zoo.io.types import Tensor
+
 PLAYERS = ("discriminator", "generator")
 
 
@@ -41,16 +43,12 @@ class BaseGAN(ZooModel):
         n_critic: Discriminator updates per generator update. A training batch is split into
             `n_critic` minibatches, one per update, as the algorithm of WGAN draws them: to give
             each update 64 images at n_critic=5, train with batches of 320.
-        ema: Decay of an exponential moving average of the generator, used for sampling; None
-            samples from the generator itself.
+        ema: Decay of an average of the generator's weights, which then draws the samples; or None.
         diff_augment: How real and generated images are augmented, alike, before the discriminator
             sees them: some of "color,translation,cutout" (arXiv 2006.10738). None does not.
-        ttur: The discriminator's learning rate in multiples of the generator's (two time-scale
-            update rule, arXiv 1706.08500). It holds for the optimizers that `compile` makes itself.
-        num_classes: Number of classes of a conditional model. Generated images get the labels of
-            the real ones.
-        seed: Seed of the training noise.
-        **kwargs: `name` and `dtype`.
+        ttur: The discriminator's learning rate over the generator's, by default (arXiv 1706.08500).
+        num_classes: Classes of a conditional model. Generated images get the real ones' labels.
+        seed: Seed of the training noise. `name` and `dtype` are Keras's.
 
     Raises:
         ValueError: If a network has the wrong shapes, the generator's values leave [0, 1], the
@@ -155,23 +153,23 @@ class BaseGAN(ZooModel):
 
     # Hooks
 
-    def generator_loss(self, real_logits: Any, fake_logits: Any) -> Any:
+    def generator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         """What the generator minimises, [batch], of logits [batch, 1]."""
         raise NotImplementedError
 
-    def discriminator_loss(self, real_logits: Any, fake_logits: Any) -> Any:
+    def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         """What the discriminator minimises, [batch], of logits [batch, 1]."""
         raise NotImplementedError
 
     def gradient_penalty(
         self,
         critic: Callable[[Any], Any],  # noqa: ARG002
-        real: Any,  # noqa: ARG002
-        fake: Any,  # noqa: ARG002
+        real: Tensor,  # noqa: ARG002
+        fake: Tensor,  # noqa: ARG002
         batch: dict[str, Any],  # noqa: ARG002
         *,
         training: bool,  # noqa: ARG002
-    ) -> Any:
+    ) -> Tensor:
         """Added to the discriminator's loss: [batch], or None for no penalty.
 
         Args:
@@ -184,7 +182,7 @@ class BaseGAN(ZooModel):
         """
         return None
 
-    def generator_penalty(self, batch: dict[str, Any]) -> Any:  # noqa: ARG002
+    def generator_penalty(self, batch: dict[str, Any]) -> Tensor:  # noqa: ARG002
         """Added to the generator's loss: [batch], or None for no penalty."""
         return None
 
@@ -194,7 +192,7 @@ class BaseGAN(ZooModel):
         batch: dict[str, Any],  # noqa: ARG002
         *,
         real: bool,  # noqa: ARG002
-    ) -> Any:
+    ) -> Tensor:
         """Added to the discriminator's loss and, for fake images, to the generator's: [batch].
 
         Args:
@@ -208,10 +206,10 @@ class BaseGAN(ZooModel):
         return None
 
     def auxiliary_logs(self, heads: list[Any], batch: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
-        """Values [batch] of the fakes' outputs by name, to be logged where `log_names` has them."""
+        """Further values [batch] by name: to log, if in `log_names`, or for further players."""
         return {}
 
-    def condition(self, batch: dict[str, Any], *, real: bool) -> Any:  # noqa: ARG002
+    def condition(self, batch: dict[str, Any], *, real: bool) -> Tensor:  # noqa: ARG002
         """What the discriminator takes beside the images: [batch, ...], or None for nothing.
 
         Here the labels of a conditional model, for generated images those of the real ones.
@@ -224,8 +222,8 @@ class BaseGAN(ZooModel):
 
     def logit_regularizers(
         self,
-        real_logits: Any,  # noqa: ARG002
-        fake_logits: Any,  # noqa: ARG002
+        real_logits: Tensor,  # noqa: ARG002
+        fake_logits: Tensor,  # noqa: ARG002
         batch: dict[str, Any],  # noqa: ARG002
     ) -> dict[str, Any]:
         """Terms added to the discriminator's loss, by name, each [batch].
@@ -264,7 +262,9 @@ class BaseGAN(ZooModel):
         self._update_ema()
         self._averages_moved = True
 
-    def judge(self, images: Any, batch: dict[str, Any], *, real: bool, training: bool) -> list[Any]:
+    def judge(
+        self, images: Tensor, batch: dict[str, Any], *, real: bool, training: bool
+    ) -> list[Any]:
         """The discriminator's outputs: the logit [batch, 1], then those of further heads."""
         if self.augmentations:
             noise = batch["augment_real" if real else "augment_fake"]
@@ -276,10 +276,10 @@ class BaseGAN(ZooModel):
     # Steps
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """`n_critic` discriminator updates and one generator update.
+        """`n_critic` discriminator updates, and one of the generator and of each further player.
 
-        With n_critic = 1 both players' gradients come from one fake batch and one pass, and both
-        move at once; else the generator answers to the updated discriminator.
+        With n_critic = 1 all move at once, on gradients from one fake batch and one pass; else the
+        generator answers to the updated discriminator.
         """
         batch = self.batch_of(data)
         batch |= self.batch_noise(self.noise_source(batch["images"]))
@@ -300,7 +300,7 @@ class BaseGAN(ZooModel):
             tf.shape(batch["images"])[0],
             self.n_critic,
             f"A replica's batch has fewer images than n_critic={self.n_critic} updates need. Use "
-            "larger batches, or drop the remainder of the data.",
+            "larger batches, or drop the remainder.",
         )
         for minibatch in in_turn(batch, self.n_critic):
             logs = self._update(("discriminator",), minibatch)
@@ -311,14 +311,16 @@ class BaseGAN(ZooModel):
             )
         )
         answer = self._update(("generator",), minibatch)
-        return logs | {n: x for n, x in answer.items() if n.startswith("generator")}
+        losses = {player.loss for player in self.players.values()} - {"discriminator_total"}
+        return logs | {n: answer[n] for n in answer if n.startswith("generator") or n in losses}
 
     def _update(self, players: Sequence[str], batch: dict[str, Any]) -> dict[str, Any]:
-        """Moves the players at once."""
+        """Moves the players at once; those that a model adds move with the generator."""
+        names = [f"{player}_optimizer" for player in players]
+        if "generator" in players:
+            names += [name for name in self.players if name not in BaseGAN.players]
         return self.minimize(
-            lambda part: self._player_losses(part, players, training=True),
-            batch,
-            *(f"{player}_optimizer" for player in players),
+            lambda part: self._player_losses(part, players, training=True), batch, *names
         )
 
     def test_step(self, data: Any) -> dict[str, Any]:
@@ -365,7 +367,7 @@ class BaseGAN(ZooModel):
         add("real_auxiliary", self.auxiliary_loss(real_heads, batch, real=True), "discriminator")
         logs |= self.auxiliary_logs(fake_heads, batch)
 
-        def critic(images: Any) -> Any:
+        def critic(images: Tensor) -> Any:
             return self.judge(images, batch, real=True, training=False)[0]
 
         if "discriminator" in penalized:
@@ -404,18 +406,18 @@ class BaseGAN(ZooModel):
         """The averaged generator where there is one, else the generator."""
         return self.ema_generator or self.generator
 
-    def images_from_latents(self, latents: Any, labels: Any = None) -> Any:
+    def images_from_latents(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Images, float32 tensor [batch, height, width, channels] in [0, 1], of latents."""
         return self.sampling_generator(with_labels(latents, labels), training=False)
 
-    def discriminate(self, images: Any, labels: Any = None) -> Any:
+    def discriminate(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """The discriminator's logits, float32 tensor [batch]. Higher is more real."""
         images = self.images_of(images)
         outputs = self.discriminator(with_labels(images, labels), training=False)
         logit = outputs[0] if isinstance(outputs, (list, tuple)) else outputs
         return logit[:, 0]
 
-    def call(self, inputs: Any, training: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:  # noqa: ARG002, FBT001, FBT002
         """Generates, so that `predict(latents)` does, or `predict([latents, labels])`."""
         images = self.images_from_latents
         return images(*inputs) if self.num_classes else images(inputs)

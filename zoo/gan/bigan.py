@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     import keras
 
+    from zoo.io.types import Tensor
+
 
 @register_model("bigan")
 class BiGAN(GAN):
@@ -80,7 +82,7 @@ class BiGAN(GAN):
         images = [self.image_shape]
         check_network(self.generator, "generator", (self.latent_dim,), images, values=[IMAGES])
 
-        def of_pairs(images: Any) -> Any:
+        def of_pairs(images: Tensor) -> Any:
             return self.discriminator([images, tf.zeros([len(images), self.latent_dim])])
 
         check_network(of_pairs, "discriminator", self.image_shape, [(1,)])
@@ -104,22 +106,22 @@ class BiGAN(GAN):
         codes = mean + tf.exp(0.5 * log_variance) * batch["posterior"]
         return {**batch, "codes": codes}
 
-    def condition(self, batch: dict[str, Any], *, real: bool) -> Any:
+    def condition(self, batch: dict[str, Any], *, real: bool) -> Tensor:
         """The codes of real images, the latents of generated ones, [batch, latent_dim]."""
         return batch["codes" if real else "latents"]
 
-    def generator_loss(self, real_logits: Any, fake_logits: Any) -> Any:
+    def generator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         """The discriminator's loss with the labels swapped, [batch], of logits [batch, 1]."""
         return self.discriminator_loss(fake_logits, real_logits)
 
     # Inference
 
-    def encode(self, images: Any) -> tuple[Any, Any]:
+    def encode(self, images: Tensor) -> tuple[Any, Any]:
         """Posterior (mean, log-variance), float32 tensors [batch, latent_dim], of images."""
         mean, log_variance = self.encoder(self.images_of(images), training=False)
         return mean, log_variance
 
-    def reconstruct(self, images: Any) -> Any:
+    def reconstruct(self, images: Tensor) -> Tensor:
         """Image of the posterior mean, float32 tensor like `images`."""
         return self.images_from_latents(self.encode(images)[0])
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     import keras
 
+    from zoo.io.types import Tensor
+
 # Name of a penalty → its customary weight. ‖∇f‖² is four times that on [−1, 1], so γ is a quarter.
 REGULARIZERS: dict[str, float] = {
     "gradient_penalty": 10.0,  # λ of arXiv 1704.00028
@@ -31,7 +33,7 @@ PERTURBATION = 0.15
 
 @register_model("gan")
 class GAN(BaseGAN):
-    """A GAN of a chosen adversarial loss and gradient penalty; the named GANs are its variants.
+    """A GAN of a chosen adversarial loss and gradient penalty; most named GANs are its variants.
 
     Args:
         loss: One of `zoo.losses.ADVERSARIAL`.
@@ -110,11 +112,11 @@ class GAN(BaseGAN):
         self.regularizer_every = int(regularizer_every)
         self.clip_weights = clip_weights
 
-    def generator_loss(self, real_logits: Any, fake_logits: Any) -> Any:
+    def generator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         """The chosen loss of the generator, [batch], of logits [batch, 1]."""
         return self.adversarial.generator(real_logits, fake_logits)
 
-    def discriminator_loss(self, real_logits: Any, fake_logits: Any) -> Any:
+    def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         """The chosen loss of the discriminator, [batch], of logits [batch, 1]."""
         return self.adversarial.discriminator(real_logits, fake_logits)
 
@@ -130,12 +132,12 @@ class GAN(BaseGAN):
     def gradient_penalty(
         self,
         critic: Callable[[Any], Any],
-        real: Any,
-        fake: Any,
+        real: Tensor,
+        fake: Tensor,
         batch: dict[str, Any],
         *,
         training: bool,
-    ) -> Any:
+    ) -> Tensor:
         """The chosen penalty times its weight, [batch]; in every k-th step, k times as heavy."""
         if self.regularizer is None:
             return None
@@ -151,7 +153,7 @@ class GAN(BaseGAN):
         return tf.cond(self.step.value % every == 0, penalty, lambda: zeros)
 
     def _penalty(
-        self, critic: Callable[[Any], Any], real: Any, fake: Any, batch: dict[str, Any]
+        self, critic: Callable[[Any], Any], real: Tensor, fake: Tensor, batch: dict[str, Any]
     ) -> Any:
         if self.regularizer == "gradient_penalty":
             return losses.gradient_norm_penalty(critic, real, fake, batch["mix"])
@@ -161,8 +163,8 @@ class GAN(BaseGAN):
         places = {"r1": (real,), "r2": (fake,), "r1_r2": (real, fake)}[str(self.regularizer)]
         return 0.5 * sum(losses.squared_gradient_norm(critic, images) for images in places)
 
-    def update(self, optimizer_name: str, gradients: Any) -> None:
-        """As in `ZooModel`; then clips a critic's weights."""
+    def update(self, optimizer_name: str, gradients: list[Any]) -> None:
+        """As in every model; then clips a critic's weights."""
         super().update(optimizer_name, gradients)
         if self.clip_weights is not None and optimizer_name == "discriminator_optimizer":
             for variable in self.variables_of(optimizer_name):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from zoo.io.types import Tensor
+
 
 @register_model("infogan")
 class InfoGAN(GAN):
@@ -133,7 +135,7 @@ class InfoGAN(GAN):
 
     # Losses
 
-    def auxiliary_loss(self, heads: list[Any], batch: dict[str, Any], *, real: bool) -> Any:
+    def auxiliary_loss(self, heads: list[Any], batch: dict[str, Any], *, real: bool) -> Tensor:
         """−λ log Q(c | G(c, z)), [batch]. Real images have none: their codes are unknown."""
         if real:
             return None
@@ -146,7 +148,7 @@ class InfoGAN(GAN):
         entropy = math.log(max(self.categorical, 1)) + self.continuous * math.log(2.0)
         return {"mutual_information": of_category + of_continuous + entropy}
 
-    def _log_likelihoods(self, heads: list[Any], latents: Any) -> tuple[Any, Any]:
+    def _log_likelihoods(self, heads: list[Any], latents: Tensor) -> tuple[Any, Any]:
         """Log Q of the category and of the continuous codes, each [batch] in nats, 0 for none."""
         category, continuous, _ = self.codes_layer.split(latents)
         logits, mean, log_variance = self._parameters(heads)
@@ -161,7 +163,7 @@ class InfoGAN(GAN):
 
     # Codes
 
-    def infer_codes(self, images: Any) -> tuple[Any, Any, Any]:
+    def infer_codes(self, images: Tensor) -> tuple[Any, Any, Any]:
         """Q(c | x): what the codes of images are.
 
         Args:

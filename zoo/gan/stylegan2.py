@@ -16,6 +16,8 @@ from zoo.gan.gan import GAN
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from zoo.io.types import Tensor
+
 LAYERS = ("mapping", "truncation", "synthesis")  # of the generator
 STYLE_DECAY = 0.995  # of w̄, as in the authors' code
 LENGTH_DECAY = 0.99  # of a (arXiv 1912.04958, appendix B)
@@ -134,7 +136,7 @@ class StyleGAN2(GAN):
         zeros = tf.zeros([tf.shape(batch["latents"])[0]])
         return {**batch, "path_lengths": tf.cond(self._is_due(), lengths, lambda: zeros)}
 
-    def generator_penalty(self, batch: dict[str, Any]) -> Any:
+    def generator_penalty(self, batch: dict[str, Any]) -> Tensor:
         """γ_pl (‖J_wᵀ y‖ − a)² (eq. 4), [batch]; in every k-th step, k times as heavy."""
         if "path_lengths" not in batch:
             return None

@@ -15,7 +15,7 @@ from typing import Any
 from zoo.core.registry import list_models
 from zoo.io import schemas
 from zoo.io.files import sha256
-from zoo.io.names import suggestion
+from zoo.io.names import nearest, suggestion
 from zoo.io.records import read_json, write_json
 
 FORMAT = schemas.REGISTRY.format
@@ -109,6 +109,8 @@ def find(name: str) -> Preset:
         hint = suggestion(name, presets) if presets else "None come with this version."
         if name in list_models():
             hint = f"{name} is a model: `zoo train {name}` trains one. {hint}"
+        elif not nearest(name, presets) and (models := nearest(name, list_models())):
+            hint = f"Did you mean the model {' or '.join(models)}?"
         msg = f"Unknown preset {name!r}. {hint} There is no file or folder of that name either."
         raise ValueError(msg)
     return presets[name]

@@ -47,11 +47,13 @@ def load(handle: str | Path, *, sha256: str | None = None) -> ZooModel:
         (2, 28, 28, 1)
     """
     from zoo.presets import is_preset  # noqa: PLC0415
-    from zoo.training.run_files import run_folder  # noqa: PLC0415
+    from zoo.training.run_files import LOAD_MODEL, run_folder  # noqa: PLC0415
     from zoo.training.runs import load_run  # noqa: PLC0415
 
     path = resolve(handle, sha256=sha256)
     if not (is_preset(path) or (run_folder(path) / "config.json").exists()):
+        if path.suffix == ".keras" and path.exists():
+            raise FileNotFoundError(f"{path} is in no run folder. {LOAD_MODEL}")
         fault = "is no run, no checkpoint and no preset" if path.exists() else "does not exist"
         raise FileNotFoundError(f"{path} {fault}. {EXPECTED}")
     return load_run(path)
@@ -159,5 +161,5 @@ def _is_path(handle: str | Path) -> bool:
     """Whether a handle is a path. A preset's name is none, even where a file has the name."""
     if isinstance(handle, Path) or "/" in handle or "\\" in handle or handle in (".", "..", "~"):
         return True
-    names = {preset.name for preset in catalog.list_pretrained()}
+    names = {preset.name for preset in catalog.list_pretrained()} | catalog.RENAMED.keys()
     return handle not in names and Path(handle).exists()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 from keras import layers, ops
+
+if TYPE_CHECKING:
+    from zoo.io.types import Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -43,7 +46,7 @@ class ConditionalBatchNormalization(layers.Layer):
         self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones")
         self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros")
 
-    def call(self, inputs: Any, labels: Any, training: bool | None = None) -> Any:  # noqa: FBT001
+    def call(self, inputs: Tensor, labels: Tensor, training: bool | None = None) -> Tensor:  # noqa: FBT001
         """Normalises [batch, ..., channels], and scales and shifts by int32 labels [batch]."""
         # A lookup's gradient is sparse, and sparse ones cannot be added up over parts of a batch.
         rows = ops.one_hot(labels, self.num_classes, dtype=self.compute_dtype)

@@ -7,12 +7,14 @@ the authors' 0, in [−1, 1], is grey.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from zoo.io.types import Tensor
 
 POLICIES = ("color", "translation", "cutout")
 TRANSLATION = 0.125
@@ -33,7 +35,7 @@ def parse_policy(policy: str | None) -> tuple[str, ...]:
     return names
 
 
-def diff_augment(images: Any, noise: Any, augmentations: Sequence[str]) -> Any:
+def diff_augment(images: Tensor, noise: Tensor, augmentations: Sequence[str]) -> Tensor:
     """Augments each image by its own draw; differentiable in the images.
 
     Args:
@@ -53,7 +55,7 @@ def diff_augment(images: Any, noise: Any, augmentations: Sequence[str]) -> Any:
     return images
 
 
-def _color(images: Any, noise: Any) -> Any:
+def _color(images: Tensor, noise: Tensor) -> Tensor:
     """Brightness, saturation and contrast; on [0, 1], where the paper's brightness ± ½ is ± ¼."""
     brightness, saturation, contrast = noise[:, 0], noise[:, 1], noise[:, 2]
     images += 0.5 * (brightness - 0.5)
@@ -63,7 +65,7 @@ def _color(images: Any, noise: Any) -> Any:
     return mean + (0.5 + contrast) * (images - mean)
 
 
-def _translation(images: Any, noise: Any) -> Any:
+def _translation(images: Tensor, noise: Tensor) -> Tensor:
     """Moves by whole pixels; black (0 in [0, 1]) comes in."""
     height, width = images.shape[1:3]
     for axis, size in ((1, height), (2, width)):
@@ -77,7 +79,7 @@ def _translation(images: Any, noise: Any) -> Any:
     return images
 
 
-def _cutout(images: Any, noise: Any) -> Any:
+def _cutout(images: Tensor, noise: Tensor) -> Tensor:
     """Blackens a square of half the side, centred anywhere in the image."""
     masks = []
     for axis, size in ((1, images.shape[1]), (2, images.shape[2])):

@@ -7,12 +7,15 @@ TensorFlow's `erfinv` and `ndtri` do not, so the inverse error function is a pol
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 import scipy.special
 from keras import layers, ops
+
+if TYPE_CHECKING:
+    from zoo.io.types import Tensor
 
 LIMIT = 5.0  # from about 5.4 on, erf(ε / √2) is 1 in float32
 TRUNCATION = 2.0  # TensorFlow's and Keras's truncated normal
@@ -30,7 +33,7 @@ class UniformFromNormal(layers.Layer):
         [[-1.0, 0.0, 1.0]]
     """
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Maps draws of N(0, 1) to draws of U(−1, 1)."""
         return ops.erf(ops.clip(inputs, -LIMIT, LIMIT) * math.sqrt(0.5))
 
@@ -52,7 +55,7 @@ class TruncatedNormalFromNormal(layers.Layer):
         [[-2.0, 0.0, 2.0]]
     """
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Maps draws of N(0, 1) to draws of N(0, 1) within ±2."""
         probability = math.erf(TRUNCATION / math.sqrt(2.0)) * ops.erf(inputs * math.sqrt(0.5))
         return math.sqrt(2.0) * _erfinv(probability)
@@ -73,7 +76,7 @@ class HypersphereFromNormal(layers.Layer):
         [[2.0, 0.0, 0.0, 0.0]]
     """
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Maps vectors [batch, d] to vectors of norm √d."""
         mean_square = ops.mean(ops.square(inputs), axis=-1, keepdims=True)
         return inputs / ops.sqrt(ops.maximum(mean_square, 1e-30))
@@ -127,7 +130,7 @@ def _series(limit: float) -> tuple[float, list[float]]:
 TOP, COEFFICIENTS = _series(TRUNCATION)
 
 
-def _erfinv(x: Any) -> Any:
+def _erfinv(x: Tensor) -> Tensor:
     """Inverse error function for |x| ≤ erf(√2): x · p(w) with w = −log(1 − x²).
 
     The form of Giles (2010), "Approximating the erfinv function", with p by Chebyshev

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 from keras import layers
+
+if TYPE_CHECKING:
+    from zoo.io.types import Tensor
 
 # A code is dead if its share of the positions falls below this part of 1 / K.
 DEAD = 0.1
@@ -76,7 +79,7 @@ class VectorQuantizer(layers.Layer):
             dtype="float32", autocast=False, trainable=False,
         )  # fmt: skip
 
-    def call(self, features: Any) -> tuple[Any, Any]:
+    def call(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Finds the nearest codes in squared Euclidean distance; among equals, the first.
 
         Args:
@@ -105,11 +108,11 @@ class VectorQuantizer(layers.Layer):
         quantized = self.embed(codes) + (features - tf.stop_gradient(features))
         return quantized, codes
 
-    def embed(self, codes: Any) -> Any:
+    def embed(self, codes: Tensor) -> Tensor:
         """Maps codes int [...] to their vectors float32 [..., code_dim], without a gradient."""
         return tf.stop_gradient(tf.gather(self.codebook, codes))
 
-    def statistics(self, features: Any, codes: Any) -> tuple[Any, Any]:
+    def statistics(self, features: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         """What `update` needs from a batch. Statistics of several batches or replicas add up.
 
         Args:
@@ -172,7 +175,7 @@ class VectorQuantizer(layers.Layer):
         }
 
 
-def commitment_loss(features: Any, quantized: Any) -> Any:
+def commitment_loss(features: Tensor, quantized: Tensor) -> Tensor:
     """‖z_e(x) − sg[e]‖² (arXiv 1711.00937, eq. 3, third term, without β).
 
     Args:

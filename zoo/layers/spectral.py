@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import layers, ops
+
+if TYPE_CHECKING:
+    from zoo.io.types import Tensor
 
 
 class SpectralLayer(layers.Layer):
@@ -49,7 +52,7 @@ class SpectralLayer(layers.Layer):
         """Loads what `save_own_variables` saves."""
         layers.Layer.load_own_variables(self, store)
 
-    def normalized_kernel(self, *, training: bool | None) -> Any:
+    def normalized_kernel(self, *, training: bool | None) -> Tensor:
         """W / σ(W), of the kernel's shape; in training, moves u first."""
         kernel = ops.convert_to_tensor(self.kernel)
         matrix = ops.reshape(kernel, (-1, kernel.shape[-1]))
@@ -73,7 +76,7 @@ class SpectralDense(SpectralLayer, layers.Dense):
         TensorShape([2, 3])
     """
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:  # noqa: FBT001
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:  # noqa: FBT001
         """Like `Dense`."""
         x = ops.matmul(inputs, self.normalized_kernel(training=training))
         return self.activation(x if self.bias is None else x + self.bias)
@@ -94,7 +97,7 @@ class SpectralConv2D(SpectralLayer, layers.Conv2D):
         kwargs = {"data_format": "channels_last", **kwargs}
         super().__init__(filters, kernel_size, *args, **kwargs)
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:  # noqa: FBT001
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:  # noqa: FBT001
         """Like `Conv2D`."""
         x = self.convolution_op(inputs, self.normalized_kernel(training=training))
         return self.activation(x if self.bias is None else x + self.bias)

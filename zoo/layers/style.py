@@ -8,18 +8,21 @@ factor √2 is in the activation, as in the authors' code.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 from keras import layers, ops
+
+if TYPE_CHECKING:
+    from zoo.io.types import Tensor
 
 EPSILON = 1e-8  # ε of eq. 3
 FILTER = (1.0, 3.0, 3.0, 1.0)  # of all resampling (arXiv 1912.04958, appendix B)
 
 
 @keras.saving.register_keras_serializable("zoo")
-def scaled_leaky_relu(x: Any) -> Any:
+def scaled_leaky_relu(x: Tensor) -> Tensor:
     """√2 · leaky ReLU of slope 0.2, which keeps the scale of signals.
 
     Example:
@@ -52,7 +55,7 @@ class EqualizedDense(layers.Dense):
         super().__init__(units, **kwargs)
         self.rate = rate
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:  # noqa: ARG002, FBT001
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:  # noqa: ARG002, FBT001
         """Maps [batch, fan_in] to [batch, units]."""
         x = ops.matmul(inputs, self.kernel * (self.rate / _root_fan_in(self.kernel)))
         return self.activation(x if self.bias is None else x + self.rate * self.bias)
@@ -77,7 +80,7 @@ class EqualizedConv2D(layers.Conv2D):
         kwargs = {"kernel_initializer": _normal(), "data_format": "channels_last", **kwargs}
         super().__init__(filters, kernel_size, **kwargs)
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Like `Conv2D`."""
         x = self.convolution_op(inputs, self.kernel / _root_fan_in(self.kernel))
         return self.activation(x if self.bias is None else x + self.bias)
@@ -120,7 +123,7 @@ class ModulatedConv2D(layers.Conv2D):
         """Creates the kernel and the bias."""
         super().build(inputs_shape)
 
-    def call(self, inputs: Any, scales: Any) -> Any:
+    def call(self, inputs: Tensor, scales: Any) -> Tensor:
         """Convolves [batch, height, width, channels] by weights scaled by s [batch, channels]."""
         kernel = ops.convert_to_tensor(self.kernel) / _root_fan_in(self.kernel)
         x = inputs * scales[:, None, None, :]
@@ -163,7 +166,7 @@ class LearnedConstant(layers.Layer):
         """Creates the image, from N(0, 1)."""
         self.image = self.add_weight(name="image", shape=self.target_shape, initializer=_normal())
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Repeats the image for each of `inputs` [batch, ...]: [batch, height, width, channels]."""
         return ops.broadcast_to(self.image, (ops.shape(inputs)[0], *self.target_shape))
 
@@ -200,7 +203,7 @@ class Truncation(layers.Layer):
         )
         self.psi = self.add_weight(name="psi", shape=(), initializer="ones", trainable=False)
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:  # noqa: FBT001
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:  # noqa: FBT001
         """Truncates styles [batch, style_dim]."""
         return inputs if training else self.average + self.psi * (inputs - self.average)
 
@@ -230,7 +233,7 @@ class Blur(layers.Layer):
         self.padding = padding
         self.strides = strides
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Maps [batch, height, width, channels] to fewer pixels."""
         edge, channels = (self.padding, self.padding), inputs.shape[-1]
         taps = np.outer(FILTER, FILTER) / sum(FILTER) ** 2
@@ -253,7 +256,7 @@ class Blur(layers.Layer):
         return {**super().get_config(), "padding": self.padding, "strides": self.strides}
 
 
-def _root_fan_in(kernel: Any) -> float:
+def _root_fan_in(kernel: Tensor) -> float:
     return math.sqrt(math.prod(kernel.shape[:-1]))
 
 

@@ -15,8 +15,10 @@ from zoo.losses.per_example import full_precision, sum_per_example
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from zoo.io.types import Tensor
 
-def non_saturating_generator_loss(fake_logits: Any) -> Any:
+
+def non_saturating_generator_loss(fake_logits: Tensor) -> Tensor:
     """−log D(G(z)), D = sigmoid(logits) (arXiv 1406.2661, section 3).
 
     Args:
@@ -35,7 +37,7 @@ def non_saturating_generator_loss(fake_logits: Any) -> Any:
     return sum_per_example(tf.nn.softplus(-full_precision(fake_logits)))
 
 
-def minimax_discriminator_loss(real_logits: Any, fake_logits: Any) -> Any:
+def minimax_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """−log D(x) − log(1 − D(G(z))) (arXiv 1406.2661, eq. 1).
 
     Args:
@@ -56,7 +58,7 @@ def minimax_discriminator_loss(real_logits: Any, fake_logits: Any) -> Any:
     return sum_per_example(tf.nn.softplus(-real) + tf.nn.softplus(fake))
 
 
-def least_squares_generator_loss(real_logits: Any, fake_logits: Any) -> Any:  # noqa: ARG001
+def least_squares_generator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:  # noqa: ARG001
     """½ (D(G(z)) − 1)², D = logits (arXiv 1611.04076, eq. 9), [batch].
 
     Example:
@@ -69,7 +71,7 @@ def least_squares_generator_loss(real_logits: Any, fake_logits: Any) -> Any:  # 
     return 0.5 * sum_per_example(tf.square(full_precision(fake_logits) - 1.0))
 
 
-def least_squares_discriminator_loss(real_logits: Any, fake_logits: Any) -> Any:
+def least_squares_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """½ (D(x) − 1)² + ½ D(G(z))², D = logits (arXiv 1611.04076, eq. 9), [batch].
 
     Example:
@@ -83,7 +85,7 @@ def least_squares_discriminator_loss(real_logits: Any, fake_logits: Any) -> Any:
     return 0.5 * sum_per_example(tf.square(real - 1.0) + tf.square(fake))
 
 
-def hinge_generator_loss(real_logits: Any, fake_logits: Any) -> Any:  # noqa: ARG001
+def hinge_generator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:  # noqa: ARG001
     """−D(G(z)), D = logits (arXiv 1802.05957, eq. 17), [batch].
 
     Example:
@@ -96,7 +98,7 @@ def hinge_generator_loss(real_logits: Any, fake_logits: Any) -> Any:  # noqa: AR
     return -sum_per_example(full_precision(fake_logits))
 
 
-def hinge_discriminator_loss(real_logits: Any, fake_logits: Any) -> Any:
+def hinge_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """max(0, 1 − D(x)) + max(0, 1 + D(G(z))), D = logits (arXiv 1802.05957, eq. 16), [batch].
 
     Example:
@@ -110,7 +112,7 @@ def hinge_discriminator_loss(real_logits: Any, fake_logits: Any) -> Any:
     return sum_per_example(tf.nn.relu(1.0 - real) + tf.nn.relu(1.0 + fake))
 
 
-def wasserstein_generator_loss(real_logits: Any, fake_logits: Any) -> Any:  # noqa: ARG001
+def wasserstein_generator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:  # noqa: ARG001
     """−f(G(z)) (arXiv 1701.07875, eq. 3; arXiv 1704.00028, algorithm 1), [batch].
 
     Example:
@@ -123,7 +125,7 @@ def wasserstein_generator_loss(real_logits: Any, fake_logits: Any) -> Any:  # no
     return -sum_per_example(full_precision(fake_logits))
 
 
-def wasserstein_critic_loss(real_logits: Any, fake_logits: Any) -> Any:
+def wasserstein_critic_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """f(G(z)) − f(x): the negative of the Wasserstein-1 estimate (arXiv 1701.07875, eq. 2).
 
     Args:
@@ -143,7 +145,7 @@ def wasserstein_critic_loss(real_logits: Any, fake_logits: Any) -> Any:
     return sum_per_example(full_precision(fake_logits) - full_precision(real_logits))
 
 
-def relativistic_generator_loss(real_logits: Any, fake_logits: Any) -> Any:
+def relativistic_generator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """softplus(D(x) − D(G(z))): RpGAN, paired by position (arXiv 2501.05441, § 2), [batch].
 
     Example:
@@ -157,7 +159,7 @@ def relativistic_generator_loss(real_logits: Any, fake_logits: Any) -> Any:
     return sum_per_example(tf.nn.softplus(real - fake))
 
 
-def relativistic_discriminator_loss(real_logits: Any, fake_logits: Any) -> Any:
+def relativistic_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """softplus(D(G(z)) − D(x)): RpGAN, paired by position (arXiv 2501.05441, § 2), [batch].
 
     −f(D(x) − D(G(z))) with f(t) = −log(1 + e^−t): D is large for real images.

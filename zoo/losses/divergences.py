@@ -12,12 +12,14 @@ from zoo.losses.per_example import full_precision
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from zoo.io.types import Tensor
+
 LOG_2_PI = math.log(2.0 * math.pi)
 # Of the WAE authors' code: one kernel of a fixed width sees only latents that are about as far.
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
-def kl_standard_normal(mean: Any, log_variance: Any) -> Any:
+def kl_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(μ, diag σ²) ‖ N(0, I)) = ½ Σ (μ² + σ² − 1 − log σ²) (arXiv 1312.6114, eq. 10).
 
     Args:
@@ -36,7 +38,9 @@ def kl_standard_normal(mean: Any, log_variance: Any) -> Any:
     return 0.5 * tf.reduce_sum(tf.square(mean) + tf.exp(log_variance) - 1.0 - log_variance, axis=1)
 
 
-def kl_normals(mean: Any, log_variance: Any, prior_mean: Any, prior_log_variance: Any) -> Any:
+def kl_normals(
+    mean: Tensor, log_variance: Tensor, prior_mean: Tensor, prior_log_variance: Tensor
+) -> Tensor:
     """KL(N(μ, diag σ²) ‖ N(m, diag s²)) = ½ Σ (log s²/σ² + (σ² + (μ − m)²) / s² − 1).
 
     Args:
@@ -60,7 +64,7 @@ def kl_normals(mean: Any, log_variance: Any, prior_mean: Any, prior_log_variance
     return 0.5 * tf.reduce_sum(tf.exp(log_ratio) - 1.0 - log_ratio + shift, axis=-1)
 
 
-def normal_log_density(latents: Any, mean: Any, log_variance: Any) -> Any:
+def normal_log_density(latents: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """Log N(z; μ, diag σ²).
 
     Args:
@@ -80,8 +84,8 @@ def normal_log_density(latents: Any, mean: Any, log_variance: Any) -> Any:
 
 
 def total_correlation_terms(
-    latents: Any, mean: Any, log_variance: Any, dataset_size: Any
-) -> tuple[Any, Any, Any]:
+    latents: Tensor, mean: Tensor, log_variance: Tensor, dataset_size: Any
+) -> tuple[Tensor, Tensor, Tensor]:
     """The three parts of the rate, estimated on a minibatch (arXiv 1802.04942, eq. 2).
 
     Index-code mutual information log q(z|x) − log q(z), total correlation log q(z) − Σ log q(z_j)
@@ -126,8 +130,8 @@ def total_correlation_terms(
 
 
 def maximum_mean_discrepancy(
-    latents: Any, prior_latents: Any, kernel: Callable[[Any, Any], Any]
-) -> Any:
+    latents: Tensor, prior_latents: Tensor, kernel: Callable[[Any, Any], Any]
+) -> Tensor:
     """Unbiased estimate of MMD² between two samples (Gretton et al. 2012, JMLR 13, eq. 3).
 
     The penalty of arXiv 1711.01558 (WAE, algorithm 2) and arXiv 1706.02262 (InfoVAE). Being
@@ -156,7 +160,7 @@ def maximum_mean_discrepancy(
     return within - 2.0 * tf.reduce_mean(kernel(latents, prior_latents), axis=1)
 
 
-def inverse_multiquadratic_kernel(x: Any, y: Any) -> Any:
+def inverse_multiquadratic_kernel(x: Tensor, y: Tensor) -> Tensor:
     """Σ_s C s / (C s + ‖x − y‖²), C = 2 d for N(0, I) in d dimensions (arXiv 1711.01558, § 4).
 
     C is the expected ‖x − y‖² of two draws of the prior. The scales s, 0.1 to 10, are those of the
@@ -182,7 +186,7 @@ def inverse_multiquadratic_kernel(x: Any, y: Any) -> Any:
     return tf.add_n([2.0 * dims * s / (2.0 * dims * s + distances) for s in SCALES])
 
 
-def gaussian_kernel(x: Any, y: Any) -> Any:
+def gaussian_kernel(x: Tensor, y: Tensor) -> Tensor:
     """exp(−‖x − y‖² / (2σ²)) with 2σ² = d², d the latent dimension (arXiv 1706.02262).
 
     The paper leaves σ open; this one is of the authors' code (ShengjiaZhao/MMD-Variational-
@@ -207,14 +211,14 @@ def gaussian_kernel(x: Any, y: Any) -> Any:
     return tf.exp(-distances / tf.square(dims))
 
 
-def _log_densities(latents: Any, mean: Any, log_variance: Any) -> Any:
+def _log_densities(latents: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """Log N(z_j; μ_j, σ_j²) of each dimension by itself."""
     latents, mean, log_variance = map(full_precision, (latents, mean, log_variance))
     squared = tf.square(latents - mean) * tf.exp(-log_variance)
     return -0.5 * (squared + log_variance + LOG_2_PI)
 
 
-def _squared_distances(x: Any, y: Any) -> tuple[Any, Any]:
+def _squared_distances(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """‖x_i − y_j‖² [n, m], and the dimension.
 
     By differences: ‖x‖² + ‖y‖² − 2 x·y is a matrix product, which GPUs round to TensorFloat-32.
@@ -224,7 +228,7 @@ def _squared_distances(x: Any, y: Any) -> tuple[Any, Any]:
     return tf.reduce_sum(tf.math.squared_difference(x[:, None], y), axis=2), dims
 
 
-def _mean_to_others(kernel: Any) -> Any:
+def _mean_to_others(kernel: Tensor) -> Tensor:
     """Mean of each row of [n, n] without its diagonal."""
     others = tf.linalg.set_diag(kernel, tf.zeros_like(kernel[0]))
     count = tf.cast(tf.maximum(tf.shape(kernel)[0] - 1, 1), kernel.dtype)

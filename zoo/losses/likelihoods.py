@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from zoo.losses.per_example import full_precision, sum_per_example
+
+if TYPE_CHECKING:
+    from zoo.io.types import Tensor
 
 LOG_2_PI = math.log(2.0 * math.pi)
 # Below this |logit| the continuous Bernoulli's closed forms are 0/0 or nearly: series stand in,
@@ -18,7 +21,7 @@ HALF_LEVEL = 0.5 / 255.0
 MAX_LOG_SCALE = 20.0
 
 
-def gaussian_nll(images: Any, mean: Any, variance: Any) -> Any:
+def gaussian_nll(images: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
     """−log N(x; μ, σ²I) with one σ² for all pixels (arXiv 1312.6114, appendix C.2).
 
     Args:
@@ -42,7 +45,7 @@ def gaussian_nll(images: Any, mean: Any, variance: Any) -> Any:
     return 0.5 * (dims * (LOG_2_PI + tf.math.log(variance)) + squared_error / variance)
 
 
-def bernoulli_nll(images: Any, logits: Any) -> Any:
+def bernoulli_nll(images: Tensor, logits: Tensor) -> Tensor:
     """Cross-entropy −Σ x log p + (1 − x) log(1 − p), p = sigmoid(logits) (arXiv 1312.6114, C.1).
 
     A likelihood for binary pixels. For grey ones it is the customary stand-in, not a density:
@@ -66,7 +69,7 @@ def bernoulli_nll(images: Any, logits: Any) -> Any:
     return sum_per_example(tf.nn.sigmoid_cross_entropy_with_logits(labels=images, logits=logits))
 
 
-def continuous_bernoulli_nll(images: Any, logits: Any) -> Any:
+def continuous_bernoulli_nll(images: Tensor, logits: Tensor) -> Tensor:
     """Cross-entropy minus Σ log C(λ), λ = sigmoid(logits): a density (arXiv 1907.06845, eq. 3–4).
 
     Its C(λ) = 2 artanh(1 − 2λ) / (1 − 2λ), 2 at λ = ½, is l / tanh(l / 2) in the logit l.
@@ -92,7 +95,7 @@ def continuous_bernoulli_nll(images: Any, logits: Any) -> Any:
     return bernoulli_nll(images, logits) - sum_per_example(tf.where(near, series, exact))
 
 
-def continuous_bernoulli_mean(logits: Any) -> Any:
+def continuous_bernoulli_mean(logits: Tensor) -> Tensor:
     """Mean λ / (2λ − 1) + 1 / (2 artanh(1 − 2λ)), ½ at λ = ½ (arXiv 1907.06845, eq. 8).
 
     It is ½ + ½ / tanh(l / 2) − 1 / l in the logit l of λ.
@@ -114,7 +117,7 @@ def continuous_bernoulli_mean(logits: Any) -> Any:
     return tf.where(near, series, 0.5 + 0.5 / tf.tanh(0.5 * far) - 1.0 / far)
 
 
-def discretized_logistic_nll(images: Any, mean: Any, log_scale: Any) -> Any:
+def discretized_logistic_nll(images: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     """−log P(x) for the mass of a logistic on each of 256 grey levels (arXiv 1701.05517, eq. 2).
 
     P(x) = F(x + ½) − F(x − ½) in grey levels, F(x) = sigmoid((x − μ) / s); the levels 0 and 255
@@ -146,7 +149,7 @@ def discretized_logistic_nll(images: Any, mean: Any, log_scale: Any) -> Any:
     return sum_per_example(tf.where(images < HALF_LEVEL, above, inner))
 
 
-def _near_and_far(logits: Any) -> tuple[Any, Any, Any]:
+def _near_and_far(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Where a series holds, logits safe for the closed form, and squares safe for the series.
 
     Both branches of `tf.where` get finite arguments: a NaN in the unused one would reach the

@@ -15,11 +15,15 @@ from zoo.losses.per_example import full_precision, sum_per_example
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from zoo.io.types import Tensor
+
 # A ReLU network may be flat at a point, where √ has no derivative: this keeps it finite.
 EPSILON = 1e-12
 
 
-def gradient_norm_penalty(critic: Callable[[Any], Any], real: Any, fake: Any, mix: Any) -> Any:
+def gradient_norm_penalty(
+    critic: Callable[[Any], Any], real: Tensor, fake: Tensor, mix: Tensor
+) -> Tensor:
     """(‖∇f(x̂)‖₂ − 1)² at x̂ = ε x + (1 − ε) G(z) (arXiv 1704.00028, eq. 3 and algorithm 1).
 
     Args:
@@ -47,7 +51,7 @@ def gradient_norm_penalty(critic: Callable[[Any], Any], real: Any, fake: Any, mi
     return unit_gradient_penalty(critic, mix * real + (1.0 - mix) * fake)
 
 
-def unit_gradient_penalty(critic: Callable[[Any], Any], images: Any) -> Any:
+def unit_gradient_penalty(critic: Callable[[Any], Any], images: Tensor) -> Tensor:
     """(‖∇f(x)‖₂ − 1)², at noisy images in DRAGAN (arXiv 1705.07215).
 
     Args:
@@ -71,7 +75,7 @@ def unit_gradient_penalty(critic: Callable[[Any], Any], images: Any) -> Any:
     return tf.square(tf.sqrt(squared_gradient_norm(critic, images) + EPSILON) - 1.0)
 
 
-def squared_gradient_norm(critic: Callable[[Any], Any], images: Any) -> Any:
+def squared_gradient_norm(critic: Callable[[Any], Any], images: Tensor) -> Tensor:
     """‖∇f(x)‖²: R₁ at real images, R₂ at fake ones (arXiv 1801.04406, eq. 9 and 10).
 
     Args:
@@ -95,7 +99,7 @@ def squared_gradient_norm(critic: Callable[[Any], Any], images: Any) -> Any:
     return sum_per_example(tf.square(_gradient(critic, full_precision(images))))
 
 
-def path_lengths(synthesize: Callable[[Any], Any], styles: Any, noise: Any) -> Any:
+def path_lengths(synthesize: Callable[[Any], Any], styles: Tensor, noise: Tensor) -> Tensor:
     """‖Jᵀ y‖₂ with J = ∂g(w) / ∂w, y ~ N(0, I) / √(height · width) (arXiv 1912.04958, § 3.2).
 
     Args:
@@ -125,7 +129,7 @@ def path_lengths(synthesize: Callable[[Any], Any], styles: Any, noise: Any) -> A
     return tf.sqrt(squared_norm + EPSILON)
 
 
-def _gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
+def _gradient(function: Callable[[Any], Any], inputs: Tensor) -> Tensor:
     """Gradient of the sum of a function's values, like `inputs`."""
     with tf.GradientTape() as tape:
         tape.watch(inputs)

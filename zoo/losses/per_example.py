@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
+if TYPE_CHECKING:
+    from zoo.io.types import Tensor
 
-def sum_per_example(values: Any) -> Any:
+
+def sum_per_example(values: Tensor) -> Tensor:
     """Sums [batch, ...] over all axes but the first: [batch].
 
     Example:
@@ -19,7 +22,7 @@ def sum_per_example(values: Any) -> Any:
     return tf.reduce_sum(tf.reshape(values, [tf.shape(values)[0], -1]), axis=1)
 
 
-def full_precision(values: Any) -> Any:
+def full_precision(values: Tensor) -> Tensor:
     """A tensor of `values`: float32 if they are of half precision, else of their own dtype.
 
     Example:

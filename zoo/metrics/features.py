@@ -19,6 +19,8 @@ from zoo.io.records import read_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from zoo.io.types import Tensor
+
 CLASSIFIERS = Path(__file__).parent / "classifiers"
 BATCH = 500
 
@@ -209,7 +211,7 @@ def _inception_v3() -> FeatureExtractor:
         keras.config.set_image_data_format(outside)
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)])
-    def run(images: Any) -> Any:
+    def run(images: Tensor) -> Any:
         images = tf.image.resize(images, (299, 299), antialias=True)
         return network(images * 2.0 - 1.0, training=False)
 

@@ -12,6 +12,8 @@ from zoo.layers import ConditionalBatchNormalization, SpectralConv2D, SpectralDe
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from zoo.io.types import Tensor
+
     Norm = Callable[[str], Callable[[Any], Any]]  # makes a normalisation of a name
 
 NORMALIZATIONS = ("batch", "none", "spectral")
@@ -84,8 +86,8 @@ def halvings(image_shape: Sequence[int], architecture: str) -> int:
         near = [max(8, (size + step // 2) // step * step) for size in (height, width)]
         msg = (
             f"The {architecture} network cannot make {height} × {width} images: both sides must be "
-            f"at least 8 and divisible by {step}. Resize to {near[0]} × {near[1]}, or use "
-            "network='mlp'."
+            f"at least 8 and divisible by {step}. Resize to {near[0]} × {near[1]}, or take "
+            "another size (--image-size, image_shape), or network='mlp'."
         )
         raise ValueError(msg)
     return stages
@@ -178,7 +180,7 @@ def discriminator(
         x = dense(JOINT_UNITS, kernel_initializer="he_normal", name="joint_hidden")(x)
         features = activation("joint_activation")(x)
 
-    def linear(x: Any, units: int, name: str, **options: Any) -> Any:
+    def linear(x: Tensor, units: int, name: str, **options: Any) -> Tensor:
         options |= {"kernel_initializer": initializer, "dtype": "float32", "name": name}
         return dense(units, **options)(x)
 

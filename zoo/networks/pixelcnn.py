@@ -19,6 +19,8 @@ from zoo.networks import _heads
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from zoo.io.types import Tensor
+
 REACH = 2  # columns to either side and rows above that one layer sees
 
 
@@ -111,7 +113,7 @@ def sample(prior: keras.Model, uniforms: Any, label: Any = None) -> Any:
         msg = f"uniforms of shape {tuple(uniforms.shape)}: expected [batch, {positions}]."
         raise ValueError(msg)
 
-    def draw(i: Any, codes: Any) -> tuple[Any, Any]:
+    def draw(i: Any, codes: Tensor) -> tuple[Tensor, Tensor]:
         logits = _logits(prior, tf.reshape(codes, [-1, *grid]), label)
         logits = tf.reshape(logits, [-1, positions, logits.shape[-1]])
         cumulative = tf.cumsum(tf.nn.softmax(tf.gather(logits, i, axis=1)), axis=1)
@@ -126,7 +128,7 @@ def sample(prior: keras.Model, uniforms: Any, label: Any = None) -> Any:
     return tf.reshape(codes, [-1, *grid])
 
 
-def log_probability(prior: keras.Model, codes: Any, label: Any = None) -> Any:
+def log_probability(prior: keras.Model, codes: Tensor, label: Any = None) -> Tensor:
     """Computes log p(codes), or log p(codes | label), summed over positions.
 
     Args:
@@ -149,7 +151,7 @@ def log_probability(prior: keras.Model, codes: Any, label: Any = None) -> Any:
     return -tf.reduce_sum(nll, axis=[1, 2])
 
 
-def _logits(prior: keras.Model, codes: Any, label: Any) -> Any:
+def _logits(prior: keras.Model, codes: Tensor, label: Any) -> Tensor:
     if label is None:
         return prior(codes)
     return prior([tf.convert_to_tensor(codes), tf.convert_to_tensor(label)])

@@ -15,7 +15,7 @@ images in [0, 1]; and bilinear upsampling before a convolution, which is the pap
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
 from keras import layers
@@ -34,6 +34,8 @@ from zoo.networks import _heads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from zoo.io.types import Tensor
 
 WIDTH = 32
 STYLE_DIM = 128  # 512 in the paper
@@ -151,24 +153,24 @@ def _synthesis(image_shape: Sequence[int], width: int) -> keras.Model:
     return keras.Model(styles, _heads.unit_range(image), name="synthesis")
 
 
-def _styled(x: Any, styles: Any, channels: int, name: str) -> Any:
+def _styled(x: Tensor, styles: Tensor, channels: int, name: str) -> Tensor:
     conv = ModulatedConv2D(channels, 3, activation=scaled_leaky_relu, name=name)
     return conv(x, _scales(styles, x, name))
 
 
-def _to_rgb(x: Any, styles: Any, channels: int, stage: int) -> Any:
+def _to_rgb(x: Tensor, styles: Tensor, channels: int, stage: int) -> Tensor:
     """Linear and without demodulation."""
     name = f"to_rgb_{stage}"
     conv = ModulatedConv2D(channels, 1, demodulate=False, dtype="float32", name=name)
     return conv(x, _scales(styles, x, name))
 
 
-def _scales(styles: Any, x: Any, name: str) -> Any:
+def _scales(styles: Tensor, x: Tensor, name: str) -> Tensor:
     """A: a scale for each channel of x, about 1 at first."""
     return EqualizedDense(x.shape[-1], bias_initializer="ones", name=f"{name}_affine")(styles)
 
 
-def _residual(x: Any, channels: int, name: str) -> Any:
+def _residual(x: Tensor, channels: int, name: str) -> Tensor:
     """Halves the side; blurred before each stride, so that it does not alias."""
     shortcut = Blur(1, strides=2, name=f"{name}_shortcut_blur")(x)
     shortcut = EqualizedConv2D(channels, 1, use_bias=False, name=f"{name}_shortcut")(shortcut)

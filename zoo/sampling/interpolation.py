@@ -9,6 +9,7 @@ import tensorflow as tf
 
 if TYPE_CHECKING:
     from zoo.core.model import ZooModel
+    from zoo.io.types import Tensor
 
 
 def interpolate(model: ZooModel, rows: int = 6, steps: int = 10, seed: int = 0) -> np.ndarray:
@@ -38,7 +39,7 @@ def interpolate(model: ZooModel, rows: int = 6, steps: int = 10, seed: int = 0) 
     return model.generate_from(path.reshape(-1, model.noise_dim), labels)
 
 
-def slerp(first: Any, second: Any, fraction: Any) -> Any:
+def slerp(first: Tensor, second: Tensor, fraction: Any) -> Tensor:
     """Spherical interpolation (arXiv 1609.04468), which keeps to the shell where latents live.
 
     Args:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from zoo.core.model import ZooModel
+    from zoo.io.types import Tensor
 
 KINDS = ("prior", "gmm", "two_stage")
 
@@ -60,7 +61,7 @@ class Sampler:
     arrays: dict[str, np.ndarray]
     fitted_to: str
 
-    def sample(self, n: int, seed: int = 0, labels: Any = None) -> np.ndarray:
+    def sample(self, n: int, seed: int = 0, labels: Tensor | None = None) -> np.ndarray:
         """Draws latents.
 
         Args:
@@ -304,7 +305,7 @@ def _drawing(kind: str, arrays: dict[str, np.ndarray]) -> Callable[[int, int, An
             setattr(made, f"{name}_", values[of])
         return made
 
-    def of_classes(n: int, seed: int, labels: Any) -> np.ndarray:
+    def of_classes(n: int, seed: int, labels: Tensor) -> np.ndarray:
         classes, asked = len(arrays["weights"]), np.asarray(labels)
         if asked.shape not in ((), (n,)) or not np.isin(asked, range(classes)).all():
             msg = (

@@ -7,7 +7,7 @@ with as many latents u can match it, and then its own aggregate posterior is p(u
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -16,6 +16,9 @@ import tensorflow as tf
 from zoo import data, losses
 from zoo.core.adam import Adam
 from zoo.vae._likelihoods import MIN_VARIANCE
+
+if TYPE_CHECKING:
+    from zoo.io.types import Tensor
 
 WIDTH = 256
 BATCH = 256
@@ -52,7 +55,7 @@ class SecondStage(keras.Model):
         first = np.repeat([0.0, FIRST_LOG_VARIANCE], dims)
         self.encoder.layers[-1].bias.assign(first)
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Squared error per dimension, float32 [batch], for latents z and noise ε, each [batch, d].
 
         Adds the loss −E[log p(z | u)] + KL(q(u | z) ‖ N(0, I)), in nats.

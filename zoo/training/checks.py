@@ -129,8 +129,8 @@ def _config_of_run(model: ZooModel, out: Path) -> dict[str, Any]:
 def _check_batch_size(model: ZooModel, batch_size: int, there: int) -> None:
     if batch_size * model.minibatches > there and model.minibatches > 1:
         msg = (
-            f"batch_size={batch_size} × {model.minibatches} minibatches a step: expected 1 to the "
-            f"{there} images of the train split."
+            f"batch_size={batch_size} × {model.minibatches} minibatches per step: expected 1 to "
+            f"the {there} images of the train split."
         )
         raise ValueError(msg)
     if batch_size < 1:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 LATEST, BEST, CHECKPOINTS = "model.keras", "best.keras", "checkpoints"
 PACKAGES = ("vaegan-zoo", "tensorflow", "keras", "numpy")
+LOAD_MODEL = (  # of a file that `model.save` wrote
+    "In Python `keras.models.load_model` loads such a file. `zoo.train` leaves a run folder, which "
+    "every command takes."
+)
 
 
 def describe(model: ZooModel) -> dict[str, Any]:
@@ -60,6 +64,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
         msg = (
             f"{path} is not a run folder (no config.json). `zoo train` and `zoo convert` make them."
         )
+        if path != given:
+            msg = f"{given} is in no run folder. {LOAD_MODEL}"
         raise FileNotFoundError(msg)
     try:
         return read_json(path / "config.json", schemas.RUN)

@@ -14,6 +14,7 @@ A run folder holds:
 from __future__ import annotations
 
 import functools
+import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,6 +150,13 @@ def _train(
     steps_per_epoch = checks.check_settings(model, images, settings)
     steps = settings["epochs"] * steps_per_epoch
     if model.steps_done >= steps:
+        if not (out / "config.json").exists():  # `fit` has trained it, and no run is there
+            had = model.steps_done // steps_per_epoch
+            warnings.warn(
+                f"The model has been trained for {had} epochs, and epochs={settings['epochs']} "
+                f"counts those: nothing is trained, and {out} is not written. Give more epochs.",
+                stacklevel=3,
+            )
         return True
     validation_data = _validation_data(model, source, settings)
     if recipe is not None:

@@ -16,6 +16,8 @@ from zoo import losses
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from zoo.io.types import Tensor
+
 # Of the running estimate of σ² for evaluation, which looks back over about ten batches.
 MOMENTUM = 0.9
 # A decoder that is exact on a batch (all-black images, say) has σ² = 0 and no density.
@@ -33,11 +35,11 @@ class Likelihood:
     def __init__(self, add_weight: Callable[..., Any]) -> None:
         """Makes its weights, if it has any, with the model's `add_weight`."""
 
-    def mean(self, logits: Any) -> Any:
+    def mean(self, logits: Tensor) -> Tensor:
         """Mean images in [0, 1] of logits, both [batch, height, width, channels]."""
         return tf.sigmoid(logits)
 
-    def nll(self, images: Any, logits: Any, statistic: Any) -> Any:
+    def nll(self, images: Tensor, logits: Tensor, statistic: Any) -> Tensor:
         """−log p(x | z), [batch] in nats.
 
         Args:
@@ -68,7 +70,7 @@ class Bernoulli(Likelihood):
 
     levels = None
 
-    def nll(self, images: Any, logits: Any, statistic: Any) -> Any:  # noqa: ARG002
+    def nll(self, images: Tensor, logits: Tensor, statistic: Any) -> Tensor:  # noqa: ARG002
         """Cross-entropy, [batch] in nats."""
         return losses.bernoulli_nll(images, logits)
 
@@ -76,11 +78,11 @@ class Bernoulli(Likelihood):
 class ContinuousBernoulli(Likelihood):
     """Cross-entropy made a density on [0, 1] (arXiv 1907.06845)."""
 
-    def mean(self, logits: Any) -> Any:
+    def mean(self, logits: Tensor) -> Tensor:
         """The distribution's mean (eq. 8), which is not the sigmoid."""
         return losses.continuous_bernoulli_mean(logits)
 
-    def nll(self, images: Any, logits: Any, statistic: Any) -> Any:  # noqa: ARG002
+    def nll(self, images: Tensor, logits: Tensor, statistic: Any) -> Tensor:  # noqa: ARG002
         """−log p(x | z) with the normaliser C(λ) (eq. 3), [batch] in nats."""
         return losses.continuous_bernoulli_nll(images, logits)
 
@@ -96,7 +98,7 @@ class OptimalGaussian(Likelihood):
             shape=(), initializer="ones", trainable=False, name="decoder_variance"
         )
 
-    def nll(self, images: Any, logits: Any, statistic: Any) -> Any:
+    def nll(self, images: Tensor, logits: Tensor, statistic: Any) -> Tensor:
         """−log p(x | z), [batch] in nats.
 
         σ² is held constant in the gradient. At the optimum σ*² = MSE the derivative with respect
@@ -128,7 +130,7 @@ class LearnedGaussian(Likelihood):
     def __init__(self, add_weight: Callable[..., Any]) -> None:
         self.log_scale = add_weight(shape=(), initializer="zeros", name="log_scale")
 
-    def nll(self, images: Any, logits: Any, statistic: Any) -> Any:  # noqa: ARG002
+    def nll(self, images: Tensor, logits: Tensor, statistic: Any) -> Tensor:  # noqa: ARG002
         """−log p(x | z), [batch] in nats."""
         return losses.gaussian_nll(images, self.mean(logits), tf.exp(2.0 * self._bounded()))
 
@@ -148,7 +150,7 @@ class DiscretizedLogistic(LearnedGaussian):
 
     levels = 1
 
-    def nll(self, images: Any, logits: Any, statistic: Any) -> Any:  # noqa: ARG002
+    def nll(self, images: Tensor, logits: Tensor, statistic: Any) -> Tensor:  # noqa: ARG002
         """−log P(x | z), [batch] in nats."""
         return losses.discretized_logistic_nll(images, self.mean(logits), self._bounded())
 

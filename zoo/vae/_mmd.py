@@ -11,6 +11,8 @@ from zoo.vae.base import BaseVAE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from zoo.io.types import Tensor
+
 
 class MMDVAE(BaseVAE):
     """A VAE with a further term `mmd`: the discrepancy between latents and draws from the prior.
@@ -21,7 +23,7 @@ class MMDVAE(BaseVAE):
 
     log_names: tuple[str, ...] = ("loss", "distortion", "rate", "mmd")
 
-    def kernel(self, x: Any, y: Any) -> Any:
+    def kernel(self, x: Tensor, y: Tensor) -> Tensor:
         """The kernel between latents [n, latent_dim] and [m, latent_dim], float32 [n, m]."""
         raise NotImplementedError
 
@@ -34,7 +36,7 @@ class MMDVAE(BaseVAE):
     ) -> dict[str, Any]:
         """The rate, and the share of each example in the MMD²."""
 
-        def discrepancy(latents: Any, prior_latents: Any) -> Any:
+        def discrepancy(latents: Tensor, prior_latents: Tensor) -> Tensor:
             return losses.maximum_mean_discrepancy(latents, prior_latents, self.kernel)
 
         mmd = on_global_batch(discrepancy, outputs["latents"], batch["prior_latents"])

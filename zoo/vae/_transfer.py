@@ -23,6 +23,7 @@ from zoo.core.replicated_step import Player
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from zoo.io.types import Tensor
     from zoo.vae.base import BaseVAE
 
 TERMS = ("distortion", "rate", "sleep", "anchor")
@@ -99,12 +100,12 @@ class TransferLoss:
         weight = tf.sign(self.weights.value[TERMS.index(term)])
 
         @tf.custom_gradient
-        def gated(tensor: Any) -> tuple[Any, Callable[[Any], Any]]:
+        def gated(tensor: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
             return tf.identity(tensor), lambda g: tf.math.multiply_no_nan(g, weight)
 
         return {name: gated(tensor) for name, tensor in tensors.items()}
 
-    def total(self, terms: dict[str, Any]) -> Any:
+    def total(self, terms: dict[str, Any]) -> Tensor:
         """The weighted sum, [batch], of the `terms` of the VAE and the `dream_terms`."""
         names = ("distortion", "regularization", *TERMS[2:])
         weights = zip(names, tf.unstack(self.weights.value), strict=True)

@@ -3,9 +3,8 @@
 The loss is distortion + Σ weight · term. Where the only term is the rate, with weight 1, it is the
 negative evidence lower bound (ELBO) of arXiv 1312.6114, eq. 3. A model overrides
 `regularization_terms` (and `weights_of_terms`), or what the bound is made of: `forward`, `rate`,
-`log_prior`, `terms`. All give one value per example, in nats.
-
-A VAE with `transfer` trains a decoder that was brought from a GAN: see `zoo.vae._transfer`.
+`log_prior`, `terms`. All give one value per example, in nats. With `transfer` a VAE trains a
+decoder that was brought from a GAN: see `zoo.vae._transfer`.
 """
 
 from __future__ import annotations
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     import keras
+
+    from zoo.io.types import Tensor
 
 
 class BaseVAE(ZooModel):
@@ -176,11 +177,11 @@ class BaseVAE(ZooModel):
         """
         return {}
 
-    def rate(self, mean: Any, log_variance: Any, latents: Any) -> Any:  # noqa: ARG002
+    def rate(self, mean: Tensor, log_variance: Tensor, latents: Tensor) -> Tensor:  # noqa: ARG002
         """Rate KL(q(z | x) ‖ p(z)), [batch] in nats (arXiv 1312.6114, eq. 10)."""
         return losses.kl_standard_normal(mean, log_variance)
 
-    def log_prior(self, latents: Any) -> Any:
+    def log_prior(self, latents: Tensor) -> Tensor:
         """Log p(z), float32 [...] in nats, of latents [..., latent_dim]."""
         zeros = tf.zeros_like(latents)
         return losses.normal_log_density(latents, zeros, zeros)
@@ -290,16 +291,16 @@ class BaseVAE(ZooModel):
     def _gated(self, term: str, outputs: dict[str, Any]) -> dict[str, Any]:
         return self.transfer_loss.gate(term, outputs) if self.transfer_loss else outputs
 
-    def targets(self, batch: dict[str, Any]) -> Any:
+    def targets(self, batch: dict[str, Any]) -> Tensor:
         """The images that the logits of `forward` stand for, one per row."""
         return batch["images"]
 
-    def annealing(self) -> Any:
+    def annealing(self) -> Tensor:
         """Weight of the regularization at this step, scalar: 1, or less during the warm-up."""
         step = self.step.value % self.cycle if self.cycle else self.step.value
         return tf.minimum(tf.cast(step, tf.float32) / max(self.warm_up, 1), 1.0)
 
-    def _free(self, mean: Any, log_variance: Any) -> Any:
+    def _free(self, mean: Tensor, log_variance: Tensor) -> Tensor:
         """What to add to the rate, [batch]: Σ_j λ − KL_j over dimensions j with a mean KL_j < λ."""
         zeros = tf.zeros_like(mean)[..., None]
         each = losses.kl_normals(mean[..., None], log_variance[..., None], zeros, zeros)
@@ -331,7 +332,7 @@ class BaseVAE(ZooModel):
 
     # Inference
 
-    def encode(self, images: Any, labels: Any = None) -> Any:
+    def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Posterior (mean, log-variance), float32 tensors [batch, latent_dim], of images.
 
         A model whose encoder has one output gives that tensor alone.
@@ -347,7 +348,7 @@ class BaseVAE(ZooModel):
         outputs = self.encoder(with_labels(images, labels), training=False)
         return tuple(outputs) if isinstance(outputs, (list, tuple)) else outputs
 
-    def latent_code(self, images: Any, labels: Any = None) -> tuple[Any, Any]:
+    def latent_code(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Where the latents of images lie: mean and standard deviation.
 
         `reconstruct` decodes the mean; a sampler is fitted to both. A model whose code is a point
@@ -363,28 +364,30 @@ class BaseVAE(ZooModel):
         mean, log_variance = self.encode(images, labels)
         return mean, tf.exp(0.5 * log_variance)
 
-    def logits(self, latents: Any, labels: Any = None, *, training: bool = False) -> Any:
+    def logits(
+        self, latents: Tensor, labels: Tensor | None = None, *, training: bool = False
+    ) -> Tensor:
         """The decoder's logits of latents, [batch, height, width, channels]."""
         return self.decoder(with_labels(latents, labels), training=training)
 
-    def decode(self, latents: Any, labels: Any = None) -> Any:
+    def decode(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Mean images, float32 tensor [batch, height, width, channels] in [0, 1], of latents."""
         return self.pixels.mean(self.logits(latents, self._labels_of(latents, labels)))
 
-    def images_from_latents(self, latents: Any, labels: Any = None) -> Any:
+    def images_from_latents(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Mean images of latents: the same as `decode`."""
         return self.decode(latents, labels)
 
-    def reconstruct(self, images: Any, labels: Any = None) -> Any:
+    def reconstruct(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Mean images of the posterior means, float32 in [0, 1], of the shape of `images`."""
         return self.decode(self.latent_code(images, labels)[0], labels)
 
-    def call(self, inputs: Any, training: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:  # noqa: ARG002, FBT001, FBT002
         """Reconstructs, so that `predict(images)` does, or `predict([images, labels])`."""
         both = isinstance(inputs, (list, tuple))
         return self.reconstruct(*inputs) if both else self.reconstruct(inputs)
 
-    def _labels_of(self, x: Any, labels: Any) -> Any:
+    def _labels_of(self, x: Tensor, labels: Tensor) -> Tensor:
         """The labels of a network's input, [batch]. Within a graph their values are not checked."""
         if labels is None and not self.num_classes:
             return None
@@ -393,7 +396,7 @@ class BaseVAE(ZooModel):
         labels = labels if labels.shape.rank == 1 else tf.reshape(labels, [-1])
         return tf.cast(labels, tf.int32)
 
-    def check_inputs(self, inputs: Any) -> None:
+    def check_inputs(self, inputs: Tensor) -> None:
         """Raises ValueError if `predict` is given what the model does not take."""
         super().check_inputs(inputs)
         images = inputs[0] if isinstance(inputs, (list, tuple)) else inputs
@@ -419,7 +422,7 @@ class BaseVAE(ZooModel):
             "reconstruct": EndpointSpec("reconstruct", image, again, ("encoder", "decoder")),
         }
 
-    def log_weights(self, images: Any, noise: Any, labels: Any = None) -> Any:
+    def log_weights(self, images: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         """Importance weights log p(x, z) − log q(z | x) of arXiv 1509.00519, eq. 7.
 
         Args:

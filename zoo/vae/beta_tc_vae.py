@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo import losses
 from zoo.core.registry import register_model
 from zoo.core.replicas import on_global_batch
 from zoo.vae.base import BaseVAE
+
+if TYPE_CHECKING:
+    from zoo.io.types import Tensor
 
 TERMS = ("mutual_information", "total_correlation", "dimension_wise_kl")
 
@@ -59,7 +62,7 @@ class BetaTCVAE(BaseVAE):
     ) -> dict[str, Any]:
         """The three terms, and their sum."""
 
-        def estimate(latents: Any, mean: Any, log_variance: Any) -> Any:
+        def estimate(latents: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
             return losses.total_correlation_terms(latents, mean, log_variance, self.dataset_size)
 
         posterior = (outputs[name] for name in ("latents", "mean", "log_variance"))

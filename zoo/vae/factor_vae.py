@@ -17,6 +17,8 @@ from zoo.vae.base import BaseVAE
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from zoo.io.types import Tensor
+
 
 @register_model("factor_vae")
 class FactorVAE(BaseVAE):
@@ -126,7 +128,7 @@ class FactorVAE(BaseVAE):
     # The step
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """One update of both players: the base's step has one batch for all."""
+        """One update of both players. The VAE takes half of the batch, the discriminator all."""
         batch = self.batch_of(data)
         batch |= self.batch_noise(self.noise_source(batch["images"]))
         # Its cross-entropies are those of both halves.
@@ -137,6 +139,7 @@ class FactorVAE(BaseVAE):
         terms = self.minimize(
             lambda part: self.terms(part, training=True, statistic=statistic), batch, counts=counts
         )
+        terms |= self.batch_logs(terms, training=True)
         self.step.assign_add(1)
         return self.log(terms)
 
@@ -152,7 +155,7 @@ class FactorVAE(BaseVAE):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-def _shuffled(latents: Any, batch: dict[str, Any]) -> Any:
+def _shuffled(latents: Tensor, batch: dict[str, Any]) -> Tensor:
     """This replica's rows of latents that were permuted over the global batch (algorithm 1).
 
     Args:
@@ -160,7 +163,7 @@ def _shuffled(latents: Any, batch: dict[str, Any]) -> Any:
         batch: Has `permutation`, like `latents`, whose columns' orders are the permutations.
     """
 
-    def permute(latents: Any, numbers: Any) -> Any:
+    def permute(latents: Tensor, numbers: Tensor) -> Tensor:
         return keras.ops.take_along_axis(latents, tf.argsort(numbers, axis=0), axis=0)
 
     return tf.stop_gradient(on_global_batch(permute, latents, batch["permutation"]))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo import losses
 from zoo.core.registry import register_model
 from zoo.vae._mmd import MMDVAE
+
+if TYPE_CHECKING:
+    from zoo.io.types import Tensor
 
 
 @register_model("info_vae")
@@ -50,7 +53,7 @@ class InfoVAE(MMDVAE):
         """1 − α and α + λ − 1."""
         return {"rate": 1.0 - self.alpha, "mmd": self.alpha + self.lambda_mmd - 1.0}
 
-    def kernel(self, x: Any, y: Any) -> Any:
+    def kernel(self, x: Tensor, y: Tensor) -> Tensor:
         """The Gaussian kernel of [n, latent_dim] and [m, latent_dim]: [n, m]."""
         return losses.gaussian_kernel(x, y)
 

@@ -15,6 +15,8 @@ from zoo.vae.base import BaseVAE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from zoo.io.types import Tensor
+
 
 @register_model("iwae")
 class IWAE(BaseVAE):
@@ -70,11 +72,11 @@ class IWAE(BaseVAE):
         logits = self.logits(latents, labels, training=training)
         return {"mean": mean, "log_variance": log_variance, "latents": latents, "logits": logits}
 
-    def targets(self, batch: dict[str, Any]) -> Any:
+    def targets(self, batch: dict[str, Any]) -> Tensor:
         """Each image, K times one after the other."""
         return tf.repeat(batch["images"], self.samples, axis=0)
 
-    def rate(self, mean: Any, log_variance: Any, latents: Any) -> Any:
+    def rate(self, mean: Tensor, log_variance: Tensor, latents: Tensor) -> Tensor:
         """Log q(z | x) − log p(z) at the draw z, [batch] in nats."""
         posterior = losses.normal_log_density(latents, mean, log_variance)
         return posterior - self.log_prior(latents)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from zoo.core.model import EndpointSpec
+    from zoo.io.types import Tensor
 
 WIDTH = 256
 
@@ -106,7 +107,9 @@ class LadderVAE(BaseVAE):
         logits = self.logits(latents, labels, training=training)
         return {"mean": mean, "log_variance": log_variance, "latents": latents, "logits": logits}
 
-    def _infer(self, sent: Any, noise: Any, *, training: bool = False) -> tuple[Any, Any, Any]:
+    def _infer(
+        self, sent: Any, noise: Tensor, *, training: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Δμ, log Δσ² and u = Δμ + Δσ ε of what the encoder sent and ε, [batch, latent_dim]."""
         mean, log_variance = self.posterior_network([*sent, noise], training=training)
         return mean, log_variance, mean + tf.exp(0.5 * log_variance) * noise
@@ -120,12 +123,12 @@ class LadderVAE(BaseVAE):
         each = {f"rate_{i + 1}": losses.kl_standard_normal(*x) for i, x in moments}
         return {**super().regularization_terms(outputs, batch), **each}
 
-    def log_weights(self, images: Any, noise: Any, labels: Any = None) -> Any:
+    def log_weights(self, images: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         """As in `BaseVAE`; each sample takes a path of its own through the layers."""
         images = self.images_of(images)
         sent = self.encoder(with_labels(images, labels), training=False)
 
-        def log_weight(noise: Any) -> Any:
+        def log_weight(noise: Tensor) -> Tensor:
             mean, log_variance, latents = self._infer(sent, noise)
             log_posterior = losses.normal_log_density(latents, mean, log_variance)
             nll = self.pixels.nll(images, self.logits(latents, labels), None)
@@ -135,7 +138,7 @@ class LadderVAE(BaseVAE):
 
     # Inference
 
-    def encode(self, images: Any, labels: Any = None) -> tuple[Any, Any]:
+    def encode(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As in `BaseVAE`: (Δμ, log Δσ²) on the path where each layer takes its mean."""
         images = self.images_of(images)
         labels = self._labels_of(images, labels)
@@ -143,7 +146,9 @@ class LadderVAE(BaseVAE):
         mean, log_variance, _ = self._infer(sent, tf.zeros_like(sent[0]))
         return mean, log_variance
 
-    def logits(self, latents: Any, labels: Any = None, *, training: bool = False) -> Any:
+    def logits(
+        self, latents: Tensor, labels: Tensor | None = None, *, training: bool = False
+    ) -> Tensor:
         """The decoder's logits of the z that the prior makes of latents u."""
         z = self.prior_network(latents, training=training)
         return self.decoder(with_labels(z, labels), training=training)
@@ -195,6 +200,6 @@ def _posterior_network(sizes: list[int], conditionals: list[Any]) -> keras.Model
     return keras.Model(inputs, outputs, name="posterior")
 
 
-def _split(x: Any, sizes: list[int]) -> Iterator[Any]:
+def _split(x: Tensor, sizes: list[int]) -> Iterator[Any]:
     """x, [batch, latent_dim], by layers."""
     return (x[:, start:end] for start, end in pairwise(accumulate(sizes, initial=0)))

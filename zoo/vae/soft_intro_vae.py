@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     import keras
 
+    from zoo.io.types import Tensor
+
 ALPHA = 2.0  # α of eq. 5
 
 
@@ -51,7 +53,7 @@ class SoftIntroVAE(BaseVAE):
             `transfer`.
 
     Raises:
-        ValueError: If an option is out of range or not to be had.
+        ValueError: If an option is out of range, or this model does not have it.
 
     Example:
         >>> import zoo
@@ -129,8 +131,8 @@ class SoftIntroVAE(BaseVAE):
         return self._posterior(batch["images"], batch, "posterior", training=training)[0]
 
     def _posterior(
-        self, images: Any, batch: dict[str, Any], noise: str, *, training: bool
-    ) -> tuple[Any, Any]:
+        self, images: Tensor, batch: dict[str, Any], noise: str, *, training: bool
+    ) -> tuple[Tensor, Tensor]:
         """A draw z ~ q(z | x), [batch, latent_dim], and the KL of q, [batch] in nats."""
         mean, log_variance = self.encoder(
             with_labels(images, batch.get("labels")), training=training
@@ -138,10 +140,10 @@ class SoftIntroVAE(BaseVAE):
         latents = mean + tf.exp(0.5 * log_variance) * batch[noise]
         return latents, self.rate(mean, log_variance, latents)
 
-    def _images(self, latents: Any, batch: dict[str, Any], *, training: bool) -> Any:
+    def _images(self, latents: Tensor, batch: dict[str, Any], *, training: bool) -> Tensor:
         return self.pixels.mean(self.logits(latents, batch.get("labels"), training=training))
 
-    def _fakes(self, latents: Any, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
+    def _fakes(self, latents: Tensor, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
         """The x̃: D(z) and D(z_p)."""
         return {
             "reconstruction": self._images(latents, batch, training=training),
@@ -194,8 +196,10 @@ class SoftIntroVAE(BaseVAE):
         of_decoder = self.minimize(
             lambda part: self._decoder_terms(part, training=True), batch, "decoder_optimizer"
         )
+        terms = of_encoder | of_decoder
+        terms |= self.batch_logs(terms, training=True)
         self.step.assign_add(1)
-        return self.log(of_encoder | of_decoder)
+        return self.log(terms)
 
     def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:  # noqa: ARG002
         """Adam at 2e-4."""
@@ -207,6 +211,6 @@ class SoftIntroVAE(BaseVAE):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-def _squared_error(images: Any, others: Any) -> Any:
+def _squared_error(images: Tensor, others: Tensor) -> Tensor:
     """‖x − x'‖², [batch]."""
     return losses.sum_per_example(tf.square(images - others))

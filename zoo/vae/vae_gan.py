@@ -48,8 +48,8 @@ class VAEGAN(BaseVAE):
             `transfer`.
 
     Raises:
-        ValueError: If an option is out of range or not to be had, or the discriminator has the
-            wrong shapes or no such layer.
+        ValueError: If an option is out of range, or this model does not have it; or the
+            discriminator has the wrong shapes or no such layer.
 
     Example:
         >>> import zoo
@@ -177,6 +177,7 @@ class VAEGAN(BaseVAE):
         batch |= self.batch_noise(self.noise_source(batch["images"]))
         terms = self.minimize(lambda part: self.terms(part, training=True), batch)
         self._over_batch(terms["squared_error"])
+        terms |= self.batch_logs(terms, training=True)
         self.step.assign_add(1)
         return self.log(terms)
 

@@ -16,6 +16,8 @@ from zoo.vae.base import BaseVAE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from zoo.io.types import Tensor
+
 
 @register_model("vamp_prior")
 class VampPriorVAE(BaseVAE):
@@ -72,12 +74,12 @@ class VampPriorVAE(BaseVAE):
             name="pseudo_inputs",
         )
 
-    def rate(self, mean: Any, log_variance: Any, latents: Any) -> Any:
+    def rate(self, mean: Tensor, log_variance: Tensor, latents: Tensor) -> Tensor:
         """Log q(z | x) − log p(z) at the draw z, [batch] in nats."""
         posterior = losses.normal_log_density(latents, mean, log_variance)
         return posterior - self.log_prior(latents)
 
-    def log_prior(self, latents: Any) -> Any:
+    def log_prior(self, latents: Tensor) -> Tensor:
         """Log 1/K Σ q(z | u_k), float32 [...] in nats, of latents [..., latent_dim]."""
         each = losses.normal_log_density(latents[..., None, :], *self.mixture())
         return tf.reduce_logsumexp(each, axis=-1) - math.log(self.components)
@@ -88,7 +90,7 @@ class VampPriorVAE(BaseVAE):
         mean, log_variance = self.encoder(tf.sigmoid(self.pseudo_inputs.value), training=False)
         return mean, log_variance
 
-    def prior_latents(self, draw: Callable[..., Any]) -> Any:
+    def prior_latents(self, draw: Callable[..., Any]) -> Tensor:
         """Draws from the prior, whose components are equally likely."""
         chosen = tf.cast(draw("component", uniform=True) * self.components, tf.int32)
         chosen = tf.minimum(chosen, self.components - 1)  # as U may be 1

@@ -22,6 +22,8 @@ from zoo.vae.base import BaseVAE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from zoo.io.types import Tensor
+
 
 @register_model("vq_vae")
 class VQVAE(BaseVAE):
@@ -59,8 +61,8 @@ class VQVAE(BaseVAE):
         **kwargs: Further arguments of `BaseVAE`, but `free_bits`, `transfer` and `num_classes`.
 
     Raises:
-        ValueError: If an option is out of its range or not to be had, a side of the image is less
-            than 8 or not divisible by 4, or a network has the wrong shapes.
+        ValueError: If an option is out of range, or this model does not have it; a side of the
+            image is less than 8 or not divisible by 4; or a network has the wrong shapes.
 
     Example:
         >>> import numpy as np
@@ -173,7 +175,7 @@ class VQVAE(BaseVAE):
             self.quantizer.update(counts, sums, candidates, own)
         return {"perplexity": perplexity(counts)}
 
-    def _candidates(self, features: Any, draws: Any) -> Any:
+    def _candidates(self, features: Tensor, draws: Any) -> Tensor:
         """This replica's part of a sum over replicas: a random feature of the batch per code.
 
         Args:
@@ -197,19 +199,19 @@ class VQVAE(BaseVAE):
 
     # Inference
 
-    def encode(self, images: Any, labels: Any = None) -> Any:  # noqa: ARG002  (it has no labels)
+    def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:  # noqa: ARG002  (it has no labels)
         """Codes, int32 tensor [batch, height / 4, width / 4], of images."""
         return self.quantizer(self.encoder(self.images_of(images), training=False))[1]
 
-    def decode(self, codes: Any, labels: Any = None) -> Any:
+    def decode(self, codes: Tensor, labels: Tensor | None = None) -> Tensor:
         """Mean images, float32 tensor [batch, height, width, channels] in [0, 1], of codes."""
         return self.pixels.mean(self.logits(self.quantizer.embed(codes), labels))
 
-    def reconstruct(self, images: Any, labels: Any = None) -> Any:
+    def reconstruct(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Mean image of the codes, float32 tensor like `images`."""
         return self.decode(self.encode(images), labels)
 
-    def codes_from_latents(self, latents: Any) -> Any:
+    def codes_from_latents(self, latents: Tensor) -> Tensor:
         """Codes of the prior, int32 tensor [batch, height / 4, width / 4], of N(0, I) latents."""
         # Within ±5, where float32 uniforms stay below 1.
         uniforms = 0.5 + 0.5 * tf.math.erf(
@@ -217,11 +219,11 @@ class VQVAE(BaseVAE):
         )
         return pixelcnn.sample(self.code_prior, uniforms)
 
-    def images_from_latents(self, latents: Any, labels: Any = None) -> Any:
+    def images_from_latents(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Mean images of the codes that the prior gives for latents [batch, noise_dim]."""
         return self.decode(self.codes_from_latents(latents), labels)
 
-    def log_weights(self, images: Any, noise: Any, labels: Any = None) -> Any:
+    def log_weights(self, images: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         """Log p(x, codes of x), float32 [k, batch] in nats: the posterior is deterministic.
 
         All k rows are the same, so the k-sample bound is the ELBO.

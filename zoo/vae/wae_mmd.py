@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo import losses
 from zoo.core.registry import register_model
 from zoo.vae._mmd import MMDVAE
+
+if TYPE_CHECKING:
+    from zoo.io.types import Tensor
 
 
 @register_model("wae_mmd")
@@ -50,7 +53,7 @@ class WAEMMD(MMDVAE):
         """λ on the MMD²; the rate has none."""
         return {"mmd": self.lambda_mmd}
 
-    def kernel(self, x: Any, y: Any) -> Any:
+    def kernel(self, x: Tensor, y: Tensor) -> Tensor:
         """The inverse multiquadratics kernel of [n, latent_dim] and [m, latent_dim]: [n, m]."""
         return losses.inverse_multiquadratic_kernel(x, y)
 

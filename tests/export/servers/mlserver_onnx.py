@@ -14,10 +14,10 @@ class OnnxModel(MLModel):
     async def predict(self, payload):
         feeds = {tensor.name: NumpyCodec.decode_input(tensor) for tensor in payload.inputs}
         names = [value.name for value in self.session.get_outputs()]
-        found = self.session.run(names, feeds)
+        results = self.session.run(names, feeds)
         return InferenceResponse(
             id=payload.id,
             model_name=self.name,
             model_version=self.version,
-            outputs=[NumpyCodec.encode_output(n, x) for n, x in zip(names, found, strict=True)],
+            outputs=[NumpyCodec.encode_output(n, x) for n, x in zip(names, results, strict=True)],
         )

@@ -25,6 +25,6 @@ class TritonPythonModel:
             # As the ONNX backend would, and no more: a tensor of the wrong rank is an error.
             feeds[value.name] = array
         names = [value.name for value in self.session.get_outputs()]
-        found = self.session.run(names, feeds)
-        tensors = [utils.Tensor(n, x) for n, x in zip(names, found, strict=True)]
+        results = self.session.run(names, feeds)
+        tensors = [utils.Tensor(n, x) for n, x in zip(names, results, strict=True)]
         return utils.InferenceResponse(output_tensors=tensors)

@@ -1,0 +1,62 @@
+"""What `zoo train` says of a run that it resumes: the options that it ignores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zoo.cli.options import parse_options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import typer
+
+
+def ignored_options(context: typer.Context, out: Path, model: Any) -> list[str]:
+    """What a resumed run says: each option that it ignores, and the value that it has."""
+    from zoo import data
+    from zoo.training.resume import SETTINGS, was_trained
+    from zoo.training.run_files import read_config
+
+    config = read_config(out)
+    stored: dict[str, Any] = {
+        "data": config.get("data"),
+        "latent_dim": model.latent_dim,
+        "network": model.network,
+        "image_size": model.image_shape[0],
+        "seed": config.get("seed"),
+        "precision": model.dtype_policy.name,
+    }
+    if was_trained(config):
+        stored |= {name: config[name] for name in SETTINGS if name in config}
+        stored |= {
+            "accumulate": model.accumulate,
+            "steps_per_execution": model.steps_per_execution,
+            "jit": model.jit_compile,
+            "clip_norm": _clip_norm(model),
+        }
+    given = {
+        name: value
+        for name, value in context.params.items()
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }
+    if "data" in given:
+        given["data"] = data.source_name(given["data"])
+    lines = [f"Resuming {out}, as it was begun."]
+    for name, value in stored.items():
+        if name in given and given[name] != value:
+            option = f"--{name.replace('_', '-')}"
+            option = option if given[name] is True else f"{option} {given[name]}"
+            has = "none" if value is None or value is False else value
+            lines.append(f"{option} is ignored: the run has {has}.")
+    options = model.get_config()
+    for name, value in parse_options(given.get("option") or []).items():
+        if name not in options or options[name] != value:
+            has = f"{name}={options[name]}" if name in options else "no such option"
+            lines.append(f"--option {name}={value} is ignored: the run has {has}.")
+    return lines
+
+
+def _clip_norm(model: Any) -> float | None:
+    optimizer = getattr(model, model.optimizer_names[0])
+    return getattr(optimizer, "inner_optimizer", optimizer).global_clipnorm
