@@ -96,5 +96,5 @@ def test_wrong_pretrained_models(presets: Path, tmp_path: Path, capsys) -> None:
     assert "sha256" in fails(capsys, "sample", "https://example.org/x.zip")
     assert "Did you mean little?" in fails(capsys, "sample", "litle")
     assert "Did you mean the model dcgan" in fails(capsys, "info", "dcgann")
-    assert "not a run folder" in fails(capsys, "sample", "runs/litle")
+    assert "runs/litle does not exist" in fails(capsys, "sample", "runs/litle")
     assert "by pattern" in fails(capsys, "list", "lit*")
