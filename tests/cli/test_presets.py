@@ -24,7 +24,7 @@ def test_a_pretrained_model_by_name(presets: Path, tmp_path: Path, capsys) -> No
     np.testing.assert_allclose(np.load(tmp_path / "x.npy")[:4], expected[:4], atol=1e-6)
     run_zoo("info", "little")
     assert "dcgan" in capsys.readouterr().out
-    assert "runs/dcgan is not a run folder" in fails(capsys, "info", "runs/dcgan")
+    assert "runs/dcgan does not exist" in fails(capsys, "info", "runs/dcgan")
 
 
 @pytest.mark.slow
