@@ -188,7 +188,7 @@ def test_training_does_not_begin_and_leaves_nothing(tmp_path: Path, archive: str
     assert train(_vae(), archive, run, epochs=1, batch_size=4, verbose=0)
     # Nor does it touch a run that is there.
     before = _files(run)
-    with pytest.raises(ValueError, match="not registered"):
+    with pytest.raises(FileExistsError, match="holds a run already"):
         train(model, archive, run, epochs=2, batch_size=4, verbose=0)
     assert _files(run) == before
 

@@ -151,6 +151,19 @@ def test_bad_run_folders(source: Path, tmp_path: Path) -> None:
         read_config(tmp_path / "run")
 
 
+def test_an_untrained_model_does_not_replace_a_run(source: Path, tmp_path: Path) -> None:
+    model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+    model.compile()
+    train(model, source, tmp_path / "run", epochs=1, batch_size=10, verbose=0)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    new = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+    new.compile()
+    with pytest.raises(FileExistsError, match=r"run holds a run already.*zoo\.resume"):
+        train(new, source, tmp_path / "run", epochs=1, batch_size=10, verbose=0)
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    assert after == before
+
+
 def test_a_crash_while_saving_keeps_the_last_state(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

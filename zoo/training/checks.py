@@ -42,6 +42,22 @@ def check_kinds(**settings: Any) -> None:
             raise ValueError(msg)
 
 
+def check_new_run(model: ZooModel, out: Path) -> None:
+    """Checks that a model which has not been trained does not take the place of a run.
+
+    Raises:
+        FileExistsError: If `out` holds a run with finished epochs, and `model` is at step 0.
+    """
+    history = out / "history.json"
+    if model.steps_done or not history.exists() or not read_json(history, schemas.HISTORY):
+        return
+    msg = (
+        f"{out} holds a run already, and this model has not been trained: it would replace the "
+        f"run. Go on with zoo.resume({str(out)!r}, …), or choose another folder."
+    )
+    raise FileExistsError(msg)
+
+
 def check_data(model: ZooModel, source: Any, images: Images, out: Path) -> dict[str, Any]:
     """Checks that data feed a model, and that a run which has begun goes on with its own data.
 

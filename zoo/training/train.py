@@ -81,8 +81,7 @@ def train(
         callbacks: Further Keras callbacks; under several workers each worker runs them.
         recipe: Function of the number of steps that a recipe spans, to further callbacks:
             `zoo.training.recipes.prepare` makes it.
-        recipe_steps: That number; default: all steps of `epochs`. When you resume, pass the value
-            stored in config.json.
+        recipe_steps: That number; default: all steps. A run that goes on needs config.json's.
         facts: Further entries of config.json.
         verbose: As in `fit`.
 
@@ -97,6 +96,7 @@ def train(
             network holds a class that Keras does not know, say.
         FloatingPointError: If a loss is no number or explodes; the step is named, and the last
             checkpoint is of a step before.
+        FileExistsError: If the folder holds a run with finished epochs, and the model is untrained.
         OSError: If the folder cannot be written, before training where that can be known.
         ConnectionError: If another worker is lost.
         BlockingIOError: If another process trains into the folder; nothing is written.
@@ -145,6 +145,7 @@ def _train(
 ) -> bool:
     """Checks everything, then fits to the last step; `settings` are entries of config.json."""
     checks.check_name(out)
+    checks.check_new_run(model, out)
     images = data.read(source, split="train", image_shape=model.image_shape)
     fingerprint = checks.check_data(model, source, images, out)
     steps_per_epoch = checks.check_settings(model, images, settings)
