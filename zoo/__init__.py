@@ -15,12 +15,12 @@ Example:
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zoo.core.environment import turn_on_onednn as _turn_on_onednn
 from zoo.core.registry import create, list_models, register_model
 from zoo.core.registry import import_models_with_keras as _import_models_with_keras
+from zoo.io.lazy import lazy as _lazy
 
 if TYPE_CHECKING:  # for editors and type checkers; a test compares it with what is there
     from export import export_model, verify
@@ -90,15 +90,8 @@ _HOMES = {
     "train": "zoo.training.train",
     "verify": "export",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    if name in __all__:
-        return import_module(f"zoo.{name}")
-    msg = f"module 'zoo' has no attribute {name!r}"
-    raise AttributeError(msg)
+_HOMES |= {name: f"zoo.{name}" for name in __all__ if name not in (*_HOMES, *globals())}  # rooms
+__getattr__ = _lazy(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

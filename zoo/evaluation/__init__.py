@@ -5,21 +5,14 @@ Nothing is imported until it is used: a report needs no TensorFlow.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from zoo.io.lazy import lazy
 
 _HOMES = {
-    "evaluate": "measure",
-    "sampler_metrics": "measure",
-    "write_report": "report",
+    "evaluate": "zoo.evaluation.measure",
+    "sampler_metrics": "zoo.evaluation.measure",
+    "write_report": "zoo.evaluation.report",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        msg = f"module 'zoo.evaluation' has no attribute {name!r}"
-        raise AttributeError(msg)
-    return getattr(import_module(f"zoo.evaluation.{_HOMES[name]}"), name)
+__getattr__ = lazy(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

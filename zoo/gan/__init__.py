@@ -11,10 +11,10 @@ Example:
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zoo.core import model_files
+from zoo.io.lazy import lazy
 
 if TYPE_CHECKING:  # for editors and type checkers; a test compares it with the files
     from zoo.gan.acgan import ACGAN as ACGAN
@@ -33,13 +33,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test compares it with the 
 
 _MODULES = model_files.classes("gan")
 __all__ = list(_MODULES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return getattr(import_module(f"zoo.gan.{_MODULES[name]}"), name)
-    msg = f"module 'zoo.gan' has no attribute {name!r}"
-    raise AttributeError(msg)
+__getattr__ = lazy(__name__, {name: f"zoo.gan.{file}" for name, file in _MODULES.items()})
 
 
 def __dir__() -> list[str]:

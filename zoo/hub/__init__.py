@@ -11,11 +11,9 @@ Example:
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
-
 from zoo.hub.catalog import Preset, list_pretrained, write_registry
 from zoo.hub.loading import load, load_pretrained, load_sampler, resolve
+from zoo.io.lazy import lazy
 
 __all__ = [
     "Preset",
@@ -31,19 +29,13 @@ __all__ = [
     "write_registry",
 ]
 
-_LATE = {
-    "check": "measuring",
-    "measure": "measuring",
-    "push": "publishing",
-    "save_run_as_preset": "publishing",
+_HOMES = {
+    "check": "zoo.hub.measuring",
+    "measure": "zoo.hub.measuring",
+    "push": "zoo.hub.publishing",
+    "save_run_as_preset": "zoo.hub.publishing",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATE:
-        msg = f"module 'zoo.hub' has no attribute {name!r}"
-        raise AttributeError(msg)
-    return getattr(import_module(f"zoo.hub.{_LATE[name]}"), name)
+__getattr__ = lazy(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

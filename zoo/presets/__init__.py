@@ -16,9 +16,7 @@ Loading a preset runs no code of it: no pickle and no Lambda, only known classes
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
-
+from zoo.io.lazy import lazy
 from zoo.presets.files import FILES, FORMAT, check_files, is_preset, read_metrics
 
 __all__ = [
@@ -33,19 +31,13 @@ __all__ = [
     "save_preset",
 ]
 
-_LATE = {
-    "check_preset": "folder",
-    "load_preset": "folder",
-    "read_config": "config",
-    "save_preset": "folder",
+_HOMES = {
+    "check_preset": "zoo.presets.folder",
+    "load_preset": "zoo.presets.folder",
+    "read_config": "zoo.presets.config",
+    "save_preset": "zoo.presets.folder",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATE:
-        msg = f"module 'zoo.presets' has no attribute {name!r}"
-        raise AttributeError(msg)
-    return getattr(import_module(f"zoo.presets.{_LATE[name]}"), name)
+__getattr__ = lazy(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from zoo.io.lazy import lazy
 
 _HOMES = {
-    "Sampler": "samplers",
-    "aggregate_moments": "posterior",
-    "fit_mixture": "posterior",
-    "fit_sampler": "samplers",
-    "interpolate": "interpolation",
-    "load_sampler": "samplers",
-    "sampler_of_run": "samplers",
-    "slerp": "interpolation",
+    "Sampler": "zoo.sampling.samplers",
+    "aggregate_moments": "zoo.sampling.posterior",
+    "fit_mixture": "zoo.sampling.posterior",
+    "fit_sampler": "zoo.sampling.samplers",
+    "interpolate": "zoo.sampling.interpolation",
+    "load_sampler": "zoo.sampling.samplers",
+    "sampler_of_run": "zoo.sampling.samplers",
+    "slerp": "zoo.sampling.interpolation",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        msg = f"module 'zoo.sampling' has no attribute {name!r}"
-        raise AttributeError(msg)
-    return getattr(import_module(f"zoo.sampling.{_HOMES[name]}"), name)
+__getattr__ = lazy(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

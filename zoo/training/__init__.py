@@ -10,21 +10,14 @@ Nothing is imported until it is used: `zoo launch` and `zoo info` answer at once
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from zoo.io.lazy import lazy
 
 __all__ = ["load_run", "recipes", "resume", "save_run", "strategy", "train"]
 
-_FUNCTIONS = {"load_run": "runs", "save_run": "runs", "strategy": "strategies"}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _FUNCTIONS:
-        return getattr(import_module(f"zoo.training.{_FUNCTIONS[name]}"), name)
-    if name in __all__:
-        return import_module(f"zoo.training.{name}")
-    msg = f"module 'zoo.training' has no attribute {name!r}"
-    raise AttributeError(msg)
+_HOMES = {"load_run": "zoo.training.runs", "save_run": "zoo.training.runs"}
+_HOMES |= {"strategy": "zoo.training.strategies"}
+_HOMES |= {name: f"zoo.training.{name}" for name in ("recipes", "resume", "train")}  # modules
+__getattr__ = lazy(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:
