@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zoo.presets import is_preset
 from zoo.training import recipes, strategies
 from zoo.training.checkpoints import usable
-from zoo.training.run_files import LATEST, read_config
+from zoo.training.run_files import LATEST, data_of, read_config
 from zoo.training.runs import load_run
 from zoo.training.train import total_steps, train
 
@@ -116,7 +116,7 @@ def prepare(
     config = read_config(check_run(run))
     given = {name: value for name, value in (settings or {}).items() if value is not None}
     _check_given(run, config, given, compile_options, decay=decay)
-    source = _source(run, config, source)
+    source = data_of(config, run) if source is None else source
     options = {name: config[name] for name in ("seed", *SETTINGS) if name in config} | given
     if strategy is None:
         strategy = _stored_strategy(config)
@@ -203,24 +203,6 @@ def _check_given(
             " Leave them out."
         )
         raise ValueError(msg)
-
-
-def _source(run: str | Path, config: Mapping[str, Any], source: Any) -> Any:
-    """The data given, or those in config.json if they are still there."""
-    if source is not None:
-        return source
-    stored = config.get("data")
-    if stored is None or stored == "array":
-        held = "was trained on an array" if stored else "does not name its data"
-        msg = f"{run} {held}. Give the data as `source`, or name them in {run}/config.json."
-        raise ValueError(msg)
-    if Path(stored).is_absolute() and not Path(stored).exists():
-        msg = (
-            f"{stored} does not exist. {run} was begun with it. If it was moved, change data in "
-            f"{run}/config.json, or give it as `source`."
-        )
-        raise FileNotFoundError(msg)
-    return stored
 
 
 def _stored_strategy(config: Mapping[str, Any]) -> tf.distribute.Strategy:

@@ -161,12 +161,15 @@ def data_of(config: dict[str, Any], path: str | Path) -> str:
     stored = required(config, "data", path)
     file = run_folder(path) / "config.json"
     if stored == "array":
-        msg = f"{path} was trained on an array. Give data as an option, or name them in {file}."
+        msg = (
+            f"{path} was trained on an array. Give the data as `source` (`zoo evaluate --data`), "
+            f"or name them in {file}."
+        )
         raise ValueError(msg)
     if Path(stored).is_absolute() and not Path(stored).exists():
         msg = (
             f"{stored} does not exist. {path} was trained on it. If it was moved, give the data as "
-            f"an option, or change them in {file}."
+            f"`source` (`zoo evaluate --data`), or change them in {file}."
         )
         raise FileNotFoundError(msg)
     return stored
