@@ -73,5 +73,6 @@ def _given(context: typer.Context) -> dict[str, Any]:
 
 
 def _clip_norm(model: Any) -> float | None:
-    optimizer = getattr(model, model.optimizer_names[0])
-    return getattr(optimizer, "inner_optimizer", optimizer).global_clipnorm
+    from zoo.core.compiling import without_loss_scale
+
+    return without_loss_scale(getattr(model, model.optimizer_names[0])).global_clipnorm

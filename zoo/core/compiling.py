@@ -85,7 +85,7 @@ class Compiling(ReplicatedStep):
             if decay_steps is not None:
                 optimizer = _decaying(optimizer, decay_steps * self.updates_a_step(name))
             if clip_norm is not None:
-                getattr(optimizer, "inner_optimizer", optimizer).global_clipnorm = clip_norm
+                without_loss_scale(optimizer).global_clipnorm = clip_norm
             setattr(self, name, self._prepared(optimizer))
         # The first is Keras's "the optimizer"; float16's scaling is there already, for each.
         kwargs = {**kwargs, "jit_compile": jit_compile, "auto_scale_loss": False}
@@ -150,9 +150,7 @@ class Compiling(ReplicatedStep):
     def decay_steps(self) -> int | None:
         """Training steps after which the learning rates are 0; None if they do not fall."""
         name = self.optimizer_names[0]
-        optimizer = getattr(self, name)
-        optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of a loss scale
-        schedule = optimizer.get_config()["learning_rate"]
+        schedule = without_loss_scale(getattr(self, name)).get_config()["learning_rate"]
         if not isinstance(schedule, dict) or schedule["class_name"] != "PolynomialDecay":
             return None
         return schedule["config"]["decay_steps"] // self.updates_a_step(name)
@@ -192,6 +190,11 @@ class Compiling(ReplicatedStep):
                 for name, value in config.items()
             }
         )
+
+
+def without_loss_scale(optimizer: Any) -> Any:
+    """The optimizer that updates the weights: the one inside, where one scales losses for it."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def _decaying(optimizer: Any, updates: int) -> Any:

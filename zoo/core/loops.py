@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from zoo.core import callbacks
 from zoo.core.batches import CheckedBatches, DataError, no_weights, plain_errors
+from zoo.core.compiling import without_loss_scale
 from zoo.core.keras_fixes import KerasFixes
 from zoo.data import checked
 
@@ -107,7 +108,7 @@ class CheckedLoops(CheckedBatches, KerasFixes):
         # Here, and not in `compile`: a model that was saved with such an optimizer loads.
         for name in self.optimizer_names:
             optimizer = getattr(self, name, None)
-            if getattr(getattr(optimizer, "inner_optimizer", optimizer), "use_ema", False):
+            if getattr(without_loss_scale(optimizer), "use_ema", False):
                 msg = (
                     f"{name} has use_ema=True: Keras would put the averages in place of the "
                     "weights at the end of each `fit`, and no run could go on from there. "

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from zoo.core.compiling import without_loss_scale
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -174,7 +176,7 @@ def learning_rate(optimizer: Any) -> Any:
         >>> round(float(learning_rate(keras.optimizers.Adam(0.001)).numpy()), 6)
         0.001
     """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner = without_loss_scale(optimizer)
     if not isinstance(inner._learning_rate, keras.Variable):
         msg = f"The learning rate is a {type(inner._learning_rate).__name__}; expected a number."
         raise TypeError(msg)

@@ -1,4 +1,4 @@
-"""The check of the options that all VAEs share."""
+"""The checks that all VAEs share: of their options, and of what their hooks return."""
 
 from __future__ import annotations
 
