@@ -168,8 +168,8 @@ def data_of(config: dict[str, Any], path: str | Path) -> str:
         raise ValueError(msg)
     if Path(stored).is_absolute() and not Path(stored).exists():
         msg = (
-            f"{stored} does not exist. {path} was trained on it. If it was moved, give the data as "
-            f"`source` (`zoo evaluate --data`), or change them in {file}."
+            f"{stored} does not exist. {path} was begun with it. If it was moved, change data in "
+            f"{file}, or give it as `source` (`zoo evaluate --data`)."
         )
         raise FileNotFoundError(msg)
     return stored
