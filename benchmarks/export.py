@@ -143,9 +143,11 @@ def runtimes(shape: tuple[int, int, int], folder: Path, threads: int) -> tuple[R
         (latent,) = made.get_inputs()
         return lambda x: made.run(None, {latent.name: x})
 
+    core = openvino.Core()
+
     def compiled(hint: str) -> Callable[[np.ndarray], Any]:
         settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads}
-        made = openvino.Core().compile_model(files["float32"], "CPU", settings)
+        made = core.compile_model(files["float32"], "CPU", settings)
         return lambda x: made([x])
 
     runs: Runs = {

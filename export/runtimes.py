@@ -126,12 +126,23 @@ def _in_reference(file: Path) -> Any:
     )
 
 
-def _in_openvino(file: Path, endpoint: Endpoint) -> Any:
+@cache
+def _openvino() -> Any:
+    """The one `Core` of the process.
+
+    OpenVINO's plugin for CPUs gives the thread a stack for signals, and frees it with its `Core`.
+    Where two of them end in the order they began, the thread keeps one that is freed, and its next
+    signal, such as Ctrl-C, ends the process with a segmentation fault.
+    """
     import openvino  # noqa: PLC0415
 
+    return openvino.Core()
+
+
+def _in_openvino(file: Path, endpoint: Endpoint) -> Any:
     # Its default is bfloat16 where the processor has it.
     options = {"INFERENCE_PRECISION_HINT": "f32"}
-    model = openvino.Core().compile_model(str(file), "CPU", options)
+    model = _openvino().compile_model(str(file), "CPU", options)
     # An output may have the name of what it is a copy of, too.
     names = [(output.get_names() & endpoint.outputs.keys()).pop() for output in model.outputs]
 
