@@ -14,22 +14,19 @@ where it is installed (`pip install pythae`), and `torch.compile` where it can c
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
 import sys
-from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from contestants import Contestant, versions
 from rich.console import Console
 from rich.table import Table
 from tables import RESULTS, write_section
 
 from zoo.bench.run import processor, vector_instructions
-from zoo.core.environment import ONEDNN, onednn_is_on
+from zoo.core.environment import onednn_is_on
 from zoo.io.records import write_json
 
 # Python looks here first, and would take export.py for the package `export`.
@@ -43,51 +40,6 @@ MODELS = {"vae": (*GANS, "pythae"), "dcgan": GANS, "wgan_gp": GANS}
 START, END = "<!-- training figures -->", "<!-- /training figures -->"
 TRIALS = 3  # turns that a setting is judged by
 PACKAGES = ("tensorflow", "keras", "torch", "pythae")
-
-
-class Contestant:
-    """A process that takes turns on command.
-
-    Attributes:
-        turns: Names of the turns it can take; none if it cannot compete.
-        error: Why it cannot.
-        onednn: TensorFlow's variable for it; None leaves it as it is for this process.
-    """
-
-    def __init__(self, name: str, model: str, steps: int, onednn: str | None = None) -> None:
-        self.command = [sys.executable, str(PROGRAM), name, model, str(steps)]
-        self.onednn = onednn
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-        if onednn is not None:
-            environment[ONEDNN] = onednn
-        self.process: Any = subprocess.Popen(
-            self.command, text=True, env=environment,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        answer = self._answer()
-        self.turns: list[str] = answer.get("turns", [])
-        self.error: str | None = answer.get("error")
-
-    def take(self, turn: str) -> dict[str, float]:
-        """`seconds` that the steps took, and `peak` bytes of memory so far."""
-        with suppress(BrokenPipeError):  # of a process that died: the answer is missing too
-            print(turn, file=self.process.stdin, flush=True)
-        return self._answer()
-
-    def stop(self) -> None:
-        """Ends the process."""
-        with suppress(BrokenPipeError):
-            self.process.communicate()
-
-    def _answer(self) -> dict[str, Any]:
-        line = self.process.stdout.readline()
-        if not line:
-            msg = (
-                f"A contestant ended with status {self.process.wait()}. To see why, run: "
-                f"{' '.join(self.command)}"
-            )
-            raise RuntimeError(msg)
-        return json.loads(line)
 
 
 def main() -> None:
@@ -104,7 +56,7 @@ def main() -> None:
         "vector_instructions": vector_instructions(),
         "onednn": onednn_is_on(),
         "threads": len(os.sched_getaffinity(0)),
-        "versions": versions(),
+        "versions": versions(PACKAGES),
         "batch_size": BATCH,
         "rounds": args.rounds,
         "steps": args.steps,
@@ -147,14 +99,14 @@ def measure(
             raise RuntimeError(contestants["zoo"].error)
         running = [(c, turn) for c in contestants.values() for turn in c.turns]
         for _ in range(rounds):
-            for contestant, turn in running:
-                answer = contestant.take(turn)
+            for each, turn in running:
+                answer = each.take(turn)
                 seconds.setdefault(turn, []).append(answer["seconds"] / steps)
                 peaks[turn] = answer["peak"]
     finally:
-        for contestant in contestants.values():
-            contestant.stop()
-    settings = {turn: contestant.onednn for contestant, turn in running}
+        for each in contestants.values():
+            each.stop()
+    settings = {turn: each.onednn for each, turn in running}
     rows = {}
     for turn, values in seconds.items():
         median = float(np.median(values))
@@ -171,8 +123,8 @@ def measure(
 def fastest(name: str, model: str, steps: int) -> Contestant:
     """The contestant; Keras's with oneDNN on or off, whichever takes the shorter turns."""
     if not name.startswith("keras"):
-        return Contestant(name, model, steps)
-    tried = [Contestant(name, model, steps, onednn) for onednn in ("1", "0")]
+        return contestant(name, model, steps)
+    tried = [contestant(name, model, steps, onednn) for onednn in ("1", "0")]
     if any(each.error for each in tried):
         best = next((each for each in tried if not each.error), tried[0])
     else:
@@ -182,6 +134,11 @@ def fastest(name: str, model: str, steps: int) -> Contestant:
         if each is not best:
             each.stop()
     return best
+
+
+def contestant(name: str, model: str, steps: int, onednn: str | None = None) -> Contestant:
+    """The process of a contestant."""
+    return Contestant([str(PROGRAM), name, model, str(steps)], onednn)
 
 
 def table(title: str, rows: dict[str, dict[str, float]]) -> Table:
@@ -237,12 +194,6 @@ def section(results: dict[str, Any]) -> list[str]:
         for name, error in each["absent"].items()
     ]
     return [*lines, *(["", *absent] if absent else [])]
-
-
-def versions() -> dict[str, str]:
-    """Of the packages that are installed."""
-    installed = {d.metadata["Name"].lower(): d.version for d in metadata.distributions()}
-    return {name: installed[name] for name in PACKAGES if name in installed}
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 
 from zoo import data, metrics
 from zoo.bench.run import processor
-from zoo.evaluation.measure import EXTRACTORS
+from zoo.evaluation.scores import EXTRACTORS
 from zoo.io.records import write_json
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from zoo import data
+from zoo.data.records import GivenLabels, Records
 
 
 def _numbered(n: int) -> np.ndarray:
@@ -84,3 +85,77 @@ def test_a_batch_that_cannot_be_filled(batch_size: int) -> None:
         data.training_stream(_numbered(10), batch_size=batch_size)
     with pytest.raises(ValueError, match="has no labels"):
         data.load(_numbered(10), batch_size=2, labels=True)
+
+
+class _Counted(Records):
+    """Numbered images, which are not in memory; keeps what was asked for."""
+
+    def __init__(self, n: int, broken: int | None = None) -> None:
+        super().__init__(n, (2, 2, 1), given=GivenLabels(np.arange(n)))
+        self.asked: list[int] = []
+        self.broken = broken
+
+    def take(self, indices: np.ndarray) -> np.ndarray:
+        self.asked.extend(indices.tolist())
+        if self.broken in indices:
+            msg = f"image {self.broken} is broken"
+            raise ValueError(msg)
+        return _numbered(len(self))[indices]
+
+
+@pytest.fixture
+def streamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing but what is in memory already is kept there."""
+    monkeypatch.setattr("zoo.data.images.MEMORY_LIMIT", 0)
+
+
+@pytest.mark.usefixtures("streamed")
+def test_streamed_batches_are_those_of_memory() -> None:
+    source = _Counted(10)
+    held = data.Images(_numbered(10), np.arange(10))
+    for options in ({"batch_size": 4}, {}, {"batch_size": 4, "training": True, "seed": 1}):
+        one, other = (data.load(images, labels=True, **options) for images in (source, held))
+        assert one.element_spec == other.element_spec
+        for (image, label), (same, number) in zip(one, other, strict=True):
+            np.testing.assert_array_equal(image, same)
+            np.testing.assert_array_equal(label, number)
+    for start in (0, 3):
+        one, other = (
+            data.training_stream(images, batch_size=4, seed=2, start_step=start)[0]
+            for images in (source, held)
+        )
+        assert _numbers(one.take(5)) == _numbers(other.take(5))
+    np.testing.assert_array_equal(
+        data.to_array(source, split="any", limit=3), data.to_array(held, split="any", limit=3)
+    )
+
+
+@pytest.mark.usefixtures("streamed")
+def test_a_share_reads_only_its_own_images() -> None:
+    """Two workers of two replicas each: together the whole batch, and no image twice."""
+    whole, _ = data.training_stream(_Counted(40), batch_size=8, seed=1)
+    batches = _numbers(whole.take(5))
+    asked = []
+    for worker in (0, 1):
+        source = _Counted(40)
+        stream, _ = data.training_stream(source, batch_size=8, seed=1, share=(2 * worker, 2, 4))
+        parts = _numbers(stream.take(10))
+        for batch, first, second in zip(batches, parts[::2], parts[1::2], strict=True):
+            assert [*first, *second] == batch[4 * worker : 4 * worker + 4]
+        asked.append(set(source.asked[: 5 * 4]))  # those read ahead come after
+    assert not asked[0] & asked[1]
+    assert asked[0] | asked[1] == set(range(40))
+
+
+@pytest.mark.usefixtures("streamed")
+def test_what_is_wrong_with_an_image_is_said_in_its_own_words() -> None:
+    source = _Counted(10, broken=7)
+    with pytest.raises(ValueError, match=r"^image 7 is broken$"), data.named_faults(source):
+        list(data.load(source, batch_size=4))
+    with pytest.raises(tf.errors.InvalidArgumentError), data.named_faults(_Counted(3), None):
+        tf.debugging.assert_equal(1, 2)
+
+
+def test_an_unknown_order() -> None:
+    with pytest.raises(ValueError, match="order='sorted': expected one of index_shuffle, statele"):
+        data.training_stream(_numbered(10), batch_size=4, order="sorted")

@@ -119,12 +119,12 @@ def test_the_first_rows_of_a_split_are_a_sample_of_all(split: str) -> None:
 
 @pytest.mark.parametrize("split", sprites.SPLITS)
 def test_as_a_source(split: str) -> None:
-    found = data.read("sprites", split=split)
+    loaded = data.read("sprites", split=split)
     rows = sprites.rows(split)
-    assert found.labels is not None
-    assert found.labels.dtype == np.int32
-    assert np.array_equal(found.pixels, sprites.images()[rows])
-    assert np.array_equal(found.labels, sprites.factors()[rows, 0])
+    assert loaded.labels is not None
+    assert loaded.labels.dtype == np.int32
+    assert np.array_equal(loaded.pixels, sprites.images()[rows])
+    assert np.array_equal(loaded.labels, sprites.factors()[rows, 0])
     assert data.image_shape("sprites") == (32, 32, 1)
     assert data.image_shape("sprites", size=28) == (28, 28, 1)
     assert data.source_name("sprites") == "sprites"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from tests.support.image_files import random_pixels
 from zoo import data
@@ -57,8 +59,8 @@ def test_the_sample_is_of_fashion_mnist() -> None:
             strict=True,
         )
     }
-    found = data.read(data.DEFAULT_SOURCE, split="test")
-    sample = zip(found.pixels.reshape(-1, 784), found.labels, strict=True)
+    loaded = data.read(data.DEFAULT_SOURCE, split="test")
+    sample = zip(loaded.pixels.reshape(-1, 784), loaded.labels, strict=True)
     assert {(image.tobytes(), int(label)) for image, label in sample} <= whole
 
 
@@ -68,12 +70,12 @@ def test_fashion_mnist_from_debian(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """TFDS's own builder, offline: all images, pixel for pixel (TFDS shuffles them)."""
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     monkeypatch.setattr(socket, "getaddrinfo", _no_network)
-    found = data.read("fashion_mnist", split="train")
-    assert found.pixels.shape == (60_000, 28, 28, 1)
+    loaded = data.read("fashion_mnist", split="train")
+    assert loaded.pixels.shape == (60_000, 28, 28, 1)
     images = _idx("train-images-idx3-ubyte", 16).reshape(-1, 784)
     labels = _idx("train-labels-idx1-ubyte", 8)
     wanted = np.concatenate([images, labels[:, None]], axis=1)
-    read = np.concatenate([found.pixels.reshape(-1, 784), found.labels[:, None]], axis=1)
+    read = np.concatenate([loaded.pixels.reshape(-1, 784), loaded.labels[:, None]], axis=1)
     order, read_order = np.lexsort(wanted.T), np.lexsort(read.T)
     np.testing.assert_array_equal(read[read_order], wanted[order])
 
@@ -168,7 +170,7 @@ def test_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_memory_is_counted_before_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tfds_source, "MAX_BYTES", 1_000_000)
-    with pytest.raises(ValueError, match="GiB of memory. Choose a smaller"):
+    with pytest.raises(ValueError, match="GiB of memory.*choose a smaller"):
         data.read(data.DEFAULT_SOURCE)
 
 
@@ -190,3 +192,84 @@ def test_two_processes_may_prepare_a_data_set_at_once(
 
     monkeypatch.setattr(tfds_source, "_builder", lambda name: f"{name}, read anew")
     assert tfds_source._prepared("digits", Slower()) == "digits, read anew"
+
+
+# ArrayRecord
+
+
+class Digits(tfds.core.GeneratorBasedBuilder):
+    """Random images of 6 × 5 pixels in two classes."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        label = tfds.features.ClassLabel(names=["bag", "shoe"])
+        features = {"image": tfds.features.Image(shape=(6, 5, 1)), "label": label}
+        return tfds.core.DatasetInfo(
+            builder=self, features=tfds.features.FeaturesDict(features), disable_shuffling=True
+        )
+
+    def _split_generators(self, dl_manager: object) -> dict[str, Any]:
+        return {"train": self._generate_examples(20), "test": self._generate_examples(4)}
+
+    def _generate_examples(self, n: int = 0) -> Any:
+        for i, pixels in enumerate(np.random.default_rng(n).integers(0, 256, (n, 6, 5, 1))):
+            yield i, {"image": pixels.astype(np.uint8), "label": i % 2}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The folders of a data set that TFDS has prepared, by the format of its files."""
+    found = {}
+    for file_format in ("array_record", "tfrecord"):
+        folder = tmp_path_factory.mktemp(file_format)
+        builder = Digits(data_dir=folder, file_format=file_format)
+        builder.download_and_prepare()
+        found[file_format] = Path(builder.data_path)
+    return found
+
+
+@pytest.mark.parametrize("shape", [None, (4, 4, 3)])
+@pytest.mark.parametrize("split", ["train", "test", "train[5:50%]"])
+def test_array_records_are_what_tf_records_are(
+    prepared: dict[str, Path], split: str, shape: tuple[int, int, int] | None
+) -> None:
+    one = data.open(prepared["array_record"], split=split, image_shape=shape)
+    other = data.open(prepared["tfrecord"], split=split, image_shape=shape)
+    assert isinstance(one, tfds_source.ArrayRecords)
+    order = np.random.default_rng(0).permutation(len(other))
+    np.testing.assert_array_equal(one.take(order), other.take(order))
+    np.testing.assert_array_equal(one.labels, other.labels)
+    assert one.class_names == other.class_names == ("bag", "shoe")
+    np.testing.assert_array_equal(data.in_memory(one).pixels, data.in_memory(other).pixels)
+
+
+def test_array_records_by_name_are_streamed(
+    prepared: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoo.data.images.MEMORY_LIMIT", 0)
+    monkeypatch.setattr(tfds_source, "MAX_BYTES", 0)
+    monkeypatch.setattr(
+        tfds, "builder", lambda _: tfds.builder_from_directory(prepared["array_record"])
+    )
+    for images, labels in data.load("digits", batch_size=6, labels=True):
+        assert images.shape[1:] == (6, 5, 1)
+        assert len(images) == len(labels)
+    with pytest.raises(ValueError, match="TFRecord files.* Run `zoo data prepare /"):
+        data.load(prepared["tfrecord"], batch_size=6)
+
+
+def test_a_truncated_array_record_is_named(prepared: dict[str, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(prepared["array_record"], tmp_path / "digits" / "1.0.0")
+    shard = next(folder.glob("*train.array_record*"))
+    shard.write_bytes(shard.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"digits/1\.0\.0.* damaged .*Prepare it again"):
+        data.open(folder).take([0])
+
+
+@pytest.mark.parametrize("content", ["{", "{}"])
+def test_a_damaged_folder_is_named(tmp_path: Path, content: str) -> None:
+    for name in ("dataset_info.json", "features.json"):
+        (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=rf"{tmp_path}: .* cannot be read .*Prepare it again"):
+        data.open(tmp_path)

@@ -64,10 +64,10 @@ def test_commands_say_what_the_data_are(
         spoken.append(capsys.readouterr().out)
         raise ValueError("enough seen")
 
-    for name in ("training.train.train", "evaluation.measure.evaluate", "convert.vae_to_gan"):
+    for name in ("training.train.train", "evaluation.measure.evaluate", "convert.convert_run"):
         monkeypatch.setattr(f"zoo.{name}", stop)
-    gif = classes / "x.gif"
-    gif.write_bytes(b"x")
+    other = classes / "x.svg"
+    other.write_bytes(b"x")
     for command in (
         ["train", "vae", "--data", classes, "--out", tmp_path, "--network", "mlp"],
         ["convert", begun, "--to", "gan", "--out", tmp_path / "gan"],
@@ -75,11 +75,11 @@ def test_commands_say_what_the_data_are(
     ):
         with pytest.raises(SystemExit):
             main([str(argument) for argument in command])
-    gif.unlink()
+    other.unlink()
     names = "3 classes: 0 = [x] ({0}), 1 = class 2 ({0}), 2 = class 10 ({0}).\n"
     for text in spoken[:2]:
         said = f"Data: {classes}, train: 12 images of 8 × 8 × 1, {names.format(4)}"
-        assert said + "  Skipped files of other formats: 1 .gif.\n" in text
+        assert said + "  Skipped files of other formats: 1 .svg.\n" in text
     assert f"test: 3 images of 8 × 8 × 1, {names.format(1)}" in spoken[2]
 
 

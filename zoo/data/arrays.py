@@ -2,29 +2,61 @@
 
 from __future__ import annotations
 
-import tarfile
+import struct
 import zipfile
-import zlib
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.data.images import Images, printable, split_to_read
+from zoo.data import images
+from zoo.data.checked import checked_pixels
+from zoo.data.contents import named_damage, printable, split_to_read
+from zoo.data.images import Images, of_four_axes
+from zoo.data.records import GivenLabels, Records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 SUFFIXES = (".npz", ".npy", ".zip", ".tar", ".tgz", ".gz")  # of what is meant as a file
+SAMPLED = 256  # images of a mapped array that are looked at when it is opened
 ACCEPTED = (
     "Expected an .npz file with x_train, x_test (and y_train, y_test), or with images (and labels);"
-    " an .npy file of images; or a folder of images"
+    " an .npy file of images; or images in a folder, a .zip or a .tar archive"
 )
 
 
-def read(path: Path, split: str) -> Images:
+class Mapped(Records):
+    """An array in a file, of which only what is taken is read."""
+
+    def __init__(self, array: np.ndarray, what: str, **known: Any) -> None:
+        """Checks what can be without reading it; `known` is for `Records`.
+
+        Args:
+            array: Memory-mapped.
+            what: What it is, for errors.
+            **known: Labels and notes.
+
+        Raises:
+            ValueError: As `Images`, where the shape, the dtype or the first images show it.
+        """
+        self._array = of_four_axes(array, what)
+        first = self._array[:SAMPLED]
+        looks_black = first.dtype == np.uint8 and first.max() <= 1
+        checked_pixels(self._array if looks_black else first, what)
+        dtype = np.float32 if first.dtype.kind == "f" else np.uint8
+        super().__init__(len(array), self._array.shape[1:], dtype, what=what, **known)
+
+    def take(self, indices: Any) -> np.ndarray:
+        """The images of these numbers, in the order asked."""
+        taken = np.asarray(self._array[np.asarray(indices)])
+        # Whether uint8 is meant is seen in all images together: a few may be black.
+        return taken if taken.dtype == np.uint8 else checked_pixels(taken, self.what)
+
+
+def open_split(path: Path, split: str) -> Records:
     """The images of a split of an .npz file, or of an .npy file, which is every split at once.
+
+    Arrays that are too large for memory are mapped, if they are not compressed.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -37,25 +69,31 @@ def read(path: Path, split: str) -> Images:
     with path.open("rb") as file:
         start = file.read(6)
     if start == b"\x93NUMPY":
-        with _named(path):
-            pixels = np.load(path, allow_pickle=False)
-        return Images(pixels, what=name)
+        with named_damage(name):
+            large = path.stat().st_size > images.MEMORY_LIMIT
+            pixels = np.load(path, mmap_mode="r" if large else None, allow_pickle=False)
+        return Mapped(pixels, name) if large else Images(pixels, what=name)
     # A file cut short has a zip's beginning, but no directory at its end.
     if start.startswith(b"PK") or path.suffix.lower() == ".npz":
-        return _read_npz(path, split)
-    kind = "is an archive, which must be unpacked" if _is_tar(path) else "is no file of arrays"
-    msg = f"{name} {kind}. {ACCEPTED}."
+        return _open_npz(path, split)
+    msg = f"{name} is no file of arrays, and no archive of images. {ACCEPTED}."
     raise ValueError(msg)
 
 
-def _read_npz(path: Path, split: str) -> Images:
+def splits(path: Path) -> list[str]:
+    """The names of the splits of a file; none if it serves as every split."""
+    if not zipfile.is_zipfile(path):
+        return []
+    with named_damage(printable(path)), zipfile.ZipFile(path) as archive:
+        members = [member.removesuffix(".npy") for member in archive.namelist()]
+    if "images" in members:
+        return []
+    return [member.removeprefix("x_") for member in members if member.startswith("x_")]
+
+
+def _open_npz(path: Path, split: str) -> Records:
     name = printable(path)
-    with _named(path), zipfile.ZipFile(path) as archive:
-        members = archive.namelist()
-    if not any(member.endswith(".npy") for member in members):
-        msg = f"{name} is an archive without arrays, such as {members[:2]}. Unpack it. {ACCEPTED}."
-        raise ValueError(msg)
-    with _named(path), np.load(path, allow_pickle=False) as file:
+    with named_damage(name), np.load(path, allow_pickle=False) as file:
         there = list(file.files)
         of_pixels, of_labels = "images", "labels"
         notes: list[str] = []
@@ -63,22 +101,39 @@ def _read_npz(path: Path, split: str) -> Images:
             splits = [name.removeprefix("x_") for name in there if name.startswith("x_")]
             split, notes = split_to_read(split, splits)
             of_pixels, of_labels = f"x_{split}", f"y_{split}"
-        pixels = file[of_pixels] if of_pixels in there else None
-        labels, unlabelled = _labels(file, of_labels, name) if of_labels in there else (None, "")
+        mapped = _mapped(path, f"{of_pixels}.npy") if of_pixels in there else None
+        pixels = file[of_pixels] if of_pixels in there and mapped is None else mapped
+        labels, fault = _labels(file, of_labels, name) if of_labels in there else (None, "")
     if pixels is None:
         msg = (
             f"{name} has no array {of_pixels!r}, only {sorted(there)}. Expected x_train, x_test "
             "(and y_train, y_test), or images (and labels)."
         )
         raise ValueError(msg)
-    return Images(
-        pixels,
-        labels,
-        what=f"{name}: {of_pixels}",
-        what_labels=f"{name}: {of_labels}",
-        notes=notes,
-        unlabelled=unlabelled,
-    )
+    what, what_labels = f"{name}: {of_pixels}", f"{name}: {of_labels}"
+    if mapped is not None:
+        return Mapped(mapped, what, given=GivenLabels(labels, what_labels, fault), notes=notes)
+    return Images(pixels, labels, what=what, what_labels=what_labels, notes=notes, unlabelled=fault)
+
+
+def _mapped(path: Path, member: str) -> np.ndarray | None:
+    """An array of an .npz file, mapped where it begins; None if it is small or compressed."""
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo(member)
+    if entry.compress_type != zipfile.ZIP_STORED or entry.file_size <= images.MEMORY_LIMIT:
+        return None
+    with path.open("rb") as file:
+        file.seek(entry.header_offset + 26)  # of the lengths of the name and what follows it
+        lengths = struct.unpack("<HH", file.read(4))
+        file.seek(entry.header_offset + 30 + sum(lengths))
+        version = np.lib.format.read_magic(file)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, fortran, dtype = read_header(file)
+        order: Any = "F" if fortran else "C"
+        return np.memmap(file, dtype, "r", file.tell(), shape, order)
 
 
 def _labels(file: Any, key: str, name: str) -> tuple[Any, str]:
@@ -93,24 +148,3 @@ def _labels(file: Any, key: str, name: str) -> tuple[Any, str]:
         "`names, labels = np.unique(labels, return_inverse=True)`."
     )
     return None, msg
-
-
-def _is_tar(path: Path) -> bool:
-    try:
-        return tarfile.is_tarfile(path)
-    except (OSError, EOFError, zlib.error):  # such as a compressed file cut short
-        return False
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Makes every error name the file: NumPy and zipfile raise many kinds on damaged ones."""
-    try:
-        yield
-    except Exception as error:
-        what = f"{error}" or type(error).__name__
-        msg = (
-            f"{printable(path)} cannot be read: {what}. Is it cut short or damaged? Copy or write "
-            "it again."
-        )
-        raise ValueError(msg) from error

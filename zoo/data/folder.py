@@ -1,42 +1,45 @@
-"""A folder of image files."""
+"""Image files in folders: their splits, classes and labels."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
-from collections import Counter, deque
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.data.image_files import SUFFIXES, opened, read_file, read_headers, size_of_all
-from zoo.data.images import (
+from zoo.data.checked import checked_labels, count_classes
+from zoo.data.contents import (
     SPLIT_NAMES,
     Contents,
-    Images,
     Shape,
     counted,
     known_size,
     printable,
     shortened,
+    shown,
     split_to_read,
     unlabelled_note,
 )
+from zoo.data.image_files import (
+    DEEP_SUFFIXES,
+    SUFFIXES,
+    Header,
+    Summary,
+    read_file,
+    read_header,
+    summary,
+)
+from zoo.data.labels import LabelFile, Parts, natural_order, read_labels
+from zoo.data.records import GivenLabels, Records, stacked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-# What systems leave in folders, beside whatever begins with a dot.
-SYSTEM = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
-SYSTEM |= {"thumbs.db", "ehthumbs.db", "desktop.ini"}
-
-# Folders, from the top downwards, that are read without an image before the rest is given up.
-WITHOUT_IMAGES = 1000
-
-Parts = tuple[str, ...]  # of a path relative to the folder
+    from zoo.data.trees import Tree
 
 
 @dataclass(frozen=True)
@@ -44,33 +47,34 @@ class Listing:
     """The image files of a split.
 
     Attributes:
-        folder: The folder.
+        tree: Where they are.
         files: The files of the split, in order.
         root: Parts of the split's folder, whose folders are classes; empty if splits have none.
-        classes: The names of the class folders of all splits, in the order of their numbers.
+        classes: The names of the classes of all splits, in the order of their numbers; none where
+            they are only numbered.
         notes: What was skipped and why, and how splits were made, in sentences.
+        given: The file of labels, which then count, and not the class folders.
     """
 
-    folder: Path
+    tree: Tree
     files: list[Parts]
     root: Parts
     classes: list[str]
     notes: list[str]
-
-    def paths(self) -> list[Path]:
-        """The paths of the files, in order."""
-        return [self.folder.joinpath(*file) for file in self.files]
+    given: LabelFile | None = None
 
     def labels(self) -> tuple[np.ndarray | None, str]:
-        """(int32 [n] or None, why there are none although there are class folders)."""
+        """(class numbers [n] or None, why there are none although there are classes)."""
+        if self.given is not None:
+            return self.given.of(self.files)
         level = len(self.root)
         beside = [file for file in self.files if len(file) == level + 1]
         if len(beside) == len(self.files):
             return None, ""
         if beside:
             msg = (
-                f"{printable(self.folder)}: {counted(len(beside), 'image')} beside the class "
-                f"folders, such as {_shown(beside[0])}, without a class. Move each into a class "
+                f"{self.tree.name}: {counted(len(beside), 'image')} beside the class "
+                f"folders, such as {shown(beside[0])}, without a class. Move each into a class "
                 "folder, or remove it."
             )
             return None, msg
@@ -78,91 +82,122 @@ class Listing:
         return np.array([numbers[file[level]] for file in self.files], np.int32), ""
 
 
-def read(folder: Path, split: str, shape: Shape | None) -> Images:
-    """The images of a split, with labels if classes are folders.
+class FileRecords(Records):
+    """The images of a split, with labels if classes are folders; files are decoded when read."""
 
-    Every file is decoded here, so that a corrupt one is found before training begins.
-    """
-    listing = find(folder, split)
-    wanted = shape or _common_shape(listing)
-    pixels = np.stack([read_file(path, wanted) for path in listing.paths()])
+    def __init__(self, tree: Tree, split: str, shape: Shape | None) -> None:
+        """Lists the files, and reads the headers of those that may have 16 bits per channel.
+
+        Without a shape it reads those of the others too.
+        """
+        listing = find(tree, split)
+        labels, unlabelled = listing.labels()
+        dtype: Any = None
+        if shape is None:
+            heads = _summary(tree)
+            shape, dtype = known_size(heads.shape, tree.name), heads.dtype
+        what = listing.given.name if listing.given else "The labels"
+        super().__init__(
+            len(listing.files),
+            shape,
+            dtype or _dtype(tree),
+            GivenLabels(labels, what, unlabelled),
+            _names(listing) or None,
+            what=listing.tree.name,
+            notes=listing.notes,
+        )
+        self._listing = listing
+
+    def take(self, indices: Any) -> np.ndarray:
+        """The images of these numbers, in the order asked."""
+        tree, files = self._listing.tree, self._listing.files
+
+        def read(index: int) -> np.ndarray:
+            file = files[index]
+            return read_file(tree.file(file), self.shape, self.dtype, name=tree.shown(file))
+
+        return stacked(read, indices, self.shape, self.dtype)
+
+    def index(self) -> str:
+        """SHA-256 of the names of the files, relative to the tree, and their sizes."""
+        digest = hashlib.sha256()
+        for file in self._listing.files:
+            name, size = os.fsencode(Path(*file)), self._listing.tree.size(file)
+            digest.update(b"%s\0%d\0" % (name, size))
+        return digest.hexdigest()
+
+
+def contents(tree: Tree, split: str) -> Contents:
+    """What `FileRecords` would hold, from the names and headers of the files."""
+    listing = find(tree, split)
     labels, unlabelled = listing.labels()
-    return Images(
-        pixels,
-        labels,
-        _names(listing) or None,
-        what=printable(listing.folder),
-        notes=listing.notes,
-        unlabelled=unlabelled,
-    )
-
-
-def contents(folder: Path, split: str) -> Contents:
-    """What `read` would find, from the names and headers of the files."""
-    listing = find(folder, split)
-    labels, unlabelled = listing.labels()
-    folder, files, _, _ = _survey(folder)
-    shape, more = read_headers([folder.joinpath(*file) for file in files])
-    notes = [*listing.notes, *more, *([unlabelled_note(unlabelled)] if unlabelled else [])]
+    heads = _summary(tree)
+    notes = [*listing.notes, *heads.notes, *([unlabelled_note(unlabelled)] if unlabelled else [])]
     if labels is None:
-        return Contents(len(listing.files), shape, notes=notes)
-    names = _names(listing)
-    counts = np.bincount(labels, minlength=len(names))
-    return Contents(len(listing.files), shape, len(names), names, counts, notes)
+        return Contents(len(listing.files), heads.shape, notes=notes)
+    try:
+        classes = _count(listing, labels)
+    except ValueError as error:
+        return Contents(len(listing.files), heads.shape, notes=[*notes, unlabelled_note(error)])
+    counts = np.bincount(labels, minlength=classes)
+    names = _names(listing) or None
+    return Contents(len(listing.files), heads.shape, classes, names, counts, notes)
 
 
-def number_of_classes(folder: Path) -> int:
+def number_of_classes(tree: Tree) -> int:
     """The number of class folders, of all splits; 0 if the training split has no labels.
 
     Raises:
         ValueError: If some images of the training split are in none; and as `find`.
     """
-    listing = find(folder, "train")
+    listing = find(tree, "train")
     labels, unlabelled = listing.labels()
     if unlabelled:
         raise ValueError(unlabelled)
-    return 0 if labels is None else len(listing.classes)
+    return 0 if labels is None else _count(listing, labels)
 
 
-def class_names(folder: Path) -> list[str]:
-    """The names of the class folders of all splits, in the order of their numbers."""
-    folder, files, roots, _ = _survey(folder)
-    classes, _ = _classes(folder, files, [(name,) for name in roots.values()] or [()])
+def class_names(tree: Tree) -> list[str]:
+    """The names of the classes of all splits, in the order of their numbers."""
+    files, roots, _ = _survey(tree)
+    classes, _, _ = _classes(tree, files, [(name,) for name in roots.values()] or [()])
     return [printable(name) for name in classes]
 
 
-def shape(folder: Path) -> tuple[int | None, int | None, int]:
-    """(height, width, channels) of the images of all splits; None where they differ."""
-    folder, files, _, _ = _survey(folder)
-    sizes, modes = set(), set()
-    for file in files:
-        with opened(folder.joinpath(*file)) as image:
-            sizes.add(image.size)
-            modes.add(image.mode)
-    return size_of_all(sizes, modes)
+def splits(tree: Tree) -> list[str]:
+    """The names of the splits, as `find` takes them."""
+    return list(_survey(tree)[1]) or ["train", "test"]
 
 
-def find(folder: Path, split: str) -> Listing:
+def shape(tree: Tree) -> tuple[int | None, int | None, int]:
+    """(height, width, channels) of the images of all splits; None where they differ.
+
+    Files that cannot be read do not count: they are found when they are read, and may be skipped.
+    """
+    return _summary(tree).shape
+
+
+def find(tree: Tree, split: str) -> Listing:
     """The files of a split, as `zoo.data.read` describes folders.
 
     Raises:
-        FileNotFoundError: If there is no such folder.
+        FileNotFoundError: If there is no such tree.
         ValueError: If it has no images, or no such split.
     """
-    folder, files, roots, notes = _survey(folder)
+    files, roots, notes = _survey(tree)
     wanted = next((name for name, known in SPLIT_NAMES.items() if split in known), None)
     if not roots:
-        chosen, note = _cut(folder, files, split, wanted)
-        classes, empty = _classes(folder, files, [()])
-        return Listing(folder, chosen, (), classes, [*notes, *empty, note])
+        chosen, note = _cut(tree, files, split, wanted)
+        classes, given, more = _classes(tree, files, [()])
+        return Listing(tree, chosen, (), classes, [*notes, *more, note], given)
     there, _ = split_to_read(wanted or split, roots)
     if there not in roots:
-        within = printable(folder / roots["train"]) if wanted == "test" else ""
+        within = tree.shown((roots["train"],)) if wanted == "test" else ""
         cut = (
             f", or give {within} itself, of which a tenth is then the test split" if within else ""
         )
         msg = (
-            f"{printable(folder)} has no split {split!r}, only {_folders(roots.values())}. Add a "
+            f"{tree.name} has no split {split!r}, only {_folders(roots.values())}. Add a "
             f"folder {wanted or split}/{cut}."
         )
         raise ValueError(msg)
@@ -170,118 +205,29 @@ def find(folder: Path, split: str) -> Listing:
         name = _folders([roots["validation"]])
         notes.append(f"There is no folder test/: {name} is the test split.")
     chosen = [file for file in files if file[0] == roots[there]]
-    classes, empty = _classes(folder, files, [(name,) for name in roots.values()])
-    return Listing(folder, chosen, (roots[there],), classes, [*notes, *empty])
+    classes, given, more = _classes(tree, files, [(name,) for name in roots.values()])
+    return Listing(tree, chosen, (roots[there],), classes, [*notes, *more], given)
 
 
-def natural_order(name: str) -> tuple[list[tuple[int, int]], str]:
-    """Sorts names as text does, but runs of digits by their value: 2 before 10."""
-    runs = re.findall("[0-9]+|[^0-9]", name, re.DOTALL)
-    # A run of digits stands where text has its first digit.
-    key = [(ord("0"), int(run)) if run[0] in "0123456789" else (ord(run), 0) for run in runs]
-    return key, name
-
-
-def _existing(folder: Path) -> Path:
-    folder = folder.expanduser()
-    if not folder.is_dir():
-        msg = f"The folder {printable(folder)} does not exist."
-        raise FileNotFoundError(msg)
-    return folder
-
-
-def _survey(folder: Path) -> tuple[Path, list[Parts], dict[str, str], list[str]]:
-    """(the folder, its images, the folder of each split if there are any, notes)."""
-    folder = _existing(folder)
-    files, notes = _walk(folder)
+def _survey(tree: Tree) -> tuple[list[Parts], dict[str, str], list[str]]:
+    """(its images, the folder of each split if there are any, notes)."""
+    files, notes = tree.walk()
     if not files:
-        msg = f"{printable(folder)} holds no images ({', '.join(SUFFIXES)})."
+        msg = f"{tree.name} holds no images ({', '.join(SUFFIXES)})."
         raise ValueError(" ".join([msg, *notes]))
-    roots = _split_roots(folder, files)
+    roots = _split_roots(tree, files)
     if not roots:
         named = sorted({file[0] for file in files if len(file) > 1 and _split_named(file[0])})
         if named:
             notes.append(f"{_folders(named)}: a class, as there are other folders beside it.")
-        return folder, files, roots, notes
+        return files, roots, notes
     outside = [file for file in files if file[0] not in roots.values()]
     if outside:
         notes.append(
             f"Skipped {counted(len(outside), 'image')} outside of {_folders(roots.values())}, such "
-            f"as {_shown(outside[0])}."
+            f"as {shown(outside[0])}."
         )
-    return folder, [file for file in files if file[0] in roots.values()], roots, notes
-
-
-def _walk(folder: Path) -> tuple[list[Parts], list[str]]:
-    """All image files, sorted, links followed; and what was skipped, in sentences."""
-    files: list[Parts] = []
-    system: list[Parts] = []
-    broken: list[Parts] = []
-    special: list[Parts] = []
-    loops: list[Parts] = []
-    others: Counter[str] = Counter()
-    waiting: deque[tuple[Parts, frozenset[str]]] = deque([((), frozenset())])
-    visited = 0
-    while waiting:
-        within, above = waiting.popleft()  # level by level
-        visited += 1
-        if not files:
-            _check_near(folder, visited)
-        path = folder.joinpath(*within)
-        here = os.path.realpath(path)
-        if here in above:
-            loops.append(within)
-            continue
-        with os.scandir(path) as entries:
-            for entry in entries:
-                parts = (*within, entry.name)
-                target = _target(entry)
-                if _is_system(entry.name):
-                    system.append(parts)
-                elif target.is_dir():
-                    waiting.append((parts, above | {here}))
-                elif not target.is_file():
-                    (broken if entry.is_symlink() else special).append(parts)
-                elif (suffix := Path(entry.name).suffix.lower()) in SUFFIXES:
-                    files.append(parts)
-                else:
-                    others[printable(suffix) or "without a suffix"] += 1
-    notes = [
-        f"Skipped {counted(len(skipped), noun)}, such as {_shown(min(skipped))}."
-        for noun, skipped in (
-            ("hidden or system entry", system),
-            ("broken link", broken),
-            ("special file", special),
-            ("looping link", loops),
-        )
-        if skipped
-    ]
-    if others:
-        kinds = [f"{n} {suffix}" for suffix, n in sorted(others.items())]
-        notes.append(f"Skipped files of other formats: {shortened(kinds)}.")
-    return sorted(files), notes
-
-
-def _check_near(folder: Path, visited: int) -> None:
-    """Refuses what is no folder of images before all of a disk has been read."""
-    if folder.resolve() == Path(folder.resolve().anchor):
-        msg = f"{printable(folder)} is a whole file system. Give the folder that holds the images."
-        raise ValueError(msg)
-    if visited > WITHOUT_IMAGES:
-        msg = (
-            f"{printable(folder)}: the {WITHOUT_IMAGES} folders nearest to its top hold no images "
-            f"({', '.join(SUFFIXES)}). Give the folder that holds them."
-        )
-        raise ValueError(msg)
-
-
-def _target(entry: os.DirEntry[str]) -> Path | os.DirEntry[str]:
-    """What an entry links to, or the entry: only Path's methods bear a link to itself."""
-    return Path(entry) if entry.is_symlink() else entry
-
-
-def _is_system(name: str) -> bool:
-    return name.startswith(".") or name.lower() in SYSTEM
+    return [file for file in files if file[0] in roots.values()], roots, notes
 
 
 def _split_named(name: str) -> str | None:
@@ -289,7 +235,7 @@ def _split_named(name: str) -> str | None:
     return next((split for split, known in SPLIT_NAMES.items() if name.lower() in known), None)
 
 
-def _split_roots(folder: Path, files: list[Parts]) -> dict[str, str]:
+def _split_roots(tree: Tree, files: list[Parts]) -> dict[str, str]:
     """The folder of each split; none if the folders within are classes.
 
     They are splits if no other folder has images, or if there are both train and a split to test
@@ -301,7 +247,7 @@ def _split_roots(folder: Path, files: list[Parts]) -> dict[str, str]:
         split = _split_named(name)
         if split in roots:
             msg = (
-                f"{printable(folder)} has {_folders([roots[split], name])} for the split {split}. "
+                f"{tree.name} has {_folders([roots[split], name])} for the split {split}. "
                 "Join them, or rename one."
             )
             raise ValueError(msg)
@@ -311,18 +257,13 @@ def _split_roots(folder: Path, files: list[Parts]) -> dict[str, str]:
     return roots if whole or len(roots) == len(folders) else {}
 
 
-def _cut(
-    folder: Path, files: list[Parts], split: str, wanted: str | None
-) -> tuple[list[Parts], str]:
+def _cut(tree: Tree, files: list[Parts], split: str, wanted: str | None) -> tuple[list[Parts], str]:
     """The files of one of the two splits into which a folder without any is cut; and a note."""
     if wanted not in ("train", "test"):
-        msg = f"{printable(folder)} has no split {split!r}; it has train and test."
+        msg = f"{tree.name} has no split {split!r}; it has train and test."
         raise ValueError(msg)
     if len(files) < 2:
-        msg = (
-            f"{printable(folder)} has {len(files)} image; expected at least 2, to hold one out as "
-            "test."
-        )
+        msg = f"{tree.name} has {len(files)} image; expected at least 2, to hold one out as test."
         raise ValueError(msg)
     ranked = sorted(files, key=lambda f: hashlib.sha256(os.fsencode(Path(*f))).digest())
     held_out = set(ranked[: max(1, len(files) // 10)])
@@ -333,30 +274,57 @@ def _cut(
     return [file for file in files if (file in held_out) == (wanted == "test")], note
 
 
-def _classes(folder: Path, files: list[Parts], roots: list[Parts]) -> tuple[list[str], list[str]]:
-    """The class folders that have images in any split; and a note on those that have none."""
+def _classes(
+    tree: Tree, files: list[Parts], roots: list[Parts]
+) -> tuple[list[str], LabelFile | None, list[str]]:
+    """The classes that have images in any split, what names them but folders; and notes."""
+    given = read_labels(tree.label_files(), files, tree.name)
+    if given is not None:
+        said = [] if given.fault else [f"The labels are those of {Path(given.name).name}."]
+        return given.class_names or [], given, said
     level = len(roots[0])
     classes = {file[level] for file in files if len(file) > level + 1}
     empty: set[str] = set()
     for root in roots if classes else ():
-        with os.scandir(folder.joinpath(*root)) as entries:
-            visible = [entry for entry in entries if not _is_system(entry.name)]
-            empty |= {entry.name for entry in visible if _target(entry).is_dir()} - classes
+        empty |= tree.folders(root) - classes
     note = f"No class, for lack of images: {_folders(sorted(empty))}."
-    return sorted(classes, key=natural_order), [note] if empty else []
+    return sorted(classes, key=natural_order), None, [note] if empty else []
+
+
+def _count(listing: Listing, labels: np.ndarray) -> int:
+    """The number of classes of labelled images."""
+    given = listing.given
+    if given is None or given.class_names is not None:
+        return len(listing.classes)
+    return count_classes(checked_labels(labels, None, given.name), given.name)
 
 
 def _names(listing: Listing) -> list[str]:
     return [printable(name) for name in listing.classes]
 
 
-def _shown(file: Parts) -> str:
-    return printable(Path(*file))
-
-
 def _folders(names: Iterable[str]) -> str:
     return shortened([f"{printable(name)}/" for name in names])
 
 
-def _common_shape(listing: Listing) -> Shape:
-    return known_size(shape(listing.folder), printable(listing.folder))
+def _summary(tree: Tree) -> Summary:
+    """What the heads of the files of all splits say, of those that can be read."""
+    files, _, _ = _survey(tree)
+    heads = list(_heads(tree, files))
+    if not heads:
+        read_header(tree.file(files[0]), name=tree.shown(files[0]))  # which raises
+    return summary(heads)
+
+
+def _dtype(tree: Tree) -> Any:
+    """uint8, or float32 if a file has 16 bits per channel: only those that may are opened."""
+    files, _, _ = _survey(tree)
+    deep = [file for file in files if Path(file[-1]).suffix.lower() in DEEP_SUFFIXES]
+    return np.float32 if any(head.deep for head in _heads(tree, deep)) else np.uint8
+
+
+def _heads(tree: Tree, files: Iterable[Parts]) -> Iterator[Header]:
+    """What the heads say; files that cannot be read are found when they are, and may be skipped."""
+    for file in files:
+        with suppress(ValueError):
+            yield read_header(tree.file(file), name=tree.shown(file))

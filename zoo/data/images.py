@@ -1,32 +1,28 @@
-"""Images in memory, and what a split holds, in words."""
+"""Images in memory: arrays, and what small sources become."""
 
 from __future__ import annotations
 
-import copy
-import functools
-import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.data.checked import checked_labels, checked_pixels, count_classes
+from zoo.data.checked import checked_pixels
+from zoo.data.contents import KINDS
+from zoo.data.image_files import check_channels, fit
+from zoo.data.records import GivenLabels, Records, stacked
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
-# Names that others give the splits; for folders, in any capitals.
-SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "test": ("test", "testing"),
-    "validation": ("validation", "val", "valid"),
-}
-LISTED = 12  # classes that a description lists before it leaves some out
+    from zoo.data.contents import Shape
 
-Shape = tuple[int, int, int]
+# Decoded images up to so many bytes are kept in memory, where a batch costs no decoding; others are
+# read anew each epoch. TensorFlow holds a copy: 4 GiB in all, which a machine of 8 GiB has.
+MEMORY_LIMIT = 2 << 30
+MOST_CHANNELS = 16
 
 
-class Images:
+class Images(Records):
     """A split of a data set in memory.
 
     Attributes:
@@ -56,8 +52,8 @@ class Images:
         """Checks the pixels; labels are checked once someone asks for them.
 
         Args:
-            pixels: As `zoo.data.checked.checked_pixels` takes them, [n, height, width, 1 or 3] or
-                [n, height, width].
+            pixels: As `zoo.data.checked.checked_pixels` takes them, [n, height, width, 1 to 16
+                channels] or [n, height, width].
             labels: As `zoo.data.checked.checked_labels` takes them, or None.
             class_names: Name of each class.
             what: What the images are, for errors, such as "x.npz: x_train".
@@ -68,184 +64,112 @@ class Images:
         Raises:
             ValueError: If pixels are of another shape, or out of range.
         """
-        self.pixels = _of_four_axes(checked_pixels(pixels, what), what)
-        self.class_names = None if class_names is None else tuple(class_names)
-        self._what_labels = what_labels
-        self.notes = tuple(notes)
-        self._labels = labels
-        self._unlabelled = unlabelled
+        self.pixels = of_four_axes(checked_pixels(pixels, what), what)
+        super().__init__(
+            len(self.pixels),
+            self.pixels.shape[1:],
+            self.pixels.dtype,
+            GivenLabels(labels, what_labels, unlabelled),
+            class_names,
+            what=what,
+            notes=notes,
+        )
 
-    @functools.cached_property
-    def labels(self) -> np.ndarray | None:
-        """int32 [n], or None where the source has none.
+    def take(self, indices: Any) -> np.ndarray:
+        """The images of these numbers, in the order asked."""
+        return self.pixels[np.asarray(indices)]
 
-        Raises:
-            ValueError: If the source's labels are not class numbers, one per image.
-        """
-        if self._unlabelled:
-            raise ValueError(self._unlabelled)
-        if self._labels is None:
-            return None
-        classes = None if self.class_names is None else len(self.class_names)
-        labels = checked_labels(self._labels, classes, self._what_labels)
-        if len(labels) != len(self.pixels):
-            msg = f"{self._what_labels}: {len(labels)} labels for {len(self.pixels)} images."
-            raise ValueError(msg)
-        return labels
-
-    def number_of_classes(self) -> int:
-        """The number of names, or one more than the largest label; 0 if there are no labels.
-
-        Raises:
-            ValueError: As `labels`, and as `zoo.data.checked.count_classes`.
-        """
-        if self.labels is None:
-            return 0
-        if self.class_names is not None:
-            return len(self.class_names)
-        return count_classes(self.labels, self._what_labels)
-
-    def with_pixels(self, pixels: np.ndarray) -> Images:
-        """The same images with other pixels, such as resized ones; pixels are not checked again."""
-        other = copy.copy(self)
-        other.pixels = pixels
-        return other
-
-    def contents(self) -> Contents:
-        """What the images are, in short."""
-        classes, counts, notes = 0, None, list(self.notes)
-        try:
-            classes = self.number_of_classes()
-            if self.labels is not None:
-                counts = np.bincount(self.labels, minlength=classes)
-        except ValueError as error:
-            notes.append(unlabelled_note(error))
-        height, width, channels = self.pixels.shape[1:]
-        size = (height, width, channels)
-        return Contents(len(self.pixels), size, classes, self.class_names, counts, notes)
+    def take_all(self) -> np.ndarray:
+        """`pixels`."""
+        return self.pixels
 
 
-@dataclass(frozen=True)
-class Contents:
-    """What a split holds, which can be known without decoding it.
+class Converted(Records):
+    """The images of other records, each converted to another shape when it is read."""
 
-    Attributes:
-        images: Their number.
-        shape: (height, width, channels); None where images differ.
-        classes: Number of classes; 0 if there are no labels.
-        class_names: Name of each class, or None where they are only numbered.
-        counts: Images of each class, int [classes], where known.
-        notes: What was skipped or taken otherwise than one might think, in sentences.
-    """
+    def __init__(self, records: Records, shape: Shape) -> None:
+        """Checks that the images can be converted; arguments as for `converted`."""
+        check_channels(records.shape[2], shape[2])
+        super().__init__(
+            len(records),
+            shape,
+            records.dtype,
+            records.given,
+            records.class_names,
+            what=records.what,
+            notes=records.notes,
+        )
+        self._records = records
 
-    images: int
-    shape: tuple[int | None, int | None, int]
-    classes: int = 0
-    class_names: Sequence[str] | None = None
-    counts: np.ndarray | None = None
-    notes: Sequence[str] = ()
+    def take(self, indices: Any) -> np.ndarray:
+        """The images of these numbers, in the order asked."""
+        images = self._records.take(indices)
+        places = np.arange(len(images))
+        return stacked(lambda i: fit(images[i], self.shape), places, self.shape, self.dtype)
 
-    def text(self, name: str, split: str, image_shape: Shape | None = None) -> str:
-        """A line on the images and classes, and one for each note.
-
-        Args:
-            name: The source's name.
-            split: The split that the images are of.
-            image_shape: What they are converted to.
-        """
-        count = counted(self.images, "image")
-        size = " × ".join(map(str, self.shape))
-        if None in self.shape:
-            size = f"different sizes, {counted(self.shape[2], 'channel')}"
-        lines = [f"Data: {name}, {split}: {count} of {size}, {self._classes()}."]
-        if image_shape is not None and tuple(image_shape) != tuple(self.shape):
-            wanted = " × ".join(str(side) for side in image_shape)
-            lines.append(f"  Converted to {wanted}: cropped to that aspect, resized.")
-        if self.counts is not None and not self.counts.all():
-            empty = [self._name(i, "") for i in np.flatnonzero(self.counts == 0).tolist()]
-            lines.append(f"  No images in {split}: {shortened(empty)}.")
-        return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
-
-    def _classes(self) -> str:
-        if not self.classes:
-            return "no classes"
-        if self.class_names is None:
-            return f"{counted(self.classes, 'class')} (0 to {self.classes - 1})"
-        counts = [""] * self.classes if self.counts is None else [f" ({n})" for n in self.counts]
-        names = [self._name(number, count) for number, count in enumerate(counts)]
-        return f"{counted(self.classes, 'class')}: {shortened(names)}"
-
-    def _name(self, number: int, count: str) -> str:
-        return f"{number} = {self.class_names[number]}{count}" if self.class_names else str(number)
+    def index(self) -> str | None:
+        """That of the other records."""
+        return self._records.index()
 
 
-def split_to_read(split: str, there: Collection[str]) -> tuple[str, list[str]]:
-    """The split that is read for another: where there is no test split, the validation split.
+def converted(records: Records, shape: Shape | None) -> Records:
+    """The same images in a shape, centre-cropped to its aspect and resized with antialiasing.
 
     Args:
-        split: What is asked for; perhaps with a slice, such as "test[:100]".
-        there: The names of the splits there are.
-
-    Returns:
-        The split, and what is to be noted.
-    """
-    name, bracket, rest = split.partition("[")
-    if name in there or name != "test":
-        return split, []
-    for other in SPLIT_NAMES["validation"]:
-        if other in there:
-            return f"{other}{bracket}{rest}", [f"There is no split test: {other} stands in."]
-    return split, []
-
-
-def known_size(shape: tuple[int | None, int | None, int], name: str) -> Shape:
-    """A shape without None, which images of several sizes have in it.
-
-    Args:
-        shape: (height, width, channels).
-        name: Name of the source, for the error.
+        records: A split.
+        shape: (height, width, channels); None leaves them as they are.
 
     Raises:
-        ValueError: If height or width is None.
+        ValueError: If their channels cannot be made so many.
     """
-    height, width, channels = shape
-    if height is None or width is None:
-        msg = (
-            f"The images of {name} differ in size. Say which to resize to (image_shape, or "
-            "--image-size)."
-        )
-        raise ValueError(msg)
-    return height, width, channels
+    if shape is None or records.shape == shape:
+        return records
+    changed = Converted(records, shape)
+    return in_memory(changed) if isinstance(records, Images) else changed
 
 
-def printable(name: str | os.PathLike[str]) -> str:
-    r"""A file name, in which bytes that are no UTF-8 are shown as "\xff"."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+def in_memory(records: Records) -> Images:
+    """The same images, all of them decoded.
+
+    Raises:
+        ValueError: If one cannot be read; it is named.
+
+    Example:
+        >>> import numpy as np, zoo
+        >>> zoo.data.in_memory(zoo.data.open(np.zeros((5, 8, 8), "float32"))).pixels.shape
+        (5, 8, 8, 1)
+    """
+    if isinstance(records, Images):
+        return records
+    return Images(
+        records.take_all(),
+        records.given.values,
+        records.class_names,
+        what=records.what,
+        what_labels=records.given.what,
+        notes=records.notes,
+        unlabelled=records.given.fault,
+    )
 
 
-def unlabelled_note(error: Exception | str) -> str:
-    """For a description of data whose labels only a conditional model would need."""
-    return f"No conditional model can take the labels: {error}"
+def cached(records: Records) -> Records:
+    """The same images in memory if they are small, up to `MEMORY_LIMIT`; else as they are.
+
+    Images that can only be read as a whole are held too, as far as their kind of source allows.
+
+    Raises:
+        ValueError: As `in_memory`.
+
+    Example:
+        >>> import zoo
+        >>> type(zoo.data.cached(zoo.data.open("sprites"))).__name__
+        'Images'
+    """
+    held = records.only_whole or records.nbytes <= MEMORY_LIMIT
+    return in_memory(records) if held else records
 
 
-def counted(n: int, noun: str) -> str:
-    """Such as "1 image", "2 classes" or "3 entries"."""
-    plural = f"{noun}s"
-    if noun.endswith("y"):
-        plural = f"{noun[:-1]}ies"
-    elif noun.endswith("s"):
-        plural = f"{noun}es"
-    return f"{n:,} {noun if n == 1 else plural}"
-
-
-def shortened(texts: Sequence[str]) -> str:
-    """The texts; if there are many, the first ones and the last."""
-    if len(texts) <= LISTED:
-        return ", ".join(texts)
-    return ", ".join([*texts[: LISTED - 2], "…", texts[-1]])
-
-
-def _of_four_axes(pixels: np.ndarray, what: str) -> np.ndarray:
+def of_four_axes(pixels: np.ndarray, what: str) -> np.ndarray:
     """[n, height, width, channels]."""
     expected = "expected [n, height, width, channels], n ≥ 1"
     if pixels.ndim == 3 and pixels.shape[-1] in (1, 3):
@@ -256,14 +180,12 @@ def _of_four_axes(pixels: np.ndarray, what: str) -> np.ndarray:
     if pixels.ndim != 4 or not pixels.size:
         msg = f"{what}: shape {pixels.shape}; {expected}."
         raise ValueError(msg)
-    if pixels.shape[-1] not in (1, 3):
-        remedy = ""
-        if pixels.shape[-1] == 4:
-            remedy = " Leave the alpha out, `x[..., :3]`."
-        elif pixels.shape[1] in (1, 3):
-            remedy = " Put the channels last, `np.moveaxis(x, 1, -1)`."
+    channels_first = pixels.shape[1] in (1, 3) and pixels.shape[-1] > max(KINDS)
+    if pixels.shape[-1] > MOST_CHANNELS or channels_first:
+        remedy = " Put the channels last, `np.moveaxis(x, 1, -1)`." if channels_first else ""
         msg = (
-            f"{what}: {pixels.shape[-1]} channels (shape {pixels.shape}); expected 1 or 3.{remedy}"
+            f"{what}: {pixels.shape[-1]} channels (shape {pixels.shape}); expected 1 to "
+            f"{MOST_CHANNELS}.{remedy}"
         )
         raise ValueError(msg)
     return pixels

@@ -1,18 +1,19 @@
-"""Reading a source into memory, with every fault of it named."""
+"""Opening a source, with every fault of it named."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from zoo.data import arrays, folder, sprites, tfds_source
-from zoo.data.image_files import convert, from_array
-from zoo.data.images import Contents, Images, Shape, known_size, printable
+from zoo.data import tfds_source
+from zoo.data.contents import KINDS, Shape, known_size, printable
+from zoo.data.images import Images, converted, in_memory
+from zoo.data.kinds import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
+
+    from zoo.data.records import Records
 
 DEFAULT_SOURCE = tfds_source.SAMPLE
 
@@ -27,20 +28,26 @@ def read(source: Any, *, split: str = "train", image_shape: Sequence[int] | None
     their names, is the split `test`. The folders within a split, or else within the folder, are
     classes, if they hold images in any split, numbered in natural order (2 before 10).
 
+    A file `labels.csv` or `dataset.json` beside the images gives their labels in place of folders.
+
     Where a folder, an `.npz` file or a TFDS data set has no test split, its validation split is
     read in its place. `describe` says so, and what was skipped.
 
     Labels are checked when someone asks for `Images.labels`.
 
     Args:
-        source: A TFDS name; `"sprites"`, drawn by `zoo.data.sprites`; a folder of images, as
-            above; an `.npz` file with `x_train`, `x_test` and perhaps `y_train`, `y_test`, or with
-            `images` and perhaps `labels`; an `.npy` file; an array [n, height, width] or
-            [n, height, width, channels], uint8, bool or float in [0, 1]; or `Images`. An array,
-            `images`, an `.npy` file and `Images` serve as every split.
+        source: A TFDS name, or a folder that TFDS prepared; `"sprites"`, drawn by
+            `zoo.data.sprites`; a folder of images, or a `.zip` or `.tar` of one, as above; an
+            address of either that TensorFlow reads, such as `"gs://bucket/images"`; a folder that
+            `zoo.data.prepare` wrote; a folder of parquet files of `datasets`; an `.npz` file with
+            `x_train`, `x_test` and perhaps `y_train`, `y_test`, or with `images` and perhaps
+            `labels`; an `.npy` file; an array [n, height, width] or [n, height, width, channels],
+            uint8, bool or float in [0, 1]; or `Records`, such as `Images`. An array, `images`, an
+            `.npy` file and `Records` serve as every split.
         split: Name of the split; TFDS slices such as `"train[:10%]"` too.
         image_shape: (height, width, channels) to convert images to: centre-cropped to the aspect
-            ratio, resized with antialiasing, alpha composited over white. None keeps the source's.
+            ratio, resized with antialiasing. 4 channels are colour and alpha; with 1 or 3, alpha is
+            composited over white. None keeps the source's.
 
     Returns:
         The images.
@@ -57,19 +64,35 @@ def read(source: Any, *, split: str = "train", image_shape: Sequence[int] | None
         >>> images.pixels.shape, images.labels
         ((5, 8, 8, 1), None)
     """
+    return in_memory(open(source, split=split, image_shape=image_shape))
+
+
+def open(  # noqa: A001  (called as zoo.data.open)
+    source: Any, *, split: str = "train", image_shape: Sequence[int] | None = None
+) -> Records:
+    """Opens a split for reading any of its images in any order; none is decoded before.
+
+    What can be known from names and headers is checked here; an image is checked when it is read.
+
+    Args:
+        source: As for `read`.
+        split: As for `read`.
+        image_shape: As for `read`.
+
+    Returns:
+        The images, and their labels.
+
+    Raises:
+        FileNotFoundError, ConnectionError, ValueError: As `read`.
+
+    Example:
+        >>> import zoo
+        >>> records = zoo.data.open("sprites", split="test", image_shape=(16, 16, 1))
+        >>> records.take([0, 5, 2]).shape, records.labels[:3].tolist()
+        ((3, 16, 16, 1), [0, 1, 2])
+    """
     shape = None if image_shape is None else _shape(image_shape)
-    images = _kind(source).read(split, shape)
-    there = images.pixels.shape[1:]
-    if shape is None or there == shape:
-        return images
-    if images.pixels.dtype != np.uint8:
-        msg = (
-            f"The images have shape {there} but {shape} was asked for. Resize them, or give them "
-            "as uint8, which is resized here."
-        )
-        raise ValueError(msg)
-    pixels = np.stack([convert(from_array(p), shape) for p in images.pixels])
-    return images.with_pixels(pixels)
+    return converted(kind_of(source).open(split, shape), shape)
 
 
 def describe(source: Any, *, split: str = "train", image_shape: Sequence[int] | None = None) -> str:
@@ -86,7 +109,7 @@ def describe(source: Any, *, split: str = "train", image_shape: Sequence[int] | 
         >>> print(zoo.data.describe(np.zeros((5, 8, 8), "float32")))
         Data: array, train: 5 images of 8 × 8 × 1, no classes.
     """
-    kind = _kind(source)
+    kind = kind_of(source)
     shape = None if image_shape is None else _shape(image_shape)
     return kind.contents(split).text(printable(kind.name), split, shape)
 
@@ -103,7 +126,7 @@ def number_of_classes(source: Any) -> int:
         >>> zoo.data.number_of_classes("fashion_mnist_sample")
         10
     """
-    kind = _kind(source)
+    kind = kind_of(source)
     classes = kind.number_of_classes()
     if not classes:
         msg = f"{printable(kind.name)} has no labels, which a conditional model needs."
@@ -122,27 +145,39 @@ def class_names(source: Any) -> list[str] | None:
         >>> zoo.data.class_names("sprites")
         ['square', 'ellipse', 'heart']
     """
-    names = _kind(source).class_names()
+    names = kind_of(source).class_names()
     return list(names) if names else None
 
 
-def image_shape(source: Any, size: int | None = None) -> tuple[int, int, int]:
+def image_shape(
+    source: Any, size: int | None = None, channels: int | None = None
+) -> tuple[int, int, int]:
     """(height, width, channels) of a source's images, read from as little of it as will do.
 
     Args:
         source: As for `read`.
         size: Take this for height and width.
+        channels: Take this for channels: 1 for grey, 3 for colour, 4 for colour with alpha.
 
     Raises:
-        ValueError: If the images differ in size and `size` is None.
+        ValueError: If the images differ in size and `size` is None, or cannot have so many
+            channels.
 
     Example:
         >>> import zoo
         >>> zoo.data.image_shape("fashion_mnist_sample", size=32)
         (32, 32, 1)
     """
-    kind = _kind(source)
-    height, width, channels = kind.shape()
+    kind = kind_of(source)
+    height, width, there = kind.shape()
+    channels = there if channels is None else channels
+    if channels != there and not {channels, there} <= set(KINDS):
+        expected = ", ".join(map(str, KINDS)) if there in KINDS else there
+        msg = (
+            f"channels={channels}: expected {expected}, as the images of {printable(kind.name)} "
+            f"have {there}."
+        )
+        raise ValueError(msg)
     return known_size((size or height, size or width, channels), printable(kind.name))
 
 
@@ -154,153 +189,42 @@ def source_name(source: Any) -> str:
         >>> zoo.data.source_name("fashion_mnist")
         'fashion_mnist'
     """
-    return _kind(source).name
+    return kind_of(source).name
 
 
-def is_folder(source: Any) -> bool:
-    """Whether a source is meant as a folder: it is one, or is spelled as a path."""
-    if not isinstance(source, (str, Path)) or not str(source) or _is_array_file(source):
-        return False
-    return (
-        isinstance(source, Path)
-        or Path(source).is_dir()
-        or source.startswith((".", "/", "~"))
-        or "\\" in source
-    )
+def splits(source: Any) -> list[str]:
+    """The names of a source's splits; `["all"]` if it serves as every split.
+
+    Raises:
+        FileNotFoundError, ConnectionError, ValueError: As `read`.
+    """
+    return kind_of(source).splits()
+
+
+def open_in_order(source: Any, split: str, image_shape: Sequence[int] | None) -> Records:
+    """As `open`, for reading all images in order.
+
+    A data set of TFDS in TFRecord files, which are not made for random access, is then no more in
+    memory than any other.
+    """
+    shape = None if image_shape is None else _shape(image_shape)
+    return converted(kind_of(source).open_in_order(split, shape), shape)
+
+
+def common_shape(source: Any) -> tuple[int | None, int | None, int]:
+    """(height, width, channels) of a source's images; None where they differ.
+
+    Raises:
+        FileNotFoundError, ConnectionError, ValueError: As `read`.
+    """
+    return kind_of(source).shape()
+
+
+def prepared_folder(source: Any) -> Path | None:
+    """The folder, if a source is one that `zoo data prepare` wrote."""
+    return kind_of(source).prepared
 
 
 def _shape(image_shape: Sequence[int]) -> Shape:
     height, width, channels = image_shape
     return int(height), int(width), int(channels)
-
-
-def _is_array_file(source: Any) -> bool:
-    """Whether a source is meant as a file: it is one, or has the suffix and is no folder."""
-    if not isinstance(source, (str, Path)):
-        return False
-    path = Path(source).expanduser()
-    return path.is_file() or (path.suffix.lower() in arrays.SUFFIXES and not path.is_dir())
-
-
-class _Source:
-    """One kind of source. Without reading it, such a source knows nothing but its name.
-
-    Attributes:
-        name: What a run folder keeps of the source.
-    """
-
-    name: str
-
-    def read(self, split: str, shape: Shape | None) -> Images:
-        """The images of a split, perhaps of another shape than the one asked for."""
-        raise NotImplementedError
-
-    def contents(self, split: str) -> Contents:
-        return self.read(split, None).contents()
-
-    def number_of_classes(self) -> int:
-        return self.read("train", None).number_of_classes()
-
-    def class_names(self) -> Sequence[str] | None:
-        return None
-
-    def shape(self) -> tuple[int | None, int | None, int]:
-        """(height, width, channels); None where images differ."""
-        return self.read("train", None).pixels.shape[1:]
-
-
-class _InMemory(_Source):
-    """An array, or `Images`."""
-
-    name = "array"
-
-    def __init__(self, source: np.ndarray | Images) -> None:
-        self.source = source
-
-    def read(self, split: str, shape: Shape | None) -> Images:  # noqa: ARG002  (it is every split)
-        if isinstance(self.source, Images):
-            return self.source
-        return Images(self.source, what="The array")
-
-    def class_names(self) -> Sequence[str] | None:
-        return self.source.class_names if isinstance(self.source, Images) else None
-
-
-class _ArrayFile(_Source):
-    def __init__(self, source: str | Path) -> None:
-        self.path = Path(source).expanduser()
-        self.name = str(self.path.resolve())
-
-    def read(self, split: str, shape: Shape | None) -> Images:  # noqa: ARG002
-        return arrays.read(self.path, split)
-
-
-class _Folder(_Source):
-    def __init__(self, source: str | Path) -> None:
-        self.path = Path(source)
-        self.name = str(self.path.expanduser().resolve())
-
-    def read(self, split: str, shape: Shape | None) -> Images:
-        return folder.read(self.path, split, shape)
-
-    def contents(self, split: str) -> Contents:
-        return folder.contents(self.path, split)
-
-    def number_of_classes(self) -> int:
-        return folder.number_of_classes(self.path)
-
-    def class_names(self) -> Sequence[str] | None:
-        return folder.class_names(self.path)
-
-    def shape(self) -> tuple[int | None, int | None, int]:
-        return folder.shape(self.path)
-
-
-class _Sprites(_Source):
-    name = sprites.NAME
-
-    def read(self, split: str, shape: Shape | None) -> Images:  # noqa: ARG002
-        return Images(*sprites.read(split), sprites.SHAPES, what=self.name)
-
-    def class_names(self) -> Sequence[str] | None:
-        return sprites.SHAPES
-
-
-class _DataSet(_Source):
-    """A data set of TFDS."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def read(self, split: str, shape: Shape | None) -> Images:
-        return tfds_source.read(self.name, split, shape)
-
-    def contents(self, split: str) -> Contents:
-        return tfds_source.contents(self.name, split)
-
-    def number_of_classes(self) -> int:
-        return tfds_source.number_of_classes(self.name) or super().number_of_classes()
-
-    def class_names(self) -> Sequence[str] | None:
-        return tfds_source.class_names(self.name)
-
-    def shape(self) -> tuple[int | None, int | None, int]:
-        return tfds_source.shape(self.name)
-
-
-def _kind(source: Any) -> _Source:
-    """A source as one of the kinds above.
-
-    Raises:
-        ValueError: If it is of none.
-    """
-    if isinstance(source, (Images, np.ndarray)):
-        return _InMemory(source)
-    if _is_array_file(source):
-        return _ArrayFile(source)
-    if is_folder(source):
-        return _Folder(source)
-    if not isinstance(source, str):
-        msg = f"A source of type {type(source).__name__}: expected a name, path or NumPy array."
-        raise ValueError(msg)  # noqa: TRY004  (as for what is no source otherwise)
-    return _Sprites() if source == sprites.NAME else _DataSet(source)

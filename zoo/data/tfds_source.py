@@ -5,13 +5,17 @@ TFDS takes two seconds to import: it waits until a data set is asked for.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zoo.data.image_files import convert, from_array
-from zoo.data.images import Contents, Images, Shape, known_size, split_to_read
+from zoo.data.contents import Contents, Shape, known_size, split_to_read
+from zoo.data.image_files import fit, read_file
+from zoo.data.records import GivenLabels, Records, stacked
 from zoo.io.names import nearest
 
 SAMPLE = "fashion_mnist_sample"
@@ -21,44 +25,204 @@ DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 MAX_BYTES = 8 << 30
 
 
-def read(name: str, split: str, shape: Shape | None) -> Images:
-    """The images of a split, uint8 in the data set's order, with its feature `label` if any."""
-    builder = _builder(name)
-    source = shape or known_size(_feature_shape(builder), name)
-    builder = _prepared(name, builder)
-    split, notes = _split(name, builder, split)
-    size = builder.info.splits[split].num_examples * int(np.prod(source))
-    if size > MAX_BYTES:
-        msg = (
-            f"{name} ({split}) would take {size / (1 << 30):.0f} GiB of memory. Choose a smaller "
-            "--image-size, or a slice such as 'train[:10%]'."
+class TfRecords(Records):
+    """A split prepared as TFRecord files, which are read in order and as a whole, into memory."""
+
+    only_whole = True
+
+    def __init__(self, name: str, builder: Any, split: str, shape: Shape | None) -> None:
+        """Asks TFDS for the split; its feature `label` is the labels, if any."""
+        source = shape or known_size(_feature_shape(builder), name)
+        split, notes = _split(name, builder, split)
+        label = _label(builder)
+        fault = ""
+        if label is not None and label.shape != ():
+            fault = f"{name}: its feature `label` has shape {label.shape}; expected one number."
+        super().__init__(
+            builder.info.splits[split].num_examples,
+            source,
+            _dtype(builder),
+            GivenLabels(
+                None if label is None else lambda: self._all[1],
+                what=f"{name}: label",
+                fault=fault,
+            ),
+            _class_names(builder),
+            what=name,
+            notes=notes,
         )
-        raise ValueError(msg)
-    label = _label(builder)
-    unlabelled = ""
-    if label is not None and label.shape != ():
-        unlabelled = f"{name}: its feature `label` has shape {label.shape}; expected one number."
-    keys = ["image", *(["label"] if label is not None and not unlabelled else [])]
-    pixels, labels = [], []
-    for example in builder.as_dataset(split=split).batch(1 if None in _raw(builder) else 1000):
-        batch, *batch_labels = (np.asarray(example[key]) for key in keys)
-        if batch.shape[1:] != source and batch.dtype == np.uint8:
-            batch = np.stack([convert(from_array(p), source) for p in batch])
-        pixels.append(batch)
-        labels.extend(batch_labels)
-    return Images(
-        np.concatenate(pixels),
-        np.concatenate(labels) if labels else None,
-        _class_names(builder),
-        what=name,
-        what_labels=f"{name}: label",
-        notes=notes,
-        unlabelled=unlabelled,
-    )
+        self._builder, self._split = builder, split
+
+    def take(self, indices: Any) -> np.ndarray:
+        """The images of these numbers, in the order asked."""
+        return self.take_all()[np.asarray(indices)]
+
+    def take_all(self) -> np.ndarray:
+        """All images, in the data set's order."""
+        return self._all[0]
+
+    @functools.cached_property
+    def _all(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Pixels and labels, which one reading gives."""
+        if self.nbytes > MAX_BYTES:
+            msg = (
+                f"{self.what} ({self._split}) would take {self.nbytes / (1 << 30):.0f} GiB of "
+                "memory, as it is in TFRecord files, which are read as a whole. Run `zoo data "
+                f"prepare {self.what} --out FOLDER`, and train on that folder; or choose a smaller "
+                "--image-size, or a slice such as 'train[:10%]'."
+            )
+            raise ValueError(msg)
+        label = _label(self._builder)
+        keys = ["image", *(["label"] if label is not None and not self.given.fault else [])]
+        pixels, labels = [], []
+        examples = self._builder.as_dataset(split=self._split)
+        for example in examples.batch(1 if None in _raw(self._builder) else 1000):
+            batch, *batch_labels = (np.asarray(example[key]) for key in keys)
+            if batch.shape[1:] != self.shape and batch.dtype == np.uint8:
+                batch = np.stack([fit(p, self.shape) for p in batch])
+            pixels.append(batch)
+            labels.extend(batch_labels)
+        return np.concatenate(pixels), np.concatenate(labels) if labels else None
+
+
+class ArrayRecords(TfRecords):
+    """A split prepared as ArrayRecord files, of which any image is read alone."""
+
+    only_whole = False
+
+    def __init__(self, name: str, builder: Any, split: str, shape: Shape | None) -> None:
+        """As `TfRecords`; labels are read by a pass that decodes no images."""
+        super().__init__(name, builder, split, shape)
+        import tensorflow_datasets as tfds  # noqa: PLC0415
+
+        undecoded = {"image": tfds.decode.SkipDecoding()}
+        self._examples = builder.as_data_source(self._split, decoders=undecoded)
+        if self.given.values is not None:
+            self.given = dataclasses.replace(self.given, values=self._read_labels)
+
+    def take(self, indices: Any) -> np.ndarray:
+        """The images of these numbers, in the order asked."""
+        indices = np.asarray(indices, np.int64)
+        examples = self._read(indices.tolist())
+
+        def decode(place: int) -> np.ndarray:
+            name = f"{self.what} ({self._split}): image {indices[place]}"
+            return read_file(examples[place]["image"], self.shape, self.dtype, name=name)
+
+        return stacked(decode, np.arange(len(indices)), self.shape, self.dtype)
+
+    def take_all(self) -> np.ndarray:
+        """All images in order."""
+        return np.concatenate(list(self.chunks()))
+
+    def index(self) -> str:
+        """SHA-256 of what TFDS knows of the files."""
+        return _index(self._builder, self._split)
+
+    def _read(self, indices: list[int]) -> list[Any]:
+        try:
+            return self._examples.__getitems__(indices) if indices else []
+        except (OSError, RuntimeError, ValueError) as error:
+            where = self._builder.data_path
+            msg = f"{self.what}: files in {where} are damaged ({error}). Prepare it again."
+            raise ValueError(msg) from error
+
+    def _read_labels(self) -> np.ndarray:
+        starts = range(0, len(self), 1000)
+        parts = (range(start, min(start + 1000, len(self))) for start in starts)
+        return np.array([example["label"] for part in parts for example in self._read([*part])])
+
+
+class InOrder(TfRecords):
+    """The same, read from the beginning to the end, and never held as a whole."""
+
+    only_whole = False
+
+    def __init__(self, name: str, builder: Any, split: str, shape: Shape | None) -> None:
+        """As `TfRecords`; the labels are read by a pass that decodes no images."""
+        super().__init__(name, builder, split, shape)
+        if self.given.values is not None:
+            self.given = dataclasses.replace(self.given, values=self._read_labels)
+        self._examples: Any = None
+        self._first, self._read = 0, list[Any]()  # the examples read last, and the first's number
+
+    def take(self, indices: Any) -> np.ndarray:
+        """The images of numbers that follow one another; quick if they follow those before."""
+        indices = np.asarray(indices, np.int64)
+        if np.any(np.diff(indices) != 1):
+            msg = f"{self.what} is read in order; expected numbers that follow one another."
+            raise ValueError(msg)
+        first, stop = int(indices[0]), int(indices[-1]) + 1
+        if not self._first <= first < stop <= self._first + len(self._read):
+            self._read_on(first, stop)
+        encoded = self._read[first - self._first : stop - self._first]
+        return stacked(
+            lambda i: self._decoded(encoded[i], first + i),
+            range(stop - first),
+            self.shape,
+            self.dtype,
+        )
+
+    def index(self) -> str:
+        """SHA-256 of what TFDS knows of the files."""
+        return _index(self._builder, self._split)
+
+    def _read_on(self, first: int, stop: int) -> None:
+        import tensorflow_datasets as tfds  # noqa: PLC0415
+
+        if self._examples is None or first != self._first + len(self._read):
+            undecoded = {"image": tfds.decode.SkipDecoding()}
+            examples = self._builder.as_dataset(split=self._split, decoders=undecoded)
+            self._examples = examples.skip(first).as_numpy_iterator()
+        self._first = first
+        self._read = [next(self._examples)["image"] for _ in range(first, stop)]
+
+    def _decoded(self, encoded: Any, number: int) -> np.ndarray:
+        import tensorflow as tf  # noqa: PLC0415  (as TFDS)
+
+        try:
+            image = self._builder.info.features["image"].decode_example(encoded).numpy()
+        except (tf.errors.OpError, ValueError) as error:
+            msg = f"{self.what} ({self._split}): image {number} cannot be read ({error})."
+            raise ValueError(msg) from error
+        return image if image.shape == self.shape else fit(image, self.shape)
+
+    def _read_labels(self) -> np.ndarray:
+        import tensorflow_datasets as tfds  # noqa: PLC0415
+
+        only = tfds.decode.PartialDecoding({"label": True})
+        examples = self._builder.as_dataset(split=self._split, decoders=only)
+        batches = examples.batch(1000).as_numpy_iterator()
+        return np.concatenate([example["label"] for example in batches])
+
+
+def open_in_order(name: str, split: str, shape: Shape | None) -> Records:
+    """The images of a split, for reading them in order: then no memory is too small."""
+    records = open_split(name, split, shape)
+    if isinstance(records, ArrayRecords):
+        return records
+    return InOrder(name, _prepared(name, _builder(name)), split, shape)
+
+
+def splits(name: str) -> list[str]:
+    """The names of the splits."""
+    return sorted(_prepared(name, _builder(name)).info.splits)
+
+
+def open_split(name: str, split: str, shape: Shape | None) -> Records:
+    """The images of a split, which is prepared if it was not."""
+    builder = _builder(name)
+    if shape is None:
+        known_size(_feature_shape(builder), name)
+    builder = _prepared(name, builder)
+    by_index = str(getattr(builder.info, "file_format", "")).endswith("ARRAY_RECORD")
+    if by_index and _dtype(builder) == np.uint8:
+        return ArrayRecords(name, builder, split, shape)
+    return TfRecords(name, builder, split, shape)
 
 
 def contents(name: str, split: str) -> Contents:
-    """What `read` would find, from what TFDS knows of the data set."""
+    """What `open_split` would find, from what TFDS knows of the data set."""
     builder = _prepared(name, _builder(name))
     split, notes = _split(name, builder, split)
     return Contents(
@@ -85,9 +249,23 @@ def shape(name: str) -> tuple[int | None, int | None, int]:
     return _feature_shape(_builder(name))
 
 
+def is_prepared(folder: Path) -> bool:
+    """Whether a folder is a data set that TFDS has prepared."""
+    return all((folder / name).is_file() for name in ("dataset_info.json", "features.json"))
+
+
 def _builder(name: str) -> Any:
     import tensorflow_datasets as tfds  # noqa: PLC0415
 
+    if Path(name).is_absolute():
+        try:
+            return tfds.builder_from_directory(name)
+        except Exception as error:  # TFDS and protobuf raise many kinds
+            msg = (
+                f"{name}: what TFDS wrote of the data set, such as dataset_info.json, cannot be "
+                f"read ({error}). Prepare it again."
+            )
+            raise ValueError(msg) from error
     if name == SAMPLE:
         return tfds.builder_from_directory(SAMPLE_FOLDER)
     try:
@@ -99,10 +277,16 @@ def _builder(name: str) -> Any:
         names = [*tfds.list_builders(), SAMPLE]
         near = nearest(name, names) or [SAMPLE]
         msg = (
-            f"Unknown data set {name!r}: neither a TFDS name nor a folder, .npz or .npy file. "
+            f"Unknown data set {name!r}: neither a TFDS name, nor a folder, nor a file. "
             f"Did you mean {' or '.join(near)}?"
         )
         raise ValueError(msg) from error
+
+
+def _index(builder: Any, split: str) -> str:
+    info = builder.info
+    lengths = {name: each.shard_lengths for name, each in info.splits.items()}
+    return hashlib.sha256(f"{info.full_name} {split} {lengths}".encode()).hexdigest()
 
 
 def _split(name: str, builder: Any, split: str) -> tuple[str, list[str]]:
@@ -138,6 +322,13 @@ def _raw(builder: Any) -> tuple[int | None, ...]:
         msg = f"{builder.name} has features {list(builder.info.features or {})}; expected `image`."
         raise ValueError(msg)
     return builder.info.features["image"].shape
+
+
+def _dtype(builder: Any) -> Any:
+    floats = np.issubdtype(
+        getattr(builder.info.features["image"], "np_dtype", np.uint8), np.floating
+    )
+    return np.float32 if floats else np.uint8
 
 
 def _feature_shape(builder: Any) -> tuple[int | None, int | None, int]:

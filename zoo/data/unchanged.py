@@ -9,30 +9,36 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.data import sources
-from zoo.data.images import printable, shortened
+from zoo.data import kinds, sources
+from zoo.data.contents import printable, shortened
+from zoo.data.records import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from zoo.data.images import Images
+    from zoo.data.records import Records
 
 HASHED = 1 << 30  # bytes of pixels that are hashed: in a second or two
 
 
-def fingerprint(images: Images, *, labels: bool) -> dict[str, Any]:
+def fingerprint(
+    images: Records, *, labels: bool, like: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Marks that tell these images from others, ready for JSON.
 
     Args:
         images: A split.
         labels: Whether the labels matter too.
+        like: The fingerprint of a run that this one is compared with, whose marks are taken.
 
     Returns:
-        `images`, their number; `shape`, of one; `pixels`, the SHA-256 of all, or beyond 1 GiB of
-        every k-th image; and `labels`, the SHA-256 of the labels, if they matter.
+        `images`, their number; `shape`, of one; and `labels`, the SHA-256 of the labels, if they
+        matter. Then `pixels`, the SHA-256 of all, or beyond 1 GiB of every k-th image; or, for
+        records that are not in memory but have an index, `index`, the SHA-256 of that: names and
+        sizes of files, or hashes of shards.
 
     Raises:
-        ValueError: As `Images.labels`, if they matter.
+        ValueError: As `Records.labels`, if they matter; as `Records.take`.
 
     Example:
         >>> import numpy as np, zoo
@@ -41,12 +47,9 @@ def fingerprint(images: Images, *, labels: bool) -> dict[str, Any]:
         >>> marks["images"], marks["shape"]
         (3, [8, 8, 1])
     """
-    step = math.ceil(images.pixels.nbytes / HASHED)
-    marks: dict[str, Any] = {
-        "images": len(images.pixels),
-        "shape": list(images.pixels.shape[1:]),
-        "pixels": _sha256(images.pixels[::step]),
-    }
+    marks: dict[str, Any] = {"images": len(images), "shape": list(images.shape)}
+    index = None if "pixels" in (like or {}) else images.index()
+    marks |= {"pixels": _sha256_of_pixels(images)} if index is None else {"index": index}
     if labels and images.labels is not None:
         marks["labels"] = _sha256(images.labels)
     return marks
@@ -103,7 +106,7 @@ def check_classes(source: Any, config: Mapping[str, Any]) -> None:
     if now is None:
         return
     earlier = config.get("epochs", 0) > 0 and "data_fingerprint" not in config
-    if begun is None and earlier and sources.is_folder(source):
+    if begun is None and earlier and kinds.is_folder(source):
         begun = sorted(now)  # earlier versions, which wrote no names, sorted folders as text
     if begun is None or begun == now:
         return
@@ -116,6 +119,15 @@ def check_classes(source: Any, config: Mapping[str, Any]) -> None:
         "for the same classes, or train a new run."
     )
     raise ValueError(msg)
+
+
+def _sha256_of_pixels(images: Records) -> str:
+    digest = hashlib.sha256()
+    step = math.ceil(images.nbytes / HASHED)
+    chosen = np.arange(0, len(images), step)
+    for some in np.array_split(chosen, math.ceil(images.nbytes / step / CHUNK)):
+        digest.update(np.ascontiguousarray(images.take(some)).data)
+    return digest.hexdigest()
 
 
 def _sha256(values: np.ndarray) -> str:

@@ -19,8 +19,11 @@ GAP = 2  # white pixels between images
 def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
     """Tiles images, row by row.
 
+    Images of one channel are grey. Those of two are two grey panels, side by side. Of three and
+    more channels the first three are drawn as red, green and blue.
+
     Args:
-        images: float32 [n, height, width, 1 or 3] in [0, 1].
+        images: float32 [n, height, width, channels] in [0, 1].
         columns: Images per row; by default the grid is about square.
 
     Returns:
@@ -30,9 +33,12 @@ def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
         ValueError: If `images` has another shape.
     """
     images = np.asarray(images)
-    if images.ndim != 4 or images.shape[-1] not in (1, 3):
-        msg = f"Images of shape {images.shape}: expected [n, height, width, 1 or 3]."
+    if images.ndim != 4 or not images.shape[-1]:
+        msg = f"Images of shape {images.shape}: expected [n, height, width, channels]."
         raise ValueError(msg)
+    if images.shape[-1] == 2:
+        images = np.concatenate([images[..., :1], images[..., 1:]], axis=2)
+    images = images[..., :3]
     n, height, width, _ = images.shape
     columns = columns or math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)

@@ -50,10 +50,17 @@ class _Run(TypedDict):
     epochs: NotRequired[Index]
     batch_size: NotRequired[Count | None]
     seed: NotRequired[int]
+    order: NotRequired[str]
     validation: NotRequired[str | None]
     keep: NotRequired[Count]
     best: NotRequired[str | None]
     checkpoint_every: NotRequired[Count | None]
+    metrics: NotRequired[list[str]]
+    metric_every: NotRequired[Count]
+    metric_extractor: NotRequired[str | None]
+    metric_seed: NotRequired[int]
+    mirror: NotRequired[bool]
+    random_crop: NotRequired[Index]
     accumulate: NotRequired[Count]
     decay_steps: NotRequired[Count | None]
     steps_per_execution: NotRequired[Count]
@@ -116,6 +123,23 @@ class _Metrics(TypedDict):
     step: NotRequired[int]  # the training step that the model had reached
 
 
+class _Named(TypedDict):
+    name: str
+    metric: str
+    samples: Count
+    split: str | None
+    extractor: str
+    resize: str | None
+    weights: str
+    seed: int
+    metrics: Figures
+    step: Index
+    data: str
+    images: NotRequired[int | None]
+    truncation: NotRequired[float | None]
+    reference: NotRequired[str]
+
+
 class _Epoch(TypedDict):
     epoch: Count
     step: Index
@@ -173,6 +197,7 @@ class _Export(TypedDict):
     files: dict[str, str]
     prior: NotRequired[str]
     num_classes: NotRequired[Index]
+    class_names: NotRequired[list[str]]
     weights_sha256: NotRequired[str]
     versions: NotRequired[dict[str, str]]
     metrics: NotRequired[dict[str, Any]]
@@ -240,6 +265,49 @@ class _Timed(TypedDict):
     metrics: NotRequired[Figures]
 
 
+class _Shard(TypedDict):
+    images: Index
+    bytes: Count
+    sha256: str
+    ends_sha256: str
+    skipped: NotRequired[dict[str, str]]  # why, by the index in the source
+
+
+class _Labels(TypedDict):
+    sha256: str
+    counts: list[Index]
+
+
+class _PreparedSplit(TypedDict):
+    images: Count
+    shards: Annotated[dict[str, _Shard], Len(1)]
+    labels: NotRequired[_Labels]
+
+
+class _Planned(TypedDict):
+    images: Count
+    images_per_shard: Count
+
+
+class _Settings(TypedDict):
+    format: Count
+    source: str
+    image_shape: ImageShape
+    dtype: Literal["uint8", "float32"]
+    conversion: str
+    class_names: list[str] | None
+    planned: dict[str, _Planned]
+
+
+class _Dataset(_Settings):
+    splits: Annotated[dict[str, _PreparedSplit], Len(1)]
+    versions: dict[str, str]
+
+
+class _Preparation(_Settings):
+    shards: dict[str, _Shard]
+
+
 class _Point(TypedDict):
     step: Index
     seconds: Annotated[float, Ge(0)]
@@ -258,6 +326,12 @@ PRESET = Kind(
     format=1,
 )
 METRICS = Kind("metrics, as `zoo evaluate` writes them", _Metrics, "Measure again.", figures=True)
+PROTOCOLS = Kind(
+    "one entry for each named metric, as `zoo evaluate --metric` writes them",
+    Annotated[list[_Named], Len(1)],
+    "Remove it, and measure again.",
+    figures=True,
+)
 HISTORY = Kind(
     "one entry for each epoch, as `zoo train` writes them",
     Annotated[list[_Epoch], Len(1)],
@@ -279,7 +353,11 @@ VERIFICATION = Kind(
 REGISTRY = Kind(
     "the list of presets", _Registry, "Install the package anew.", figures=True, format=1
 )
-CLASSIFIER = Kind("a classifier's description", _Classifier, "Install the package anew.")
+CLASSIFIER = Kind(
+    "a classifier's description, as `zoo train-classifier` writes it",
+    _Classifier,
+    "Train it again; or, for the one of the package, install that anew.",
+)
 TIMING = Kind(
     "one entry for each epoch, as `zoo bench` writes them",
     list[_Timing],
@@ -298,3 +376,15 @@ CURVE = Kind(
     figures=True,
 )
 FAILURE = Kind("why a row failed, as `zoo bench` writes it", _Failure, "Remove it.")
+DATASET = Kind(
+    "the dataset.json of a prepared folder, as `zoo data prepare` writes it",
+    _Dataset,
+    "Take it from a copy, or prepare the data again.",
+    format=1,
+)
+PREPARATION = Kind(
+    "the progress of `zoo data prepare`",
+    _Preparation,
+    "Remove its folder, and prepare the data again.",
+    format=1,
+)

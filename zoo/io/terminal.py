@@ -9,14 +9,16 @@ from __future__ import annotations
 import codecs
 import sys
 import unicodedata
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 # Control characters but newline and tab: in a name they could rewrite the screen.
 _CONTROLS = {
@@ -57,6 +59,27 @@ def table_of(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     for row in rows:
         table.add_row(*map(plain, row))
     return table
+
+
+@contextmanager
+def bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Shows bars on standard error, if it is a terminal, until the block ends.
+
+    Yields:
+        A function of a bar's name, what is done, and what is to be done.
+    """
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    name_of = TextColumn("{task.description}", markup=False)
+    shown = errors.is_terminal
+    with Progress(name_of, *columns, console=errors, transient=True, disable=not shown) as progress:
+        tasks: dict[str, Any] = {}
+
+        def show(name: str, done: int, of: int) -> None:
+            if name not in tasks:
+                tasks[name] = progress.add_task(name, total=of)
+            progress.update(tasks[name], completed=done, total=of)
+
+        yield show
 
 
 def print_on_any_terminal() -> None:

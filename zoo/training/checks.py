@@ -6,17 +6,21 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from zoo import data
+from zoo.core.model import ZooModel
 from zoo.core.registry import KINDS
-from zoo.data.images import printable
+from zoo.data import order
+from zoo.data.contents import printable
+from zoo.data.pipeline import batches_per_epoch
 from zoo.io import schemas
 from zoo.io.records import read_json
+from zoo.training.measuring import directions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from zoo.core.model import ZooModel
-    from zoo.data.images import Images
+    from zoo.data.records import Records
+    from zoo.training.measuring import MeasuringCallback
 
 SETTINGS = {
     "epochs": "int",
@@ -26,6 +30,8 @@ SETTINGS = {
     "keep": "int",
     "best": "str | None",
     "checkpoint_every": "int | None",
+    "mirror": "bool",
+    "random_crop": "int",
 }
 
 
@@ -40,6 +46,17 @@ def check_kinds(**settings: Any) -> None:
         if not any(is_one(value) for is_one, _ in kinds):
             msg = f"{name}={value!r}: expected {' or '.join(words for _, words in kinds)}."
             raise ValueError(msg)
+
+
+def check_model(model: Any) -> None:
+    """Checks that it is a model of the zoo.
+
+    Raises:
+        TypeError: If it is not.
+    """
+    if not isinstance(model, ZooModel):
+        msg = f"model={model!r}: expected a model, as zoo.create makes it."
+        raise TypeError(msg)
 
 
 def check_new_run(model: ZooModel, out: Path) -> None:
@@ -58,7 +75,7 @@ def check_new_run(model: ZooModel, out: Path) -> None:
     raise FileExistsError(msg)
 
 
-def check_data(model: ZooModel, source: Any, images: Images, out: Path) -> dict[str, Any]:
+def check_data(model: ZooModel, source: Any, images: Records, out: Path) -> dict[str, Any]:
     """Checks that data feed a model, and that a run which has begun goes on with its own data.
 
     Args:
@@ -74,23 +91,37 @@ def check_data(model: ZooModel, source: Any, images: Images, out: Path) -> dict[
         ValueError: If the labels are missing or do not fit the model, or the run was begun with
             other data.
     """
-    config = _config_of_run(model, out)
+    config = config_of_run(model, out)
     if model.num_classes:
         data.check_classes(source, config)
     _check_labels(model, source, images)
-    fingerprint = data.fingerprint(images, labels=bool(model.num_classes))
+    fingerprint = data.fingerprint(
+        images, labels=bool(model.num_classes), like=config.get("data_fingerprint")
+    )
     if "data_fingerprint" in config:  # earlier versions wrote none
         data.check_unchanged(config["data_fingerprint"], fingerprint, str(out))
     return fingerprint
 
 
-def check_settings(model: ZooModel, images: Images, settings: Mapping[str, Any]) -> int:
+def order_of_data(model: ZooModel, out: Path) -> str:
+    """The name of the order of the batches: that which the run has begun under."""
+    begun = config_of_run(model, out)
+    return begun.get("order", order.EARLIER) if begun else order.DEFAULT
+
+
+def check_settings(
+    model: ZooModel,
+    images: Records,
+    settings: Mapping[str, Any],
+    measured: Sequence[MeasuringCallback] = (),
+) -> int:
     """Checks the arguments of `train` against a model and its data.
 
     Args:
         model: The model.
         images: The training split.
         settings: `epochs`, `batch_size`, `best` and `validation`, as `train` takes them.
+        measured: Callbacks that add figures to the logs of an epoch.
 
     Returns:
         Training steps per epoch.
@@ -98,17 +129,18 @@ def check_settings(model: ZooModel, images: Images, settings: Mapping[str, Any])
     Raises:
         ValueError: If one is out of range; the nearest values are named.
     """
-    _check_batch_size(model, settings["batch_size"], len(images.pixels))
-    _check_metric(model, settings["best"], settings["validation"])
+    _check_batch_size(model, settings["batch_size"], len(images))
+    _check_metric(model, settings["best"], settings["validation"], measured)
+    _check_schedule(measured, settings["epochs"])
     steps = steps_per_epoch(model, images, settings["batch_size"])
     _check_execution(model, steps)
     _check_decay(model, settings["epochs"], steps)
     return steps
 
 
-def steps_per_epoch(model: ZooModel, images: Images, batch_size: int) -> int:
+def steps_per_epoch(model: ZooModel, images: Records, batch_size: int) -> int:
     """Training steps in which a model sees all images once."""
-    return data.training_stream(images, batch_size=batch_size * model.minibatches)[1]
+    return batches_per_epoch(images, batch_size * model.minibatches)
 
 
 def check_name(out: Path) -> None:
@@ -123,7 +155,7 @@ def check_name(out: Path) -> None:
         raise ValueError(msg) from error
 
 
-def _check_labels(model: ZooModel, source: Any, images: Images) -> None:
+def _check_labels(model: ZooModel, source: Any, images: Records) -> None:
     if not model.num_classes:
         return
     if images.labels is None:
@@ -135,7 +167,7 @@ def _check_labels(model: ZooModel, source: Any, images: Images) -> None:
     model.checked_labels(images.labels, len(images.labels))
 
 
-def _config_of_run(model: ZooModel, out: Path) -> dict[str, Any]:
+def config_of_run(model: ZooModel, out: Path) -> dict[str, Any]:
     """What the run was begun with; nothing before its first step, when it begins anew."""
     if not model.steps_done or not (out / "config.json").exists():
         return {}
@@ -185,9 +217,32 @@ def _check_decay(model: ZooModel, epochs: int, steps_per_epoch: int) -> None:
         raise ValueError(msg)
 
 
-def _check_metric(model: ZooModel, best: str | None, validation: str | None) -> None:
-    known = [*model.log_names, *(f"val_{name}" for name in model.log_names if validation)]
+def _check_metric(
+    model: ZooModel,
+    best: str | None,
+    validation: str | None,
+    measured: Sequence[MeasuringCallback],
+) -> None:
+    known = [
+        *model.log_names,
+        *(f"val_{name}" for name in model.log_names if validation),
+        *directions(measured),
+    ]
     if best is not None and best not in known:
         without = "" if validation else "; with a validation split also these with val_ before"
-        msg = f"best={best!r}: expected one of {', '.join(known)}{without}."
+        msg = (
+            f"best={best!r}: it is not measured. Expected one of {', '.join(known)}{without}. "
+            "A metric such as fid5k_test is measured by --metric, or by "
+            "callbacks=[zoo.evaluation.EpochMetrics(['fid5k_test'], …)]."
+        )
         raise ValueError(msg)
+
+
+def _check_schedule(measured: Sequence[MeasuringCallback], epochs: int) -> None:
+    for each in measured:
+        if each.every > epochs:
+            msg = (
+                f"{', '.join(each.directions)}: measured every {each.every} epochs, and training "
+                f"ends after {epochs}. Measure more often."
+            )
+            raise ValueError(msg)

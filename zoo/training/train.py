@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import data
 from zoo.core import replicas
+from zoo.data.augment import widened
 from zoo.io.locks import locked
-from zoo.training import checks, run_files, strategies
+from zoo.training import checks, measuring, run_files, strategies
 from zoo.training.interruption import lost_workers, stop_on_signal
 from zoo.training.recorder import ContinueMeans, Recorder
 
@@ -33,12 +34,12 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from zoo.core.model import ZooModel
-    from zoo.data.images import Images
+    from zoo.data.records import Records
 
 
 def total_steps(model: ZooModel, source: Any, epochs: int, batch_size: int | None = None) -> int:
     """Training steps of so many epochs; the arguments are those of `train`."""
-    images = data.read(source, split="train", image_shape=model.image_shape)
+    images = data.open(source, split="train", image_shape=model.image_shape)
     return epochs * checks.steps_per_epoch(model, images, batch_size or model.default_batch_size)
 
 
@@ -54,6 +55,8 @@ def train(
     keep: int = 3,
     best: str | None = None,
     checkpoint_every: int | None = None,
+    mirror: bool = False,
+    random_crop: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     recipe: Callable[[int], Sequence[keras.callbacks.Callback]] | None = None,
     recipe_steps: int | None = None,
@@ -76,9 +79,13 @@ def train(
         seed: Seed of the order of the data.
         validation: Split to evaluate on after each epoch, logged as `val_…`.
         keep: Checkpoints to keep, at least 1.
-        best: Logged metric whose lowest value picks `best.keras`.
+        best: Logged metric whose lowest value picks `best.keras`; the highest, where it is better.
         checkpoint_every: Steps between checkpoints, besides the one after each epoch.
-        callbacks: Further Keras callbacks; under several workers each worker runs them.
+        mirror: Turn left and right round in half of the training images, chosen by (seed, t).
+        random_crop: Read training images so many pixels higher and wider than the model's, and cut
+            a window out at a place that (seed, t) choose.
+        callbacks: Further Keras callbacks, which each worker runs. The run keeps the figures of
+            `zoo.evaluation.EpochMetrics`.
         recipe: Function of the number of steps that a recipe spans, to further callbacks:
             `zoo.training.recipes.prepare` makes it.
         recipe_steps: That number; default: all steps. A run that goes on needs config.json's.
@@ -87,13 +94,12 @@ def train(
 
     Returns:
         Whether training reached `epochs`: False if Ctrl-C (SIGINT) or SIGTERM stopped it. Either
-        way the folder holds the state at the last step. A model that has had `epochs` already is
-        left as it is, and nothing is written.
+        way the folder holds the state at the last step. A model that had them is left as it is.
 
     Raises:
+        TypeError: If `model` is no model of the zoo.
         ValueError: If the data cannot feed the model, or are others than the run was begun with; an
-            argument is out of range; or the model could not be loaded from its checkpoints: a
-            network holds a class that Keras does not know, say.
+            argument is out of range; or the model could not be loaded from its checkpoints.
         FloatingPointError: If a loss is no number or explodes; the step is named, and the last
             checkpoint is of a step before.
         FileExistsError: If the folder holds a run with finished epochs, and the model is untrained.
@@ -111,27 +117,22 @@ def train(
         >>> zoo.load_run(out).steps_done
         2
     """
-    callbacks = [*callbacks]
-    checks.check_kinds(
-        epochs=epochs, batch_size=batch_size, seed=seed, validation=validation, keep=keep,
-        best=best, checkpoint_every=checkpoint_every,
-    )  # fmt: skip
-    settings = {
-        "epochs": epochs,
-        "batch_size": model.default_batch_size if batch_size is None else batch_size,
-        "seed": seed,
-        "validation": validation,
-        "keep": keep,
-        "best": best,
-        "checkpoint_every": checkpoint_every,
-        **(facts or {}),
-    }
+    checks.check_model(model)
+    settings: dict[str, Any] = {
+        "epochs": epochs, "batch_size": batch_size, "seed": seed, "validation": validation,
+        "keep": keep, "best": best, "checkpoint_every": checkpoint_every,
+        "mirror": mirror, "random_crop": random_crop,
+    }  # fmt: skip
+    checks.check_kinds(**settings)
+    if batch_size is None:
+        settings["batch_size"] = model.default_batch_size
+    settings |= facts or {}
     if recipe is not None:
         settings["recipe_steps"] = recipe_steps
     out, chief = Path(out), strategies.is_chief(model.distribute_strategy)
     # One process at a time writes into a run folder; workers other than the chief write nothing.
     with locked(out) if chief else nullcontext():
-        return _train(model, source, out, settings, callbacks, recipe, verbose)
+        return _train(model, source, out, settings, [*callbacks], recipe, verbose)
 
 
 def _train(
@@ -146,9 +147,12 @@ def _train(
     """Checks everything, then fits to the last step; `settings` are entries of config.json."""
     checks.check_name(out)
     checks.check_new_run(model, out)
-    images = data.read(source, split="train", image_shape=model.image_shape)
+    shape = widened(model.image_shape, settings["random_crop"])
+    images = data.cached(data.open(source, split="train", image_shape=shape))
     fingerprint = checks.check_data(model, source, images, out)
-    steps_per_epoch = checks.check_settings(model, images, settings)
+    measured = measuring.of(callbacks)
+    callbacks = [each for each in callbacks if each not in measured]
+    steps_per_epoch = checks.check_settings(model, images, settings, measured)
     steps = settings["epochs"] * steps_per_epoch
     if model.steps_done >= steps:
         if not (out / "config.json").exists():  # `fit` has trained it, and no run is there
@@ -159,21 +163,32 @@ def _train(
                 stacklevel=3,
             )
         return True
-    validation_data = _validation_data(model, source, settings)
+    for each in measured:  # which may find that it cannot, before anything is written
+        each.set_model(model)
+        each.on_train_begin()
+        settings |= each.settings
+    order = checks.order_of_data(model, out)
+    held_out = _held_out(model, source, settings["validation"])
+    labels, batch_size = bool(model.num_classes), settings["batch_size"]
+    validation_data = None
+    if held_out is not None:
+        validation_data = data.load(held_out, batch_size=batch_size, labels=labels)
     if recipe is not None:
         settings["recipe_steps"] = settings["recipe_steps"] or steps
         callbacks = [*recipe(settings["recipe_steps"]), *callbacks]
-    config = {**_config(model, source, images, fingerprint), **settings}
+    config = {**_config(model, source, out, images, fingerprint), "order": order, **settings}
     options = {name: settings[name] for name in ("keep", "best", "checkpoint_every")}
-    recorder = Recorder(model, out, source, steps_per_epoch, **options)
+    recorder = Recorder(model, out, source, steps_per_epoch, **options, measured=measured)
     recorder.begin(config)
-    with stop_on_signal(model) as stopped, lost_workers(recorder):
+    with (
+        stop_on_signal(model) as stopped,
+        lost_workers(recorder),
+        data.named_faults(images, held_out),
+    ):
         while model.steps_done < steps and not stopped:
             epoch, done = divmod(model.steps_done, steps_per_epoch)
             model.fit(
-                _stream(
-                    model, images, settings["batch_size"] * model.minibatches, settings["seed"]
-                ),
+                _stream(model, images, settings, order),
                 initial_epoch=epoch,
                 epochs=epoch + 1 if done else settings["epochs"],
                 steps_per_epoch=steps_per_epoch - done,
@@ -187,28 +202,24 @@ def _train(
     return not stopped
 
 
-def _validation_data(model: ZooModel, source: Any, settings: dict[str, Any]) -> Any:
-    """Batches of the split to evaluate on, if there is one."""
-    if not settings["validation"]:
+def _held_out(model: ZooModel, source: Any, split: str | None) -> Records | None:
+    """The split to evaluate on, if there is one."""
+    if not split:
         return None
-    return data.load(
-        source,
-        split=settings["validation"],
-        batch_size=settings["batch_size"],
-        image_shape=model.image_shape,
-        labels=bool(model.num_classes),
-    )
+    return data.cached(data.open(source, split=split, image_shape=model.image_shape))
 
 
 def _config(
-    model: ZooModel, source: Any, images: Images, fingerprint: dict[str, Any]
+    model: ZooModel, source: Any, out: Path, images: Records, fingerprint: dict[str, Any]
 ) -> dict[str, Any]:
     """The entries of config.json on the model, its compilation, the data and the devices."""
+    # Data that name no classes, as arrays, may take the place of those that a run was begun with.
+    names = list(images.class_names or checks.config_of_run(model, out).get("class_names", ()))
     return {
         **run_files.describe(model),
         "data": data.source_name(source),
         "data_fingerprint": fingerprint,
-        **({"class_names": list(images.class_names)} if images.class_names else {}),
+        **({"class_names": names} if names else {}),
         "accumulate": model.accumulate,
         "decay_steps": model.decay_steps,
         "steps_per_execution": model.steps_per_execution,
@@ -217,15 +228,16 @@ def _config(
     }
 
 
-def _stream(model: ZooModel, images: Images, batch_size: int, seed: int) -> Any:
+def _stream(model: ZooModel, images: Records, settings: dict[str, Any], order: str) -> Any:
     """Batches from the model's step on, of which a worker looks up only its own share."""
     stream = functools.partial(
         data.training_stream,
         images,
-        batch_size=batch_size,
+        batch_size=settings["batch_size"] * model.minibatches,
         labels=bool(model.num_classes),
-        seed=seed,
         start_step=model.steps_done,
+        order=order,
+        **{name: settings[name] for name in ("seed", "mirror", "random_crop")},
     )
     strategy = model.distribute_strategy
     if not replicas.is_multi_worker(strategy):
