@@ -31,7 +31,11 @@ PRESETS = ("<!-- presets -->", "<!-- /presets -->")
 # Our models beside the peers: the same networks, batches and epochs, and no classes either.
 BASELINES = ("dcgan", "vae_64")
 PROJECTS = {"torch": "PyTorch", "pythae": "Pythae"}  # what a peer's file name begins with
-ERRORS = "± is the standard deviation over the seeds of the samples."
+USUAL = "fashion_mnist_classifier"  # the extractor of most presets: only others are named beside
+ERRORS = (
+    "Distances compare only over the same features. "
+    "± is the standard deviation over the seeds of the samples."
+)
 
 
 def main() -> None:
@@ -100,6 +104,8 @@ def short_table(presets: Sequence[Preset]) -> list[str]:
         distance = f"{values['frechet_distance']:.3g}" if "frechet_distance" in values else ""
         if "frechet_distance_gmm" in values:
             distance += f" ({values['frechet_distance_gmm']:.3g})"
+        if distance and _measured(preset)["extractor"] != USUAL:
+            distance += f", over `{_measured(preset)['extractor']}`"
         height, width, _ = preset.image_shape
         source = SOURCES[preset.data or ""]
         title = source.title.partition(",")[0]
@@ -116,11 +122,11 @@ def full_table(presets: Sequence[Preset]) -> list[str]:
     names = _names(each for _, each in measured)
     rows = [
         [preset.name, preset.family.upper(), preset.data or "", _classes(preset),
-         str(each["epochs"]), *(_with_error(each, name) for name in names)]
+         str(each["epochs"]), each["extractor"] or "", *(_with_error(each, name) for name in names)]
         for preset, each in measured
     ]  # fmt: skip
-    header = ["preset", "family", "data", "classes", "epochs", *(METRICS[name] for name in names)]
-    return markdown(header, rows)
+    header = ["preset", "family", "data", "classes", "epochs", "features"]
+    return markdown([*header, *(METRICS[name] for name in names)], rows)
 
 
 def peers_table(results: Path) -> list[str]:

@@ -30,7 +30,8 @@ from huggingface_hub import HfApi, snapshot_download
 
 import zoo
 from zoo.hub import archives, downloads, huggingface, load_pretrained, push, resolve
-from zoo.hub.cache import home
+from zoo.io import downloads as transfers
+from zoo.io.cache import home
 
 FROZEN = Path(__file__).parents[1] / "frozen_preset"
 FILES = {path.name: path.read_bytes() for path in (FROZEN / "dcgan").iterdir()}
@@ -117,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Server]:
-    monkeypatch.setattr(downloads, "CHUNK", 1000)  # whole ones are kept
+    monkeypatch.setattr(transfers, "CHUNK", 1000)  # whole ones are kept
     with _Server() as made:
         thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -196,7 +197,7 @@ def test_a_full_disk(server: _Server, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    for module, name in ((archives, "_copy"), (downloads, "_attempt")):
+    for module, name in ((archives, "_copy"), (transfers, "_attempt")):
         with monkeypatch.context() as patch:
             patch.setattr(module, name, full)
             with pytest.raises(OSError, match="No space left"):
@@ -249,9 +250,9 @@ def test_a_download_does_not_drip_for_ever(
 ) -> None:
     """A clock that runs ahead: however busy the machine is, an answer is no slow one by chance."""
     if message.startswith("no answer"):
-        monkeypatch.setattr(downloads, "GRACE", 0.2)
+        monkeypatch.setattr(transfers, "GRACE", 0.2)
     clock = itertools.count(0, 30)
-    monkeypatch.setattr(downloads, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(transfers, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     server.drip = sent
     with pytest.raises(ConnectionError, match=message):
         downloads.fetch(server.url, SHA256)
@@ -521,3 +522,14 @@ def test_the_real_client_downloads_and_then_needs_no_network() -> None:
         server.server_close()
     second = subprocess.check_output([sys.executable, "-c", code], env=env, text=True)
     assert first.strip() == second.strip() == str(sorted(FILES))
+
+
+def test_a_file_is_fetched_once(server: _Server, tmp_path: Path) -> None:
+    place = tmp_path / "weights" / "file.pth"
+    assert transfers.fetch_file(server.url, place, SHA256).read_bytes() == ARCHIVE
+    transfers.fetch_file(server.url, place, SHA256)
+    assert len(server.asked) == 1
+    with pytest.raises(ValueError, match=f"sha256 {SHA256}; expected {'0' * 64}"):
+        transfers.fetch_file(server.url, tmp_path / "other.pth", "0" * 64)
+    assert [path.name for path in place.parent.iterdir() if path.suffix != ".lock"] == ["file.pth"]
+    assert not list(tmp_path.glob("other.pth*[!k]"))

@@ -126,8 +126,8 @@ def test_round_trip_of_converted_models(tmp_path: Path) -> None:
 
 
 def test_the_frozen_preset_draws_its_images() -> None:
-    found = load_pretrained(FROZEN / "dcgan").generate(4, seed=0)
-    np.testing.assert_allclose(found, np.load(FROZEN / "dcgan.npy"), atol=1e-5)
+    drawn = load_pretrained(FROZEN / "dcgan").generate(4, seed=0)
+    np.testing.assert_allclose(drawn, np.load(FROZEN / "dcgan.npy"), atol=1e-5)
 
 
 def test_keras_alone_reads_the_weights(frozen: Path) -> None:
@@ -514,13 +514,17 @@ def test_earlier_names_lead_to_the_same_preset(old: str) -> None:
 def test_a_preset_loads_by_its_earlier_name() -> None:
     with pytest.warns(FutureWarning, match="is now called"):
         by_old_name = load_pretrained("dcgan_fashion_mnist")
-    found = load_pretrained("dcgan_conditional_fashion_mnist").generate(2, seed=0, labels=3)
-    np.testing.assert_array_equal(by_old_name.generate(2, seed=0, labels=3), found)
+    drawn = load_pretrained("dcgan_conditional_fashion_mnist").generate(2, seed=0, labels=3)
+    np.testing.assert_array_equal(by_old_name.generate(2, seed=0, labels=3), drawn)
 
 
 def test_the_card_says_whether_there_are_classes() -> None:
     for name, tag, told in (
-        ("dcgan_conditional_fashion_mnist", "class-conditional-image-generation", "10 classes."),
+        (
+            "dcgan_conditional_fashion_mnist",
+            "class-conditional-image-generation",
+            "10 classes: 0 = T-shirt/top, 1 = Trouser",
+        ),
         ("vae_fashion_mnist", "unconditional-image-generation", "Unconditional: no classes."),
     ):
         model_card = huggingface_hub.ModelCard.load(catalog.saved_models() / name / "README.md")

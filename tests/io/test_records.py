@@ -68,6 +68,14 @@ FREE = {
     ("EXPORT", "files", "generate.onnx"),
     ("METRICS", "metrics", "elbo"),
     ("METRICS", "bench"),
+    ("PROTOCOLS", 0, "metrics", "fid9_test"),
+    ("DATASET", "planned", "train"),
+    ("DATASET", "splits", "train"),
+    ("DATASET", "splits", "train", "labels"),
+    ("DATASET", "splits", "train", "shards", "train-00000"),
+    ("DATASET", "versions", "pillow"),
+    ("PREPARATION", "planned", "train"),
+    ("PREPARATION", "shards", "train-00000"),
     ("REGISTRY", "presets", "a"),
 }
 

@@ -404,6 +404,25 @@ def test_registering_an_extractor(monkeypatch: pytest.MonkeyPatch) -> None:
         metrics.register_extractor("brightness", brightness)
 
 
+def test_an_extractor_gets_the_choices_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    def choosy(resize: str = "none") -> metrics.FeatureExtractor:
+        return metrics.FeatureExtractor("choosy", 1, None, lambda x: x[:, 0, 0], resize=resize)
+
+    monkeypatch.setattr(features, "_factories", {"choosy": choosy})
+    assert metrics.load_extractor("choosy").resize == "none"
+    assert metrics.load_extractor("choosy", resize="clean").resize == "clean"
+    with pytest.raises(ValueError, match=r"weights='a\.pth'.*choosy has no choice"):
+        metrics.load_extractor("choosy", weights="a.pth")
+
+
+def test_a_quantised_extractor_sees_grey_levels() -> None:
+    seen = metrics.FeatureExtractor("seen", 1, None, lambda x: x[:, 0, 0], quantised=True)
+    images = np.array([0.0, 0.49 / 255, 0.51 / 255, 0.5, 254.49 / 255, 1.0], np.float32)
+    found = seen(images.reshape(-1, 1, 1, 1))
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found[:, 0], [0, 0, 1, 128, 254, 255])
+
+
 def shipped_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(features.CLASSIFIERS, tmp_path / "classifiers")
     monkeypatch.setattr(features, "CLASSIFIERS", tmp_path / "classifiers")
@@ -424,7 +443,7 @@ def test_shipped_classifier_is_small_and_says_where_it_is_from() -> None:
     folder = features.CLASSIFIERS / "fashion_mnist"
     card = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert card["test_accuracy"] >= 0.91
-    assert card["command"].startswith("python benchmarks/train_classifier.py --data fashion_mnist ")
+    assert card["command"].startswith("zoo train-classifier fashion_mnist ")
     assert (folder / "model.weights.h5").stat().st_size < 1.1e6
 
 
@@ -433,7 +452,7 @@ def test_inception_without_network_says_what_to_do(monkeypatch: pytest.MonkeyPat
         raise Exception("URL fetch failure on https://…: None -- [Errno -2]")  # noqa: TRY002
 
     monkeypatch.setattr(keras.applications, "InceptionV3", unreachable)
-    with pytest.raises(ConnectionError, match="fashion_mnist_classifier"):
+    with pytest.raises(ConnectionError, match="efficientnet_lite0"):
         metrics.load_extractor("inception_v3")
 
 

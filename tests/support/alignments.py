@@ -45,12 +45,12 @@ def assert_aligned(
 ) -> Alignment:
     """Aligns and commits, and checks that the target then computes the source's function."""
     network = source if isinstance(source, Network) else read(source)
-    found = align(network, read(target), **options)
-    commit(target, found.arrays)
+    mapping = align(network, read(target), **options)
+    commit(target, mapping.arrays)
     wanted = np.asarray(build(network)(X))
     scale = np.sqrt(np.mean(wanted**2))
     np.testing.assert_allclose(np.asarray(target(X)) / scale, wanted / scale, atol=3e-6)
-    return found
+    return mapping
 
 
 def small_decoder(names: str, *, fused: bool, seed: int) -> keras.Model:

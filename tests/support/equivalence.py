@@ -20,9 +20,13 @@ def structured_images(shape: tuple[int, int, int] = IMAGE_SHAPE) -> np.ndarray:
 
 
 def train(
-    case: Case, strategy: tf.distribute.Strategy | None = None, **options: Any
+    case: Case,
+    strategy: tf.distribute.Strategy | None = None,
+    *,
+    batch_size: int = 24,
+    **options: Any,
 ) -> dict[str, np.ndarray]:
-    """Two epochs of global batches of 24, 24 and 12, which 2 and 3 replicas share evenly.
+    """Two epochs of 60 images, in global batches which 2 and 3 replicas share evenly by default.
 
     Then evaluates on batches that they do not share evenly, and predicts. Returns all weights,
     optimizer slots, logs and predictions by name.
@@ -31,12 +35,14 @@ def train(
     keras.utils.set_random_seed(0)
     with (strategy or tf.distribute.get_strategy()).scope():
         model = case.create_with_sgd(**options)
-    return {**fit(case, model, images), **outcome(model)}
+    return {**fit(case, model, images, batch_size), **outcome(model)}
 
 
-def fit(case: Case, model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
+def fit(
+    case: Case, model: keras.Model, images: np.ndarray, batch_size: int
+) -> dict[str, np.ndarray]:
     data = case.data(images)
-    history = model.fit(*data, batch_size=24, epochs=2, shuffle=False, verbose=0).history
+    history = model.fit(*data, batch_size=batch_size, epochs=2, shuffle=False, verbose=0).history
     results = model.evaluate(*case.data(images[:50]), batch_size=25, verbose=0, return_dict=True)
     inputs = case.inputs(model, images)
     return {

@@ -26,6 +26,11 @@ EQUALITY = dict.fromkeys(
 CHECKED = dict.fromkeys(("max_error", "rms_error", "noise_floor", "tolerance"), 0.5)
 MACHINE = {"processor": "Abacus", "cores": 1, "gpus": [], "tensorflow": "2.21.0"}
 BENCH_ROW = {"row": "vae", "family": "vae", "note": "", "seed": 0}
+PREPARED = {
+    "format": 1, "source": "x", "image_shape": [8, 8, 1], "dtype": "uint8", "conversion": "crop",
+    "class_names": ["bag", "shoe"], "planned": {"train": {"images": 9, "images_per_shard": 9}},
+}  # fmt: skip
+SHARD = {"images": 9, "bytes": 9, "sha256": "0" * 64, "ends_sha256": "0" * 64}
 # What no file of the repository is; each with all that its readers need and no more.
 EXAMPLES: dict[str, Any] = {
     "HISTORY": [{"epoch": 1, "step": 3}],
@@ -70,6 +75,21 @@ EXAMPLES: dict[str, Any] = {
             },
         },
     },
+    "PROTOCOLS": [{
+        "name": "fid9_test", "metric": "fid", "samples": 9, "split": "test", "extractor": "x",
+        "resize": None, "weights": "ema", "seed": 0, "metrics": {"fid9_test": 1.5}, "step": 9,
+        "data": "x",
+    }],
+    "DATASET": {
+        **PREPARED, "versions": {"pillow": "13.0.0"},
+        "splits": {
+            "train": {
+                "images": 9, "shards": {"train-00000": SHARD},
+                "labels": {"sha256": "0" * 64, "counts": [4, 5]},
+            },
+        },
+    },
+    "PREPARATION": {**PREPARED, "shards": {"train-00000": SHARD}},
     "CLASSIFIER": {"image_shape": [28, 28, 1], "classes": 10, "sha256": "0" * 64},
 }  # fmt: skip
 

@@ -72,7 +72,10 @@ def test_bad_settings(images: np.ndarray, tmp_path: Path) -> None:
     for options, message in (
         ({"keep": 0}, "keep=0"),
         ({"checkpoint_every": 0}, "checkpoint_every=0"),
-        ({"best": "los"}, "best='los': expected one of loss, distortion, rate; with"),
+        (
+            {"best": "los"},
+            "best='los': it is not measured. Expected one of loss, dist",
+        ),
         ({"best": "val_loss"}, "with a validation split also"),
     ):
         with pytest.raises(ValueError, match=message):

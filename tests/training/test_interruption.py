@@ -53,7 +53,7 @@ def _assert_same_run(found: Path, wanted: Path) -> None:
 @pytest.mark.parametrize(
     ("case", "point"),
     [
-        pytest.param(CASES[0], "step:3", id="step"),
+        pytest.param(CASES[0], "step:3", id="step", marks=pytest.mark.slow),
         pytest.param(CASES[4], "write:4", id="write"),
         pytest.param(CASES[5], "rename:6", id="rename", marks=pytest.mark.slow),
     ],

@@ -197,9 +197,9 @@ def test_the_sleep_loss_is_the_density_of_the_latents(likelihood: str, images: n
     # Its network, since noisy dreams leave [0, 1], which `encode` refuses.
     mean, log_variance = (np.asarray(x, np.float64) for x in vae.encoder(dreamt, training=False))
     density = scipy.stats.norm.logpdf(z, mean, np.exp(0.5 * log_variance)).sum(axis=1)
-    found = vae.evaluate(images, batch_size=60, verbose=0, return_dict=True)
-    assert found["sleep"] == pytest.approx(-density.mean(), rel=1e-5)
-    assert found["loss"] == pytest.approx(found["distortion"] + found["rate"], rel=1e-5)
+    measured = vae.evaluate(images, batch_size=60, verbose=0, return_dict=True)
+    assert measured["sleep"] == pytest.approx(-density.mean(), rel=1e-5)
+    assert measured["loss"] == pytest.approx(measured["distortion"] + measured["rate"], rel=1e-5)
 
 
 def test_the_anchor_is_a_squared_distance(images: np.ndarray) -> None:
@@ -210,8 +210,8 @@ def test_the_anchor_is_a_squared_distance(images: np.ndarray) -> None:
     before = vae.generate_from(z).astype(np.float64)
     vae.decoder.set_weights([w + 0.1 for w in first])
     after = vae.generate_from(z).astype(np.float64)
-    found = vae.evaluate(images, batch_size=60, verbose=0, return_dict=True)["anchor"]
-    assert found == pytest.approx(((after - before) ** 2).sum(axis=(1, 2, 3)).mean(), rel=1e-4)
+    measured = vae.evaluate(images, batch_size=60, verbose=0, return_dict=True)["anchor"]
+    assert measured == pytest.approx(((after - before) ** 2).sum(axis=(1, 2, 3)).mean(), rel=1e-4)
 
 
 def test_a_step_follows_the_weighted_sum(images: np.ndarray) -> None:
@@ -262,8 +262,8 @@ def test_a_term_of_weight_zero_may_be_infinite(
     vae.train_on_batch(images[:BATCH])
     assert all(np.isfinite(w).all() for w in vae.get_weights() if w.dtype.kind == "f")
     assert any(np.any(a != b) for a, b in zip(before, vae.decoder.get_weights(), strict=True))
-    found = vae.evaluate(images, batch_size=60, verbose=0, return_dict=True)
-    assert not np.isfinite(found[infinite])
+    measured = vae.evaluate(images, batch_size=60, verbose=0, return_dict=True)
+    assert not np.isfinite(measured[infinite])
 
 
 def test_scales_of_two_optimizers(images: np.ndarray) -> None:

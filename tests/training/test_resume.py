@@ -126,3 +126,14 @@ def test_settings_of_another_type_change_nothing(
     with pytest.raises(ValueError, match=rf"^{next(iter(wrong))}=.*: expected a whole number"):
         zoo.train(model, images, tmp_path / "run", **{"epochs": 1, **wrong})
     assert not (tmp_path / "run").exists()
+
+
+def test_names_of_classes_are_kept(images: np.ndarray, tmp_path: Path) -> None:
+    """Also where the run goes on with the same images without their names."""
+    labels, names = np.arange(60) % 3, ["bag", "boot, high", "2"]
+    model = zoo.create("cvae", IMAGE_SHAPE, LATENT_DIM, network="mlp", num_classes=3)
+    model.compile()
+    named = zoo.data.Images(images, labels, names)
+    zoo.train(model, named, tmp_path / "run", epochs=1, batch_size=60, verbose=0)
+    resume(tmp_path / "run", epochs=2, source=zoo.data.Images(images, labels), verbose=0)
+    assert read_config(tmp_path / "run")["class_names"] == names

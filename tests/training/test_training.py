@@ -90,8 +90,8 @@ def test_run_folder(full: Case, source: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_run(out).generate(3, seed=0), model.generate(3, seed=0))
 
 
-def test_more_epochs_later(full: Case, source: Path, tmp_path: Path) -> None:
-    model = _new(full)
+def test_more_epochs_later(source: Path, tmp_path: Path) -> None:
+    model = _new(Case("vae", variables=0, endpoints=(), options={"network": "mlp"}))
     _train(model, source, tmp_path / "run", epochs=1)
     loaded = load_run(tmp_path / "run")
     _train(loaded, source, tmp_path / "run", epochs=2)
@@ -192,4 +192,10 @@ def test_a_missing_source_leaves_no_run(tmp_path: Path) -> None:
     model.compile()
     with pytest.raises(FileNotFoundError, match="nowhere"):
         train(model, tmp_path / "nowhere.npz", tmp_path / "run", epochs=1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="model=None: expected a model, as zoo.create makes it"):
+        zoo.train(None, "fashion_mnist_sample", tmp_path / "run", epochs=1)  # type: ignore[arg-type]
     assert not (tmp_path / "run").exists()

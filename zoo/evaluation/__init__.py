@@ -8,8 +8,14 @@ from __future__ import annotations
 from zoo.io.lazy import lazy
 
 _HOMES = {
+    "EpochMetrics": "zoo.evaluation.epochs",
+    "Protocol": "zoo.evaluation.protocols",
     "evaluate": "zoo.evaluation.measure",
+    "evaluate_named": "zoo.evaluation.named",
+    "nearest_training_images": "zoo.evaluation.neighbours",
+    "parse": "zoo.evaluation.protocols",
     "sampler_metrics": "zoo.evaluation.measure",
+    "train_classifier": "zoo.evaluation.classifiers",
     "write_report": "zoo.evaluation.report",
 }
 __getattr__ = lazy(__name__, _HOMES)

@@ -6,6 +6,8 @@ import math
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from zoo.evaluation.protocols import is_value
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -22,7 +24,7 @@ def curves(history: Sequence[Mapping[str, Any]]) -> list[str]:
 
     Returns:
         HTML figures. Quantities whose names end in the same word share one: the losses of both
-        players, say, or a loss and its `val_` twin.
+        players, say, or a loss and its `val_` twin. A named metric has one, with its best.
 
     Example:
         >>> from zoo.evaluation.charts import curves
@@ -37,8 +39,14 @@ def curves(history: Sequence[Mapping[str, Any]]) -> list[str]:
             continue
         points = [(entry["epoch"], entry[name]) for entry in history if _is_number(entry, name)]
         if points:
-            groups.setdefault(name.rpartition("_")[2], {})[name] = points
+            groups.setdefault(_kind(name), {})[name] = points
     return [_chart(lines) for lines in groups.values()]
+
+
+def _kind(name: str) -> str:
+    """What a quantity is drawn with: a named metric with its best, others by their last word."""
+    metric = name.removeprefix("best_")
+    return metric if is_value(metric) else name.rpartition("_")[2]
 
 
 def _is_number(entry: Mapping[str, Any], name: str) -> bool:

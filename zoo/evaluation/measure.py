@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
-from zoo import data, losses, metrics
+from zoo import data, losses
+from zoo import metrics as measures
 from zoo.data import sprites
+from zoo.evaluation import scores, streams
+from zoo.evaluation.named import evaluate_named
+from zoo.evaluation.perceptual import diversity_metrics, reconstruction_metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from zoo.core.model import ZooModel
+    from zoo.evaluation.streams import Batch
     from zoo.sampling.samplers import Sampler
     from zoo.vae.base import BaseVAE
 
-BATCH = 250
-# Extractors that were trained on the training split of a data set. Other data take Inception.
-# Drawings of known factors take none: they are there to be disentangled.
-EXTRACTORS = {
-    "fashion_mnist": "fashion_mnist_classifier",
-    "fashion_mnist_sample": "fashion_mnist_classifier",
-    sprites.NAME: None,
-}
+BATCH = streams.BATCH
 
 
 def evaluate(
@@ -36,30 +37,42 @@ def evaluate(
     extractor: str | None = None,
     importance_samples: int = 50,
     seed: int = 0,
+    metrics: Sequence[str] | None = None,
+    **protocol: Any,
 ) -> dict[str, Any]:
     """Measures a model on a test set.
 
+    Generated images stream by, and a batch of them is held. So do real ones beyond
+    `zoo.data.images.MEMORY_LIMIT`; fewer are held as bytes.
+
     Args:
         model: A model of the zoo.
-        source: Data for `zoo.data.to_array`.
+        source: Data for `zoo.data.load`.
         split: Split of the data.
         samples: Number of images to generate; default: as many as the split has. Distances depend
             on the number: compare only figures with the same number.
         latents: float32 [samples, latent_dim] to generate from, such as those of a sampler; the
             default draws from the model's prior.
         sampler: Name of what drew `latents`, for the protocol.
-        extractor: One of `zoo.metrics.list_extractors()`, or "none" to measure no samples; default:
-            the one made for the data.
+        extractor: One of `zoo.metrics.list_extractors()`, a folder of `zoo train-classifier`, or
+            "none" to measure no samples; default: the one made for the data, else
+            "efficientnet_lite0".
         importance_samples: k of the importance-weighted bound, for models with an ELBO.
         seed: Seed of the samples and of the noise of the bound.
+        metrics: Names such as "fid10k_test": these are measured, and nothing else, by
+            `zoo.evaluation.evaluate_named`. They say the split and the number of samples.
+        **protocol: With `metrics`: its further arguments, such as `weights="raw"`.
 
     Returns:
         The protocol (`data`, `split`, `extractor`, …) and, under `metrics`, what was measured by
-        name, as far as the model has it. Likelihoods are in nats per image. A VAE on `sprites` has
-        disentanglement in place of distances.
+        name, as far as the model has it. Likelihoods are in nats per image, `psnr` in decibels.
+        With the extractor "efficientnet_lite0" also the perceptual distance of reconstructions and
+        the perceptual diversity of samples. A VAE on `sprites` has disentanglement in place of
+        distances. With `metrics`: as `evaluate_named`.
 
     Raises:
-        ValueError: If the data do not fit the model or the extractor, or a number is out of range.
+        ValueError: If the data do not fit the model or the extractor, a number is out of range, or
+            the model has not such a metric.
 
     Example:
         >>> import numpy as np
@@ -70,21 +83,16 @@ def evaluate(
         >>> sorted(results["metrics"])[:5]
         ['active_units', 'bits_per_dim', 'distortion', 'elbo', 'gilbo']
     """
-    if importance_samples < 1 or (samples is not None and samples < 1):
-        msg = f"samples={samples}, importance_samples={importance_samples}: expected at least 1."
-        raise ValueError(msg)
-    conditional = bool(model.num_classes)
-    images = data.to_array(source, split=split, image_shape=model.image_shape, labels=conditional)
-    labels = None
-    if conditional:
-        images, labels = images
-        labels = model.checked_labels(labels, len(images))
+    if metrics is not None:
+        _check_alone(split=split, samples=samples, latents=latents, sampler=sampler)
+        return evaluate_named(model, source, metrics, extractor=extractor, seed=seed, **protocol)
+    _check_whole(samples, importance_samples, protocol)
     name = data.source_name(source)
+    images = data.cached(data.open(source, split=split, image_shape=model.image_shape))
     samples = len(images) if samples is None else samples
     latents = model.sample_latents(samples, seed) if latents is None else latents
-    extractor = extractor or EXTRACTORS.get(name, "inception_v3")
-    extractor = None if extractor == "none" else extractor
-    protocol = {
+    extractor = scores.extractor_for(name, extractor, model.image_shape)
+    described = {
         "model": model.model_name,
         "data": name,
         "split": split,
@@ -96,33 +104,53 @@ def evaluate(
     }
     results: dict[str, Any] = {}
     if extractor is not None:
-        results |= sample_metrics(model, images, latents, extractor, seed)
+        batches = streams.real(images, split, None)
+        results |= sample_metrics(model, batches, latents, extractor, seed)
+    if extractor == scores.ANY_IMAGES:  # the time of its network is spent anyway
+        results |= diversity_metrics(model, latents, seed)
     if model.family == "vae":
-        results |= likelihood_metrics(model, images, importance_samples, seed, labels)
-        if model.has_elbo:
-            protocol["importance_samples"] = importance_samples
-    if model.family == "vae" and model.has_latent_code:
-        bound, explained = dream_metrics(model, samples, seed)
-        results |= {} if bound is None else {"gilbo": bound}
-        results["latent_r2"] = float(np.mean(explained))
-        protocol["latent_r2_each"] = [round(float(value), 4) for value in explained]
-        if name == sprites.NAME and model.latent_dim > 1 and not model.num_classes:
-            results |= disentanglement_metrics(
-                model, images, sprites.factors()[sprites.rows(split)]
-            )
-    return {**protocol, "metrics": results}
+        found, facts = _vae_metrics(model, images, described, importance_samples)
+        results |= found
+        described |= facts
+    return {**described, "metrics": results}
+
+
+def _vae_metrics(
+    model: BaseVAE, images: data.Records, described: dict[str, Any], importance_samples: int
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """What a VAE is measured by besides its samples, and what belongs to the protocol of it."""
+    split, samples, seed = (described[name] for name in ("split", "samples", "seed"))
+    results = likelihood_metrics(model, _labelled(model, images, split), importance_samples, seed)
+    perceptual = described["extractor"] == scores.ANY_IMAGES
+    pairs = _labelled(model, images, split)
+    results |= reconstruction_metrics(model, pairs, perceptual=perceptual)
+    facts: dict[str, Any] = {"importance_samples": importance_samples} if model.has_elbo else {}
+    if not model.has_latent_code:
+        return results, facts
+    bound, explained = dream_metrics(model, samples, seed)
+    results |= {} if bound is None else {"gilbo": bound}
+    results["latent_r2"] = float(np.mean(explained))
+    facts["latent_r2_each"] = [round(float(value), 4) for value in explained]
+    if described["data"] == sprites.NAME and model.latent_dim > 1 and not model.num_classes:
+        factors = sprites.factors()[sprites.rows(split)]
+        results |= disentanglement_metrics(model, streams.real(images, split, None), factors)
+    return results, facts
 
 
 def sample_metrics(
-    model: ZooModel, images: np.ndarray, latents: np.ndarray, extractor: str, seed: int
+    model: ZooModel,
+    images: np.ndarray | Iterable[Batch],
+    latents: np.ndarray,
+    extractor: str,
+    seed: int,
 ) -> dict[str, float]:
     """How close generated images come to real ones, and those of a class to that class.
 
     Args:
         model: A model of the zoo.
-        images: Real images, float32 [n, height, width, channels] in [0, 1].
+        images: Real images: float32 [n, height, width, channels] in [0, 1], or batches of them.
         latents: The latents to generate from, float32 [samples, latent_dim].
-        extractor: One of `zoo.metrics.list_extractors()`.
+        extractor: One of `zoo.metrics.list_extractors()`, or a folder of `zoo train-classifier`.
         seed: Seed of the labels of a conditional model.
 
     Returns:
@@ -140,13 +168,18 @@ def sample_metrics(
         >>> sorted(results)
         ['coverage', 'density', 'frechet_distance', 'kernel_distance', 'precision', 'recall']
     """
-    features = metrics.load_extractor(extractor)
+    features = measures.load_extractor(extractor)
     labels = model.sample_labels(len(latents), seed)
-    fake = model.generate_from(latents, labels)
-    results = metrics.generation_metrics(features(images), features(fake))
-    if labels is not None and features.classify is not None:
-        predicted = np.argmax(features.predict(fake), axis=1)
-        results["class_accuracy"] = float(np.mean(predicted == labels))
+    classify = labels is not None and features.classify is not None
+    real = scores.collect(streams.seen(streams.batches_of(images), features), features, hold=True)
+    fake = scores.collect(
+        streams.seen_in_samples(model, latents, labels, features, classify=classify),
+        features,
+        hold=True,
+    )
+    results = measures.generation_metrics(real.features, fake.features)
+    if classify and fake.probabilities.shape[1] == model.num_classes:
+        results["class_accuracy"] = scores.class_accuracy(fake)
     return results
 
 
@@ -157,7 +190,7 @@ def sampler_metrics(
 
     Args:
         model: The model that the sampler is for.
-        source: Data for `zoo.data.to_array`.
+        source: Data for `zoo.data.load`.
         sampler: Draws the latents.
         protocol: `split`, `samples`, `extractor` and `seed`, as `zoo.evaluate` returns them.
 
@@ -176,21 +209,21 @@ def sampler_metrics(
         >>> sorted(sampler_metrics(vae, images, sampler, protocol))[2:]
         ['frechet_distance_prior', 'kernel_distance_prior', 'precision_prior', 'recall_prior']
     """
-    images = data.to_array(source, split=protocol["split"], image_shape=model.image_shape)
     n, seed = protocol["samples"], protocol["seed"]
     latents = sampler.sample(n, seed, model.sample_labels(n, seed))
-    results = sample_metrics(model, images, latents, protocol["extractor"], seed)
+    batches = streams.real(source, protocol["split"], model.image_shape)
+    results = sample_metrics(model, batches, latents, protocol["extractor"], seed)
     return {f"{name}_{sampler.name}": value for name, value in results.items()}
 
 
 def disentanglement_metrics(
-    model: BaseVAE, images: np.ndarray, factors: np.ndarray
+    model: BaseVAE, images: np.ndarray | Iterable[Batch], factors: np.ndarray
 ) -> dict[str, float]:
     """MIG, DCI and SAP of a VAE's latent codes.
 
     Args:
         model: A VAE that has a latent code.
-        images: float32 [n, height, width, channels] in [0, 1].
+        images: float32 [n, height, width, channels] in [0, 1], or batches of them.
         factors: Their true factors, int32 [n, k].
 
     Returns:
@@ -207,19 +240,18 @@ def disentanglement_metrics(
         >>> sorted(disentanglement_metrics(vae, images, factors))
         ['dci_completeness', 'dci_disentanglement', 'dci_informativeness', 'mig', 'sap']
     """
-    parts = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
+    parts = (batch.images for batch in streams.batches_of(images))
     codes = np.concatenate([np.asarray(model.latent_code(part)[0]) for part in parts])
-    scores = metrics.dci(codes, factors)
     return {
-        "mig": metrics.mutual_information_gap(codes, factors),
-        **{f"dci_{name}": value for name, value in scores.items()},
-        "sap": metrics.sap(codes, factors),
+        "mig": measures.mutual_information_gap(codes, factors),
+        **{f"dci_{name}": value for name, value in measures.dci(codes, factors).items()},
+        "sap": measures.sap(codes, factors),
     }
 
 
 def likelihood_metrics(
     model: BaseVAE,
-    images: np.ndarray,
+    images: np.ndarray | Iterable[Batch],
     importance_samples: int,
     seed: int,
     labels: np.ndarray | None = None,
@@ -228,10 +260,11 @@ def likelihood_metrics(
 
     Args:
         model: A VAE.
-        images: float32 [n, height, width, channels] in [0, 1].
+        images: float32 [n, height, width, channels] in [0, 1]; or batches of 250, which for a
+            conditional model have labels.
         importance_samples: k of the bound.
         seed: Seed of ε.
-        labels: The classes for a conditional model, int32 [n].
+        labels: The classes for a conditional model, int32 [n], where `images` is an array.
 
     Returns:
         `mse` per pixel. If the model has an ELBO: `elbo` and `iwae_bound` in nats per image, and
@@ -265,26 +298,27 @@ def likelihood_metrics(
             values["rate"] = model.rate(mean, log_variance, latents)
         return values
 
-    given = (images,) if labels is None else (images, labels)
     parts = [
-        measure(tf.constant(i, tf.int64), *(tf.constant(x[i : i + BATCH]) for x in given))
-        for i in range(0, len(images), BATCH)
+        measure(tf.constant(start, tf.int64), *(tf.constant(x) for x in batch if x is not None))
+        for start, batch in zip(
+            itertools.count(step=BATCH), streams.batches_of(images, labels), strict=False
+        )
     ]
     values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     results = {}
     if model.has_elbo:
         log_weights = values["log_weights"].T.astype(np.float64)
         results["elbo"] = float(np.mean(log_weights))
-        results["iwae_bound"] = float(np.mean(metrics.iwae_bound(log_weights)))
+        results["iwae_bound"] = float(np.mean(measures.iwae_bound(log_weights)))
     results["mse"] = float(np.mean(values["squared_error"]))
     if has_posterior:
         results["rate"] = float(np.mean(values["rate"]))
         results["distortion"] = -results["elbo"] - results["rate"]
     if model.has_latent_code:
-        results["active_units"] = float(metrics.active_units(values["means"]))
+        results["active_units"] = float(measures.active_units(values["means"]))
     if model.has_elbo and model.pixels.levels is not None:
         dims, levels = int(np.prod(model.image_shape)), model.pixels.levels
-        results["bits_per_dim"] = float(metrics.bits_per_dim(results["iwae_bound"], dims, levels))
+        results["bits_per_dim"] = float(measures.bits_per_dim(results["iwae_bound"], dims, levels))
     return results
 
 
@@ -338,3 +372,40 @@ def dream_metrics(model: BaseVAE, samples: int, seed: int) -> tuple[float | None
 def _has_gaussian_posterior(model: BaseVAE) -> bool:
     """Whether the ELBO is of one Gaussian per image, whose moments `encode` gives."""
     return model.has_elbo and model.has_latent_code
+
+
+def _labelled(model: ZooModel, images: data.Records, split: str) -> Iterable[Batch]:
+    """The images in batches; for a conditional model with their labels, which are checked."""
+    if not model.num_classes:
+        return streams.real(images, split, None)
+    batches = streams.real(images, split, None, labels=True)
+    return (
+        batch._replace(labels=model.checked_labels(batch.labels, len(batch.images)))
+        for batch in batches
+    )
+
+
+def _check_whole(samples: int | None, importance_samples: int, protocol: dict[str, Any]) -> None:
+    """Refuses numbers out of range, and arguments that named metrics alone have."""
+    if importance_samples < 1 or (samples is not None and samples < 1):
+        msg = f"samples={samples}, importance_samples={importance_samples}: expected at least 1."
+        raise ValueError(msg)
+    if protocol:
+        msg = f"{', '.join(protocol)}: expected with metrics=, such as metrics=['fid10k_test']."
+        raise ValueError(msg)
+
+
+def _check_alone(**given: Any) -> None:
+    """Refuses arguments that do not go along with `metrics`."""
+    default = {"split": "test", "sampler": "prior"}
+    named = [
+        name
+        for name, value in given.items()
+        if value is not None and (name not in default or value != default[name])
+    ]
+    if named:
+        msg = (
+            f"{', '.join(named)}: not with metrics=. Names of metrics say the samples and the "
+            "split, as fid10k_test does, and the latents are draws of the prior. Leave it out."
+        )
+        raise ValueError(msg)

@@ -39,7 +39,7 @@ def measure(
 
     Args:
         model: The model. Measure the one that was loaded: float16 weights give other figures.
-        source: Test data, as for `zoo.data.to_array`.
+        source: Test data, as for `zoo.data.load`.
         seeds: Seeds of the samples, at least two.
         sampler: For a VAE: a mixture to draw latents from too. Its figures end in `_gmm`.
         **protocol: Further arguments of `zoo.evaluate`.

@@ -13,7 +13,7 @@ from zoo.hub import huggingface
 from zoo.hub.measuring import measure
 from zoo.presets import FILES, is_preset, load_preset, save_preset
 from zoo.sampling.samplers import fit_sampler, training_images
-from zoo.training.run_files import data_of, read_config
+from zoo.training.run_files import class_names, data_of, read_config
 from zoo.training.runs import load_run
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def save_run_as_preset(
     trained_on = data_of(config, run)
     model = load_run(run)
     known = {key: config[key] for key in RECORDED if config.get(key) is not None}
+    if model.num_classes and class_names(config):
+        known["class_names"] = class_names(config)
     with tempfile.TemporaryDirectory() as scratch:
         save_preset(model, Path(scratch) / "rounded", precision=precision)
         model = load_preset(Path(scratch) / "rounded")
@@ -153,5 +155,7 @@ def _examples(model: ZooModel, source: Any) -> tuple[Any, ...]:
     if not hasattr(model, "reconstruct"):
         return ()
     labels = bool(model.num_classes)
-    arrays = data.to_array(source, split="test", image_shape=model.image_shape, labels=labels)
-    return tuple(x[:PICTURED] for x in (arrays if labels else (arrays,)))
+    arrays = data.to_array(
+        source, split="test", limit=PICTURED, image_shape=model.image_shape, labels=labels
+    )
+    return arrays if labels else (arrays,)

@@ -6,7 +6,7 @@ import difflib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
 MOST = 3  # names that are suggested
 
@@ -54,6 +54,37 @@ def suggestion(name: str, known: Collection[str]) -> str:
     """
     near = nearest(name, known)
     return f"Did you mean {' or '.join(near)}?" if near else f"Take one of {', '.join(known)}."
+
+
+def class_number(label: str, names: Sequence[str]) -> int:
+    """The number of a class that is given by its name, or by its number.
+
+    A name comes first: a class may be called 10, and be the third.
+
+    Args:
+        label: What was given.
+        names: Name of each class, in the order of their numbers; empty if they are only numbered.
+
+    Raises:
+        ValueError: If there is no such name, or several classes have it; and the label is no whole
+            number either.
+
+    Example:
+        >>> from zoo.io.names import class_number
+        >>> class_number("boot", ["bag", "boot"]), class_number("1", ["bag", "boot"])
+        (1, 1)
+    """
+    if (found := names.count(label)) > 1:
+        numbers = [str(number) for number, name in enumerate(names) if name == label]
+        msg = f"{label}: {found} classes have this name. Give the number, {' or '.join(numbers)}."
+        raise ValueError(msg)
+    if found:
+        return names.index(label)
+    if label.isdecimal() and len(label) < 10:
+        return int(label)
+    unnamed = "The classes have no names: give the number of one, from 0 on."
+    msg = f"{label}: no such class. {suggestion(label, names) if names else unnamed}"
+    raise ValueError(msg)
 
 
 def _distance(a: str, b: str) -> int:

@@ -9,35 +9,70 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zoo.metrics.disentanglement import dci, mutual_information_gap, sap
-from zoo.metrics.distances import frechet_distance, kernel_distance
+from zoo.metrics.distances import (
+    frechet_bias,
+    frechet_distance,
+    frechet_distance_of,
+    kernel_distance,
+    kernel_distance_over_subsets,
+)
 from zoo.metrics.features import (
     FeatureExtractor,
+    is_built_in,
     list_extractors,
     load_extractor,
     register_extractor,
 )
 from zoo.metrics.likelihood import active_units, bits_per_dim, iwae_bound
 from zoo.metrics.manifold import density_coverage, precision_recall
+from zoo.metrics.neighbours import memorization_score, nearest_neighbours
+from zoo.metrics.path_length import perceptual_path_length
+from zoo.metrics.perceptual import (
+    perceptual_distance,
+    perceptual_diversity,
+    perceptual_levels,
+    perceptual_loss,
+)
+from zoo.metrics.scores import inception_score
+from zoo.metrics.similarity import psnr, ssim
+from zoo.metrics.statistics import GaussianStatistics
+from zoo.metrics.vgg import lpips
 
 if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
     "FeatureExtractor",
+    "GaussianStatistics",
     "active_units",
     "bits_per_dim",
     "dci",
     "density_coverage",
+    "frechet_bias",
     "frechet_distance",
+    "frechet_distance_of",
     "generation_metrics",
+    "inception_score",
+    "is_built_in",
     "iwae_bound",
     "kernel_distance",
+    "kernel_distance_over_subsets",
     "list_extractors",
     "load_extractor",
+    "lpips",
+    "memorization_score",
     "mutual_information_gap",
+    "nearest_neighbours",
+    "perceptual_distance",
+    "perceptual_diversity",
+    "perceptual_levels",
+    "perceptual_loss",
+    "perceptual_path_length",
     "precision_recall",
+    "psnr",
     "register_extractor",
     "sap",
+    "ssim",
 ]
 
 

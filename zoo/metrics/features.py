@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import inspect
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ from zoo.io import schemas
 from zoo.io.files import sha256
 from zoo.io.names import suggestion
 from zoo.io.records import read_json
+from zoo.metrics.efficientnet_lite import HEAD, pretrained_efficientnet_lite0, resized
+from zoo.metrics.inception import FEATURES, SIZE, load_inception
+from zoo.metrics.resizing import RESIZES, check_resize, in_colour
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
     from zoo.io.types import Tensor
 
 CLASSIFIERS = Path(__file__).parent / "classifiers"
-BATCH = 500
+LARGE_BATCH = 50  # for images of 224 × 224 or more
 
 
 @dataclass(frozen=True)
@@ -31,10 +35,16 @@ class FeatureExtractor:
 
     Attributes:
         name: Goes with every figure computed from it: figures of two extractors do not compare.
-        dim: Features an image.
+        dim: Features per image.
         image_shape: (height, width, channels) it takes; None takes any.
-        network: Maps float32 images in [0, 1] to float32 [batch, dim].
+        network: Maps float32 images in [0, 1], uint8 ones if `quantised`, to float32 [batch, dim].
         classify: Maps them to class probabilities [batch, classes], for classifiers.
+        resize: Name of the resizing that goes before the network and belongs to the figures as the
+            extractor's name does; None if images are taken as they are, or in one way only.
+        quantised: Whether images are first rounded to the 256 grey levels of a picture file.
+        batch_size: Images that the network takes at a time.
+        digest: SHA-256 of the weights, where the name does not say which they are: of a folder that
+            `zoo train-classifier` wrote.
 
     Example:
         >>> import numpy as np
@@ -49,6 +59,16 @@ class FeatureExtractor:
     image_shape: tuple[int, int, int] | None
     network: Callable[[Any], Any]
     classify: Callable[[Any], Any] | None = None
+    resize: str | None = None
+    quantised: bool = False
+    batch_size: int = 500
+    digest: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What tells it from others: two extractors of one title give figures that compare."""
+        name = self.name if self.digest is None else f"classifier {self.digest[:16]}"
+        return name if self.resize is None else f"{name} ({self.resize})"
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Features float32 [n, dim] of images [n, height, width, channels] in [0, 1].
@@ -81,16 +101,29 @@ class FeatureExtractor:
         if self.image_shape not in (None, images.shape[1:]):
             msg = (
                 f"Images of shape {images.shape[1:]}: the extractor {self.name} takes "
-                f"{self.image_shape}. Choose another extractor of {', '.join(list_extractors())}; "
-                "or none, which measures only what a VAE needs no features for."
+                f"{self.image_shape}. Choose another of {', '.join(list_extractors())}."
             )
             raise ValueError(msg)
         low, high = images.min(), images.max()
         if not (low >= 0.0 and high <= 1.0):  # this way NaN fails too
             msg = f"Images must be finite and in [0, 1]; these reach from {low} to {high}."
             raise ValueError(msg)
-        starts = range(0, len(images), BATCH)
-        return np.concatenate([np.asarray(network(images[i : i + BATCH])) for i in starts])
+        if self.quantised:
+            images = quantise(images)
+        size = self.batch_size
+        starts = range(0, len(images), size)
+        return np.concatenate([np.asarray(network(images[i : i + size])) for i in starts])
+
+
+def quantise(images: np.ndarray) -> np.ndarray:
+    """Images in [0, 1] as the uint8 that a picture file holds. Halves are rounded to even.
+
+    Example:
+        >>> from zoo.metrics.features import quantise
+        >>> quantise(np.array([0.0, 0.5, 1.0])).tolist()
+        [0, 128, 255]
+    """
+    return np.rint(images * np.float32(255.0)).astype(np.uint8)
 
 
 def list_extractors() -> list[str]:
@@ -104,8 +137,24 @@ def list_extractors() -> list[str]:
     return sorted(_factories)
 
 
-def register_extractor(name: str, factory: Callable[[], FeatureExtractor]) -> None:
-    """Makes an extractor of yours known; `factory` is called when it is first used.
+def is_built_in(name: str) -> bool:
+    """Whether an extractor is of this package, so that its name says which network it is.
+
+    Example:
+        >>> from zoo import metrics
+        >>> metrics.is_built_in("fashion_mnist_classifier")
+        True
+    """
+    return name in _BUILT_IN
+
+
+def register_extractor(name: str, factory: Callable[..., FeatureExtractor]) -> None:
+    """Makes an extractor of yours known.
+
+    Args:
+        name: Its name for `load_extractor`.
+        factory: Makes it. If it has an argument `weights` or `resize`, it gets that of
+            `load_extractor`, if one is given.
 
     Raises:
         ValueError: If the name is taken.
@@ -126,11 +175,19 @@ def register_extractor(name: str, factory: Callable[[], FeatureExtractor]) -> No
     _factories[name] = factory
 
 
-def load_extractor(name: str) -> FeatureExtractor:
+def load_extractor(
+    name: str, *, weights: str | Path | None = None, resize: str | None = None
+) -> FeatureExtractor:
     """Loads an extractor.
 
+    Args:
+        name: One of `list_extractors()`, or a folder that `zoo train-classifier` wrote.
+        weights: File of the weights, in place of a download, for extractors that have one.
+        resize: How images are brought to the network's size, for extractors that have a choice.
+
     Raises:
-        ValueError: If the name is unknown, or the extractor's weights are not those published.
+        ValueError: If the name is unknown, the extractor has no such choice, or its weights are not
+            those published.
         ConnectionError: If its weights must be downloaded and cannot.
 
     Example:
@@ -140,10 +197,23 @@ def load_extractor(name: str) -> FeatureExtractor:
         >>> features(np.zeros((2, 28, 28, 1))).shape
         (2, 64)
     """
-    if name not in _factories:
-        msg = f"Unknown extractor {name!r}. {suggestion(name, list_extractors())}"
+    if name not in _factories and (Path(name) / "config.json").is_file():
+        factory: Callable[..., FeatureExtractor] = lambda: _of_folder(Path(name))  # noqa: E731
+    elif name in _factories:
+        factory = _factories[name]
+    else:
+        msg = (
+            f"Unknown extractor {name!r}. {suggestion(name, list_extractors())} A folder that "
+            "`zoo train-classifier` wrote is one too."
+        )
         raise ValueError(msg)
-    return _factories[name]()
+    choices = {"weights": weights, "resize": resize}
+    given = {key: value for key, value in choices.items() if value is not None}
+    for key, value in given.items():
+        if key not in inspect.signature(factory).parameters:
+            msg = f"{key}={str(value)!r}: the extractor {name} has no choice of it. Leave it out."
+            raise ValueError(msg)
+    return factory(**given)
 
 
 def classifier(image_shape: Sequence[int], classes: int) -> keras.Model:
@@ -171,23 +241,57 @@ def classifier(image_shape: Sequence[int], classes: int) -> keras.Model:
 
 
 def _fashion_mnist_classifier() -> FeatureExtractor:
-    """The classifier that `benchmarks/train_classifier.py` trained, inside this package."""
-    folder = CLASSIFIERS / "fashion_mnist"
+    """The classifier that `zoo train-classifier fashion_mnist` trained, inside this package."""
+    found = _of_folder(CLASSIFIERS / "fashion_mnist")
+    return replace(found, name="fashion_mnist_classifier", digest=None)
+
+
+def _of_folder(folder: Path) -> FeatureExtractor:
+    """The classifier of a folder that `zoo train-classifier` wrote."""
     card = read_json(folder / "config.json", schemas.CLASSIFIER)
     weights = folder / "model.weights.h5"
     actual = sha256(weights)
     if actual != card["sha256"]:
-        msg = f"{weights} has sha256 {actual}, but {card['sha256']} was published. Reinstall."
+        msg = (
+            f"{weights} has sha256 {actual}, but config.json says {card['sha256']}. Reinstall the "
+            "package, or train the classifier anew."
+        )
         raise ValueError(msg)
     network = classifier(card["image_shape"], card["classes"])
     network.load_weights(weights)
     run = tf.function(lambda x: network(x, training=False), reduce_retracing=True)
     return FeatureExtractor(
-        name="fashion_mnist_classifier",
+        name=str(folder),
         dim=64,
         image_shape=tuple(card["image_shape"]),
         network=lambda x: run(x)[0],
         classify=lambda x: tf.nn.softmax(run(x)[1]),
+        digest=actual,
+    )
+
+
+def _efficientnet_lite0() -> FeatureExtractor:
+    """ImageNet's EfficientNet-Lite0, inside this package: pooled last layer, at 224 × 224."""
+    network = pretrained_efficientnet_lite0()
+
+    # Without branches in Python, and so traced twice as fast as with autograph.
+    signature = [tf.TensorSpec([None, None, None, 3], tf.float32)]
+
+    @tf.function(input_signature=signature, autograph=False)
+    def run(images: Tensor) -> Any:
+        outputs = network(resized(images), training=False)
+        return outputs["features"], tf.nn.softmax(outputs["logits"])
+
+    def run_in_colour(images: np.ndarray) -> Any:
+        return run(in_colour(images, "the extractor efficientnet_lite0"))
+
+    return FeatureExtractor(
+        name="efficientnet_lite0",
+        dim=HEAD,
+        image_shape=None,
+        network=lambda images: run_in_colour(images)[0],
+        classify=lambda images: run_in_colour(images)[1],
+        batch_size=LARGE_BATCH,
     )
 
 
@@ -203,8 +307,8 @@ def _inception_v3() -> FeatureExtractor:
     except Exception as error:  # Keras raises bare Exception where the download fails
         msg = (
             f"Inception's weights cannot be downloaded ({error}). Connect to the network; or "
-            "choose another extractor: fashion_mnist_classifier for grey images of 28 × 28, or "
-            "none, which measures only what a VAE needs no features for."
+            "choose another extractor: efficientnet_lite0, which comes with this package and takes "
+            "any images, or fashion_mnist_classifier for grey images of 28 × 28."
         )
         raise ConnectionError(msg) from error
     finally:
@@ -216,15 +320,47 @@ def _inception_v3() -> FeatureExtractor:
         return network(images * 2.0 - 1.0, training=False)
 
     def run_in_colour(images: np.ndarray) -> Any:
-        if images.shape[-1] not in (1, 3):
-            msg = f"Images of {images.shape[-1]} channels: the extractor inception_v3 takes 1 or 3."
-            raise ValueError(msg)
-        return run(np.broadcast_to(images, (*images.shape[:-1], 3)))
+        return run(in_colour(images, "the extractor inception_v3"))
 
-    return FeatureExtractor("inception_v3", 2048, None, run_in_colour)
+    return FeatureExtractor("inception_v3", 2048, None, run_in_colour, batch_size=LARGE_BATCH)
 
 
-_factories: dict[str, Callable[[], FeatureExtractor]] = {
+def _inception_fid(
+    weights: str | Path | None = None, resize: str = "tf1-bilinear"
+) -> FeatureExtractor:
+    """The network of published FIDs, with weights that are downloaded once."""
+    check_resize(resize)
+    return inception_features(load_inception(weights), resize)
+
+
+def inception_features(network: keras.Model, resize: str) -> FeatureExtractor:
+    """The extractor that a network of `zoo.metrics.inception` makes, behind a resizing."""
+    # pytorch-fid scales to [-1, 1]; the others do as TensorFlow's released graph does.
+    middle = 127.5 if resize == "pytorch-bilinear" else 128.0
+
+    @tf.function(input_signature=[tf.TensorSpec([None, SIZE, SIZE, 3], tf.float32)])
+    def run(images: Tensor) -> Any:
+        return network((images - middle) / middle, training=False)
+
+    def outputs(images: np.ndarray) -> Any:
+        return run(RESIZES[resize](in_colour(images, "the extractor inception_fid"), SIZE))
+
+    return FeatureExtractor(
+        name="inception_fid",
+        dim=FEATURES,
+        image_shape=None,
+        network=lambda images: outputs(images)[0],
+        classify=lambda images: tf.nn.softmax(outputs(images)[1]),
+        resize=resize,
+        quantised=True,
+        batch_size=LARGE_BATCH,
+    )
+
+
+_factories: dict[str, Callable[..., FeatureExtractor]] = {
+    "efficientnet_lite0": _efficientnet_lite0,
     "fashion_mnist_classifier": _fashion_mnist_classifier,
+    "inception_fid": _inception_fid,
     "inception_v3": _inception_v3,
 }
+_BUILT_IN = frozenset(_factories)

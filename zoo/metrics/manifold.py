@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from zoo.metrics.distances import check_features
+from zoo.metrics.distances import check_features, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHUNK = 1000
+HELD = 1 << 23  # distances that are held at a time: 64 MB
 
 
 def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = 3) -> tuple[float, float]:
@@ -43,7 +44,7 @@ def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = 3) -> tuple[fl
     recalled = np.zeros(len(real), bool)
     for start, distances in _squared_distances(fake, real):
         precise += int((distances <= real_radii).any(axis=1).sum())
-        recalled |= (distances <= fake_radii[start : start + CHUNK, None]).any(axis=0)
+        recalled |= (distances <= fake_radii[start : start + len(distances), None]).any(axis=0)
     return precise / len(fake), float(recalled.mean())
 
 
@@ -104,5 +105,7 @@ def _squared_distances(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[int, np.n
     From differences, not from ‖a‖² + ‖b‖² − 2 a·b: equal points are at distance 0 exactly, and a
     pair has one distance in either order, so points on a ball's surface fall to the right side.
     """
-    for start in range(0, len(a), CHUNK):
-        yield start, cdist(a[start : start + CHUNK], b, "sqeuclidean")
+    rows = max(1, min(CHUNK, HELD // len(b)))
+    for start in range(0, len(a), rows):
+        part = a[start : start + rows].astype(np.float64)
+        yield start, np.concatenate([cdist(part, each, "sqeuclidean") for each in parts_of(b)], 1)

@@ -12,9 +12,10 @@ from zoo import data
 from zoo.io import schemas
 from zoo.io.pictures import grid, pairs, save_grid
 from zoo.io.records import read_json, write_json
-from zoo.training import checkpoints, loading, strategies
+from zoo.training import checkpoints, loading, measuring, strategies
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from zoo.core.model import ZooModel
@@ -35,8 +36,10 @@ class Recorder(keras.callbacks.Callback):
         source: The data, whose test images a VAE reconstructs.
         steps_per_epoch: Training steps per epoch.
         keep: Checkpoints to keep, at least 1.
-        best: Logged metric whose lowest value picks `best.keras`.
+        best: Logged metric whose best value picks `best.keras`: the lowest, or the highest of a
+            figure of `measured` for which higher is better.
         checkpoint_every: Steps between checkpoints, besides the one per epoch.
+        measured: Callbacks that add figures to the logs of an epoch.
     """
 
     def __init__(
@@ -49,9 +52,12 @@ class Recorder(keras.callbacks.Callback):
         keep: int,
         best: str | None,
         checkpoint_every: int | None,
+        measured: Sequence[measuring.MeasuringCallback] = (),
     ) -> None:
         super().__init__()
         self.set_model(model)
+        self.measured = measured
+        self.directions = measuring.directions(measured)
         if keep < 1 or (checkpoint_every is not None and checkpoint_every < 1):
             msg = f"keep={keep}, checkpoint_every={checkpoint_every}: expected at least 1."
             raise ValueError(msg)
@@ -125,17 +131,26 @@ class Recorder(keras.callbacks.Callback):
         self.check()
         if self.model.steps_done % self.steps_per_epoch:
             return
-        scalars = {name: float(value) for name, value in (logs or {}).items()}
-        self.history.append({"epoch": epoch + 1, "step": self.model.steps_done, **scalars})
+        logs = {} if logs is None else logs
+        for each in self.measured:
+            each.on_epoch_end(epoch, logs)
+        entry = {"epoch": epoch + 1, "step": self.model.steps_done}
+        entry |= {name: float(value) for name, value in logs.items()}
+        self.history.append(entry)
+        for name, higher in self.directions.items():
+            if name in entry:
+                found = measuring.best(name, self.history, higher=higher)
+                logs[f"best_{name}"] = entry[f"best_{name}"] = found
         if self.chief:
             write_json(self.out / "history.json", self.history)
         self.save(best=self.best is not None and self._is_best(self.best))
         if self.chief:
+            scalars = {name: v for name, v in entry.items() if name not in ("epoch", "step")}
             self.picture(epoch + 1, scalars)
 
     def _is_best(self, metric: str) -> bool:
-        values = [entry.get(metric, np.inf) for entry in self.history]
-        return values[-1] == min(values)
+        higher = self.directions.get(metric, False)
+        return measuring.is_best(metric, self.history, higher=higher)
 
     def check(self) -> None:
         """Raises FloatingPointError if a loss has been no number, or has exploded."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zoo.presets import is_preset
 from zoo.training import recipes, strategies
 from zoo.training.checkpoints import usable
+from zoo.training.measuring import of
 from zoo.training.run_files import LATEST, data_of, read_config
 from zoo.training.runs import load_run
 from zoo.training.train import total_steps, train
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from zoo.core.model import ZooModel
 
 # Arguments of `train` that are chosen when the training of a run begins.
-SETTINGS = ("batch_size", "validation", "keep", "best", "checkpoint_every")
+SETTINGS = (
+    "batch_size", "validation", "keep", "best", "checkpoint_every", "mirror", "random_crop",
+)  # fmt: skip
+EARLIER = {"mirror": False, "random_crop": 0}  # of runs by versions that had no such settings
 NO_DECAY = "decay is for a new run: a continued one keeps its learning rates. Leave it out."
 
 
@@ -60,11 +64,11 @@ def resume(
         source: The data, as for `zoo.data.read`, if they have moved; default: where they were.
         recipe: One of `zoo.training.recipes.RECIPES` of the model's family; default: the first.
         decay: Whether the learning rates fall linearly to 0 over `epochs`; with recipe "plain".
-        settings: Any of `batch_size`, `validation`, `keep`, `best` and `checkpoint_every`, as
-            `zoo.train` takes them.
+        settings: Any of `batch_size`, `validation`, `keep`, `best`, `checkpoint_every`, `mirror`
+            and `random_crop`, as `zoo.train` takes them.
         compile_options: As `model.compile` takes them, such as `{"clip_norm": 1.0}`.
         strategy: Where to train; default: on as many devices as before.
-        callbacks: Further Keras callbacks.
+        callbacks: Further Keras callbacks; `zoo.evaluation.EpochMetrics` if the run has one.
         verbose: As in `fit`.
 
     Returns:
@@ -87,6 +91,7 @@ def resume(
         >>> zoo.resume(run, epochs=2, source=images, verbose=0).steps_done
         4
     """
+    _check_measured(run, callbacks)
     ready = prepare(
         run,
         epochs=epochs,
@@ -113,7 +118,7 @@ def prepare(
     strategy: tf.distribute.Strategy | None = None,
 ) -> Ready:
     """Loads the model of a run for `train`; arguments and errors as for `resume`."""
-    config = read_config(check_run(run))
+    config = begun_with(check_run(run))
     given = {name: value for name, value in (settings or {}).items() if value is not None}
     _check_given(run, config, given, compile_options, decay=decay)
     source = data_of(config, run) if source is None else source
@@ -138,6 +143,20 @@ def prepare(
             "facts": {name: value for name, value in facts.items() if value},
         },
     )
+
+
+def _check_measured(run: str | Path, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    """Refuses to go on without the metrics that a run was begun with."""
+    config = read_config(check_run(run))
+    names = config.get("metrics")
+    given = {name for each in of(callbacks) for name in each.settings.get("metrics", [])}
+    if names and not set(names) <= given:
+        msg = (
+            f"{run} measures {', '.join(names)} while it trains. Give "
+            f"callbacks=[zoo.evaluation.EpochMetrics.of_run({str(run)!r})]; `zoo train {run}` does "
+            "so."
+        )
+        raise ValueError(msg)
 
 
 def check_run(run: str | Path) -> Path:
@@ -167,6 +186,16 @@ def check_run(run: str | Path) -> Path:
         msg = f"{run} holds no run to resume (no {LATEST}): {others or new}"
         raise FileNotFoundError(msg)
     return run
+
+
+def begun_with(run: str | Path) -> dict[str, Any]:
+    """The config.json of a run; settings that an earlier version did not know are as it had them.
+
+    Raises:
+        FileNotFoundError, ValueError: As `zoo.training.run_files.read_config`.
+    """
+    config = read_config(run)
+    return {**EARLIER, **config} if was_trained(config) else config
 
 
 def was_trained(config: Mapping[str, Any]) -> bool:

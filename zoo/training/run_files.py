@@ -132,6 +132,16 @@ def required(config: dict[str, Any], key: str, path: str | Path) -> Any:
     return config[key]
 
 
+def class_names(config: dict[str, Any]) -> list[str]:
+    """The names of the classes, in the order of their numbers; none if they are only numbered.
+
+    Args:
+        config: What `read_config` gives, of a run or a preset.
+    """
+    names: list[str] = config.get("class_names") or config.get("facts", {}).get("class_names") or []
+    return names
+
+
 def read_metrics(path: str | Path) -> dict[str, Any] | None:
     """Reads `metrics.json` of a run or a preset; None if there is none.
 

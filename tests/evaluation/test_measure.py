@@ -1,0 +1,33 @@
+"""What an evaluation measures when nothing is asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import zoo
+from zoo.data import sprites
+from zoo.evaluation.scores import extractor_for
+
+
+@pytest.mark.parametrize(
+    ("data", "shape", "extractor"),
+    [
+        ("fashion_mnist", (28, 28, 1), "fashion_mnist_classifier"),
+        ("fashion_mnist", (32, 32, 1), "efficientnet_lite0"),
+        ("emoji", (28, 28, 1), "efficientnet_lite0"),
+        ("emoji", (64, 64, 3), "efficientnet_lite0"),
+        (sprites.NAME, (32, 32, 1), None),
+    ],
+)
+def test_default_extractor(data: str, shape: tuple[int, int, int], extractor: str | None) -> None:
+    assert extractor_for(data, None, shape) == extractor
+
+
+@pytest.mark.slow
+def test_colour_is_measured_without_a_network() -> None:
+    images = np.random.default_rng(0).random((12, 8, 8, 3)).astype(np.float32)
+    vae = zoo.create("vae", (8, 8, 3), 2, network="mlp")
+    results = zoo.evaluate(vae, images, importance_samples=2)
+    assert {"elbo", "mse", "frechet_distance", "recall"} <= results["metrics"].keys()
+    assert results["extractor"] == "efficientnet_lite0"

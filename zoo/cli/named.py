@@ -1,0 +1,185 @@
+"""`zoo evaluate --metric`, `zoo stats` and `zoo train-classifier`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zoo.cli.console import number
+from zoo.cli.options import PATH, SOURCE, ImageSize, Seed, Source, check_file, check_folder
+from zoo.io.terminal import bars, console, say, table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+PROTOCOLS = "protocols.json"  # in a run folder: what was measured by name
+Extractor = Annotated[
+    str | None,
+    typer.Option(
+        help="Network whose features compare samples with data: efficientnet_lite0 (for any "
+        "images), inception_fid (that of published FIDs, downloaded once), inception_v3 "
+        "(downloaded once), fashion_mnist_classifier (for Fashion-MNIST), a folder of `zoo "
+        "train-classifier`, or none (the samples are not measured). Default: the one made for the "
+        "data, else efficientnet_lite0."
+    ),
+]
+ExtractorWeights = Annotated[
+    Path | None, typer.Option(help="File of the extractor's weights, in place of the download.")
+]
+Resize = Annotated[
+    str | None,
+    typer.Option(
+        help="How images are brought to the extractor's size, where it has a choice: tf1-bilinear, "
+        "clean or pytorch-bilinear for inception_fid."
+    ),
+]
+
+
+def check_names(metrics: Sequence[str], protocol: Mapping[str, Any], **others: Any) -> None:
+    """Refuses, before anything is loaded, a name that is unknown, and options that do not go along.
+
+    Raises:
+        ValueError: If so.
+    """
+    from zoo.evaluation.protocols import parse_all
+
+    parse_all(metrics)
+    if not metrics and protocol:
+        option = {"weights": "raw"}.get(next(iter(protocol)), next(iter(protocol)))
+        raise ValueError(
+            f"--{option.replace('_', '-')} is for --metric: name one, such as --metric fid10k_test."
+        )
+    defaults = {"sampler": "prior", "samples": None, "split": "test"}
+    if metrics:
+        for name, value in others.items():
+            if value != defaults[name]:
+                reason = "is for a measurement without --metric"
+                if name != "sampler":
+                    reason = "is said by the names of metrics, such as fid10k_test"
+                raise ValueError(f"--{name} {value} {reason}. Leave it out.")
+
+
+def features_of(metrics: Sequence[str], model: Any, source: Any, extractor: str | None) -> str:
+    """In words, what is measured, and the network whose features are compared."""
+    from zoo.data import source_name
+    from zoo.evaluation.scores import ANY_IMAGES, extractor_for
+
+    chosen = extractor_for(source_name(source), extractor, model.image_shape) or ANY_IMAGES
+    return f"{', '.join(metrics)} (features: {chosen if extractor != 'none' else 'none'})"
+
+
+def measure_named(
+    run: str,
+    model: Any,
+    source: Any,
+    metrics: Sequence[str],
+    written: Path | None,
+    settings: Mapping[str, Any],
+) -> None:
+    """Measures named metrics, prints them, and adds them to a file of a run."""
+    from zoo.evaluation.named import evaluate_named
+    from zoo.io import schemas
+    from zoo.io.records import read_json, write_json
+
+    before = []
+    if written is not None and written.exists():
+        before = read_json(written, schemas.PROTOCOLS)
+    say(f"Measuring {features_of(metrics, model, source, settings['extractor'])} …")
+    with bars() as show:
+        progress = partial(show, "samples")
+        found = evaluate_named(model, source, metrics, **settings, progress=progress)
+    step, data = model.steps_done, found["data"]
+    entries = [
+        {**record, "data": data, "step": step, "metrics": _values(name, found["metrics"])}
+        for name, record in found["protocols"].items()
+    ]
+    if written is not None:
+        kept = [entry for entry in before if entry["name"] not in found["protocols"]]
+        write_json(written, [*kept, *entries])
+    rows = [(name, number(value)) for name, value in found["metrics"].items()]
+    say(f"{run} on {data}")
+    console.print(table_of(("metric", "value"), rows))
+    first = next(iter(found["protocols"].values()))
+    features = ", ".join(dict.fromkeys(map(_features, found["protocols"].values())))
+    psi = first["truncation"]
+    truncated = f"; truncation: {psi:g}" if psi not in (None, 1.0) else ""
+    say(f"features: {features}; weights: {first['weights']}; seed: {first['seed']}{truncated}")
+
+
+def stats(
+    data: Source,
+    out: Annotated[Path, typer.Option(help="The .npz file to write.", **PATH)],
+    extractor: Extractor = None,
+    extractor_weights: ExtractorWeights = None,
+    resize: Resize = None,
+    split: Annotated[str, typer.Option(help="Split of the data.")] = "train",
+    image_size: ImageSize = None,
+) -> None:
+    """Writes mean and covariance of the features of images, as pytorch-fid and clean-fid read them.
+
+    `zoo evaluate --metric fid50k_full --reference FILE` compares with them.
+    """
+    from zoo import data as zoo_data
+    from zoo.evaluation import references
+    from zoo.evaluation.scores import ANY_IMAGES, extractor_for
+    from zoo.metrics import load_extractor
+
+    check_file(out)
+    _check_statistics(out)
+    shape = None if image_size is None else zoo_data.image_shape(data, image_size)
+    name = extractor_for(zoo_data.source_name(data), extractor, shape or zoo_data.image_shape(data))
+    if extractor == "none":
+        raise ValueError("Statistics are of an extractor's features. Name one, and not none.")
+    loaded = load_extractor(name or ANY_IMAGES, weights=extractor_weights, resize=resize)
+    say(zoo_data.describe(data, split=split, image_shape=shape))
+    found = references.statistics(data, split, shape, loaded)
+    found.save(out)
+    say(f"{found.count} images; {len(found.mean)} features of {loaded.title}: {out}")
+
+
+def _check_statistics(out: Path) -> None:
+    """Refuses to write statistics over another file, such as the data."""
+    from zoo.metrics import GaussianStatistics
+
+    if out.exists():
+        try:
+            GaussianStatistics.load(out)
+        except ValueError as error:
+            msg = f"{out} is there already, and holds no statistics. Choose another name."
+            raise FileExistsError(msg) from error
+
+
+def train_classifier(
+    data: Annotated[str, typer.Argument(help=f"{SOURCE}. It must have labels.")],
+    out: Annotated[Path, typer.Option(help="The folder, which --extractor takes.", **PATH)],
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs to train.")] = 15,
+    image_size: ImageSize = None,
+    seed: Seed = 0,
+) -> None:
+    """Trains a small classifier, whose features judge samples and whose classes test them."""
+    from zoo import data as zoo_data
+    from zoo.evaluation import classifiers
+
+    check_folder(out)
+    shape = None if image_size is None else zoo_data.image_shape(data, image_size)
+    say(zoo_data.describe(data, image_shape=shape))
+    found = classifiers.train_classifier(
+        data, out, epochs=epochs, seed=seed, image_shape=shape, verbose=2
+    )
+    say(f"Accuracy on the test split {found:.4f}. Use it by --extractor {out}")
+
+
+def _features(protocol: Mapping[str, Any]) -> str:
+    """What sees the images: two figures compare if it is the same."""
+    name, resize = protocol["extractor"], protocol["resize"]
+    return f"{name} ({resize})" if resize else name
+
+
+def _values(name: str, values: Mapping[str, float]) -> dict[str, float]:
+    """The values that one protocol gave."""
+    from zoo.evaluation.protocols import parse
+
+    return {each: values[each] for each in parse(name).directions}

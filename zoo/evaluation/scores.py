@@ -1,0 +1,450 @@
+"""The values of protocols: samples stream past an extractor once for each number of them."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoo import data, metrics
+from zoo.data import sprites
+from zoo.evaluation import classifiers, references, streams
+from zoo.evaluation.path_length import check_distance, check_space, path_length
+from zoo.metrics import GaussianStatistics
+from zoo.metrics.features import quantise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from zoo.core.model import ZooModel
+    from zoo.evaluation.protocols import Protocol
+    from zoo.evaluation.streams import Seen
+    from zoo.metrics import FeatureExtractor
+
+NEED_FEATURES = ("kid", "pr", "dc", "ifid")  # themselves, not their sums alone
+NEED_PROBABILITIES = ("is", "accuracy")  # of classes
+NEED_CLASSES = ("ifid", "accuracy", "cas")  # conditional models
+OTHER_FEATURES = {"ppl": "lpips (vgg16)", "cas": "a classifier trained on the samples"}
+KID_SUBSET = 1000  # features of each of 100 subsets (torch-fidelity, StyleGAN's code)
+IS_SPLITS = 10
+CAS_EPOCHS = 15  # of the classifier that learns from samples
+# Extractors that were trained on the training split of a data set. Drawings of known factors take
+# none: they are there to be disentangled.
+EXTRACTORS = {
+    "fashion_mnist": "fashion_mnist_classifier",
+    "fashion_mnist_sample": "fashion_mnist_classifier",
+    sprites.NAME: None,
+}
+FASHION_SHAPE = (28, 28, 1)  # which fashion_mnist_classifier takes
+ANY_IMAGES = "efficientnet_lite0"  # for all other data: it comes with this package
+
+
+def extractor_for(
+    data_name: str, given: str | None, image_shape: Sequence[int] = FASHION_SHAPE
+) -> str | None:
+    """The name of the extractor to take for data; None for none. No default needs a download.
+
+    Args:
+        data_name: As `zoo.data.source_name` gives it.
+        given: The name that was asked for, which may be "none"; None asks for the default: the
+            extractor made for the data, if the images have its shape, and else
+            "efficientnet_lite0", which takes any images.
+        image_shape: (height, width, channels) of the images that will be compared.
+
+    Example:
+        >>> from zoo.evaluation.scores import extractor_for
+        >>> extractor_for("fashion_mnist", None), extractor_for("fashion_mnist", "none")
+        ('fashion_mnist_classifier', None)
+        >>> extractor_for("fashion_mnist", None, (32, 32, 1)), extractor_for("emoji", None)
+        ('efficientnet_lite0', 'efficientnet_lite0')
+    """
+    if given is not None:
+        return None if given == "none" else given
+    own = EXTRACTORS.get(data_name, ANY_IMAGES)
+    fits = own != "fashion_mnist_classifier" or tuple(image_shape) == FASHION_SHAPE
+    return own if fits else ANY_IMAGES
+
+
+@dataclass
+class Collected:
+    """What was kept of a stream.
+
+    Attributes:
+        statistics: Number, mean and covariance of the features.
+        features: float32 [n, dim], if they were to be held.
+        probabilities: float32 [n, classes], if the stream had them.
+        labels: int32 [n], if the stream had them.
+
+    Example:
+        >>> from zoo.evaluation.scores import Collected
+        >>> from zoo.metrics import GaussianStatistics
+        >>> Collected(GaussianStatistics.empty(4)).features is None
+        True
+    """
+
+    statistics: GaussianStatistics
+    features: Any = None
+    probabilities: Any = None
+    labels: Any = None
+
+
+def collect(parts: Iterable[Seen], extractor: FeatureExtractor, *, hold: bool) -> Collected:
+    """Keeps of a stream what its metrics need; the features themselves only if `hold`.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo.evaluation.scores import collect
+        >>> from zoo.evaluation.streams import Seen
+        >>> from zoo import metrics
+        >>> mean = metrics.FeatureExtractor("mean", 1, None, lambda x: x.mean(axis=(1, 2)))
+        >>> parts = [Seen(np.ones((3, 1), np.float32)), Seen(np.zeros((2, 1), np.float32))]
+        >>> kept = collect(parts, mean, hold=True)
+        >>> kept.features.shape, kept.statistics.count
+        ((5, 1), 5)
+    """
+    kept = Collected(GaussianStatistics.empty(extractor.dim, extractor.title))
+    held: dict[str, list[np.ndarray]] = {"features": [], "probabilities": [], "labels": []}
+    for part in parts:
+        kept.statistics.add(part.features)
+        for name, arrays in held.items():
+            array = getattr(part, name)
+            if array is not None and (hold or name != "features"):
+                arrays.append(array)
+    for name, arrays in held.items():
+        setattr(kept, name, np.concatenate(arrays) if arrays else None)
+    return kept
+
+
+class Scores:
+    """Measures protocols of one model on one source; what they share is computed once.
+
+    Args:
+        model: The model.
+        source: Data for `zoo.data.load`.
+        protocols: What to measure. They differ in nothing but metric, samples, split and k.
+        extractor: Their extractor, loaded.
+        reference: Statistics to compare with in place of those of a split.
+        progress: Is told of samples: how many were judged, and how many there will be.
+
+    Raises:
+        ValueError: If the model or the extractor has not what a protocol needs; it is named.
+
+    Example:
+        >>> import numpy as np
+        >>> import zoo
+        >>> from zoo import metrics
+        >>> from zoo.evaluation.protocols import parse_all
+        >>> from zoo.evaluation.scores import Scores
+        >>> mean = metrics.FeatureExtractor("mean", 1, None, lambda x: x.mean(axis=(1, 2)))
+        >>> vae = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> images = np.random.default_rng(0).random((30, 8, 8, 1))
+        >>> sorted(Scores(vae, images, parse_all(["fid20_test", "pr20_test"]), mean).measure())
+        ['fid20_test', 'pr20_test_precision', 'pr20_test_recall']
+    """
+
+    def __init__(
+        self,
+        model: ZooModel,
+        source: Any,
+        protocols: Sequence[Protocol],
+        extractor: FeatureExtractor,
+        reference: GaussianStatistics | None = None,
+        progress: Callable[[int, int], None] = lambda *_: None,
+    ) -> None:
+        self.model = model
+        self.source = source
+        self.protocols = list(protocols)
+        self.extractor = extractor
+        self.reference = reference
+        self.progress = progress
+        for protocol in self.protocols:
+            _check(model, protocol, extractor, given=reference is not None)
+        self._statistics: dict[str, GaussianStatistics] = {}
+        self._held: dict[str, Collected] = {}
+
+    def prepare(self) -> None:
+        """Computes what is known before any sample, and warns of figures that will be biased.
+
+        Raises:
+            ValueError: If the data or the extractor do not fit, or there are too few images.
+            ConnectionError: If the network of path lengths cannot be downloaded.
+        """
+        for protocol in self.protocols:
+            if protocol.metric == "ppl":
+                check_distance(self.model)
+            if protocol.metric in NEED_FEATURES:
+                self.held(protocol)
+            if protocol.metric == "fid":
+                self._check_reference(self.statistics(protocol))
+                _warn_of_bias(protocol, self.statistics(protocol))
+
+    def measure(self) -> dict[str, float]:
+        """The values of all protocols by name.
+
+        Raises:
+            ValueError: As `prepare`; or if an image is not finite.
+        """
+        values: dict[str, float] = {}
+        together = [protocol for protocol in self.protocols if protocol.metric in VALUES]
+        for n in dict.fromkeys(protocol.samples for protocol in together):
+            group = [protocol for protocol in together if protocol.samples == n]
+            fake = self._samples(n, group)
+            for protocol in group:
+                found = VALUES[protocol.metric](self, protocol, fake)
+                values |= dict(zip(protocol.directions, found, strict=True))
+        for protocol in self.protocols:
+            if protocol.metric == "cas":
+                values[protocol.name] = self._classification_accuracy(protocol)
+            if protocol.metric == "ppl":
+                with sampling(self.model, protocol.truncation):
+                    values[protocol.name] = path_length(self.model, protocol)
+        return {name: values[name] for each in self.protocols for name in each.directions}
+
+    def statistics(self, protocol: Protocol) -> GaussianStatistics:
+        """What the samples of a protocol are compared with: of its split, or the given ones."""
+        if self.reference is not None:
+            return self.reference
+        split = str(protocol.split)
+        if split not in self._statistics:
+            self._statistics[split] = (
+                self._held[split].statistics
+                if split in self._held
+                else references.statistics(
+                    self.source, split, self.model.image_shape, self.extractor
+                )
+            )
+        return self._statistics[split]
+
+    def held(self, protocol: Protocol) -> Collected:
+        """The features of the real images of a protocol's split."""
+        split = str(protocol.split)
+        if split not in self._held:
+            shape, labels = self.model.image_shape, bool(self.model.num_classes)
+            batches = streams.real(self.source, split, shape, labels=labels)
+            self._held[split] = collect(
+                streams.seen(batches, self.extractor), self.extractor, hold=True
+            )
+        return self._held[split]
+
+    def _samples(self, n: int, group: Sequence[Protocol]) -> Collected:
+        """What is kept of n samples."""
+        seed, kinds = group[0].seed, {protocol.metric for protocol in group}
+        with sampling(self.model, group[0].truncation):
+            parts = streams.seen_in_samples(
+                self.model,
+                self.model.sample_latents(n, seed),
+                self.model.sample_labels(n, seed),
+                self.extractor,
+                weights=group[0].weights,
+                classify=bool(kinds & set(NEED_PROBABILITIES)),
+            )
+            parts = streams.watched(parts, n, self.progress)
+            return collect(parts, self.extractor, hold=bool(kinds & set(NEED_FEATURES)))
+
+    def record(self, protocol: Protocol) -> dict[str, Any]:
+        """What a figure was measured with, for JSON: the protocol with its defaults filled in."""
+        split = protocol.split
+        images = None
+        if split is not None and self.reference is not None:
+            images = self.reference.count
+        elif split in self._held or split in self._statistics:
+            images = self.statistics(protocol).count
+        return {
+            **protocol.record(),
+            "extractor": OTHER_FEATURES.get(protocol.metric, self.extractor.name),
+            "resize": None if protocol.metric in OTHER_FEATURES else self.extractor.resize,
+            "weights": protocol.weights if streams.has_average(self.model) else "raw",
+            "truncation": getattr(self.model, "truncation", None)
+            if protocol.truncation is None
+            else protocol.truncation,
+            "images": images,
+        }
+
+    def _check_reference(self, real: GaussianStatistics) -> None:
+        known = real.extractor or self.extractor.title  # other programs' files do not say it
+        if len(real.mean) != self.extractor.dim or known != self.extractor.title:
+            msg = (
+                f"The reference is of {len(real.mean)} features of {real.extractor or 'unknown'}, "
+                f"and the extractor {self.extractor.title} has {self.extractor.dim}. Give the "
+                "extractor that the reference was computed with."
+            )
+            raise ValueError(msg)
+
+    def _classification_accuracy(self, protocol: Protocol) -> float:
+        """Trains a classifier on samples, and tests it on real images (arXiv 1905.10887).
+
+        The samples are held as bytes: they are a training set.
+        """
+        model, n, seed = self.model, protocol.samples, protocol.seed
+        latents, labels = model.sample_latents(n, seed), model.sample_labels(n, seed)
+        with sampling(model, protocol.truncation):
+            batches = streams.samples(model, latents, labels, weights=protocol.weights)
+            pixels = np.concatenate([quantise(batch.images) for batch in batches])
+        network = classifiers.fit(
+            data.Images(pixels, labels), model.num_classes, epochs=CAS_EPOCHS, seed=seed
+        )
+        real = streams.real(self.source, str(protocol.split), model.image_shape, labels=True)
+        return classifiers.accuracy(network, real)
+
+
+@contextmanager
+def sampling(model: Any, truncation: float | None) -> Iterator[None]:
+    """Samples with a truncation ψ in the meantime; None leaves the model's own.
+
+    Example:
+        >>> import zoo
+        >>> from zoo.evaluation.scores import sampling
+        >>> model = zoo.create("stylegan2", (8, 8, 1), 2, network="style-8")
+        >>> with sampling(model, 0.5):
+        ...     model.truncation
+        0.5
+        >>> model.truncation
+        1.0
+    """
+    if truncation is None:
+        yield
+        return
+    before = model.truncation
+    model.truncation = truncation
+    try:
+        yield
+    finally:
+        model.truncation = before
+
+
+def _frechet(scores: Scores, protocol: Protocol, fake: Collected) -> tuple[float, ...]:
+    return (metrics.frechet_distance_of(scores.statistics(protocol), fake.statistics),)
+
+
+def _kernel(scores: Scores, protocol: Protocol, fake: Collected) -> tuple[float, ...]:
+    """Over 100 subsets of 1,000 features, as published; of all features if there are fewer."""
+    real = scores.held(protocol).features
+    size = min(KID_SUBSET, len(real), len(fake.features))
+    if size < KID_SUBSET:
+        return (metrics.kernel_distance(real, fake.features),)
+    seed = protocol.seed
+    return (
+        metrics.kernel_distance_over_subsets(real, fake.features, subset_size=size, seed=seed)[0],
+    )
+
+
+def _inception_score(scores: Scores, protocol: Protocol, fake: Collected) -> tuple[float, ...]:
+    """The mean over ten parts, as published."""
+    del scores
+    if len(fake.probabilities) < IS_SPLITS:
+        msg = f"{protocol.name}: expected at least {IS_SPLITS} samples, one for each part."
+        raise ValueError(msg)
+    return (metrics.inception_score(fake.probabilities, IS_SPLITS)[0],)
+
+
+def _precision_recall(scores: Scores, protocol: Protocol, fake: Collected) -> tuple[float, ...]:
+    real, k = scores.held(protocol).features, int(protocol.neighbours or 0)
+    return metrics.precision_recall(real, fake.features, k=k)
+
+
+def _density_coverage(scores: Scores, protocol: Protocol, fake: Collected) -> tuple[float, ...]:
+    real, k = scores.held(protocol).features, int(protocol.neighbours or 0)
+    return metrics.density_coverage(real, fake.features, k=k)
+
+
+def _class_accuracy(scores: Scores, protocol: Protocol, fake: Collected) -> tuple[float, ...]:
+    del scores, protocol
+    return (class_accuracy(fake),)
+
+
+def _intra_class(scores: Scores, protocol: Protocol, fake: Collected) -> tuple[float, ...]:
+    """The mean over classes of the distance within each (arXiv 1802.05637, section 5)."""
+    real, distances = scores.held(protocol), []
+    for label in range(scores.model.num_classes):
+        pair = [part.features[part.labels == label] for part in (real, fake)]
+        if min(map(len, pair)) < 2:
+            msg = (
+                f"{protocol.name}: class {label} has {len(pair[0])} real images and {len(pair[1])} "
+                "samples; expected at least 2 of each. Take more samples."
+            )
+            raise ValueError(msg)
+        distances.append(metrics.frechet_distance(*pair))
+    return (float(np.mean(distances)),)
+
+
+# From what was kept of the samples to the values, in the order of `Protocol.directions`.
+VALUES: dict[str, Callable[[Scores, Protocol, Collected], tuple[float, ...]]] = {
+    "fid": _frechet,
+    "kid": _kernel,
+    "is": _inception_score,
+    "pr": _precision_recall,
+    "dc": _density_coverage,
+    "ifid": _intra_class,
+    "accuracy": _class_accuracy,
+}
+
+
+def class_accuracy(fake: Collected) -> float:
+    """The share of samples that the extractor puts into the class they were made for.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo.evaluation.scores import Collected, class_accuracy
+        >>> probabilities = np.array([[0.9, 0.1], [0.2, 0.8]])
+        >>> class_accuracy(Collected(None, None, probabilities, np.array([0, 0])))
+        0.5
+    """
+    return float(np.mean(np.argmax(fake.probabilities, axis=1) == fake.labels))
+
+
+def _check(model: Any, protocol: Protocol, extractor: FeatureExtractor, *, given: bool) -> None:
+    """Refuses a protocol that the model, the extractor or the reference has not what it needs."""
+    name, metric = protocol.name, protocol.metric
+    if metric == "ppl":
+        check_space(model, protocol)
+    if metric in NEED_CLASSES and not model.num_classes:
+        msg = (
+            f"{name} is measured of conditional models, and this {model.model_name} has no "
+            "classes. Leave it out."
+        )
+        raise ValueError(msg)
+    if metric in NEED_PROBABILITIES and extractor.classify is None:
+        msg = (
+            f"{name} needs class probabilities, and the extractor {extractor.name} has none. "
+            "Choose a classifier; `zoo train-classifier` makes one for labelled data."
+        )
+        raise ValueError(msg)
+    if metric == "accuracy":
+        known = extractor.predict(np.zeros((1, *model.image_shape), np.float32)).shape[1]
+        if known != model.num_classes:
+            msg = (
+                f"{name}: the extractor {extractor.name} knows {known} classes, and the model has "
+                f"{model.num_classes}. Choose a classifier of the data; `zoo train-classifier` "
+                "makes one."
+            )
+            raise ValueError(msg)
+    if given and metric != "fid" and protocol.split is not None:
+        msg = (
+            f"{name} needs the images of a split: a reference holds only the mean and covariance "
+            "of their features, for fid. Leave the reference out, or this metric."
+        )
+        raise ValueError(msg)
+    if protocol.truncation is not None and not hasattr(model, "truncation"):
+        msg = (
+            f"truncation={protocol.truncation}: a {model.model_name} has none; a stylegan2 has. "
+            "Leave it out."
+        )
+        raise ValueError(msg)
+
+
+def _warn_of_bias(protocol: Protocol, real: GaussianStatistics) -> None:
+    """Says how large the figure of a perfect model is, if there are fewer samples than features."""
+    few = min(protocol.samples, real.count or protocol.samples)
+    if few > len(real.mean):
+        return
+    which = "samples" if protocol.samples == few else "real images"
+    bias = metrics.frechet_bias(real, few, protocol.seed)
+    warnings.warn(
+        f"{protocol.name}: {few} {which} for {len(real.mean)} features. The figure is biased "
+        f"upwards: a perfect model would have about {bias:.3g}. Take more, or compare only "
+        "figures of the same number.",
+        stacklevel=2,
+    )
