@@ -12,7 +12,6 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import zoo
 
@@ -21,7 +20,6 @@ import keras
 
 from zoo.evaluation.report import write_report
 from zoo.io.records import write_json
-from zoo.training.runs import save_run
 
 DATA = "fashion_mnist_sample"  # 10,000 training images, 2,000 test images
 IMAGE_SHAPE = (28, 28, 1)
@@ -44,13 +42,12 @@ def main() -> None:
     zoo.train(gan, DATA, OUT / "gan", epochs=8, verbose=2)
 
     step("Make the GAN's generator the decoder of a VAE, and train on")
-    converted, report = zoo.convert.gan_to_vae(gan)
-    train_on(converted, report, OUT / "gan", OUT / "gan_to_vae", epochs=2)
+    zoo.convert.convert_run(OUT / "gan", "vae", OUT / "gan_to_vae")
+    zoo.resume(OUT / "gan_to_vae", epochs=2, verbose=2)
 
     step("Make the VAE's decoder the generator of a GAN, and train on")
-    images = zoo.data.to_array(DATA, split="train")
-    converted, report = zoo.convert.vae_to_gan(vae, images=images, ema=0.99)
-    train_on(converted, report, OUT / "vae", OUT / "vae_to_gan", epochs=3)
+    zoo.convert.convert_run(OUT / "vae", "gan", OUT / "vae_to_gan", ema=0.99)
+    zoo.resume(OUT / "vae_to_gan", epochs=3, verbose=2)
 
     runs = [OUT / name for name in ("vae", "gan", "gan_to_vae", "vae_to_gan")]
     for run in runs:
@@ -66,14 +63,6 @@ def main() -> None:
             print(f"{path} computes what the model computes")
     write_report(runs, OUT / "report.html")
     step(f"Done. Open {OUT / 'report.html'}")
-
-
-def train_on(model: Any, report: Any, source: Path, run: Path, *, epochs: int) -> None:
-    """Writes a converted model as a run, and trains it by the recipe for its kind."""
-    model.compile()
-    facts = {"data": DATA, "seed": 0, "epochs": 0, "converted_from": str(source)}
-    save_run(model, run, facts, report.to_dict())
-    zoo.resume(run, epochs=epochs, verbose=2)
 
 
 def step(text: str) -> None:

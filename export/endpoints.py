@@ -14,12 +14,16 @@ from export.portable_random import portable_draw
 from zoo.convert import in_channels_last
 from zoo.core.contracts import ROUNDING
 from zoo.core.model import EndpointSpec, ZooModel
+from zoo.data.contents import KINDS
 from zoo.sampling.interpolation import slerp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from zoo.io.types import Tensor
+
 INTEGERS = ("label", "codes")  # the tensors of a model that are int32
+NCHW = "generate_nchw_uint8"
 IMAGES = ("image", "reconstruction", "image_bytes")  # those whose values are in [0, 1]
 
 
@@ -102,6 +106,8 @@ def endpoints(
     - `sample`: n, seed → image. Every runtime gives the same images for a seed.
     - `discriminate`, in GANs and on request: image → logit.
     - `interpolate`, on request: latent, latent_to, weight from 0 to 1 → image, on a sphere.
+    - `generate_nchw_uint8`, on request: latent → image, uint8 [n, 3, height, width], as evaluation
+      tools such as torch-fidelity take it.
 
     In a conditional model all take `label` too; `sample` takes one label for all images. They
     compute in float32, also where the model was trained in mixed precision.
@@ -168,12 +174,15 @@ def endpoints(
     traced = tf.function(generate.function, input_signature=generate.signature())
     generate = named["generate"] = replace(generate, function=traced)
     named["sample"], named["interpolate"] = _sample(served, generate), _interpolate(generate)
+    if NCHW in functions:
+        named[NCHW] = _nchw_uint8(generate)
     return [named[name] for name in names if name in functions]
 
 
 def names_of(model: Any) -> list[str]:
     """The names of all functions that a model of the zoo can export."""
-    return [*model.endpoints(), "sample", "interpolate", *model.optional_endpoints()]
+    nchw = [NCHW] if model.image_shape[-1] in (1, 3) else []
+    return [*model.endpoints(), "sample", "interpolate", *nchw, *model.optional_endpoints()]
 
 
 def as_model(model: Any) -> Any:
@@ -204,12 +213,13 @@ def as_model(model: Any) -> Any:
 
 
 def byte_functions(generate: Endpoint) -> list[Endpoint]:
-    """`generate_uint8` and `generate_png`: grey levels, of [0, 1] times 255 rounded to even."""
+    """`generate_uint8` and `generate_png`: grey levels, of [0, 1] times 255 rounded to even.
+
+    PNG takes 1, 3 or 4 channels; images of another number have no `generate_png`.
+    """
 
     def as_uint8(*inputs: Any) -> dict[str, Any]:
-        image = generate.function(*inputs)["image"]
-        image = tf.round(tf.clip_by_value(image, 0.0, 1.0) * 255.0)
-        return {"image": tf.cast(image, tf.uint8)}
+        return {"image": _grey_levels(generate.function(*inputs)["image"])}
 
     def as_png(*inputs: Any) -> dict[str, Any]:
         images = as_uint8(*inputs)["image"]
@@ -218,10 +228,27 @@ def byte_functions(generate: Endpoint) -> list[Endpoint]:
     size = generate.outputs["image"].shape[1:]
     image = tensor("image", size, tf.uint8)
     png = tensor("image_bytes", (), tf.string)
-    return [
+    functions = [
         replace(generate, name="generate_uint8", outputs={"image": image}, function=as_uint8),
         replace(generate, name="generate_png", outputs={"image_bytes": png}, function=as_png),
     ]
+    return functions if size[-1] in KINDS else functions[:1]
+
+
+def _nchw_uint8(generate: Endpoint) -> Endpoint:
+    """The grey levels of `generate_uint8`, channels first; grey images as three equal channels."""
+    height, width, channels = generate.outputs["image"].shape[1:]
+
+    def function(*inputs: Any) -> dict[str, Any]:
+        levels = _grey_levels(generate.function(*inputs)["image"])
+        return {"image": tf.transpose(tf.repeat(levels, 3 // channels, axis=-1), [0, 3, 1, 2])}
+
+    image = tensor("image", (3, height, width), tf.uint8)
+    return replace(generate, name=NCHW, outputs={"image": image}, function=function)
+
+
+def _grey_levels(image: Tensor) -> Tensor:
+    return tf.cast(tf.round(tf.clip_by_value(image, 0.0, 1.0) * 255.0), tf.uint8)
 
 
 def _sample(model: Any, generate: Endpoint) -> Endpoint:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.endpoints import networks_of
-from zoo.data.images import printable
+from zoo.data.contents import printable
 from zoo.io import schemas
 from zoo.io.files import sha256
 from zoo.io.records import read_json, write_json
 from zoo.presets import is_preset
-from zoo.training.run_files import read_config, read_metrics, run_folder
+from zoo.training.run_files import class_names, read_config, read_metrics, run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,7 @@ def model_facts(model: Any, functions: Sequence[Endpoint]) -> dict[str, Any]:
 
 
 def provenance(run: str | Path | None) -> dict[str, Any]:
-    """What is known of the training: `data`, `metrics` and, of a preset, `preset` and `license`.
+    """What is known of the training: `data`, `class_names`, `metrics`; `preset` and `license`.
 
     Args:
         run: As for `zoo.load_run`. None, or a folder of no run: nothing is.
@@ -71,6 +71,8 @@ def provenance(run: str | Path | None) -> dict[str, Any]:
     if config.get("data"):
         # Of a folder or file; its place says nothing. ONNX files hold text in UTF-8 alone.
         facts["data"] = printable(Path(config["data"]).name)
+    if class_names(config):
+        facts["class_names"] = class_names(config)
     measured = read_metrics(run)
     if measured is not None:
         protocol = {name: measured.get(name) for name in ("split", "samples", "extractor")}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from export.endpoints import IMAGES, INTEGERS, Endpoint, endpoints
+from export.endpoints import IMAGES, INTEGERS, NCHW, Endpoint, endpoints
 from export.portable_random import portable_draw
 from export.report import Row
 from export.runtimes import SLOW
@@ -29,7 +29,7 @@ REDUCED = {
     "int8": {True: (0.5, 0.015), False: (1.0, 0.1)},
 }
 # Other names of `generate`.
-ALIASES = ("serving_default", "generate_uint8", "generate_png")
+ALIASES = ("serving_default", "generate_uint8", "generate_png", NCHW)
 HALF_GREY = 0.5 / 255.0
 
 
@@ -98,8 +98,9 @@ class Reference:
         (output,) = endpoint.outputs
         alias = copy.copy(self)
         alias.endpoint = endpoint
-        alias.function = lambda **feeds: {output: self.function(**feeds)["image"]}
-        alias.wanted = {output: self.wanted["image"]}
+        laid_out = _as_nchw if endpoint.name == NCHW else np.asarray
+        alias.function = lambda **feeds: {output: laid_out(self.function(**feeds)["image"])}
+        alias.wanted = {output: laid_out(self.wanted["image"])}
         alias.floors = {output: self.floors["image"]}
         return alias
 
@@ -182,6 +183,11 @@ def compare(
         passed = largest <= tolerance and rms <= rms_tolerance  # false for NaN
         rows.append(Row(runtime, endpoint.name, name, largest, rms, floor, tolerance, passed))
     return rows
+
+
+def _as_nchw(images: np.ndarray) -> np.ndarray:
+    """Images [n, height, width, 1 or 3] as [n, 3, height, width]."""
+    return np.broadcast_to(images, (*images.shape[:-1], 3)).transpose(0, 3, 1, 2)
 
 
 def _as_numbers(values: np.ndarray) -> np.ndarray:

@@ -90,7 +90,11 @@ def _in_onnx_runtime(file: Path, endpoint: Endpoint, *, scalars: bool) -> Any:
     import onnxruntime  # noqa: PLC0415  (as below: half a second, for who verifies a SavedModel)
 
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    types = {"tensor(float)": tf.float32, "tensor(int32)": tf.int32}
+    types = {
+        "tensor(float)": tf.float32,
+        "tensor(int32)": tf.int32,
+        "tensor(uint8)": tf.uint8,
+    }
 
     def specs(values: Any) -> dict[str, tf.TensorSpec]:
         return {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from export.endpoints import as_model, byte_functions, endpoints, names_of, networks_of
+from export.endpoints import NCHW, as_model, byte_functions, endpoints, names_of, networks_of
 from export.metadata import model_facts, provenance, write_metadata
 from export.verification import check_export
 from export.warmup import write_warmup
@@ -66,7 +66,7 @@ def export_saved_model(
         )
         raise FileExistsError(msg)
     model = as_model(model)
-    optional = model.optional_endpoints()
+    optional = {*model.optional_endpoints(), NCHW}
     wanted = [n for n in names_of(model) if n not in optional] if functions is None else functions
     served = endpoints(model, functions=wanted)
     served += byte_functions(served[0])

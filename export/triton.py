@@ -15,9 +15,9 @@ from export.verification import check_export
 from zoo.io.files import replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-DATA_TYPES = {"float32": "TYPE_FP32", "int32": "TYPE_INT32"}
+DATA_TYPES = {"float32": "TYPE_FP32", "int32": "TYPE_INT32", "uint8": "TYPE_UINT8"}
 MAX_BATCH = 256
 # Where several requests wait, the server makes batches of these sizes if it can.
 PREFERRED_BATCHES = (8, 32, 128)
@@ -57,6 +57,7 @@ def export_triton(
     with replacing(path) as folder:
         plain = export_onnx(model, folder.parent / "onnx", run=run, verify=False, **options)
         facts = read_export(plain)
+        names = facts.get("class_names", [])
         for endpoint, tensors in facts["endpoints"].items():
             place = folder / f"{facts['model']}_{endpoint}"
             (place / "1").mkdir(parents=True)
@@ -65,7 +66,9 @@ def export_triton(
                 name = "model.onnx" if file.suffix == ".onnx" else file.name
                 file.rename(place / "1" / name)
             _without_scalars(place / "1" / "model.onnx", tensors["inputs"])
-            (place / "config.pbtxt").write_text(config_of(place.name, tensors), encoding="utf-8")
+            (place / "config.pbtxt").write_text(
+                config_of(place.name, tensors, names), encoding="utf-8"
+            )
         own = ("format", "run", "folder", "files")
         entries = {key: value for key, value in facts.items() if key not in own}
         write_metadata(folder, path, "triton", run, entries)
@@ -74,12 +77,13 @@ def export_triton(
     return path
 
 
-def config_of(name: str, tensors: Mapping[str, Any]) -> str:
+def config_of(name: str, tensors: Mapping[str, Any], class_names: Sequence[str] = ()) -> str:
     """`config.pbtxt`: Triton's ModelConfig as text.
 
     Args:
         name: The model's name in the server.
         tensors: `inputs` and `outputs`, as an endpoint of `zoo_export.json`.
+        class_names: Name of each class: where there is a label, a parameter, as a list in JSON.
 
     Returns:
         The text. Batched, and dynamically so, if all tensors have a batch axis.
@@ -100,6 +104,9 @@ def config_of(name: str, tensors: Mapping[str, Any]) -> str:
     if batched:
         lines += ["dynamic_batching {", f"  preferred_batch_size: {list(PREFERRED_BATCHES)}"]
         lines += [f"  max_queue_delay_microseconds: {DELAY}", "}"]
+    if class_names and "label" in tensors["inputs"]:
+        listed = json.dumps(json.dumps([*class_names], ensure_ascii=False), ensure_ascii=False)
+        lines += [f'parameters {{ key: "class_names" value {{ string_value: {listed} }} }}']
     # On each GPU, or the CPU if there is none.
     lines += ["instance_group { count: 1 kind: KIND_AUTO }"]
     lines += ["version_policy { latest { num_versions: 1 } }"]

@@ -236,7 +236,8 @@ def _quality(
             msg = f"{proto.graph.name}: {name} is not finite in {precision}; use float32."
             raise ValueError(msg)
         rms = float(np.sqrt(np.mean(np.square(errors))))
-        psnr = {"psnr": -20.0 * math.log10(rms) if rms else None} if name in IMAGES else {}
+        peak = 255.0 if values.dtype == np.uint8 else 1.0
+        psnr = {"psnr": -20.0 * math.log10(rms / peak) if rms else None} if name in IMAGES else {}
         quality[name] = {"max_error": float(errors.max()), "rms_error": rms, **psnr}
     return quality
 

@@ -15,12 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
 from export.portable_random import LIMIT
+from zoo.io.names import class_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-DATATYPES = {"float32": "FP32", "int32": "INT32"}
+DATATYPES = {"float32": "FP32", "int32": "INT32", "uint8": "UINT8"}
 VERSION = "1"  # a folder holds one version of its models
 LARGEST = 2**31 - 1
 BINARY = ("binary_data", "binary_data_size", "binary_data_output")
@@ -88,6 +89,7 @@ class Served:
         self._tensors = facts["endpoints"][name]
         self._max_batch = max_batch
         self._max_values = max_values
+        self._class_names = facts.get("class_names", [])
         # Exact, unlike those of what a network draws: what a caller sends can be cut off before.
         self._ranges = {
             "image": facts["image_range"],
@@ -105,7 +107,8 @@ class Served:
         self._joins = self._rows_are_independent()
 
     def metadata(self) -> dict[str, Any]:
-        """The protocol's model metadata."""
+        """The protocol's model metadata. The classes' names are a parameter of the label."""
+        named = {"parameters": {"class_names": self._class_names}} if self._class_names else {}
 
         def listed(tensors: Mapping[str, Any]) -> list[dict[str, Any]]:
             return [
@@ -113,6 +116,7 @@ class Served:
                     "name": name,
                     "datatype": DATATYPES[tensor["dtype"]],
                     "shape": [-1 if size == "batch" else size for size in tensor["shape"]],
+                    **(named if name == "label" else {}),
                 }
                 for name, tensor in tensors.items()
             ]
@@ -140,11 +144,12 @@ class Served:
         if sorted(given) != sorted(wanted):
             msg = f"inputs {', '.join(given) or 'none'}: {self.name} takes {', '.join(wanted)}."
             raise ValueError(msg)
-        for tensor in request.inputs:
+        inputs = [self._numbered(tensor) for tensor in request.inputs]
+        for tensor in inputs:
             _check(tensor, wanted[tensor.name])
-        batch = self._batch(request.inputs)
+        batch = self._batch(inputs)
         # Data come last: all else bounds how many they can be.
-        feeds = {tensor.name: _array(tensor, wanted[tensor.name]) for tensor in request.inputs}
+        feeds = {tensor.name: _array(tensor, wanted[tensor.name]) for tensor in inputs}
         for name in feeds.keys() & self._ranges.keys():
             array, (low, high) = feeds[name], self._ranges[name]
             wrong = array[(array < low) | (array > high)]
@@ -215,6 +220,20 @@ class Served:
             "outputs": outputs,
         }
         return orjson.dumps(response, option=orjson.OPT_SERIALIZE_NUMPY)
+
+    def _numbered(self, tensor: _Input) -> _Input:
+        """A label's numbers, where a request has the names of classes."""
+        if not (tensor.name == "label" and tensor.datatype == "BYTES" and self._class_names):
+            return tensor
+        if not all(isinstance(name, str) for name in tensor.data):
+            msg = 'label: expected names of classes, such as ["boot", "bag"], or INT32 numbers.'
+            raise ValueError(msg)
+        try:
+            numbers = [class_number(name, self._class_names) for name in tensor.data]
+        except ValueError as error:
+            msg = f"label {error}"
+            raise ValueError(msg) from error
+        return tensor.model_copy(update={"datatype": "INT32", "data": numbers})
 
     def _names(self, asked: Sequence[_Output] | None) -> tuple[str, ...]:
         outputs = self._tensors["outputs"]

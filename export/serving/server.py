@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from export import export_model
 from export.metadata import NAME, changed_files, read_export
-from zoo.hub.cache import home
+from zoo.io.cache import home
 from zoo.io.files import sha256
 from zoo.presets import is_preset
 from zoo.training.run_files import LATEST

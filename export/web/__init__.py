@@ -33,7 +33,8 @@ def export_web(
     The latents of the samples are those of `model.generate(240, seed=0)`, of every prior.
 
     Args:
-        model: A model of the zoo or a Keras generator, with images of 1 or 3 channels.
+        model: A model of the zoo or a Keras generator. Of more than three channels the first three
+            are drawn, of two each in grey.
         path: The folder; must not exist.
         run: The run folder it comes from, for the metadata.
         verify: Whether to run the files before they are put in their place, as `check_export` does.
@@ -42,18 +43,14 @@ def export_web(
         The folder.
 
     Raises:
-        ValueError: If the images have another number of channels, an operation has no ONNX form,
-            what npm downloads is not ONNX Runtime's release, or a file does not compute what the
-            model computes.
+        ValueError: If an operation has no ONNX form, what npm downloads is not ONNX Runtime's
+            release, or a file does not compute what the model computes.
         OSError: If ONNX Runtime is not in the cache and npm is not there or fails.
         FileExistsError: If the folder exists.
     """
     path = Path(path)
     check_new(path)
     model = as_model(model)
-    if model.image_shape[-1] not in (1, 3):
-        msg = f"image_shape={model.image_shape}: a page draws images of 1 or 3 channels."
-        raise ValueError(msg)
     tarball = fetch_runtime()
     directions, shares = strongest_directions(model)
     with replacing(path) as folder:

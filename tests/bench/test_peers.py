@@ -329,14 +329,14 @@ def test_contestants_take_turns(tmp_path: Path) -> None:
     command = [sys.executable, str(BENCHMARKS / "training.py"), "--models", "dcgan"]
     out = tmp_path / "training.json"
     subprocess.run([*command, "--rounds", "2", "--steps", "1", "--out", str(out)], check=True)
-    found = json.loads(out.read_text())["models"]["dcgan"]
-    assert set(found["rows"]) | set(found["absent"]) == {
+    record = json.loads(out.read_text())["models"]["dcgan"]
+    assert set(record["rows"]) | set(record["absent"]) == {
         "this project", "this project, with its data", "Keras example style",
         "Keras example style, XLA", "PyTorch",
-        "torch_compiled" if found["absent"] else "PyTorch, compiled",
+        "torch_compiled" if record["absent"] else "PyTorch, compiled",
     }  # fmt: skip
-    for row in found["rows"].values():
+    for row in record["rows"].values():
         assert row["images_a_second"] == pytest.approx(64 / row["seconds_a_step"])
         assert row["peak_bytes"] > 1e8
-    ours, torchs = (found["rows"][name]["peak_bytes"] for name in ("this project", "PyTorch"))
+    ours, torchs = (record["rows"][name]["peak_bytes"] for name in ("this project", "PyTorch"))
     assert torchs < ours  # PyTorch's process does not carry TensorFlow

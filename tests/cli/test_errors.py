@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -21,6 +22,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import zoo
 from tests.support.odd_names import ODD
 from zoo.cli import app, console, faults, main, options
 from zoo.io import names
@@ -38,6 +40,7 @@ COMMANDS: dict[str, list[str]] = {
     "sample": ["RUN", "--n", "2", "--out", "OUT.npy"],
     "interpolate": ["RUN", "--rows", "1", "--steps", "2", "--out", "OUT.npy"],
     "evaluate": ["RUN", "--extractor", "none"],
+    "neighbours": ["RUN", "--out", "OUT.png"],
     "convert": ["RUN", "--to", "gan", "--dry-run"],
     "export": ["RUN", "--out", "OUT"],
     "verify": ["EXPORT", "--against", "RUN"],
@@ -45,6 +48,8 @@ COMMANDS: dict[str, list[str]] = {
     "bench": ["--pretrained", "RUN"],
     "push": ["RUN", "hf://nonsense"],
     "report": ["RUN", "--out", "OUT.html"],
+    "stats": ["RUN", "--out", "OUT.npz"],
+    "train-classifier": ["RUN", "--out", "OUT"],
 }
 
 
@@ -149,7 +154,7 @@ WITHOUT_WEIGHTS = ("info", "report")
 
 def test_every_command_is_tested() -> None:
     names = {each.name or each.callback.__name__ for each in app.registered_commands}  # type: ignore[union-attr]
-    assert names == COMMANDS.keys()
+    assert {name.replace("_", "-") for name in names} == COMMANDS.keys()
 
 
 @pytest.mark.parametrize("kind", WRONG_RUNS)
@@ -298,6 +303,7 @@ def _forbidden(*_: object, **__: object) -> None:
         (("sample", "RUN", "--out"), "file/x.png", "is no folder"),
         (("sample", "RUN", "--out"), "x.jpg", "expected a .png or .npy file"),
         (("interpolate", "RUN", "--out"), "folder.png", "is a folder"),
+        (("neighbours", "RUN", "--out"), "x.jpg", "expected a .png file"),
         (("report", "RUN", "--out"), "folder.png", "is a folder"),
         (("report", "RUN", "--out"), "file/x.html", "is no folder"),
         (("convert", "RUN", "--to", "gan", "--out"), "run", "holds a run already"),
@@ -308,6 +314,7 @@ def _forbidden(*_: object, **__: object) -> None:
         (("export", "RUN", "--format", "triton", "--out"), "run", "exists"),
         (("train", "vae", "--out"), "file", "is no folder"),
         (("train", "vae", "--out"), "file/x", "is no folder"),
+        (("data", "prepare", "sprites", "--out"), "file", "file cannot be written: "),
         (("bench", "--out"), "file", "is no folder"),
     ],
     ids=str,
@@ -330,6 +337,20 @@ def test_out_is_looked_at_first(
     assert words in said
     assert str(root / place) in said
     assert sorted(root.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train vae", "convert x --to vae", "export x", "sample x", "neighbours x",
+        "data prepare x", "stats x", "train-classifier x",
+    ],
+)  # fmt: skip
+def test_names_that_are_no_place_to_write(command: str, capsys) -> None:
+    """An empty one is not the current folder, and a store's address no folder `gs:`."""
+    for name, words in (("", "'' names no file or folder"), ("gs://b/x", "is no place on a disk")):
+        _ends(2, *command.split(), "--out", name)
+        assert words in capsys.readouterr().err
 
 
 def test_metrics_that_cannot_be_written(folder: Path, tmp_path: Path, capsys, monkeypatch) -> None:
@@ -450,6 +471,13 @@ def test_a_reader_that_has_gone(monkeypatch: pytest.MonkeyPatch, capsys) -> None
     _ends(1, "list")
     sys.stdout, sys.stderr = stdout, stderr
     assert capsys.readouterr().err == ""
+
+
+def test_warnings_of_the_package_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings(), console.notices_in_one_line():
+        warnings.simplefilter("always")
+        warnings.warn_explicit("Few samples.", UserWarning, zoo.__file__, 7)
+    assert capsys.readouterr().err == "Few samples.\n"
 
 
 # Signals

@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from export.report import Report as Verification
 from export.report import Row
 from tests.support.odd_names import ODD
 from zoo.cli import app, main
-from zoo.cli.console import Zoo, ZooCommand
+from zoo.cli.console import Zoo, ZooCommand, notices_in_one_line
 from zoo.convert.report import Equality, Report, TensorRow
 from zoo.io import terminal
 
@@ -68,7 +69,7 @@ def _in_a_table(text: object, table: str) -> bool:
 def test_paths_in_messages_and_tables(run: Path, tmp_path: Path, capsys, monkeypatch) -> None:
     out = tmp_path / ODD
     assert f"Resuming {run}, as" in _run(capsys, "train", run, "--epochs", 1)
-    assert f"{run} has had 1 epochs" in _run(
+    assert f"{run} has had 1 epoch or more" in _run(
         capsys, "train", "dcgan", "--resume", "--out", run, "--epochs", 1
     )
     assert f"2 images: {out}.npy\n" in _run(capsys, "sample", run, "--n", 2, "--out", f"{out}.npy")
@@ -147,6 +148,20 @@ def test_control_characters_are_shown(capsys) -> None:
     """A name may not clear the screen, or write over what was printed."""
     printed = _run(capsys, "info", "./a\x1b[2J\rb\x07\x9bc", status=1)
     assert "a\\x1b[2J\\x0db\\x07\\x9bc" in printed
+
+
+def test_warnings_of_this_package_have_no_line_of_code(capsys) -> None:
+    ours, other = Path(zoo.__file__).parent / "data" / "sources.py", Path(np.__file__)
+
+    def warn() -> None:
+        with notices_in_one_line():
+            warnings.simplefilter("always")
+            warnings.warn_explicit("few images [b]", UserWarning, str(ours), 1)
+            warnings.warn_explicit("old", UserWarning, str(other), 1)
+
+    with pytest.warns(UserWarning, match="old"):
+        warn()
+    assert capsys.readouterr().err == "few images [b]\n"
 
 
 def test_nothing_but_our_own_help_is_markup() -> None:
@@ -276,6 +291,14 @@ def test_quick_commands_leave_tensorflow_alone(run: Path, tmp_path: Path) -> Non
     assert "option: network" in done.stdout
     assert "n_critic" in done.stdout
     assert page.exists()
+
+
+def test_a_folder_named_like_a_model(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("vae").mkdir()
+    printed = _run(capsys, "info", "vae")
+    assert "likelihood" in printed
+    assert printed.endswith("There is a folder of that name too: zoo info ./vae\n")
 
 
 def test_version(capsys) -> None:

@@ -7,11 +7,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import zoo
 from tests.support.command import copy_of, fails, run_zoo
+from tests.support.image_files import save_image
 from zoo.core import registry
 
 
@@ -142,6 +144,34 @@ def test_options_that_fit(small: Path, tmp_path: Path, monkeypatch, capsys) -> N
     assert found == {**wanted, "dtype": "float32"}
 
 
+def test_channels_and_augmentation_reach_the_run(
+    tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(model: Any, *_: Any, **options: Any) -> None:
+        found.append((model.image_shape, options["mirror"], options["random_crop"]))
+        raise ValueError("enough seen")
+
+    found: list[Any] = []
+    monkeypatch.setattr("zoo.training.train.train", stop)
+    for i in range(4):
+        save_image(tmp_path / "x" / f"{i}.png", np.full((8, 8, 4), 9, np.uint8))
+    command = [
+        "train",
+        "vae",
+        "--data",
+        tmp_path / "x",
+        "--network",
+        "mlp",
+        "--out",
+        tmp_path / "r",
+    ]
+    for options in ([], ["--channels", 4, "--mirror"], ["--channels", 1, "--random-crop", 2]):
+        assert "enough seen" in fails(capsys, *command, *options)
+    assert found == [((8, 8, 3), False, 0), ((8, 8, 4), True, 0), ((8, 8, 1), False, 2)]
+    said = fails(capsys, *command, "--channels", 2)
+    assert "channels=2: expected 1, 3, 4, as the images of " in said
+
+
 def test_a_resume_lists_what_it_ignores(tiny: Path, small: Path, tmp_path: Path, capsys) -> None:
     run = copy_of(tiny / "gan", tmp_path)
     capsys.readouterr()
@@ -151,6 +181,7 @@ def test_a_resume_lists_what_it_ignores(tiny: Path, small: Path, tmp_path: Path,
         "--jit", "--clip-norm", 1, "--keep", 9, "--precision", "mixed_bfloat16", "--image-size",
         16, "--option", "ema=0.5", "--option", "emma=1", "--best", "loss",
         "--steps-per-execution", 3, "--checkpoint-every", 5, "--validation", "test",
+        "--mirror", "--random-crop", 4, "--channels", 3,
     )  # fmt: skip
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith(f"Data: {small}")
@@ -173,6 +204,9 @@ def test_a_resume_lists_what_it_ignores(tiny: Path, small: Path, tmp_path: Path,
         "--steps-per-execution 3 is ignored: the run has 1.",
         "--checkpoint-every 5 is ignored: the run has none.",
         "--validation test is ignored: the run has none.",
+        "--mirror is ignored: the run has none.",
+        "--random-crop 4 is ignored: the run has 0.",
+        "--channels 3 is ignored: the run has 1.",
     }
     run_zoo(
         "train", run, "--epochs", 1, "--batch-size", 20, "--data", small, "--latent-dim", 3,
@@ -185,7 +219,7 @@ def test_a_disk_is_no_folder_of_images(tmp_path: Path, capsys, monkeypatch) -> N
     """It is refused before all of it is read."""
     out = tmp_path / "run"
     assert "/ is a whole file system" in fails(capsys, "train", "vae", "--data", "/", "--out", out)
-    monkeypatch.setattr("zoo.data.folder.WITHOUT_IMAGES", 3)
+    monkeypatch.setattr("zoo.data.trees.WITHOUT_IMAGES", 3)
     for name in ("a", "b", "c", "d/e"):
         (tmp_path / "deep" / name).mkdir(parents=True)
     Image.new("L", (8, 8)).save(tmp_path / "deep" / "d" / "e" / "x.png")

@@ -25,12 +25,13 @@ def test_the_walk(gan: Path, tmp_path: Path) -> None:
     assert json.loads((vae / "conversion.json").read_text())["passed"]
     run_zoo("train", "vae", "--out", vae, "--epochs", 1, "--resume")
     run_zoo("evaluate", vae, *extractor, "--importance-samples", 3)
-    found = json.loads((vae / "metrics.json").read_text())
-    assert found["extractor"] == "fashion_mnist_classifier"
-    assert {"elbo", "iwae_bound", "mse", "bits_per_dim"} <= set(found["metrics"])
+    record = json.loads((vae / "metrics.json").read_text())
+    assert record["extractor"] == "fashion_mnist_classifier"
+    assert {"elbo", "iwae_bound", "mse", "bits_per_dim"} <= set(record["metrics"])
     for format_ in ("saved_model", "onnx"):
-        run_zoo("export", vae, "--format", format_, "--out", vae / "export" / format_)
-        run_zoo("verify", vae / "export" / format_)
+        out = vae / "export" / format_
+        run_zoo("export", vae, "--format", format_, "--function", "encode", "--out", out)
+        run_zoo("verify", out)
     run_zoo("info", vae)
     run_zoo("report", gan, vae, "--out", tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()

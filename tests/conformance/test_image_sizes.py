@@ -14,11 +14,11 @@ from tests.cases import Case
 @pytest.mark.parametrize("name", ["vae", "dcgan"])
 def test_conv_makes_every_size(name: str, size: int, channels: int) -> None:
     model = zoo.create(name, (size, size, channels), 4)
-    found = model.generate(2, seed=0)
-    assert found.shape == (2, size, size, channels)
-    assert found.dtype == np.float32
-    assert found.min() >= 0.0
-    assert found.max() <= 1.0
+    drawn = model.generate(2, seed=0)
+    assert drawn.shape == (2, size, size, channels)
+    assert drawn.dtype == np.float32
+    assert drawn.min() >= 0.0
+    assert drawn.max() <= 1.0
 
 
 def test_rectangular_images(case: Case) -> None:

@@ -24,10 +24,10 @@ def test_fit_evaluate_predict(each: Case) -> None:
     assert set(model.log_names) == set(history.history)
     assert seen[1] == {name: values[1] for name, values in history.history.items()}
     assert int(model.step) == 6
-    results = model.evaluate(*case.data(images), batch_size=25, verbose=0, return_dict=True)
+    results = model.evaluate(*case.data(images), batch_size=30, verbose=0, return_dict=True)
     assert all(np.isfinite(value) for value in results.values())
-    assert model.evaluate(*case.data(images), batch_size=25, verbose=0, return_dict=True) == results
-    predicted = model.predict(case.inputs(model, images), verbose=0)
+    assert model.evaluate(*case.data(images), batch_size=30, verbose=0, return_dict=True) == results
+    predicted = model.predict(case.inputs(model, images), batch_size=30, verbose=0)
     assert predicted.shape == images.shape
     assert predicted.min() >= 0
     assert predicted.max() <= 1

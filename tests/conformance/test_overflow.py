@@ -19,7 +19,7 @@ def test_all_replicas_skip_an_overflow(full: Case, replicas: int, images: np.nda
     """An image that overflows one replica's gradients skips the update of all, and no other."""
     # In the first batch, in the first replica's share; even, as the images of FactorVAE's VAE are.
     images[2] = np.inf
-    found = []
+    outcomes = []
     for n in (1, replicas):
         keras.utils.set_random_seed(0)
         with replicated(n).scope():
@@ -33,7 +33,7 @@ def test_all_replicas_skip_an_overflow(full: Case, replicas: int, images: np.nda
         model.fit(others, shuffle=False, verbose=0)
         slots = [v for name in model.optimizer_names for v in getattr(model, name).variables]
         variables = [*model.trainable_variables, *slots]
-        found.append({f"weight/{i} {v.name}": np.asarray(v) for i, v in enumerate(variables)})
+        outcomes.append({f"weight/{i} {v.name}": np.asarray(v) for i, v in enumerate(variables)})
         default = ("discriminator_optimizer",) if full.is_gan else model.optimizer_names
         for name in full.overflowing or default:
             optimizer = getattr(model, name)
@@ -44,4 +44,4 @@ def test_all_replicas_skip_an_overflow(full: Case, replicas: int, images: np.nda
             )
             scale = float(optimizer.dynamic_scale.numpy())
             assert scale == 2.0**99, f"{name}: a scale of {scale:g}; expected 2**100 halved once"
-    assert_equivalent(found[1], found[0])
+    assert_equivalent(outcomes[1], outcomes[0])

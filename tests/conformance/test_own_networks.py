@@ -42,10 +42,10 @@ def test_own_networks_train(images: np.ndarray) -> None:
     assert np.abs(decoder.get_weights()[0] - before).max() > 0
 
 
-@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("accumulate", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_weight_that_no_loss_depends_on(images: np.ndarray, accumulate: int) -> None:
     """As in a network of the user's own; it stays, and the others train."""
-    found = []
+    outcomes = []
     for replicas in (1, 2):
         keras.utils.set_random_seed(0)
         with replicated(replicas).scope():
@@ -56,6 +56,6 @@ def test_a_weight_that_no_loss_depends_on(images: np.ndarray, accumulate: int) -
             model = CASES[0].create(decoder=decoder)
             model.compile(keras.optimizers.SGD(0.002), accumulate=accumulate)
         model.fit(images, batch_size=24, shuffle=False, verbose=0)
-        found.append({f"weight/{i}": np.asarray(v) for i, v in enumerate(model.variables)})
-    assert_equivalent(found[1], found[0])
-    assert any(np.array_equal(value, [1.0, 1.0]) for value in found[1].values())
+        outcomes.append({f"weight/{i}": np.asarray(v) for i, v in enumerate(model.variables)})
+    assert_equivalent(outcomes[1], outcomes[0])
+    assert any(np.array_equal(value, [1.0, 1.0]) for value in outcomes[1].values())

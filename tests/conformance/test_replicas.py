@@ -16,24 +16,27 @@ from tests.support.equivalence import (
 )
 from tests.support.replicas import replicated
 
-# The FULLEST go through `test_same_weights_and_logs`.
+# The FULLEST go through the other tests. Between them these take 2 replicas, whose reduction is a
+# collective, and 3, whose reduction is to one device; even shares and uneven ones.
 OTHERS = [case for case in CORE if case not in FULLEST]
 
 
 @pytest.mark.parametrize(
-    ("guarded", "replicas"),
+    ("guarded", "replicas", "batch_size"),
     [
-        pytest.param(False, (2, 3), id="plain"),
-        pytest.param(True, (2,), id="clipped-and-scaled"),
-        pytest.param(True, (3,), id="clipped-and-scaled-3", marks=pytest.mark.slow),
+        pytest.param(False, (3,), 25, id="plain"),
+        pytest.param(False, (2, 3), 24, id="even", marks=pytest.mark.slow),
+        pytest.param(True, (2, 3), 24, id="clipped-and-scaled", marks=pytest.mark.slow),
     ],
 )
-def test_same_weights_and_logs(full: Case, guarded: bool, replicas: tuple[int, ...]) -> None:
+def test_same_weights_and_logs(
+    full: Case, guarded: bool, replicas: tuple[int, ...], batch_size: int
+) -> None:
     """Weights, slots, logs, evaluation and predictions under 2 and 3 replicas."""
-    one = train(full, guarded=guarded)
+    one = train(full, guarded=guarded, batch_size=batch_size)
     assert_moved(full, one)
     for n in replicas:
-        assert_equivalent(train(full, replicated(n), guarded=guarded), one)
+        assert_equivalent(train(full, replicated(n), guarded=guarded, batch_size=batch_size), one)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +48,7 @@ def test_same_weights_and_logs(full: Case, guarded: bool, replicas: tuple[int, .
 )
 def test_two_replicas(case: Case) -> None:
     """Weights, slots and logs of a short training."""
-    found = []
+    outcomes = []
     for replicas in (1, 2):
         keras.utils.set_random_seed(0)
         with replicated(replicas).scope():
@@ -53,25 +56,32 @@ def test_two_replicas(case: Case) -> None:
         data = case.data(structured_images(case.image_shape))
         history = model.fit(*data, batch_size=20, shuffle=False, verbose=0).history
         logs = {f"history/{name}": np.ravel(values) for name, values in history.items()}
-        found.append({**logs, **outcome(model)})
-    assert_moved(case, found[0])
-    assert_equivalent(found[1], found[0])
+        outcomes.append({**logs, **outcome(model)})
+    assert_moved(case, outcomes[0])
+    assert_equivalent(outcomes[1], outcomes[0])
 
 
-@pytest.mark.parametrize("case", [CASES[2], CASES[4]], ids=lambda case: case.id)
+@pytest.mark.parametrize(
+    "case", [pytest.param(CASES[2], marks=pytest.mark.slow), CASES[4]], ids=lambda case: case.id
+)
 def test_several_steps_per_execution(case: Case) -> None:
-    """In training, evaluation (of which the last execution has fewer steps) and prediction."""
+    """In training, evaluation (of which the last execution has fewer steps) and prediction.
+
+    Gradients are clipped and scaled, as in test_parts.py: in the fast tests these two stand for
+    `clipped-and-scaled`.
+    """
     one = train(case, guarded=True)
     assert_equivalent(train(case, replicated(2), guarded=True, steps_per_execution=3), one)
 
 
+@pytest.mark.slow
 def test_uneven_batches(full: Case, images: np.ndarray) -> None:
     """Batches that 2 replicas cannot share evenly change nothing either."""
-    found = []
+    outcomes = []
     for replicas in (1, 2):
         keras.utils.set_random_seed(0)
         with replicated(replicas).scope():
             model = full.create_with_sgd(**full.one_update)
         model.fit(*full.data(images[:10]), batch_size=7, epochs=2, shuffle=False, verbose=0)
-        found.append(outcome(model))
-    assert_equivalent(found[1], found[0])
+        outcomes.append(outcome(model))
+    assert_equivalent(outcomes[1], outcomes[0])

@@ -32,8 +32,18 @@ from zoo.convert import sources
 from zoo.networks import conv
 
 
-@pytest.mark.parametrize("name", ["dcgan", "wgan_gp"])
-@pytest.mark.parametrize("options", [{}, {"ema": 0.9}, {"network": "mlp"}], ids=str)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("dcgan", {"ema": 0.9}),
+        ("wgan_gp", {"network": "mlp"}),
+        pytest.param("dcgan", {}, marks=pytest.mark.slow),
+        pytest.param("dcgan", {"network": "mlp"}, marks=pytest.mark.slow),
+        pytest.param("wgan_gp", {}, marks=pytest.mark.slow),
+        pytest.param("wgan_gp", {"ema": 0.9}, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 def test_vae_draws_the_gans_images(name: str, options: dict) -> None:
     gan = make_gan(name, **options)
     before = values_of(gan)

@@ -279,9 +279,9 @@ def test_files_are_converted_alike(
     _, report = convert.gan_to_vae(path, dry_run=True)
     out = tmp_path / "out"
     assert _zoo("convert", path, "--to", "vae", "--out", out, "--data", "sprites") == 0
-    found = Report.load(out / "conversion.json")
-    assert found.equality == report.equality
-    assert found.rows[: len(generator.weights)] == report.rows[: len(generator.weights)]
+    loaded = Report.load(out / "conversion.json")
+    assert loaded.equality == report.equality
+    assert loaded.rows[: len(generator.weights)] == report.rows[: len(generator.weights)]
     z = _latents()
     np.testing.assert_allclose(zoo.load_run(out).generate_from(z), generator(z), atol=5e-6)
 

@@ -53,9 +53,9 @@ def _generator(*, norm: bool = False, fused: bool = True, seed: int = 0) -> kera
 def _pair() -> tuple[keras.Model, keras.Model, dict[str, str]]:
     """A network, its copy of other names and form, and the pairs of blocks."""
     source, target = _generator(), _generator(fused=False, seed=1)
-    found = align(read(source), read(target))
-    commit(target, found.arrays)
-    return source, target, found.pairs
+    mapping = align(read(source), read(target))
+    commit(target, mapping.arrays)
+    return source, target, mapping.pairs
 
 
 def _measure(source: keras.Model, target: Callable) -> Equality:
@@ -142,14 +142,14 @@ def test_blocks_show_what_dim_images_hide() -> None:
     source, target, _ = _pair()
     last = source.get_layer("last").kernel
     last.assign(1e-4 * last)
-    found = align(read(source), read(target))
-    commit(target, found.arrays)
+    mapping = align(read(source), read(target))
+    commit(target, mapping.arrays)
     kernel = variables(target)["conv/kernel"]
     value = np.asarray(kernel).copy()
     value[0, 0, 0, 0] += 1e-3 * value.std()
     kernel.assign(value)
     assert _measure(source, target).passed
-    assert first_diverging_block(read(source), read(target), found.pairs, LATENTS) == "conv"
+    assert first_diverging_block(read(source), read(target), mapping.pairs, LATENTS) == "conv"
 
 
 def test_a_wrong_activation_is_found() -> None:
@@ -164,14 +164,14 @@ def test_a_new_norm_diverges_nowhere() -> None:
     """Blocks whose values are meant to differ are no pairs: a bias moves into the BatchNorm."""
     source, target = _generator(), _generator(norm=True, seed=1)
     source.get_layer("project").bias.assign(np.zeros(48))
-    found = align(read(source), read(target), latents=LATENTS)
-    commit(target, found.arrays)
+    mapping = align(read(source), read(target), latents=LATENTS)
+    commit(target, mapping.arrays)
     equality = _measure(source, target)
     assert equality.passed
-    assert verified_equivalence(equality, found.rows) == "tolerance"
-    assert first_diverging_block(read(source), read(target), found.pairs, LATENTS) is None
+    assert verified_equivalence(equality, mapping.rows) == "tolerance"
+    assert first_diverging_block(read(source), read(target), mapping.pairs, LATENTS) is None
     target.get_layer("norm").beta.assign(target.get_layer("norm").beta + 1e-3)
-    assert first_diverging_block(read(source), read(target), found.pairs, LATENTS) == "norm"
+    assert first_diverging_block(read(source), read(target), mapping.pairs, LATENTS) == "norm"
     assert not _measure(source, target).passed
 
 
@@ -322,10 +322,10 @@ def test_a_report_is_saved_whole(tmp_path) -> None:
     report = _report(first_diverging="conv", prior="uniform", direction="vae_to_gan")
     report.save(tmp_path / "conversion.json")
     assert Report.load(tmp_path / "conversion.json") == report
-    found = json.loads((tmp_path / "conversion.json").read_text())
-    assert found["passed"] is True
-    assert found["coverage"] == report.coverage
-    assert found["rows"][1]["source_shape"] == [3, 9]
+    record = json.loads((tmp_path / "conversion.json").read_text())
+    assert record["passed"] is True
+    assert record["coverage"] == report.coverage
+    assert record["rows"][1]["source_shape"] == [3, 9]
 
 
 def test_other_files_are_no_reports(tmp_path) -> None:

@@ -167,8 +167,8 @@ def test_models(each: Case, images: np.ndarray) -> None:
 
 @pytest.mark.usefixtures("channels_first")
 def test_a_preset_from_before() -> None:
-    found = zoo.load_pretrained(FROZEN).generate(4, seed=0)
-    np.testing.assert_allclose(found, np.load(FROZEN.with_suffix(".npy")), atol=1e-5)
+    drawn = zoo.load_pretrained(FROZEN).generate(4, seed=0)
+    np.testing.assert_allclose(drawn, np.load(FROZEN.with_suffix(".npy")), atol=1e-5)
 
 
 @pytest.mark.usefixtures("channels_first")

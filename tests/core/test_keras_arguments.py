@@ -184,12 +184,12 @@ def test_validation(options: Any) -> None:
     """Held-out images are evaluated after each epoch, whichever way they are given."""
     wanted = fit(compiled_model(), **_half_of_images(), epochs=2)
     assert len(wanted["val_loss"]) == 2
-    found = fit(compiled_model(), **options, epochs=2)
-    assert found.keys() == wanted.keys()
+    outcome = fit(compiled_model(), **options, epochs=2)
+    assert outcome.keys() == wanted.keys()
     for name, value in wanted.items():
         # the noise of an evaluation depends on where its batches begin
         rtol = 0.2 if "validation_batch_size" in options else 1e-6
-        np.testing.assert_allclose(found[name], value, rtol=rtol)
+        np.testing.assert_allclose(outcome[name], value, rtol=rtol)
 
 
 def test_validation_freq() -> None:

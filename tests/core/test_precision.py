@@ -33,15 +33,18 @@ def _inner_dtypes(model: Any) -> set[str]:
 @pytest.mark.parametrize(
     "precision", [pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "mixed_float16"]
 )
-def test_mixed_precision(full: Case, images: np.ndarray, precision: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "case", [pytest.param(CASES[1], marks=pytest.mark.slow), CASES[4]], ids=lambda case: case.id
+)
+def test_mixed_precision(case: Case, images: np.ndarray, precision: str, tmp_path: Path) -> None:
     """Networks compute in half; weights, losses and images are float32; the losses agree."""
     histories = {}
     for dtype in ("float32", precision):
         keras.utils.set_random_seed(0)
-        model = full.create(dtype=dtype)
+        model = case.create(dtype=dtype)
         model.compile()
         histories[dtype] = model.fit(
-            *full.data(images), batch_size=30, epochs=3, shuffle=False, verbose=0
+            *case.data(images), batch_size=30, epochs=3, shuffle=False, verbose=0
         ).history
     for name, wanted in histories["float32"].items():
         np.testing.assert_allclose(
@@ -60,7 +63,7 @@ def test_mixed_precision(full: Case, images: np.ndarray, precision: str, tmp_pat
     assert loaded.dtype_policy.name == precision
     assert_same_state(loaded, model)
     for m in (model, loaded):
-        m.fit(*full.data(images), batch_size=30, shuffle=False, verbose=0)
+        m.fit(*case.data(images), batch_size=30, shuffle=False, verbose=0)
     assert_same_state(loaded, model)
 
 
@@ -101,7 +104,7 @@ def test_float16_needs_loss_scaling(images: np.ndarray) -> None:
 
 @MIXED
 @pytest.mark.parametrize("name", ["vae", pytest.param("dcgan", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("format_", ["onnx", "saved_model"])
+@pytest.mark.parametrize("format_", ["onnx", pytest.param("saved_model", marks=pytest.mark.slow)])
 def test_exports_are_float32(name: str, precision: str, format_: str, tmp_path: Path) -> None:
     """With the same weights, to the tolerance of any other model."""
     model = zoo.create(name, IMAGE_SHAPE, LATENT_DIM, network="mlp", dtype=precision)
@@ -131,15 +134,18 @@ def _trained(case: Case, images: np.ndarray, **options: Any) -> Any:
     return model
 
 
-def test_steps_per_execution_changes_nothing(full: Case, images: np.ndarray) -> None:
-    one, three = _trained(full, images), _trained(full, images, steps_per_execution=3)
+@pytest.mark.parametrize(
+    "case", [pytest.param(CASES[1], marks=pytest.mark.slow), CASES[4]], ids=lambda case: case.id
+)
+def test_steps_per_execution_changes_nothing(case: Case, images: np.ndarray) -> None:
+    one, three = _trained(case, images), _trained(case, images, steps_per_execution=3)
     assert_same_state(three, one)
     assert three.history_ == one.history_
 
 
 @pytest.mark.parametrize(
     "case",
-    [CASES[1], CASES[4], pytest.param(CASES[5], marks=pytest.mark.slow)],
+    [CASES[1], *(pytest.param(case, marks=pytest.mark.slow) for case in CASES[4:6])],
     ids=lambda case: case.id,
 )
 def test_xla_changes_only_rounding(
@@ -165,14 +171,14 @@ def test_xla_is_repeatable(images: np.ndarray) -> None:
     assert_same_state(first, second)
 
 
-def test_clipping_bounds_the_step(case: Case, images: np.ndarray) -> None:
+def test_clipping_bounds_the_step(full: Case, images: np.ndarray) -> None:
     """With SGD at rate 1, no player moves further than the norm in one step."""
-    model = case.create(**case.one_update)
+    model = full.create(**full.one_update)
     model.compile(
         **{name: keras.optimizers.SGD(1.0) for name in model.optimizer_names}, clip_norm=1e-2
     )
     before = {name: _flat(model, name) for name in model.optimizer_names}
-    model.train_on_batch(*case.data(images[:20]))
+    model.train_on_batch(*full.data(images[:20]))
     for name in model.optimizer_names:
         distance = np.linalg.norm(_flat(model, name) - before[name])
         assert distance == pytest.approx(1e-2, rel=0.02)

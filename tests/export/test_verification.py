@@ -21,8 +21,8 @@ from tests.support.exports import shaken_case
 def _rehash(folder: Path) -> None:
     """As if the changed files had been exported so: only the comparison can tell."""
     file = place_of(folder, NAME)
-    found = json.loads(file.read_text())
-    file.write_text(json.dumps({**found, "files": hashes(folder)}))
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps({**record, "files": hashes(folder)}))
 
 
 @pytest.mark.parametrize("rehash", [False, True])

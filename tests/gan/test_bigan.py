@@ -89,8 +89,8 @@ def test_a_penalty_holds_the_codes_fixed(images: np.ndarray) -> None:
         up, down = (d([tf.constant(x + sign * move), codes]) for sign in (1, -1))
         gradient[:, i] = (up - down)[:, 0] / (2 * step)
     wanted = 0.5 * np.mean(np.sum(gradient**2, axis=1))
-    found = model.evaluate(x, verbose=0, return_dict=True)["gradient_penalty"]
-    assert found == pytest.approx(wanted, rel=1e-3)  # step² and float32 / step are 1e-4 and less
+    measured = model.evaluate(x, verbose=0, return_dict=True)["gradient_penalty"]
+    assert measured == pytest.approx(wanted, rel=1e-3)  # step² and float32 / step are 1e-4 and less
 
 
 def test_the_encoder_inverts_the_generator(monkeypatch: pytest.MonkeyPatch) -> None:

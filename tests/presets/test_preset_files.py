@@ -219,9 +219,9 @@ def test_a_second_stage(change: dict[str, Any], message: str, tmp_path: Path) ->
 def test_further_arrays_are_left_alone(tmp_path: Path) -> None:
     place = tmp_path / "a.npz"
     np.savez(place, **_gmm(), later=np.zeros(3))  # type: ignore[arg-type]
-    found = samplers.load_sampler(place)
-    assert sorted(found.arrays) == ["covariances", "means", "weights"]
-    assert found.sample(5, seed=1).shape == (5, D)
+    sampler = samplers.load_sampler(place)
+    assert sorted(sampler.arrays) == ["covariances", "means", "weights"]
+    assert sampler.sample(5, seed=1).shape == (5, D)
 
 
 def test_a_sampler_that_swells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

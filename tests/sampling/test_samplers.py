@@ -283,15 +283,15 @@ def test_a_sampler_is_measured(run: Path) -> None:
         "evaluate", run, "--sampler", "gmm", "--extractor", extractor, "--importance-samples", 2,
         "--seed", 4,
     )  # fmt: skip
-    found = read_json(run / "metrics_gmm.json")
-    assert (found["sampler"], found["samples"], found["seed"]) == ("gmm", 30, 4)
+    record = read_json(run / "metrics_gmm.json")
+    assert (record["sampler"], record["samples"], record["seed"]) == ("gmm", 30, 4)
     assert not (run / "metrics.json").exists()
     features = metrics.load_extractor(extractor)
     latents = load_sampler(run / "sampler_gmm.npz").sample(30, seed=4)
     with np.load(run.parent / "images.npz") as data:
         real = features(data["x_test"])
     distance = metrics.frechet_distance(real, features(load_run(run).generate_from(latents)))
-    np.testing.assert_allclose(found["metrics"]["frechet_distance"], distance, rtol=1e-6)
+    np.testing.assert_allclose(record["metrics"]["frechet_distance"], distance, rtol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -335,15 +335,15 @@ def test_latents_are_of_the_class_of_their_image(conditional_run: Path, tmp_path
         "evaluate", run, "--sampler", "gmm", "--extractor", extractor, "--importance-samples", 2,
         "--seed", 1, "--samples", 9,
     )  # fmt: skip
-    found = read_json(run / "metrics_gmm.json")["metrics"]["frechet_distance"]
+    record = read_json(run / "metrics_gmm.json")["metrics"]["frechet_distance"]
     features = metrics.load_extractor(extractor)
     with np.load(run.parent / "images.npz") as data:
         real = features(data["x_test"])
     fake = features(model.generate_from(sampler.sample(9, 1, labels), labels))
-    np.testing.assert_allclose(found, metrics.frechet_distance(real, fake), rtol=1e-6)
+    np.testing.assert_allclose(record, metrics.frechet_distance(real, fake), rtol=1e-6)
     protocol = {"split": "test", "samples": 9, "extractor": extractor, "seed": 1}
     again = sampler_metrics(model, str(run.parent / "images.npz"), sampler, protocol)
-    np.testing.assert_allclose(again["frechet_distance_gmm"], found, rtol=1e-6)
+    np.testing.assert_allclose(again["frechet_distance_gmm"], record, rtol=1e-6)
 
 
 def test_a_published_mixture_needs_enough_of_each_class(

@@ -72,7 +72,7 @@ def test_vae_gan_terms(layer: str | None, images: np.ndarray) -> None:
     model = _shaken(_vae("vae_gan", normalization="none", feature_layer=layer, gamma=0.3))
     x = images[:BATCH]
     noise = {name: _noise(model, name) for name in ("posterior", "prior")}
-    found = model.terms({"images": x, **noise}, training=False)
+    terms = model.terms({"images": x, **noise}, training=False)
     mean, log_variance = model.encoder(x)
     z = mean + tf.exp(log_variance / 2) * noise["posterior"]
     again, sample = (tf.sigmoid(model.decoder(latents)) for latents in (z, noise["prior"]))
@@ -97,9 +97,9 @@ def test_vae_gan_terms(layer: str | None, images: np.ndarray) -> None:
         "squared_error": np.mean((x - again.numpy()) ** 2, axis=(1, 2, 3)),
     }
     assert np.ptp(llike) > 0.1
-    assert found.keys() == wanted.keys()
+    assert terms.keys() == wanted.keys()
     for name, value in wanted.items():  # sums of up to 512 float32
-        np.testing.assert_allclose(found[name], value, rtol=1e-5, err_msg=name)
+        np.testing.assert_allclose(terms[name], value, rtol=1e-5, err_msg=name)
 
 
 def test_the_decoder_of_a_vae_gan_has_batch_norm() -> None:
@@ -208,7 +208,7 @@ def test_soft_intro_vae_terms(images: np.ndarray) -> None:
     model = _shaken(_vae("soft_intro_vae", **BETAS))
     x, scale = images[:BATCH], 1 / 64
     noise = {n: _noise(model, n) for n in ("posterior", "prior", "reconstruction", "sample")}
-    found = model.terms({"images": x, **noise}, training=False)
+    terms = model.terms({"images": x, **noise}, training=False)
     mean, log_variance = model.encoder(x)
     mu, s = _as_numpy(mean, log_variance)
     x_r = tf.sigmoid(model.decoder(mean + tf.exp(log_variance / 2) * noise["posterior"]))
@@ -231,9 +231,9 @@ def test_soft_intro_vae_terms(images: np.ndarray) -> None:
         "sample_rate": kl_f,
         "squared_error": distortion / 64,
     }
-    assert found.keys() == wanted.keys()
+    assert terms.keys() == wanted.keys()
     for name, value in wanted.items():  # sums of up to 64 float32
-        np.testing.assert_allclose(found[name], value, rtol=1e-5, err_msg=name)
+        np.testing.assert_allclose(terms[name], value, rtol=1e-5, err_msg=name)
 
 
 def test_a_step_of_soft_intro_vae_is_algorithm_1(images: np.ndarray) -> None:

@@ -185,7 +185,7 @@ def test_what_has_no_elbo_reports_none(name: str, images: np.ndarray) -> None:
     """But what it has: the error, and what its codes hold."""
     model = _trained(name, images)
     results = evaluate(model, images, extractor="none")
-    assert set(results["metrics"]) == {"mse", "active_units", "latent_r2"}
+    assert set(results["metrics"]) == {"mse", "psnr", "active_units", "latent_r2"}
     assert "importance_samples" not in results
     error = np.mean(np.square(images - np.asarray(model.reconstruct(images))))
     assert results["metrics"]["mse"] == pytest.approx(error, rel=1e-5)

@@ -57,8 +57,8 @@ def test_loss_and_gradient_are_those_of_the_paper() -> None:
     )  # a Bernoulli decoder, whose density PyTorch has
     batch = _batch(model)
     with tf.GradientTape() as tape:
-        found = model.terms(batch, training=True)
-        total = tf.reduce_sum(found["loss"])
+        terms = model.terms(batch, training=True)
+        total = tf.reduce_sum(terms["loss"])
     gradients = tape.gradient(total, model.trainable_variables)
 
     weights = [torch.tensor(w.numpy(), requires_grad=True) for w in model.trainable_variables]
@@ -78,11 +78,11 @@ def test_loss_and_gradient_are_those_of_the_paper() -> None:
     wanted = -torch.log(torch.exp(log_w).mean(0))
     normalised = torch.softmax(log_w, 0).detach()
     (-(normalised * log_w).sum()).backward()  # eq. 14
-    np.testing.assert_allclose(found["loss"], wanted.detach(), rtol=1e-5)
+    np.testing.assert_allclose(terms["loss"], wanted.detach(), rtol=1e-5)
     distortion = torch.stack(distortions).mean(0)
-    np.testing.assert_allclose(found["distortion"], distortion.detach(), rtol=1e-5)
+    np.testing.assert_allclose(terms["distortion"], distortion.detach(), rtol=1e-5)
     np.testing.assert_allclose(
-        found["rate"], (-log_w.mean(0) - distortion).detach(), rtol=1e-5, atol=1e-5
+        terms["rate"], (-log_w.mean(0) - distortion).detach(), rtol=1e-5, atol=1e-5
     )
     for gradient, weight in zip(gradients, weights, strict=True):
         np.testing.assert_allclose(gradient, weight.grad, rtol=1e-4, atol=1e-5)
@@ -98,10 +98,10 @@ def test_the_loss_is_the_bound_that_evaluation_reports(samples: int, num_classes
     batch = _batch(model, labels)
     noise = tf.transpose(batch["posterior"], [1, 0, 2])
     log_weights = model.log_weights(batch["images"], noise, labels)
-    found = model.terms(batch, training=False)
-    np.testing.assert_allclose(found["loss"], -metrics.iwae_bound(log_weights), rtol=1e-5)
+    terms = model.terms(batch, training=False)
+    np.testing.assert_allclose(terms["loss"], -metrics.iwae_bound(log_weights), rtol=1e-5)
     elbo = np.mean(log_weights, axis=0)
-    np.testing.assert_allclose(found["distortion"] + found["rate"], -elbo, rtol=1e-5)
+    np.testing.assert_allclose(terms["distortion"] + terms["rate"], -elbo, rtol=1e-5)
 
 
 def test_the_bound_rises_to_the_likelihood_with_k() -> None:
@@ -214,7 +214,7 @@ def test_ladder_weights_and_rates_are_those_of_the_paper() -> None:
     chance = scipy.special.expit(logits)
     x = np.asarray(images, np.float64)
     log_weight = (x * np.log(chance) + (1 - x) * np.log(1 - chance)).sum((1, 2, 3))
-    found = model.terms(batch, training=False)
+    terms = model.terms(batch, training=False)
     rate = np.zeros(6)
     for i, z in enumerate(wanted["z"]):
         (prior_mean, prior_variance), (mean, variance) = wanted["prior"][i], wanted["posterior"][i]
@@ -223,9 +223,9 @@ def test_ladder_weights_and_rates_are_those_of_the_paper() -> None:
         ratio = variance / prior_variance
         shift = np.square(mean - prior_mean) / prior_variance
         kl = 0.5 * (ratio + shift - 1 - np.log(ratio)).sum(1)
-        np.testing.assert_allclose(found[f"rate_{i + 1}"], kl, rtol=1e-4, err_msg=f"layer {i + 1}")
+        np.testing.assert_allclose(terms[f"rate_{i + 1}"], kl, rtol=1e-4, err_msg=f"layer {i + 1}")
         rate += kl
-    np.testing.assert_allclose(found["rate"], rate, rtol=1e-4)
+    np.testing.assert_allclose(terms["rate"], rate, rtol=1e-4)
     np.testing.assert_allclose(
         model.log_weights(images, noise[None].astype(np.float32))[0], log_weight, rtol=1e-4
     )
@@ -278,6 +278,6 @@ def test_more_than_one_layer_is_used(images: np.ndarray) -> None:
     model = zoo.create("ladder_vae", IMAGE_SHAPE, 4, layers=2, network="conv-4", warm_up=30)
     model.compile(keras.optimizers.Adam(5e-3))
     model.fit(images, batch_size=60, epochs=40, verbose=0)
-    found = model.evaluate(images, batch_size=60, verbose=0, return_dict=True)
-    assert min(found["rate_1"], found["rate_2"]) > 0.5
-    assert found["rate"] == pytest.approx(found["rate_1"] + found["rate_2"], rel=1e-5)
+    measured = model.evaluate(images, batch_size=60, verbose=0, return_dict=True)
+    assert min(measured["rate_1"], measured["rate_2"]) > 0.5
+    assert measured["rate"] == pytest.approx(measured["rate_1"] + measured["rate_2"], rel=1e-5)

@@ -74,10 +74,10 @@ def test_prior_and_rate_are_those_of_the_paper() -> None:
     z = mean + np.exp(0.5 * log_variance) * noise
     wanted = scipy.stats.norm.logpdf(noise).sum(1) - 0.5 * log_variance.sum(1)
     wanted -= _log_mixture(z, means, deviations)
-    found = model.terms(batch, training=True)
+    terms = model.terms(batch, training=True)
     # differences of log-densities of a few nats
-    np.testing.assert_allclose(found["rate"], wanted, atol=2e-6, rtol=1e-5)
-    np.testing.assert_allclose(found["loss"], found["distortion"] + found["rate"], rtol=1e-6)
+    np.testing.assert_allclose(terms["rate"], wanted, atol=2e-6, rtol=1e-5)
+    np.testing.assert_allclose(terms["loss"], terms["distortion"] + terms["rate"], rtol=1e-6)
 
 
 def test_a_component_that_is_standard_normal_gives_a_vae() -> None:
@@ -243,9 +243,9 @@ def test_labels_are_checked_wherever_they_are_taken() -> None:
 def test_predicting_reconstructs_with_labels() -> None:
     model = _cvae()
     images, labels = _labelled(6)
-    found = model.predict([images, labels], verbose=0)
-    np.testing.assert_allclose(found, model.reconstruct(images, labels), atol=1e-6)
-    assert np.abs(found - model.reconstruct(images, (labels + 1) % CLASSES)).max() > 1e-4
+    predicted = model.predict([images, labels], verbose=0)
+    np.testing.assert_allclose(predicted, model.reconstruct(images, labels), atol=1e-6)
+    assert np.abs(predicted - model.reconstruct(images, (labels + 1) % CLASSES)).max() > 1e-4
 
 
 def test_every_exported_function_takes_a_label() -> None:
@@ -263,11 +263,11 @@ def test_evaluation_uses_the_labels_of_the_data(tmp_path: Path) -> None:
     model = zoo.create("cvae", (28, 28, 1), 2, num_classes=CLASSES, network="conv-4")
     options: dict[str, Any] = {"importance_samples": 2, "samples": 20}
     options["extractor"] = "fashion_mnist_classifier"
-    found = evaluation.evaluate(model, tmp_path / "x.npz", **options)
+    measured = evaluation.evaluate(model, tmp_path / "x.npz", **options)
     images = (pixels / 255.0).astype(np.float32)
     error = np.square(images - np.asarray(model.reconstruct(images, labels)))
-    assert found["metrics"]["mse"] == pytest.approx(error.mean(), rel=1e-4)
-    assert {"elbo", "iwae_bound", "gilbo", "class_accuracy"} <= set(found["metrics"])
+    assert measured["metrics"]["mse"] == pytest.approx(error.mean(), rel=1e-4)
+    assert {"elbo", "iwae_bound", "gilbo", "class_accuracy"} <= set(measured["metrics"])
     np.savez(tmp_path / "y.npz", x_test=pixels)
     with pytest.raises(ValueError, match="has no labels"):
         evaluation.evaluate(model, tmp_path / "y.npz", **options)

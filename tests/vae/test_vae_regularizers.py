@@ -261,12 +261,12 @@ def test_beta_tc_vae_measures_a_known_total_correlation() -> None:
     model = _correlated_model("beta_tc_vae", dataset_size=1)
     model.compile()
     images = _correlated_images(2000, CORRELATION, seed=0)
-    found = model.evaluate(images, batch_size=2000, verbose=0, return_dict=True)
-    assert found["total_correlation"] == pytest.approx(KNOWN_TC, abs=0.06)
+    measured = model.evaluate(images, batch_size=2000, verbose=0, return_dict=True)
+    assert measured["total_correlation"] == pytest.approx(KNOWN_TC, abs=0.06)
     # q(z_j) is the prior; the rest of the rate is information: ½ log det Σ / s² in all
-    assert found["dimension_wise_kl"] == pytest.approx(0.0, abs=0.06)
+    assert measured["dimension_wise_kl"] == pytest.approx(0.0, abs=0.06)
     information = 0.5 * (np.log(1 - CORRELATION**2) - 2 * np.log(POSTERIOR_VARIANCE))
-    assert found["mutual_information"] == pytest.approx(information, abs=0.1)
+    assert measured["mutual_information"] == pytest.approx(information, abs=0.1)
 
 
 def test_the_size_of_the_data_moves_no_gradient(images: np.ndarray) -> None:
@@ -312,8 +312,8 @@ def test_the_discriminator_estimates_the_total_correlation(
     images = _correlated_images(100_000, correlation, seed=0)
     model.fit(images, batch_size=500, verbose=0)
     test = _correlated_images(2000, correlation, seed=1)
-    found = model.evaluate(test, batch_size=1000, verbose=0, return_dict=True)
-    assert found["total_correlation"] == pytest.approx(wanted, abs=0.1)
+    measured = model.evaluate(test, batch_size=1000, verbose=0, return_dict=True)
+    assert measured["total_correlation"] == pytest.approx(wanted, abs=0.1)
 
 
 def test_one_half_is_shown_and_the_other_shuffled(

@@ -102,10 +102,10 @@ def test_each_term_trains_its_part() -> None:
         (model.decoder, tape.gradient(nll, model.decoder.trainable_variables)),
         (model.code_prior, tape.gradient(rate, model.code_prior.trainable_variables)),
     ):
-        found = tape.gradient(terms["loss"], network.trainable_variables)
+        gradients = tape.gradient(terms["loss"], network.trainable_variables)
         pairs = [
             (tf.convert_to_tensor(a), tf.convert_to_tensor(b))
-            for a, b in zip(found, wanted, strict=True)
+            for a, b in zip(gradients, wanted, strict=True)
         ]
         assert max(float(tf.reduce_max(tf.abs(b))) for _, b in pairs) > 1e-2
         for a, b in pairs:

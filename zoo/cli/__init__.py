@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from zoo.cli import bench, convert, evaluate, export, push, sample, show, train
+from zoo.cli import (
+    bench,
+    convert,
+    data,
+    evaluate,
+    export,
+    named,
+    neighbours,
+    push,
+    sample,
+    show,
+    train,
+)
 from zoo.cli.console import (
     TensorFlowCommand,
     TerminatedError,
@@ -42,6 +54,9 @@ for command in (
     sample.sample,
     sample.interpolate,
     evaluate.evaluate,
+    neighbours.neighbours,
+    named.stats,
+    named.train_classifier,
     convert.convert,
     export.export,
     export.verify,
@@ -51,6 +66,7 @@ for command in (
     app.command(cls=TensorFlowCommand)(command)
 app.command(cls=ZooCommand)(export.serve)
 app.command(cls=ZooCommand)(evaluate.report)
+app.add_typer(data.app, name="data")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -16,7 +16,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
-from zoo.cli.faults import sentence
+from zoo.cli.faults import ROOTS, sentence
 from zoo.io.terminal import errors, say, say_error
 
 if TYPE_CHECKING:
@@ -99,15 +99,19 @@ def sigterm(handler: Any) -> Iterator[None]:
 
 @contextmanager
 def notices_in_one_line() -> Iterator[None]:
-    """Shows what the package tells its users, such as a preset's new name, without a code line."""
+    """Shows what the package tells its users, such as a preset's new name, without a code line.
+
+    These are its FutureWarnings, which are raised where it is called, and its own UserWarnings.
+    """
     with warnings.catch_warnings():
         show = warnings.showwarning
 
-        def show_notice(message: Any, category: type[Warning], *place: Any) -> None:
-            if category is FutureWarning:
+        def show_notice(message: Any, category: type[Warning], file: str, *place: Any) -> None:
+            own = category is UserWarning and any(Path(file).is_relative_to(r) for r in ROOTS)
+            if own or category is FutureWarning:
                 say(message, errors)
             else:
-                show(message, category, *place)
+                show(message, category, file, *place)
 
         warnings.showwarning = show_notice  # type: ignore[assignment]
         yield

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from zoo.cli.options import (
+    PATH,
     Data,
     Seed,
     check_folder,
@@ -21,7 +22,6 @@ from zoo.core import registry
 from zoo.io.terminal import console, say
 
 TO_VAE, TO_GAN = "GAN to VAE", "VAE to GAN"  # headings of `zoo convert --help`
-WHITENED = 10_000  # training images that the aggregate posterior is taken over
 
 
 def convert(
@@ -36,7 +36,9 @@ def convert(
     to: Annotated[str, typer.Option(help="The family to convert to: vae or gan.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="Where to write the run folder. It is needed, except with --dry-run."),
+        typer.Option(
+            help="Where to write the run folder. It is needed, except with --dry-run.", **PATH
+        ),
     ] = None,
     into: Annotated[
         Path | None,
@@ -106,16 +108,14 @@ def convert(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the report.")] = False,
 ) -> None:
     """Turns a GAN into a VAE, or a VAE into a GAN, proven to draw the same images."""
-    if to not in ("vae", "gan"):
-        raise ValueError(f"--to {to}: expected vae or gan.")
     if out is None and not dry_run:
         raise ValueError("Give --out a folder for the new run, or only report with --dry-run.")
     if mapping and into is None:
         raise ValueError("--mapping says which blocks of --into take the weights: give --into.")
     if out is not None and not dry_run:
-        _check_new_run(out)
+        check_folder(out)
     pairs = dict(parse_pair(text, "--mapping") for text in mapping or [])
-    options: dict[str, Any] = {"mode": mode, "mapping": pairs or None, "dry_run": dry_run}
+    options: dict[str, Any] = {"mode": mode, "mapping": pairs or None}
     if to == "vae":
         options |= {"weights": weights, "encoder_init": encoder_init, "prior": prior}
         options["batch_norm"] = batch_norm or "fold"
@@ -125,62 +125,21 @@ def convert(
         given = parse_options(option or [])
         registry.check_options(model, given)
         options |= given
-    _convert(run, to, None if dry_run else out, into, data, {"seed": seed, **options})
-
-
-def _convert(
-    run: str,
-    to: str,
-    out: Path | None,
-    into: Path | None,
-    data: str | None,
-    options: dict[str, Any],
-) -> None:
-    """Converts, prints the report, and writes the new run if it has a folder."""
-    import keras
-
-    from zoo import convert as zoo_convert
-    from zoo import data as zoo_data
-    from zoo.training.run_files import read_config
-    from zoo.training.runs import is_lone_file, load_run, save_run
-
     path = resolve_run(run)
-    foreign = is_lone_file(path)
-    config = {} if foreign else read_config(path)
-    source: Any = zoo_convert.load_file(path) if foreign else load_run(path)
-    data = data or config.get("data")
-    if data is None:
-        raise ValueError(f"{run} does not know its data: name them with --data.")
-    if getattr(source, "family", "gan") == to:  # a network is taken for a generator
-        held = getattr(source, "model_name", "generator")
-        raise ValueError(f"{run} holds a {held}, a {to.upper()} already.")
-    keras.utils.set_random_seed(options["seed"])
-    target = load_run(into) if into else None
-    if options.get("whiten_posterior"):
-        shape = source.image_shape
-        say(zoo_data.describe(data, image_shape=shape))
-        images = zoo_data.to_array(data, split="train", limit=WHITENED, image_shape=shape)
-        options["images"] = images
-    converter = zoo_convert.gan_to_vae if to == "vae" else zoo_convert.vae_to_gan
-    converted, report = converter(source, target, **options)
+    from zoo.convert import convert_run
+    from zoo.convert.runs import check_new_run
+    from zoo.data import describe
+    from zoo.training.run_files import read_config
+    from zoo.training.runs import is_lone_file
+
+    if out is not None and not dry_run:
+        check_new_run(out)
+    if to == "gan" and whiten and not is_lone_file(path):
+        config = read_config(path)
+        if source := data or config.get("data"):
+            say(describe(source, image_shape=config["image_shape"]))
+    options |= {"into": into, "data": data, "seed": seed, "name": run, "dry_run": dry_run}
+    _, report = convert_run(path, to, out, **options)
     console.print(report.table())
-    if out is None:
-        return
-    # A trained --into has steps and an optimizer: the new run begins now, recipe and all.
-    converted.step.assign(0)
-    converted.compile()
-    facts = {"data": data, "epochs": 0, "converted_from": str(run)}
-    facts |= {name: config[name] for name in ("class_names",) if name in config}
-    batch_size = converted.default_batch_size
-    fingerprint = config.get("data_fingerprint") or {}
-    if data == config.get("data") and fingerprint.get("images", batch_size) < batch_size:
-        batch_size = config["batch_size"]  # the data are too few for a batch of the default
-    facts |= {"batch_size": batch_size, "seed": options["seed"]}
-    save_run(converted, out, facts, report.to_dict())
-    say(f"Train it with: zoo train {shlex.quote(str(out))} --epochs 5")
-
-
-def _check_new_run(out: Path) -> None:
-    check_folder(out)
-    if (out / "model.keras").exists():
-        raise FileExistsError(f"{out} holds a run already. Choose another folder, or remove it.")
+    if out is not None and not dry_run:
+        say(f"Train it with: zoo train {shlex.quote(str(out))} --epochs 5")

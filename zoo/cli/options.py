@@ -12,7 +12,7 @@ import typer
 from zoo.core import registry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 def model_names(incomplete: str) -> list[str]:
@@ -38,6 +38,16 @@ def below(limit: int) -> Any:
     return check
 
 
+def named_path(text: str) -> Path:
+    """A path to write to. An empty text would be the current folder, which no one means by it."""
+    if not text:
+        raise typer.BadParameter("'' names no file or folder.")
+    if "://" in str(text):  # Typer gives defaults too, which are paths
+        raise typer.BadParameter(f"{text} is no place on a disk. Write to one, and copy it there.")
+    return Path(text)
+
+
+PATH: dict[str, Any] = {"parser": named_path, "metavar": "<path>"}  # arguments of such an option
 COUNTED = below(2**31)  # TensorFlow's sizes are int32
 Run = Annotated[
     str,
@@ -47,12 +57,13 @@ Run = Annotated[
         autocompletion=preset_names,
     ),
 ]
-Out = Annotated[Path, typer.Option(help="Where to write.")]
-Data = Annotated[
-    str | None,
-    typer.Option(
-        help="A TFDS name, a folder of images, or an .npz or .npy file. Default: the run's data."
-    ),
+Out = Annotated[Path, typer.Option(help="Where to write.", **PATH)]
+SOURCE = "A TFDS name, a folder or an archive of images, a prepared folder, or an .npz or .npy file"
+Source = Annotated[str, typer.Argument(help=f"{SOURCE}.")]
+Data = Annotated[str | None, typer.Option(help=f"{SOURCE}. Default: the run's data.")]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(min=1, callback=COUNTED, help="Resize all images to this height and width."),
 ]
 SamplerName = Annotated[
     str,
@@ -105,7 +116,12 @@ def parse_pair(text: str, option: str) -> tuple[str, str]:
 
 def check_parent(path: Path) -> None:
     """Raises OSError if nothing can be written beside a path."""
-    parent = next(each for each in path.absolute().parents if each.exists())
+    _check_writable(path, path.absolute().parents)
+
+
+def _check_writable(path: Path, folders: Iterable[Path]) -> None:
+    """Raises OSError if the first of some folders that is there cannot be written into."""
+    parent = next(each for each in folders if each.exists())
     if not parent.is_dir():
         raise NotADirectoryError(f"{path} cannot be written: {parent} is no folder.")
     if not os.access(parent, os.W_OK):
@@ -121,4 +137,4 @@ def check_file(out: Path) -> None:
 
 def check_folder(out: Path) -> None:
     """Raises OSError if a folder cannot be made or written there."""
-    check_parent(out / "file")
+    _check_writable(out, [out.absolute(), *out.absolute().parents])

@@ -25,20 +25,25 @@ def epochs_of(context: typer.Context, run: Path) -> int:
 def ignored_options(context: typer.Context, out: Path, model: Any) -> list[str]:
     """What a resumed run says: each option that it ignores, and the value that it has."""
     from zoo import data
-    from zoo.training.resume import SETTINGS, was_trained
-    from zoo.training.run_files import read_config
+    from zoo.training.resume import SETTINGS, begun_with, was_trained
 
-    config = read_config(out)
+    config = begun_with(out)
     stored: dict[str, Any] = {
         "data": config.get("data"),
         "latent_dim": model.latent_dim,
         "network": model.network,
         "image_size": model.image_shape[0],
+        "channels": model.image_shape[2],
         "seed": config.get("seed"),
         "precision": model.dtype_policy.name,
     }
     if was_trained(config):
         stored |= {name: config[name] for name in SETTINGS if name in config}
+        stored |= {
+            "metric": config.get("metrics", []),
+            "metric_every": config.get("metric_every", 1),
+            "metric_extractor": config.get("metric_extractor"),
+        }
         stored |= {
             "accumulate": model.accumulate,
             "steps_per_execution": model.steps_per_execution,
@@ -52,8 +57,8 @@ def ignored_options(context: typer.Context, out: Path, model: Any) -> list[str]:
     for name, value in stored.items():
         if name in given and given[name] != value:
             option = f"--{name.replace('_', '-')}"
-            option = option if given[name] is True else f"{option} {given[name]}"
-            has = "none" if value is None or value is False else value
+            option = option if given[name] is True else f"{option} {_text(given[name])}"
+            has = _text(value)
             lines.append(f"{option} is ignored: the run has {has}.")
     options = model.get_config()
     for name, value in parse_options(given.get("option") or []).items():
@@ -61,6 +66,13 @@ def ignored_options(context: typer.Context, out: Path, model: Any) -> list[str]:
             has = f"{name}={options[name]}" if name in options else "no such option"
             lines.append(f"--option {name}={value} is ignored: the run has {has}.")
     return lines
+
+
+def _text(value: Any) -> Any:
+    """A value as a sentence shows it."""
+    if value is None or value is False or value == []:
+        return "none"
+    return ", ".join(value) if isinstance(value, list) else value
 
 
 def _given(context: typer.Context) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from zoo.cli.options import COUNTED, Out, Run, SamplerName, Seed, check_file, resolve_run
-from zoo.io.names import suggestion
+from zoo.io.names import class_number
 from zoo.io.terminal import say
 
 
@@ -19,8 +19,8 @@ def sample(
     label: Annotated[
         str | None,
         typer.Option(
-            help="A class of a conditional model, by its number or, if `zoo info` shows "
-            "class_names, its name. Default: all classes."
+            help="A class of a conditional model, by its name, if `zoo info` shows class_names, "
+            "or its number. Default: all classes."
         ),
     ] = None,
     sampler: SamplerName = "prior",
@@ -59,17 +59,12 @@ def interpolate(
 
 def _number_of_class(label: str, run: Path) -> int:
     """The number of a class that was given by its number or its name in config.json."""
-    from zoo.training.run_files import read_config
+    from zoo.training.run_files import class_names, read_config
 
-    config = read_config(run)
-    names = config.get("class_names") or config.get("facts", {}).get("class_names") or []
-    if label in names:  # first: a class may be called 10
-        return names.index(label)
-    if label.isdecimal() and len(label) < 10:
-        return int(label)
-    unnamed = "The run names no classes: give the number of one, from 0 on."
-    remedy = suggestion(label, names) if names else unnamed
-    raise ValueError(f"--label {label}: no such class. {remedy}")
+    try:
+        return class_number(label, class_names(read_config(run)))
+    except ValueError as error:
+        raise ValueError(f"--label {error}") from error
 
 
 def _check_pictures(out: Path) -> None:

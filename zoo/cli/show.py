@@ -99,8 +99,10 @@ def info(
     """
     from zoo.training.run_files import run_folder
 
-    if run in registry.list_models() and not Path(run).exists():
+    if run in registry.list_models():
         console.print(_options_of(run))
+        if Path(run).exists():
+            say(f"This is the model. There is a folder of that name too: zoo info ./{run}")
         return
     path = resolve_run(run)
     if not (run_folder(path) / "config.json").exists() and _show_export(path):

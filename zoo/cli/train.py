@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import sys
 from pathlib import Path
@@ -12,14 +11,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli.console import sigterm
-from zoo.cli.options import COUNTED, Seed, check_folder, model_names, parse_options
+from zoo.cli.measured import Measured
+from zoo.cli.options import (
+    COUNTED,
+    PATH,
+    SOURCE,
+    ImageSize,
+    Seed,
+    check_folder,
+    model_names,
+    parse_options,
+)
+from zoo.cli.progress import train_and_report
 from zoo.cli.resumed import epochs_of, ignored_options
 from zoo.core import registry
 from zoo.io.terminal import say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from zoo.training.resume import Ready
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -35,10 +43,10 @@ def train(
             autocompletion=model_names,
         ),
     ],
-    data: Annotated[
-        str, typer.Option(help="A TFDS name, a folder of images, or an .npz or .npy file.")
-    ] = "fashion_mnist_sample",
-    out: Annotated[Path | None, typer.Option(help="The run folder. Default: runs/MODEL.")] = None,
+    data: Annotated[str, typer.Option(help=f"{SOURCE}.")] = "fashion_mnist_sample",
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder. Default: runs/MODEL.", **PATH)
+    ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs in all.")] = 10,
     batch_size: Annotated[
         int | None,
@@ -56,9 +64,13 @@ def train(
             "in conv-32. vq_vae takes grid, and stylegan2 takes style. Default: the model's own."
         ),
     ] = None,
-    image_size: Annotated[
+    image_size: ImageSize = None,
+    channels: Annotated[
         int | None,
-        typer.Option(min=1, callback=COUNTED, help="Resize all images to this height and width."),
+        typer.Option(
+            help="Read all images as grey (1), as colour (3), or as colour with alpha (4). "
+            "Default: 1 if all are grey, else 3. With 1 and 3 transparent pixels become white."
+        ),
     ] = None,
     option: Annotated[
         list[str] | None,
@@ -66,6 +78,23 @@ def train(
     ] = None,
     seed: Seed = 0,
     *,
+    mirror: Annotated[
+        bool,
+        typer.Option(
+            "--mirror",
+            help="Turn left and right round in half of the training images, at random. For things "
+            "that look the same in a mirror: faces, not letters.",
+        ),
+    ] = False,
+    random_crop: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            callback=COUNTED,
+            help="Read training images so many pixels larger, and train on a window at a random "
+            "place: things then lie up to so far from where they lay.",
+        ),
+    ] = 0,
     decay: Annotated[
         bool,
         typer.Option(
@@ -166,11 +195,37 @@ def train(
     keep: Annotated[
         int, typer.Option(min=1, help="Checkpoints to keep.", rich_help_panel=CHECKPOINTS)
     ] = 3,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Measure this after each epoch, such as fid5k_test, with the averaged generator "
+            "where there is one. docs/evaluation.md lists the names. It can be given more than "
+            "once.",
+            rich_help_panel=CHECKPOINTS,
+        ),
+    ] = None,
+    metric_every: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Epochs from one measurement to the next. Each takes the time to make and judge "
+            "the samples.",
+            rich_help_panel=CHECKPOINTS,
+        ),
+    ] = 1,
+    metric_extractor: Annotated[
+        str | None,
+        typer.Option(
+            help="The network whose features --metric compares, as in `zoo evaluate --extractor`.",
+            rich_help_panel=CHECKPOINTS,
+        ),
+    ] = None,
     best: Annotated[
         str | None,
         typer.Option(
-            help="Also keep best.keras, of the epoch with the lowest value of this logged metric, "
-            "such as loss or val_loss.",
+            help="Also keep best.keras, of the epoch with the best value of this logged metric, "
+            "such as loss, val_loss or one of --metric. The best is the lowest; of metrics such as "
+            "is5k, the highest.",
             rich_help_panel=CHECKPOINTS,
         ),
     ] = None,
@@ -191,6 +246,8 @@ def train(
     if precision not in PRECISIONS:
         raise ValueError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}.")
     options = parse_options(option or [])
+    measured = Measured(metric or [], metric_every, metric_extractor)
+    measured.check()
     settings = {
         "epochs": epochs,
         "batch_size": batch_size,
@@ -199,6 +256,8 @@ def train(
         "keep": keep,
         "best": best,
         "checkpoint_every": checkpoint_every,
+        "mirror": mirror,
+        "random_crop": random_crop,
     }
     compile_options = {
         "accumulate": accumulate,
@@ -215,12 +274,14 @@ def train(
         chosen = {} if network is None else {"network": network}
         options = {"seed": seed, "dtype": precision, **chosen, **options}
         registry.check_options(model, options)
-        shape = _image_shape(data, image_size)
+        shape = _image_shape(data, image_size, channels)
         devices = _devices(strategy, replicas)
         new = (model, data, shape, latent_dim, options)
         ready = _new(*new, settings, compile_options, devices, decay=decay)
         ignored = []
-    _train(ready, out, model, ignored)
+    train_and_report(
+        ready, out, model, ignored, measured.callbacks(out, ready.source, resume=resume)
+    )
 
 
 def launch(
@@ -284,13 +345,13 @@ def _devices(strategy: str, replicas: int | None) -> Any:
         return strategies.strategy(strategy, replicas=replicas)
 
 
-def _image_shape(data: str, size: int | None) -> tuple[int, int, int]:
+def _image_shape(data: str, size: int | None, channels: int | None) -> tuple[int, int, int]:
     """The shape of the images; reading a large folder takes a while, and so is said."""
     from zoo.data import image_shape
 
     if Path(data).is_dir():
         say(f"Reading the folder {data} …")
-    return image_shape(data, size)
+    return image_shape(data, size, channels)
 
 
 def _new(
@@ -332,10 +393,9 @@ def _resumed(
     decay: bool,
 ) -> Ready:
     """The model of a run. One that was trained keeps the settings that it was begun with."""
-    from zoo.training.resume import SETTINGS, prepare, was_trained
-    from zoo.training.run_files import read_config
+    from zoo.training.resume import SETTINGS, begun_with, prepare, was_trained
 
-    config = read_config(out)
+    config = begun_with(out)
     new = not was_trained(config)
     return prepare(
         out,
@@ -345,53 +405,4 @@ def _resumed(
         settings={name: settings[name] for name in SETTINGS if new or name not in config},
         compile_options=compile_options if new else None,
         strategy=devices,
-    )
-
-
-def _train(ready: Ready, out: Path, name: str, ignored: Sequence[str]) -> None:
-    """Trains, and says what happens; only the chief of several workers speaks."""
-    import keras
-
-    from zoo import data
-    from zoo.training import strategies
-    from zoo.training.train import train as train_model
-
-    model, source, options = ready
-    epochs, before = options["epochs"], model.steps_done
-    devices = model.distribute_strategy
-    chief = strategies.is_chief(devices)
-    tell = say if chief else (lambda *_: None)  # of the other workers
-    tell(data.describe(source, image_shape=model.image_shape))
-    for line in ignored:
-        tell(line)
-    if devices.num_replicas_in_sync > 1:
-        images = options.get("batch_size") or model.default_batch_size
-        tell(_describe_share(strategies.describe(devices), images))
-
-    def report_epoch(epoch: int, logs: dict[str, float]) -> None:
-        if model.stop_training:  # stopped within the epoch
-            return
-        values = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
-        tell(f"epoch {epoch + 1}/{epochs}  {values}")
-
-    bar = sys.stdout.isatty()
-    callbacks = [] if bar else [keras.callbacks.LambdaCallback(on_epoch_end=report_epoch)]
-    finished = train_model(
-        model, source, out, **options, callbacks=callbacks, verbose=int(bar and chief)
-    )
-    if not finished:
-        tell(f"Stopped at step {model.steps_done}; saved in {out}. Continue with:")
-        tell(f"  zoo train {shlex.quote(str(out))} --epochs {epochs}")
-        raise typer.Exit(130)
-    if model.steps_done == before:
-        tell(f"{out} has had {epochs} epochs or more: nothing to do.")
-    else:
-        tell(f"Trained {name} to {epochs} epochs: {out}")
-
-
-def _describe_share(devices: dict[str, Any], images: int) -> str:
-    replicas, workers = devices["replicas"], devices["workers"]
-    place = f" of {workers} workers" if workers > 1 else ""
-    return (
-        f"{images} images per update: {images // replicas} on each of {replicas} replicas{place}."
     )

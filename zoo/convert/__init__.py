@@ -4,6 +4,7 @@ from zoo.convert.building import in_channels_last, in_float32, in_float64, is_fu
 from zoo.convert.gan_to_vae import gan_to_vae
 from zoo.convert.report import Report
 from zoo.convert.rules import fold_batch_norm
+from zoo.convert.runs import convert_run
 from zoo.convert.sources import load_file
 from zoo.convert.vae_to_gan import vae_to_gan
 from zoo.training.recipes import DiscriminatorWarmUp, SleepWakeJoint
@@ -12,6 +13,7 @@ __all__ = [
     "DiscriminatorWarmUp",
     "Report",
     "SleepWakeJoint",
+    "convert_run",
     "fold_batch_norm",
     "gan_to_vae",
     "in_channels_last",

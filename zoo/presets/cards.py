@@ -39,7 +39,7 @@ SOURCES = {
     "sprites": _Source("Sprites, drawn by zoo.data.sprites", None, "MIT", "the code of this model"),
 }
 # Facts that have a place of their own in the card; the table of the training lists the others.
-_PLACED = ("license", "intended_use", "limits", "data_license")
+_PLACED = ("license", "intended_use", "limits", "data_license", "class_names")
 INTENDED = (
     "Research and teaching: a trained reference of its method, a start for further training, a "
     "test of exports and conversions."
@@ -50,6 +50,9 @@ LIMITS = (
     "It draws what its training images show, with their biases and gaps, at their size, and makes "
     "no statement about the world. Single images can be malformed; the metrics are averages."
 )
+
+PUBLISHED = "such as published FIDs."
+UNPUBLISHED = "as `zoo evaluate` gives them; not with published FIDs, which are of another network."
 
 
 def card(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> str:
@@ -68,7 +71,10 @@ def card(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any] | None
     summaries = {model.name: model.summary for model in registry.describe_models()}
     height, width, channels = config["image_shape"]
     classes = config["options"].get("num_classes", 0)
-    kind = f"Class-conditional: {classes} classes." if classes else "Unconditional: no classes."
+    names = ", ".join(f"{i} = {name}" for i, name in enumerate(facts.get("class_names", ())))
+    kind = "Unconditional: no classes."
+    if classes:
+        kind = f"Class-conditional: {classes} classes{': ' if names else ''}{names}."
     licence = facts.get("data_license", source.license)
     made = {key: value for key, value in facts.items() if key not in _PLACED}
     parts = [
@@ -164,10 +170,11 @@ def _measured(metrics: Mapping[str, Any]) -> str:
     if metrics["extractor"] is None:
         protocol = f"Of {images}; likelihoods in nats per image. No samples were measured. "
     else:
+        of_inception = metrics["extractor"] == "inception_fid"
         protocol = (
             f"{metrics['samples']:,} samples ({metrics['sampler']}) against {images}; features of "
-            f"the extractor `{metrics['extractor']}`. Distances compare only with the same "
-            "extractor and numbers. "
+            f"the extractor `{metrics['extractor']}`. Distances compare with those of the same "
+            f"extractor, split and numbers, {PUBLISHED if of_inception else UNPUBLISHED} "
         )
     if any(name.endswith("_gmm") for name in metrics["metrics"]):
         protocol += "Those with `_gmm` are of the mixture. "

@@ -83,15 +83,14 @@ def save_preset(
     with replacing(folder) as temporary:
         temporary.mkdir()
         write_weights(model, temporary / WEIGHTS, precision)
-        if model.image_shape[-1] in (1, 3):
-            save_grid(temporary / SAMPLES, model.generate(PICTURED, seed=0))
-            if sampler is not None:
-                labels = model.sample_labels(PICTURED, 0)
-                images = model.generate_from(sampler.sample(PICTURED, 0, labels), labels)
-                save_grid(temporary / SAMPLER_SAMPLES, images)
-            if len(examples):
-                rebuilt = model.reconstruct(*examples)
-                save_grid(temporary / RECONSTRUCTIONS, pairs(examples[0], rebuilt), columns=8)
+        save_grid(temporary / SAMPLES, model.generate(PICTURED, seed=0))
+        if sampler is not None:
+            labels = model.sample_labels(PICTURED, 0)
+            images = model.generate_from(sampler.sample(PICTURED, 0, labels), labels)
+            save_grid(temporary / SAMPLER_SAMPLES, images)
+        if len(examples):
+            rebuilt = model.reconstruct(*examples)
+            save_grid(temporary / RECONSTRUCTIONS, pairs(examples[0], rebuilt), columns=8)
         if sampler is not None:
             sampler.save(temporary / SAMPLER)
         if metrics is not None:

@@ -224,6 +224,8 @@ def sampler_of_run(run: str | Path, model: ZooModel, kind: str) -> Sampler:
 def training_images(model: ZooModel, source: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """The images of the split `train`, and for a conditional model their labels, else None.
 
+    Images that are too many for memory are those of `zoo.data.to_floats`, which are read in parts.
+
     Example:
         >>> import numpy as np
         >>> import zoo
@@ -235,8 +237,8 @@ def training_images(model: ZooModel, source: Any) -> tuple[np.ndarray, np.ndarra
     """
     options: dict[str, Any] = {"split": "train", "image_shape": model.image_shape}
     if model.num_classes:
-        return data.to_array(source, labels=True, **options)
-    return data.to_array(source, **options), None
+        return data.to_floats(source, labels=True, **options)
+    return data.to_floats(source, **options), None
 
 
 def fingerprint(model: ZooModel) -> str:

@@ -109,7 +109,8 @@ async function start() {
 
   // Classes
 
-  for (let i = 0; i < (about.num_classes ?? 0); i++) find("class").add(new Option(i, i));
+  const nameOf = (i) => about.class_names?.[i] ?? i;
+  for (let i = 0; i < (about.num_classes ?? 0); i++) find("class").add(new Option(nameOf(i), i));
   find("class-picker").hidden = !about.num_classes;
   const shows = [showSamples, showExplored, showInterpolation];
   find("class").addEventListener("change", () => shows.forEach((show) => show()));
@@ -117,7 +118,8 @@ async function start() {
   // Draw
 
   const { encode, reconstruct } = about.endpoints;
-  if (encode && reconstruct) {
+  const drawn = [1, 3].includes(about.image_shape[2]); // a pen has no other channels
+  if (drawn && encode && reconstruct) {
     const inputs = (image) => ({ image, label: label(1) });
     const actions = {
       reconstruct: async (image) => (await run("reconstruct", inputs(image))).reconstruction,

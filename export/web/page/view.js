@@ -38,19 +38,26 @@ export function fail(error) {
   find("status").hidden = false;
 }
 
-/** Images [height, width, channels] in [0, 1] to the pixels of a canvas, and back. */
+/**
+ * Images [height, width, channels] in [0, 1] to the pixels of a canvas; and back, of 1 or 3 channels.
+ *
+ * Two channels are two grey panels, side by side; of three and more the first three are drawn.
+ */
 export function pictures([height, width, channels]) {
   const size = height * width * channels;
+  const panels = channels === 2 ? 2 : 1;
 
   function paint(canvas, image) {
-    canvas.width = width;
+    canvas.width = panels * width;
     canvas.height = height;
-    const pixels = new ImageData(width, height);
+    const pixels = new ImageData(canvas.width, height);
     pixels.data.fill(255);
-    for (let i = 0; i < height * width; i++) {
+    for (let i = 0; i < height * canvas.width; i++) {
+      const [row, x] = [Math.floor(i / canvas.width), i % canvas.width];
+      const first = channels * (row * width + (x % width)) + Math.floor(x / width);
       for (let c = 0; c < 3; c++) {
         // What is stored is clipped, and rounded as NumPy does.
-        pixels.data[4 * i + c] = 255 * image[channels === 3 ? 3 * i + c : i];
+        pixels.data[4 * i + c] = 255 * image[channels < 3 ? first : first + c];
       }
     }
     canvas.getContext("2d").putImageData(pixels, 0, 0);

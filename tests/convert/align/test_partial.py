@@ -15,12 +15,12 @@ from zoo.convert.writing import commit, variables
 
 def _partial(source: keras.Model, target: keras.Model, **options: object) -> tuple[Alignment, dict]:
     before = {path: np.asarray(v).copy() for path, v in variables(target).items()}
-    found = align(read(source), read(target), mode="partial", **options)
-    commit(target, found.arrays)
+    mapping = align(read(source), read(target), mode="partial", **options)
+    commit(target, mapping.arrays)
     for path, variable in variables(target).items():
-        kept = found.arrays[path] is None
-        np.testing.assert_array_equal(variable, before[path] if kept else found.arrays[path])
-    return found, {row.target or row.source: row for row in found.rows}
+        kept = mapping.arrays[path] is None
+        np.testing.assert_array_equal(variable, before[path] if kept else mapping.arrays[path])
+    return mapping, {row.target or row.source: row for row in mapping.rows}
 
 
 def test_sizes_that_differ_are_sliced() -> None:

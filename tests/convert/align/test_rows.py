@@ -28,20 +28,20 @@ def test_every_tensor_is_in_the_rows_once(mode: str) -> None:
         changed = {key: 2 * array for key, array in source["c"].arrays.items()}
         conv = source["c"].with_arrays(changed, "a rule", source["p"])
         rewritten = source.replaced(conv)
-        found = align(rewritten, target, mode=mode, latents=X, original=source)
-        targets = [row.target for row in found.rows if row.target]
+        mapping = align(rewritten, target, mode=mode, latents=X, original=source)
+        targets = [row.target for row in mapping.rows if row.target]
         assert targets == [f"{b.name}/{key}" for b in target for key in b.arrays]
-        assert set(found.arrays) == set(targets)
-        unused = [row.source for row in found.rows if row.status == "UNUSED"]
+        assert set(mapping.arrays) == set(targets)
+        unused = [row.source for row in mapping.rows if row.status == "UNUSED"]
         assert len(unused) == len(set(unused))
-        rows = {row.target: row for row in found.rows}
+        rows = {row.target: row for row in mapping.rows}
         assert rows["c/kernel"].source == "c/kernel · p/{kernel, bias}"
         assert (rows["c/kernel"].status, rows["c/kernel"].rule) == ("TRANSFORMED", "a rule")
         assert rows["p/kernel"].status == "COPIED"
         assert rows["p/kernel"].source_shape == rows["p/kernel"].shape == (5, 18)
         assert not unused
     without = source.without("norm")
-    found = align(without, target, mode="partial", original=source)
-    unused = [row.source for row in found.rows if row.status == "UNUSED"]
+    mapping = align(without, target, mode="partial", original=source)
+    unused = [row.source for row in mapping.rows if row.status == "UNUSED"]
     assert unused == [f"norm/{key}" for key in source["norm"].arrays]
-    assert all(row.shape == (2,) for row in found.rows if row.status == "UNUSED")
+    assert all(row.shape == (2,) for row in mapping.rows if row.status == "UNUSED")

@@ -44,8 +44,8 @@ def web(exported: Path, tmp_path: Path) -> Path:
     web = tmp_path / "web"
     shutil.copytree(exported, web / "models")
     (web / "index.html").write_text("<title>zoo</title>")
-    found = read_export(exported)
-    entries = {k: v for k, v in found.items() if k not in ("format", "run", "files", "folder")}
+    facts = read_export(exported)
+    entries = {k: v for k, v in facts.items() if k not in ("format", "run", "files", "folder")}
     write_metadata(web, web, "web", None, entries)
     return web
 

@@ -69,11 +69,11 @@ class Browser:
                 assert part, "Chromium ended"
                 self.rest += part
             answer, self.rest = self.rest.split(b"\0", 1)
-            found = json.loads(answer)
-            if found.get("id") == self.count:
-                assert "error" not in found, found
-                return found["result"]
-            self.events.append(found)
+            record = json.loads(answer)
+            if record.get("id") == self.count:
+                assert "error" not in record, record
+                return record["result"]
+            self.events.append(record)
 
     def evaluate(self, code: str, **options: Any) -> Any:
         found = self.call("Runtime.evaluate", expression=code, returnByValue=True, **options)
@@ -127,14 +127,14 @@ class Browser:
 
     def pixels(self, selector: str, channels: int) -> np.ndarray:
         """The grey levels of all canvases that match, int [n, height, width, channels]."""
-        found = self.evaluate(f"""[...document.querySelectorAll({selector!r})].map((c) => {{
+        measured = self.evaluate(f"""[...document.querySelectorAll({selector!r})].map((c) => {{
             // A copy, as Chromium warns of canvases that are read often.
             const own = new OffscreenCanvas(c.width, c.height);
             const pen = own.getContext("2d", {{ willReadFrequently: true }});
             pen.drawImage(c, 0, 0);
             return [c.height, c.width, ...pen.getImageData(0, 0, c.width, c.height).data];
         }})""")
-        images = np.asarray([np.reshape(x[2:], (x[0], x[1], 4)) for x in found])
+        images = np.asarray([np.reshape(x[2:], (x[0], x[1], 4)) for x in measured])
         assert (images[..., 3] == 255).all()
         if channels == 1:
             assert (images[..., :1] == images[..., :3]).all()

@@ -7,6 +7,8 @@ import hashlib
 import io
 import json
 import re
+import shutil
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -14,10 +16,11 @@ import numpy as np
 import pytest
 
 import zoo
-from export import export_model, read_export, verify
+from export import export_model, read_export, verify, web
 from export.metadata import hashes
 from export.web import SAMPLES, export_web, runtime
 from tests.cases import IMAGE_SHAPE, LATENT_DIM
+from zoo.io.pictures import GAP, grid
 
 
 def _tarball(path: Path) -> str:
@@ -131,6 +134,26 @@ def test_a_damaged_cache_is_named_and_left(home: Path) -> None:
     assert tarball.read_text() == "cut short"
 
 
-def test_a_page_draws_one_or_three_channels(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="1 or 3 channels"):
-        export_web(zoo.create("dcgan", (8, 8, 2), LATENT_DIM), tmp_path / "web")
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
+def test_the_page_paints_what_grids_show(channels: int) -> None:
+    """The pixels of a canvas are those of `zoo.io.pictures.grid`."""
+    image = np.random.default_rng(0).uniform(size=(3, 4, channels)).astype(np.float32)
+    view = (web.PAGE / "view.js").as_uri()
+    program = f"""
+      const {{ pictures }} = await import({view!r});
+      globalThis.ImageData = class {{
+        constructor(w, h) {{ this.data = new Uint8ClampedArray(4 * w * h); }}
+      }};
+      const canvas = {{ getContext: () => ({{ putImageData: (x) => (canvas.data = x.data) }}) }};
+      pictures([3, 4, {channels}]).paint(canvas, {image.ravel().tolist()});
+      console.log(JSON.stringify([canvas.height, canvas.width, [...canvas.data]]));
+    """
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", program], capture_output=True, text=True, check=True
+    )
+    height, width, values = json.loads(done.stdout)
+    wanted = grid(image[None])[GAP:-GAP, GAP:-GAP]
+    painted = np.array(values).reshape(height, width, 4)
+    assert (painted[..., 3] == 255).all()
+    np.testing.assert_array_equal(painted[..., :3], wanted)
