@@ -18,6 +18,8 @@ SHOWN = (
     "benchmarks/results/*.png",
     "saved_models/*/samples.png",
     "zoo/data/fashion_mnist_sample/LICENSE",
+    "zoo/metrics/classifiers/efficientnet_lite0/NOTICE",
+    "zoo/metrics/lpips_weights/LICENSE",
 )
 
 

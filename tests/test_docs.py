@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import runpy
 import subprocess
 import sys
 from itertools import product
@@ -51,6 +52,15 @@ def test_links_lead_somewhere(name: str) -> None:
         assert target.exists(), link
         if anchor and not anchor.startswith("zoo."):  # the site makes those of the API
             assert anchor in anchors(target.read_text(encoding="utf-8")), link
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_links_lead_into_the_site(name: str) -> None:
+    """Of the pages outside docs/: files that they link to are shown there."""
+    site = runpy.run_path(str(ROOT / "docs" / "repository.py"))
+    shown = {p.relative_to(ROOT).as_posix() for each in site["SHOWN"] for p in ROOT.glob(each)}
+    links = re.findall(r"\]\((?!https?:|#|docs/)([^)#]+)", (ROOT / name).read_text("utf-8"))
+    assert set(links) <= shown | site["PAGES"].keys()
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
