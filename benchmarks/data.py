@@ -113,27 +113,29 @@ def make_array_records(folder: Path, files: list[Path], labels: list[int], size:
     """The files as a data set of TFDS that is prepared in ArrayRecord form."""
     import tensorflow_datasets as tfds  # noqa: PLC0415  (TensorFlow)
 
-    class Pictures(tfds.core.GeneratorBasedBuilder):
-        """The files, under their names."""
+    with tfds.core.registered.skip_registration():  # there is one of each size
 
-        VERSION = tfds.core.Version("1.0.0")
-        pkg_dir_path = folder
+        class Pictures(tfds.core.GeneratorBasedBuilder):
+            """The files, under their names."""
 
-        def _info(self) -> Any:
-            features = {
-                "image": tfds.features.Image(shape=(size, size, 3)),
-                "label": tfds.features.ClassLabel(num_classes=CLASSES),
-            }
-            return tfds.core.DatasetInfo(
-                builder=self, features=tfds.features.FeaturesDict(features)
-            )
+            VERSION = tfds.core.Version("1.0.0")
+            pkg_dir_path = folder
 
-        def _split_generators(self, dl_manager: Any) -> dict[str, Any]:  # noqa: ARG002
-            return {"train": self._generate_examples()}
+            def _info(self) -> Any:
+                features = {
+                    "image": tfds.features.Image(shape=(size, size, 3)),
+                    "label": tfds.features.ClassLabel(num_classes=CLASSES),
+                }
+                return tfds.core.DatasetInfo(
+                    builder=self, features=tfds.features.FeaturesDict(features)
+                )
 
-        def _generate_examples(self) -> Any:
-            for path, label in zip(files, labels, strict=True):
-                yield path.name, {"image": str(path), "label": label}
+            def _split_generators(self, dl_manager: Any) -> dict[str, Any]:  # noqa: ARG002
+                return {"train": self._generate_examples()}
+
+            def _generate_examples(self) -> Any:
+                for path, label in zip(files, labels, strict=True):
+                    yield path.name, {"image": str(path), "label": label}
 
     builder = Pictures(data_dir=folder / "tfds_data", file_format="array_record")
     builder.download_and_prepare()
