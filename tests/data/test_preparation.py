@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ import numpy as np
 import pytest
 from array_record.python.array_record_module import ArrayRecordReader
 
+from tests.support.full_disk import full_disk
 from tests.support.image_files import random_pixels, save_image
 from tests.support.process import process_of
 from zoo import data
@@ -181,22 +179,11 @@ def test_two_processes_do_not_write_into_one_folder(tmp_path: Path) -> None:
     assert len(data.open(tmp_path / "out")) == 3
 
 
-@contextmanager
-def _full_disk(size: int) -> Iterator[None]:
-    """A limit on the size of files, which fails a write as a full disk does."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     images = random_pixels(30, (64, 64, 3))
     data.prepare(images, tmp_path / "whole")
     with (
-        _full_disk(200_000),
+        full_disk(200_000),
         pytest.raises(OSError, match=r"of-00001\.array_record could not be written, and nothing"),
     ):
         data.prepare(images, tmp_path / "out")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import json
-import resource
 from pathlib import Path
 
 import keras
@@ -25,6 +24,7 @@ from export.onnx.reduced import exact_nodes
 from export.onnx.simplify import simplify
 from export.onnx.subpixel import split_transposed_convolutions
 from tests.support.exports import shaken
+from tests.support.full_disk import full_disk
 
 SHAPE, LATENT_DIM = (16, 16, 3), 3
 
@@ -251,14 +251,9 @@ def _export(model: keras.Model, folder: Path, **options: object) -> Path:
 
 
 def test_a_full_disk_leaves_nothing(model: keras.Model, tmp_path: Path) -> None:
-    """A limit on the size of files, which fails a write as a full disk does."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, before[1]))
-    try:
-        with pytest.raises(OSError, match="x could not be written, and nothing of it was kept"):
-            _export(model, tmp_path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    told = pytest.raises(OSError, match="x could not be written, and nothing of it was kept")
+    with full_disk(3000), told:
+        _export(model, tmp_path)
     assert not list(tmp_path.iterdir())
 
 

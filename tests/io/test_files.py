@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ import pytest
 
 import zoo
 from export import export_model
+from tests.support.full_disk import full_disk
 from tests.support.process import process_of
 from zoo.io import files
 from zoo.io.files import replacing
@@ -95,22 +93,11 @@ def _model() -> Any:
     return zoo.create("vae", (8, 8, 1), 3, network="mlp")
 
 
-@contextmanager
-def _full_disk(size: int) -> Iterator[None]:
-    """A limit on the size of files, which fails a write as a full disk does."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def test_a_full_disk_leaves_nothing_half_written(images: np.ndarray, tmp_path: Path) -> None:
     model = _model()
     model.compile()
     out, preset, table = (tmp_path / name for name in ("run", "preset", "table.json"))
-    with _full_disk(3000):
+    with full_disk(3000):
         with pytest.raises(OSError, match=r"run/model\.keras could not be written, and nothing"):
             save_run(model, out, {})
         with pytest.raises(OSError, match=r"step_00000000\.keras could not be written"):
