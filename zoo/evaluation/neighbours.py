@@ -106,7 +106,6 @@ def nearest_training_images(
         msg = "Neighbours are near in the features of an extractor. Name one, and not none."
         raise ValueError(msg)
     features = metrics.load_extractor(name)
-    features = metrics.load_extractor(name)
     held_out = data.open(source, split=split, image_shape=model.image_shape)
     rows = np.unique(np.linspace(0, len(held_out) - 1, samples).round().astype(np.int64))
     tests = as_floats(held_out.take(rows))
