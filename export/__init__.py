@@ -11,13 +11,16 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import zoo  # noqa: F401  (first: it turns on oneDNN, before TensorFlow is imported)
-from export.endpoints import Endpoint, endpoints
-from export.metadata import read_export
-from export.report import Report, read_report
-from export.verification import verify
+from zoo.io.lazy import lazy
+from zoo.io.names import as_path
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from export.functions import Endpoint, endpoints
+    from export.metadata import read_export
+    from export.report import Report, read_report
+    from export.verification import verify
 
 __all__ = [
     "FORMATS",
@@ -29,6 +32,18 @@ __all__ = [
     "read_report",
     "verify",
 ]
+# What reads an export needs no TensorFlow, which is slow to import.
+__getattr__ = lazy(
+    __name__,
+    {
+        "Endpoint": "export.functions",
+        "endpoints": "export.functions",
+        "read_export": "export.metadata",
+        "Report": "export.report",
+        "read_report": "export.report",
+        "verify": "export.verification",
+    },
+)
 
 # By format, what writes it: imported when it is asked for, as tf2onnx is slow to import.
 WRITERS = {
@@ -84,7 +99,7 @@ def export_model(model: Any, path: str | Path, format: str = "saved_model", **op
             f"{', '.join(sorted(_options_of(format)))}."
         )
         raise ValueError(msg)
-    return write(model, path, **options)
+    return write(model, as_path(path, "path"), **options)
 
 
 def _options_of(format: str) -> set[str]:  # noqa: A002

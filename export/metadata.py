@@ -2,57 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from export.endpoints import networks_of
-from zoo.data.contents import printable
 from zoo.io import schemas
 from zoo.io.files import sha256
+from zoo.io.names import as_path, printable
 from zoo.io.records import read_json, write_json
 from zoo.presets import is_preset
 from zoo.training.run_files import class_names, read_config, read_metrics, run_folder
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from export.endpoints import Endpoint
-
 NAME = "zoo_export.json"
 REPORT = "verification.json"
-PACKAGES = ("vaegan-zoo", "tensorflow", "keras", "tf2onnx", "onnx")
 # TF Serving leaves this folder of a SavedModel alone.
 EXTRA = "assets.extra"
-
-
-def model_facts(model: Any, functions: Sequence[Endpoint]) -> dict[str, Any]:
-    """What the metadata of every format say of the model, as text and numbers."""
-    return {
-        "model": model.model_name,
-        "prior": model.prior,
-        "latent_dim": model.noise_dim,
-        **({"num_classes": model.num_classes} if model.num_classes else {}),
-        "image_shape": list(model.image_shape),
-        "image_range": [0.0, 1.0],
-        "weights_sha256": weights_sha256(functions),
-        "endpoints": {
-            e.name: {
-                kind: {
-                    name: {
-                        "shape": ["batch" if size is None else size for size in spec.shape],
-                        "dtype": spec.dtype.name,
-                    }
-                    for name, spec in t.items()
-                }
-                for kind, t in (("inputs", e.inputs), ("outputs", e.outputs))
-            }
-            for e in functions
-        },
-        "versions": {name: version(name) for name in PACKAGES},
-    }
 
 
 def provenance(run: str | Path | None) -> dict[str, Any]:
@@ -78,17 +42,6 @@ def provenance(run: str | Path | None) -> dict[str, Any]:
         protocol = {name: measured.get(name) for name in ("split", "samples", "extractor")}
         facts["metrics"] = {**measured["metrics"], **protocol}
     return facts
-
-
-def weights_sha256(functions: Sequence[Endpoint]) -> str:
-    """Hash of the shapes, types and bytes of all weights the functions use, in their order."""
-    digest = hashlib.sha256()
-    for network in networks_of(functions):
-        for weight in network.weights:
-            array = weight.numpy()
-            digest.update(f"{array.shape}{array.dtype}".encode())
-            digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 def write_metadata(
@@ -154,7 +107,7 @@ def read_export(path: str | Path) -> dict[str, Any]:
         >>> facts["format"], facts["model"], facts["latent_dim"]
         ('saved_model', 'vae', 2)
     """
-    path = Path(path)
+    path = as_path(path, "path")
     versions = sorted(
         (p for p in path.glob("*") if p.name.isdigit()), key=lambda p: int(p.name), reverse=True
     )

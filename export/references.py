@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from export.endpoints import IMAGES, INTEGERS, NCHW, Endpoint, endpoints
+from export.functions import IMAGES, INTEGERS, NCHW, Endpoint, endpoints
 from export.portable_random import portable_draw
 from export.report import Row
 from export.runtimes import SLOW

@@ -14,7 +14,7 @@ import tensorflow as tf
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from export.endpoints import Endpoint
+    from export.functions import Endpoint
 
 # By format, which runs a function of it; the first is always there.
 RUNTIMES = {

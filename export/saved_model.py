@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from export.endpoints import NCHW, as_model, byte_functions, endpoints, names_of, networks_of
-from export.metadata import model_facts, provenance, write_metadata
+from export.functions import (
+    NCHW,
+    as_model,
+    byte_functions,
+    endpoints,
+    model_facts,
+    names_of,
+    networks_of,
+)
+from export.metadata import provenance, write_metadata
 from export.verification import check_export
 from export.warmup import write_warmup
 from zoo.io.files import replacing
@@ -97,7 +105,10 @@ def _check_weights(signatures: dict[str, Any], saved: Sequence[Any]) -> None:
     """Raises ValueError if a function uses a weight that is not saved."""
     known = {id(variable) for variable in saved}
     for name, function in signatures.items():
-        strange = [v.name for v in function.graph.variables if id(v) not in known]
+        # A variable that is read while the function is traced, for a constant of it, is no input.
+        inputs = {id(tensor) for tensor in function.captured_inputs}
+        used = [v for v in function.graph.variables if id(v.handle) in inputs]
+        strange = [v.name for v in used if id(v) not in known]
         if strange:
             msg = (
                 f"{name} uses {strange[0]}, which is in none of the networks that the model names "

@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from export.endpoints import IMAGES, Endpoint, as_model, byte_functions, endpoints, names_of
 from export.example_inputs import inputs_of
-from export.metadata import NAME, REPORT, changed_files, model_facts, place_of, read_export
+from export.functions import (
+    IMAGES,
+    Endpoint,
+    as_model,
+    byte_functions,
+    endpoints,
+    model_facts,
+    names_of,
+)
+from export.metadata import NAME, REPORT, changed_files, place_of, read_export
 from export.references import ALIASES, QUICK, Reference, compare, reference_of
 from export.report import Report, Row
 from export.runtimes import RUNTIMES, opened, present

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from export.endpoints import Endpoint
+    from export.functions import Endpoint
 
 NAME = "tf_serving_warmup_requests"
 # Under batching, a request that is larger than its `max_batch_size` keeps a model from loading.

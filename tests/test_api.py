@@ -9,11 +9,15 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import zoo
 from zoo.core import model_files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FROZEN = Path(__file__).parent / "frozen_preset" / "dcgan"
 SHAPE = (8, 8, 1)
@@ -76,6 +80,10 @@ def test_importing_is_cheap() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[:2] == ["[]", "[]"]
+    # What reads exports and runs, as `zoo info` does, takes no TensorFlow.
+    code = "import sys; from export import read_export, read_report; print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
     code = "import sys, zoo; print('numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
@@ -94,6 +102,28 @@ def test_help_shows_the_public_names(name: str) -> None:
         assert re.search(rf"^    (class )?{each}\b", text, re.MULTILINE), each
     for hidden in ("TYPE_CHECKING", "import_module", "turn_on_onednn", "_HOMES", "_MODULES"):
         assert not re.search(rf"^    {hidden}\b", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        (lambda _: zoo.load_run(None), "run"),
+        (lambda _: zoo.resume(None, epochs=1), "run"),
+        (lambda model: zoo.verify(None, model), "path"),
+        (lambda model: zoo.export_model(model, None), "path"),
+        (lambda model: zoo.train(model, "fashion_mnist_sample", None, epochs=1), "out"),
+    ],
+)
+def test_what_is_no_path_is_refused(call: Callable[[Any], Any], argument: str) -> None:
+    model = zoo.create("dcgan", SHAPE, 2, network="mlp")
+    with pytest.raises(TypeError, match=f"{argument}=None: expected a path, as str or Path"):
+        call(model)
+
+
+@pytest.mark.parametrize("function", [zoo.evaluate, zoo.fit_sampler])
+def test_what_is_no_model_is_refused(function: Callable[..., Any]) -> None:
+    with pytest.raises(TypeError, match="model=None: expected a model"):
+        function(None, "fashion_mnist_sample")
 
 
 # zoo.load

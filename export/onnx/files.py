@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from export.endpoints import as_model, endpoints
-from export.metadata import check_new, model_facts, provenance, write_metadata
+from export.functions import as_model, endpoints, model_facts
+from export.metadata import check_new, provenance, write_metadata
 from export.onnx.preflight import preflight
 from export.onnx.simplify import simplify
 from export.verification import check_export

@@ -23,7 +23,7 @@ from export.onnx.graphs import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from export.endpoints import Endpoint
+    from export.functions import Endpoint
 
 LARGEST = 2**31 - 1  # bytes in one protocol buffer; its large_model fails with NumPy 2
 RANDOM = re.compile(

@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from export.endpoints import IMAGES
 from export.example_inputs import BATCH, inputs_of
+from export.functions import IMAGES
 from export.onnx.graphs import (
     attributes,
     constants_of,
@@ -28,7 +28,7 @@ from export.onnx.graphs import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from export.endpoints import Endpoint
+    from export.functions import Endpoint
 
 N = 256  # examples to calibrate on, and as many others to measure with
 LINEAR = ("Conv", "ConvTranspose", "MatMul", "Gemm")

@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.endpoints import as_model, endpoints
-from export.metadata import check_new, model_facts, provenance, write_metadata
+from export.functions import as_model, endpoints, model_facts
+from export.metadata import check_new, provenance, write_metadata
 from export.onnx.files import export_onnx
 from export.verification import check_export
 from export.web.directions import strongest_directions

@@ -152,7 +152,7 @@ def test_a_range_shows_what_is_wrong_with_it(monkeypatch: pytest.MonkeyPatch) ->
     """Not "0 to 1; expected [0, 1]"."""
     import keras
 
-    from export.endpoints import as_model
+    from export.functions import as_model
     from zoo.convert import sources
 
     latent = keras.Input((3,))

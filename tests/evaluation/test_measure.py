@@ -7,7 +7,7 @@ import pytest
 
 import zoo
 from zoo.data import sprites
-from zoo.evaluation.scores import extractor_for
+from zoo.evaluation.extractors import extractor_for
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,10 @@ def test_colour_is_measured_without_a_network() -> None:
     results = zoo.evaluate(vae, images, importance_samples=2)
     assert {"elbo", "mse", "frechet_distance", "recall"} <= results["metrics"].keys()
     assert results["extractor"] == "efficientnet_lite0"
+
+
+def test_a_gan_needs_an_extractor() -> None:
+    """It has no likelihood: there would be nothing to measure."""
+    images = np.zeros((4, 8, 8, 1), np.float32)
+    with pytest.raises(ValueError, match="A dcgan: expected an extractor"):
+        zoo.evaluate(zoo.create("dcgan", (8, 8, 1), 2, network="mlp"), images, extractor="none")

@@ -151,7 +151,7 @@ def test_a_metric_that_the_model_has_not() -> None:
         _found(_model(num_classes=3), "ifid2_test")
     with pytest.raises(ValueError, match="Did you mean fid9_test"):
         _found(_model("vae"), "fid9_tets")
-    with pytest.raises(ValueError, match="needs the features of an extractor"):
+    with pytest.raises(ValueError, match="expected an extractor, whose features are compared"):
         evaluate_named(_model("vae"), IMAGES, ["fid9_test"], extractor="none")
 
 

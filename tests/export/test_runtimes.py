@@ -13,7 +13,7 @@ import tensorflow as tf
 from onnx import helper
 
 from export import runtimes
-from export.endpoints import Endpoint
+from export.functions import Endpoint
 
 
 class _SignalStack(ctypes.Structure):

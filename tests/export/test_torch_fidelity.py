@@ -41,7 +41,7 @@ def test_a_grey_generator_draws_bytes_in_three_channels(tmp_path: Path) -> None:
 
 
 def test_other_channels_have_no_such_function() -> None:
-    from export.endpoints import names_of
+    from export.functions import names_of
 
     assert NCHW in names_of(zoo.create("gan", (8, 8, 3), 3, network="mlp"))
     assert NCHW not in names_of(zoo.create("gan", (8, 8, 2), 3, network="mlp"))

@@ -21,8 +21,8 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def shorter(code: str) -> str:
-    """The same code or commands, for one epoch."""
-    return re.sub(r"(epochs[= ])\d+", r"\g<1>1", code)
+    """The same code or commands, for one epoch, and measured in it."""
+    return re.sub(r"(epochs[= ]|metric-every )\d+", r"\g<1>1", code)
 
 
 def model_rows(text: str) -> dict[str, str]:

@@ -65,7 +65,7 @@ def check_names(metrics: Sequence[str], protocol: Mapping[str, Any], **others: A
 def features_of(metrics: Sequence[str], model: Any, source: Any, extractor: str | None) -> str:
     """In words, what is measured, and the network whose features are compared."""
     from zoo.data import source_name
-    from zoo.evaluation.scores import ANY_IMAGES, extractor_for
+    from zoo.evaluation.extractors import ANY_IMAGES, extractor_for
 
     chosen = extractor_for(source_name(source), extractor, model.image_shape) or ANY_IMAGES
     return f"{', '.join(metrics)} (features: {chosen if extractor != 'none' else 'none'})"
@@ -124,16 +124,15 @@ def stats(
     """
     from zoo import data as zoo_data
     from zoo.evaluation import references
-    from zoo.evaluation.scores import ANY_IMAGES, extractor_for
-    from zoo.metrics import load_extractor
+    from zoo.evaluation.extractors import needed_extractor
 
     check_file(out)
     _check_statistics(out)
     shape = None if image_size is None else zoo_data.image_shape(data, image_size)
-    name = extractor_for(zoo_data.source_name(data), extractor, shape or zoo_data.image_shape(data))
-    if extractor == "none":
-        raise ValueError("Statistics are of an extractor's features. Name one, and not none.")
-    loaded = load_extractor(name or ANY_IMAGES, weights=extractor_weights, resize=resize)
+    loaded = needed_extractor(
+        data, extractor, shape or zoo_data.image_shape(data), what="Statistics",
+        weights=extractor_weights, resize=resize,
+    )  # fmt: skip
     say(zoo_data.describe(data, split=split, image_shape=shape))
     found = references.statistics(data, split, shape, loaded)
     found.save(out)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import zoo
-from zoo.cli.console import number, silent_stderr
+from zoo.cli.console import number
 from zoo.cli.options import model_names, preset_names, resolve_run
 from zoo.core import registry
 from zoo.io.terminal import console, say, table_of
@@ -155,8 +155,7 @@ def _as_json(value: Any) -> str:
 
 def _show_export(path: Path) -> bool:
     """Whether it is an export; then it is shown."""
-    with silent_stderr():
-        from export import read_export, read_report
+    from export import read_export, read_report
 
     try:
         entries = read_export(path)

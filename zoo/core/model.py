@@ -315,3 +315,20 @@ class ZooModel(CheckedLoops, Compiling):
             **({"num_classes": self.num_classes} if self.num_classes else {}),
             "seed": self.seed,
         }
+
+
+def check_model(model: Any) -> None:
+    """Checks that an argument is a model of the zoo.
+
+    Raises:
+        TypeError: If it is not.
+
+    Example:
+        >>> from zoo.core.model import check_model
+        >>> check_model(None)
+        Traceback (most recent call last):
+        TypeError: model=None: expected a model, as zoo.create makes it.
+    """
+    if not isinstance(model, ZooModel):
+        msg = f"model={model!r}: expected a model, as zoo.create makes it."
+        raise TypeError(msg)

@@ -9,9 +9,10 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from zoo.data.contents import SPLIT_NAMES, counted, named_damage, printable
+from zoo.data.contents import SPLIT_NAMES, counted, named_damage
 from zoo.data.labels import FILES, Parts
 from zoo.data.trees import Tree, is_remote, shown, sift
+from zoo.io.names import printable
 
 MOST = 1 << 30  # bytes of a file, once decompressed: a few bytes can be made to swell to any size
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, Zstandard

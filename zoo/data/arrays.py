@@ -10,9 +10,10 @@ import numpy as np
 
 from zoo.data import images
 from zoo.data.checked import checked_pixels
-from zoo.data.contents import named_damage, printable, split_to_read
+from zoo.data.contents import named_damage, split_to_read
 from zoo.data.images import Images, of_four_axes
 from zoo.data.records import GivenLabels, Records
+from zoo.io.names import printable
 
 if TYPE_CHECKING:
     from pathlib import Path

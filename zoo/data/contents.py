@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from zoo.io.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -116,11 +117,6 @@ def known_size(shape: tuple[int | None, int | None, int], name: str) -> Shape:
         )
         raise ValueError(msg)
     return height, width, channels
-
-
-def printable(name: str | os.PathLike[str]) -> str:
-    r"""A file name, in which bytes that are no UTF-8 are shown as "\xff"."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def shown(parts: Sequence[str]) -> str:

@@ -18,7 +18,6 @@ from zoo.data.contents import (
     Shape,
     counted,
     known_size,
-    printable,
     shortened,
     shown,
     split_to_read,
@@ -35,6 +34,7 @@ from zoo.data.image_files import (
 )
 from zoo.data.labels import LabelFile, Parts, natural_order, read_labels
 from zoo.data.records import GivenLabels, Records, stacked
+from zoo.io.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from zoo.data.contents import KINDS, Shape, counted, printable
+from zoo.data.contents import KINDS, Shape, counted
+from zoo.io.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

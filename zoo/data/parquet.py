@@ -22,11 +22,11 @@ from zoo.data.contents import (
     Shape,
     known_size,
     named_damage,
-    printable,
     split_to_read,
 )
 from zoo.data.image_files import Summary, read_file, read_header, summary
 from zoo.data.records import GivenLabels, Records, stacked
+from zoo.io.names import printable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.data import sources
-from zoo.data.contents import printable, shortened
+from zoo.data.contents import shortened
 from zoo.data.images import Images
 from zoo.data.prepared import (
     DATASET,
@@ -32,6 +32,7 @@ from zoo.data.unchanged import fingerprint
 from zoo.io import schemas
 from zoo.io.files import LOCK, SCRATCH, replacing, sha256
 from zoo.io.locks import locked
+from zoo.io.names import printable
 from zoo.io.records import read_json, write_json
 
 if TYPE_CHECKING:

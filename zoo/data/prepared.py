@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.data.contents import Contents, printable, split_to_read
+from zoo.data.contents import Contents, split_to_read
 from zoo.data.records import GivenLabels, Records
 from zoo.io import schemas
 from zoo.io.files import sha256
+from zoo.io.names import printable
 from zoo.io.records import read_json
 
 if TYPE_CHECKING:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zoo.data import tfds_source
-from zoo.data.contents import KINDS, Shape, known_size, printable
+from zoo.data.contents import KINDS, Shape, known_size
 from zoo.data.images import Images, converted, in_memory
 from zoo.data.kinds import kind_of
+from zoo.io.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

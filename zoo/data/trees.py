@@ -7,9 +7,10 @@ from collections import Counter, deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.data.contents import counted, printable, shortened, shown
+from zoo.data.contents import counted, shortened, shown
 from zoo.data.image_files import SUFFIXES
 from zoo.data.labels import FILES, Parts
+from zoo.io.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.data import kinds, sources
-from zoo.data.contents import printable, shortened
+from zoo.data.contents import shortened
 from zoo.data.records import CHUNK
+from zoo.io.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from zoo import data, losses
 from zoo import metrics as measures
+from zoo.core.model import check_model
 from zoo.data import sprites
-from zoo.evaluation import scores, streams
+from zoo.evaluation import extractors, scores, streams
 from zoo.evaluation.named import evaluate_named
 from zoo.evaluation.perceptual import diversity_metrics, reconstruction_metrics
 
@@ -83,6 +84,7 @@ def evaluate(
         >>> sorted(results["metrics"])[:5]
         ['active_units', 'bits_per_dim', 'distortion', 'elbo', 'gilbo']
     """
+    check_model(model)
     if metrics is not None:
         _check_alone(split=split, samples=samples, latents=latents, sampler=sampler)
         return evaluate_named(model, source, metrics, extractor=extractor, seed=seed, **protocol)
@@ -91,7 +93,7 @@ def evaluate(
     images = data.cached(data.open(source, split=split, image_shape=model.image_shape))
     samples = len(images) if samples is None else samples
     latents = model.sample_latents(samples, seed) if latents is None else latents
-    extractor = scores.extractor_for(name, extractor, model.image_shape)
+    extractor = _extractor_name(model, source, extractor)
     described = {
         "model": model.model_name,
         "data": name,
@@ -106,7 +108,7 @@ def evaluate(
     if extractor is not None:
         batches = streams.real(images, split, None)
         results |= sample_metrics(model, batches, latents, extractor, seed)
-    if extractor == scores.ANY_IMAGES:  # the time of its network is spent anyway
+    if extractor == extractors.ANY_IMAGES:  # the time of its network is spent anyway
         results |= diversity_metrics(model, latents, seed)
     if model.family == "vae":
         found, facts = _vae_metrics(model, images, described, importance_samples)
@@ -115,13 +117,21 @@ def evaluate(
     return {**described, "metrics": results}
 
 
+def _extractor_name(model: ZooModel, source: Any, given: str | None) -> str | None:
+    """Whose features are compared; a GAN needs one, as nothing else of it is measured."""
+    if model.family == "gan":
+        what = f"A {model.model_name}"
+        return extractors.needed_extractor_name(source, given, model.image_shape, what=what)
+    return extractors.extractor_for(data.source_name(source), given, model.image_shape)
+
+
 def _vae_metrics(
     model: BaseVAE, images: data.Records, described: dict[str, Any], importance_samples: int
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """What a VAE is measured by besides its samples, and what belongs to the protocol of it."""
     split, samples, seed = (described[name] for name in ("split", "samples", "seed"))
     results = likelihood_metrics(model, _labelled(model, images, split), importance_samples, seed)
-    perceptual = described["extractor"] == scores.ANY_IMAGES
+    perceptual = described["extractor"] == extractors.ANY_IMAGES
     pairs = _labelled(model, images, split)
     results |= reconstruction_metrics(model, pairs, perceptual=perceptual)
     facts: dict[str, Any] = {"importance_samples": importance_samples} if model.has_elbo else {}

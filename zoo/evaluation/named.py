@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zoo import data
+from zoo.evaluation.extractors import needed_extractor
 from zoo.evaluation.protocols import parse_all
-from zoo.evaluation.scores import ANY_IMAGES, Scores, extractor_for
-from zoo.metrics import GaussianStatistics, load_extractor
+from zoo.evaluation.scores import Scores
+from zoo.metrics import GaussianStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -111,13 +112,9 @@ def scores_of(
     if not protocols:
         msg = "metrics=[]: expected at least one name, such as 'fid10k_test'."
         raise ValueError(msg)
-    given = settings.get("extractor")
-    if given == "none":
-        msg = f"{protocols[0].name} needs the features of an extractor. Name one, and not none."
-        raise ValueError(msg)
-    chosen = extractor_for(data.source_name(source), given, model.image_shape)
-    loaded = load_extractor(
-        chosen or ANY_IMAGES, weights=extractor_weights, resize=settings.get("resize")
-    )
+    loaded = needed_extractor(
+        source, settings.get("extractor"), model.image_shape, what=protocols[0].name,
+        weights=extractor_weights, resize=settings.get("resize"),
+    )  # fmt: skip
     compared = None if reference is None else GaussianStatistics.load(reference)
     return Scores(model, source, protocols, loaded, compared, progress)

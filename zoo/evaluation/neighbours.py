@@ -9,7 +9,7 @@ import numpy as np
 from zoo import data, metrics
 from zoo.data.floats import as_floats
 from zoo.evaluation import streams
-from zoo.evaluation.scores import extractor_for
+from zoo.evaluation.extractors import needed_extractor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,11 +101,7 @@ def nearest_training_images(
     if min(samples, shown, k) < 1:
         msg = f"samples={samples}, shown={shown}, k={k}: expected at least 1."
         raise ValueError(msg)
-    name = extractor_for(data.source_name(source), extractor, model.image_shape)
-    if name is None:
-        msg = "Neighbours are near in the features of an extractor. Name one, and not none."
-        raise ValueError(msg)
-    features = metrics.load_extractor(name)
+    features = needed_extractor(source, extractor, model.image_shape, what="Neighbours")
     held_out = data.open(source, split=split, image_shape=model.image_shape)
     rows = np.unique(np.linspace(0, len(held_out) - 1, samples).round().astype(np.int64))
     tests = as_floats(held_out.take(rows))

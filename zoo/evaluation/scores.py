@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo import data, metrics
-from zoo.data import sprites
 from zoo.evaluation import classifiers, references, streams
 from zoo.evaluation.path_length import check_distance, check_space, path_length
 from zoo.metrics import GaussianStatistics
@@ -31,41 +30,6 @@ OTHER_FEATURES = {"ppl": "lpips (vgg16)", "cas": "a classifier trained on the sa
 KID_SUBSET = 1000  # features of each of 100 subsets (torch-fidelity, StyleGAN's code)
 IS_SPLITS = 10
 CAS_EPOCHS = 15  # of the classifier that learns from samples
-# Extractors that were trained on the training split of a data set. Drawings of known factors take
-# none: they are there to be disentangled.
-EXTRACTORS = {
-    "fashion_mnist": "fashion_mnist_classifier",
-    "fashion_mnist_sample": "fashion_mnist_classifier",
-    sprites.NAME: None,
-}
-FASHION_SHAPE = (28, 28, 1)  # which fashion_mnist_classifier takes
-ANY_IMAGES = "efficientnet_lite0"  # for all other data: it comes with this package
-
-
-def extractor_for(
-    data_name: str, given: str | None, image_shape: Sequence[int] = FASHION_SHAPE
-) -> str | None:
-    """The name of the extractor to take for data; None for none. No default needs a download.
-
-    Args:
-        data_name: As `zoo.data.source_name` gives it.
-        given: The name that was asked for, which may be "none"; None asks for the default: the
-            extractor made for the data, if the images have its shape, and else
-            "efficientnet_lite0", which takes any images.
-        image_shape: (height, width, channels) of the images that will be compared.
-
-    Example:
-        >>> from zoo.evaluation.scores import extractor_for
-        >>> extractor_for("fashion_mnist", None), extractor_for("fashion_mnist", "none")
-        ('fashion_mnist_classifier', None)
-        >>> extractor_for("fashion_mnist", None, (32, 32, 1)), extractor_for("emoji", None)
-        ('efficientnet_lite0', 'efficientnet_lite0')
-    """
-    if given is not None:
-        return None if given == "none" else given
-    own = EXTRACTORS.get(data_name, ANY_IMAGES)
-    fits = own != "fashion_mnist_classifier" or tuple(image_shape) == FASHION_SHAPE
-    return own if fits else ANY_IMAGES
 
 
 @dataclass

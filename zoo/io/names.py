@@ -1,14 +1,49 @@
-"""What to answer to a name that nothing has: the names that look most like it, or all of them."""
+"""Names in messages: how they are shown, and what to answer to one that nothing has."""
 
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 MOST = 3  # names that are suggested
+
+
+def printable(name: str | os.PathLike[str]) -> str:
+    r"""A file name, in which bytes that are no UTF-8 are shown as "\xff".
+
+    Example:
+        >>> from zoo.io.names import printable
+        >>> print(printable("shoes/\udcff.png"))
+        shoes/\xff.png
+    """
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def as_path(value: Any, name: str) -> Path:
+    """The path that an argument gives.
+
+    Args:
+        value: The argument.
+        name: Its name.
+
+    Raises:
+        TypeError: If it is no path, such as None.
+
+    Example:
+        >>> from zoo.io.names import as_path
+        >>> as_path(None, "run")
+        Traceback (most recent call last):
+        TypeError: run=None: expected a path, as str or Path.
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        msg = f"{name}={value!r}: expected a path, as str or Path."
+        raise TypeError(msg)
+    return Path(value)
 
 
 def nearest(name: str, known: Collection[str]) -> list[str]:

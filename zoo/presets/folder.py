@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from zoo.core.model import ZooModel
 from zoo.io.files import replacing, sha256
+from zoo.io.names import as_path
 from zoo.io.pictures import pairs, save_grid
 from zoo.io.records import write_json
 from zoo.presets import config as configs
@@ -76,7 +77,7 @@ def save_preset(
         (2, 8, 8, 1)
     """
     _check_arguments(model, data, facts, metrics, sampler)
-    folder = Path(folder).absolute()
+    folder = as_path(folder, "folder").absolute()
     if folder.exists():
         msg = f"{folder} exists already. Choose another folder, or remove it."
         raise FileExistsError(msg)

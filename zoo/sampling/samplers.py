@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo import data, presets
+from zoo.core.model import check_model
 from zoo.io.files import replacing
 from zoo.presets.sampler import read_sampler
 from zoo.sampling.posterior import draw, fit_mixture, posteriors
@@ -258,6 +259,7 @@ def fingerprint(model: ZooModel) -> str:
 
 
 def _check(model: ZooModel, kind: str) -> None:
+    check_model(model)
     if kind not in KINDS:
         msg = f"Unknown sampler {kind!r}: expected one of {', '.join(KINDS)}."
         raise ValueError(msg)

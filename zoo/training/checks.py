@@ -6,12 +6,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from zoo import data
-from zoo.core.model import ZooModel
 from zoo.core.registry import KINDS
 from zoo.data import order
-from zoo.data.contents import printable
 from zoo.data.pipeline import batches_per_epoch
 from zoo.io import schemas
+from zoo.io.names import printable
 from zoo.io.records import read_json
 from zoo.training.measuring import directions
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from zoo.core.model import ZooModel
     from zoo.data.records import Records
     from zoo.training.measuring import MeasuringCallback
 
@@ -46,17 +46,6 @@ def check_kinds(**settings: Any) -> None:
         if not any(is_one(value) for is_one, _ in kinds):
             msg = f"{name}={value!r}: expected {' or '.join(words for _, words in kinds)}."
             raise ValueError(msg)
-
-
-def check_model(model: Any) -> None:
-    """Checks that it is a model of the zoo.
-
-    Raises:
-        TypeError: If it is not.
-    """
-    if not isinstance(model, ZooModel):
-        msg = f"model={model!r}: expected a model, as zoo.create makes it."
-        raise TypeError(msg)
 
 
 def check_new_run(model: ZooModel, out: Path) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from zoo.io.names import as_path
 from zoo.presets import is_preset
 from zoo.training import recipes, strategies
 from zoo.training.checkpoints import usable
@@ -15,6 +15,7 @@ from zoo.training.train import total_steps, train
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import keras
     import tensorflow as tf
@@ -166,7 +167,7 @@ def check_run(run: str | Path) -> Path:
         FileNotFoundError: If it holds no run that training can go on with.
         ValueError: If it is a preset, or one of the checkpoints of a run.
     """
-    run = Path(run)
+    run = as_path(run, "run")
     if is_preset(run):
         msg = (
             f"{run} is a preset, which has no optimizers to go on with. Load it with zoo.load, "

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.io import schemas
+from zoo.io.names import as_path
 from zoo.io.records import parse_json, read_json
 from zoo.presets.files import WEIGHTS, is_preset, read_unchecked
 from zoo.presets.files import read_metrics as read_preset_metrics
@@ -38,7 +39,7 @@ def describe(model: ZooModel) -> dict[str, Any]:
 
 def run_folder(path: str | Path) -> Path:
     """The run folder of a path that `load_run` takes."""
-    path = Path(path)
+    path = as_path(path, "run")
     if path.suffix != ".keras":
         return path
     return path.parent.parent if path.parent.name == CHECKPOINTS else path.parent
@@ -54,7 +55,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         ValueError: If the file is of a format that this version does not know, or an entry is
             missing or of another type; the file and the entry are named.
     """
-    given, path = Path(path), run_folder(path)
+    path, given = run_folder(path), Path(path)
     if is_preset(path):
         return read_unchecked(path)
     if not (path / "config.json").exists():

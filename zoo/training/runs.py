@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import data
 from zoo.core import registry
 from zoo.io.locks import locked
+from zoo.io.names import as_path
 from zoo.io.records import write_json
 from zoo.presets import is_preset, load_preset
 from zoo.training import checkpoints, loading
@@ -38,7 +39,7 @@ def load_run(path: str | Path) -> ZooModel:
         >>> zoo.load_run(run).generate(3, seed=0).shape
         (3, 8, 8, 1)
     """
-    path = Path(path)
+    path = as_path(path, "run")
     if is_preset(path):
         return load_preset(path)
     config = read_config(path)
@@ -104,7 +105,7 @@ def save_run(
         >>> sorted(os.listdir(run))
         ['config.json', 'model.keras']
     """
-    out = Path(out)
+    out = as_path(out, "out")
     if (out / checkpoints.LATEST).exists():
         msg = f"{out} holds a run already. Choose another folder, or remove it."
         raise FileExistsError(msg)

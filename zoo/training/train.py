@@ -16,19 +16,21 @@ from __future__ import annotations
 import functools
 import warnings
 from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import data
 from zoo.core import replicas
+from zoo.core.model import check_model
 from zoo.data.augment import widened
 from zoo.io.locks import locked
+from zoo.io.names import as_path
 from zoo.training import checks, measuring, run_files, strategies
 from zoo.training.interruption import lost_workers, stop_on_signal
 from zoo.training.recorder import ContinueMeans, Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     import keras
     import tensorflow as tf
@@ -117,7 +119,7 @@ def train(
         >>> zoo.load_run(out).steps_done
         2
     """
-    checks.check_model(model)
+    check_model(model)
     settings: dict[str, Any] = {
         "epochs": epochs, "batch_size": batch_size, "seed": seed, "validation": validation,
         "keep": keep, "best": best, "checkpoint_every": checkpoint_every,
@@ -129,7 +131,7 @@ def train(
     settings |= facts or {}
     if recipe is not None:
         settings["recipe_steps"] = recipe_steps
-    out, chief = Path(out), strategies.is_chief(model.distribute_strategy)
+    out, chief = as_path(out, "out"), strategies.is_chief(model.distribute_strategy)
     # One process at a time writes into a run folder; workers other than the chief write nothing.
     with locked(out) if chief else nullcontext():
         return _train(model, source, out, settings, [*callbacks], recipe, verbose)

@@ -14,7 +14,7 @@ import scipy.stats
 from keras import layers
 
 import zoo.layers
-from export.endpoints import Endpoint, tensor
+from export.functions import Endpoint, tensor
 from export.onnx.preflight import preflight
 from tests.support.networks import FLOAT32, assert_equal, draws, kinds, rms, shake, stack
 from zoo.convert import rules

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.metadata import version
 from types import new_class
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 INTEGERS = ("label", "codes")  # the tensors of a model that are int32
 NCHW = "generate_nchw_uint8"
 IMAGES = ("image", "reconstruction", "image_bytes")  # those whose values are in [0, 1]
+PACKAGES = ("vaegan-zoo", "tensorflow", "keras", "tf2onnx", "onnx")  # whose versions are noted
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,44 @@ def tensor(name: str, shape: Sequence[int] | None, dtype: tf.DType | None = None
 def networks_of(functions: Sequence[Endpoint]) -> list[Any]:
     """The Keras networks that functions use, each once, in order of first use."""
     return list({id(network): network for e in functions for network in e.networks}.values())
+
+
+def model_facts(model: Any, functions: Sequence[Endpoint]) -> dict[str, Any]:
+    """What the metadata of every format say of the model, as text and numbers."""
+    return {
+        "model": model.model_name,
+        "prior": model.prior,
+        "latent_dim": model.noise_dim,
+        **({"num_classes": model.num_classes} if model.num_classes else {}),
+        "image_shape": list(model.image_shape),
+        "image_range": [0.0, 1.0],
+        "weights_sha256": weights_sha256(functions),
+        "endpoints": {
+            e.name: {
+                kind: {
+                    name: {
+                        "shape": ["batch" if size is None else size for size in spec.shape],
+                        "dtype": spec.dtype.name,
+                    }
+                    for name, spec in t.items()
+                }
+                for kind, t in (("inputs", e.inputs), ("outputs", e.outputs))
+            }
+            for e in functions
+        },
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+
+
+def weights_sha256(functions: Sequence[Endpoint]) -> str:
+    """Hash of the shapes, types and bytes of all weights the functions use, in their order."""
+    digest = hashlib.sha256()
+    for network in networks_of(functions):
+        for weight in network.weights:
+            array = weight.numpy()
+            digest.update(f"{array.shape}{array.dtype}".encode())
+            digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def _with_networks(model: Any, networks: dict[str, Any]) -> Any:
