@@ -78,6 +78,7 @@ def test_options_of_scale(source: Path, tmp_path: Path, capsys: pytest.CaptureFi
         "--network", "mlp", "--latent-dim", 4, "--strategy", "mirrored", "--replicas", 2,
         "--precision", "mixed_bfloat16", "--accumulate", 3, "--steps-per-execution", 5,
         "--clip-norm", 1, "--validation", "test", "--best", "val_generator_loss", "--keep", 1,
+        "--generator-learning-rate", 1e-4,
     )  # fmt: skip
     assert "30 images per update: 15 on each of 2 replicas." in capsys.readouterr().out
     run_zoo("train", "dcgan", "--out", run, "--epochs", 3, "--resume")
@@ -89,6 +90,9 @@ def test_options_of_scale(source: Path, tmp_path: Path, capsys: pytest.CaptureFi
         "best": "val_generator_loss", "validation": "test", "strategy": "none", "replicas": 1,
     }  # fmt: skip
     assert {name: config[name] for name in wanted} == wanted
+    trained = zoo.load_run(run)
+    assert float(trained.generator_optimizer.learning_rate) == pytest.approx(1e-4)
+    assert float(trained.discriminator_optimizer.learning_rate) == pytest.approx(2e-4)
     best = min(history, key=lambda entry: entry["val_generator_loss"])
     run_zoo("info", run / "best.keras")
     run_zoo("evaluate", run / "best.keras", "--extractor", "fashion_mnist_classifier")
@@ -123,6 +127,26 @@ def test_options_are_checked(option: str, words: str, small: Path, tmp_path: Pat
     assert words in fails(
         capsys, "train", "beta_vae", "--data", small, "--out", out, "--option", option
     )
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("vae", "--generator-learning-rate", 1e-3), "has 'generator_optimizer', but the optimize"),
+        (("dcgan", "--learning-rate", 0), "learning_rate=0.0 of generator_optimizer: expected"),
+        (
+            ("dcgan", "--learning-rate", 1e-3, "--generator-learning-rate", 1e-3),
+            "--learning-rate 0.001 is of all optimizers.",
+        ),
+    ],
+)
+def test_learning_rates_are_checked(
+    options: tuple[Any, ...], words: str, small: Path, tmp_path: Path, capsys
+) -> None:
+    out = tmp_path / "x"
+    model, *rates = options
+    assert words in fails(capsys, "train", model, "--data", small, "--out", out, *rates)
     assert not out.exists()
 
 
@@ -181,7 +205,7 @@ def test_a_resume_lists_what_it_ignores(tiny: Path, small: Path, tmp_path: Path,
         "--jit", "--clip-norm", 1, "--keep", 9, "--precision", "mixed_bfloat16", "--image-size",
         16, "--option", "ema=0.5", "--option", "emma=1", "--best", "loss",
         "--steps-per-execution", 3, "--checkpoint-every", 5, "--validation", "test",
-        "--mirror", "--random-crop", 4, "--channels", 3,
+        "--mirror", "--random-crop", 4, "--channels", 3, "--learning-rate", 0.5,
     )  # fmt: skip
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith(f"Data: {small}")
@@ -207,6 +231,7 @@ def test_a_resume_lists_what_it_ignores(tiny: Path, small: Path, tmp_path: Path,
         "--mirror is ignored: the run has none.",
         "--random-crop 4 is ignored: the run has 0.",
         "--channels 3 is ignored: the run has 1.",
+        "--learning-rate 0.5 is ignored: the run has 0.0002.",
     }
     run_zoo(
         "train", run, "--epochs", 1, "--batch-size", 20, "--data", small, "--latent-dim", 3,

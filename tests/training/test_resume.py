@@ -60,6 +60,8 @@ def test_two_epochs_and_two_more_are_four(source: Path, tmp_path: Path) -> None:
 
 def test_a_converted_run_begins_with_its_recipe(converted: Path) -> None:
     settings = {"batch_size": 20, "keep": 1}
+    with pytest.raises(ValueError, match="learning_rate: recipe 'warm-up' sets the learning rates"):
+        resume(converted, epochs=2, compile_options={"learning_rate": 1e-3}, verbose=0)
     begun = resume(
         converted, epochs=2, settings=settings, compile_options={"clip_norm": 1.0}, verbose=0
     )

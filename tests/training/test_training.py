@@ -129,6 +129,58 @@ def test_learning_rates_that_fall_to_zero(source: Path, tmp_path: Path) -> None:
         model.compile(decay_steps=0)
 
 
+@pytest.mark.parametrize(
+    ("model", "options", "given", "expected"),
+    [
+        ("vae", {}, 5e-4, {"optimizer": 5e-4}),
+        ("dcgan", {}, 1e-4, {"generator_optimizer": 1e-4, "discriminator_optimizer": 1e-4}),
+        # The ratio stays.
+        (
+            "dcgan",
+            {"ttur": 4.0},
+            1e-4,
+            {"generator_optimizer": 1e-4, "discriminator_optimizer": 4e-4},
+        ),
+        (
+            "dcgan",
+            {"ttur": 4.0},
+            {"generator_optimizer": 1e-5},
+            {"generator_optimizer": 1e-5, "discriminator_optimizer": 8e-4},
+        ),
+    ],
+)
+def test_learning_rates_in_place_of_the_papers(
+    model: str, options: dict[str, Any], given: Any, expected: dict[str, float]
+) -> None:
+    made = zoo.create(model, (8, 8, 1), 2, network="mlp", **options)
+    paper = {name: made.default_optimizer(name).get_config() for name in expected}
+    made.compile(learning_rate=given)
+    for name, rate in expected.items():
+        config = getattr(made, name).get_config()
+        assert config.pop("learning_rate") == pytest.approx(rate)
+        del config["name"]  # numbered
+        # The rest is the paper's, such as Adam's momenta.
+        assert config.items() <= paper[name].items()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate=0.0 of generator_optimizer: expected a number ab"),
+        ({"learning_rate": float("nan")}, "learning_rate=nan"),
+        ({"learning_rate": True}, "learning_rate=True"),
+        ({"learning_rate": "fast"}, "learning_rate='fast'"),
+        ({"learning_rate": {"optimizer": 1e-3}}, "has 'optimizer', but the optimizers of a dcgan"),
+        ({"learning_rate": 1e-3, "generator_optimizer": "adam"}, "generator_optimizer is given"),
+    ],
+)
+def test_wrong_learning_rates(arguments: dict[str, Any], message: str) -> None:
+    model = zoo.create("dcgan", (8, 8, 1), 2, network="mlp")
+    with pytest.raises(ValueError, match=message):
+        model.compile(**arguments)
+    assert not model.compiled
+
+
 def test_bad_run_folders(source: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         load_run(tmp_path / "nowhere")

@@ -49,6 +49,9 @@ def ignored_options(context: typer.Context, out: Path, model: Any) -> list[str]:
             "steps_per_execution": model.steps_per_execution,
             "jit": model.jit_compile,
             "clip_norm": _clip_norm(model),
+            "learning_rate": _rate(model, model.optimizer_names[0]),
+            "generator_learning_rate": _rate(model, "generator_optimizer"),
+            "discriminator_learning_rate": _rate(model, "discriminator_optimizer"),
         }
     given = _given(context)
     if "data" in given:
@@ -82,6 +85,13 @@ def _given(context: typer.Context) -> dict[str, Any]:
         for name, value in context.params.items()
         if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
     }
+
+
+def _rate(model: Any, optimizer_name: str) -> float | None:
+    """The learning rate at the step that the model has reached."""
+    if optimizer_name not in model.optimizer_names:
+        return None
+    return float(f"{float(getattr(model, optimizer_name).learning_rate):.6g}")
 
 
 def _clip_norm(model: Any) -> float | None:

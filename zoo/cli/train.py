@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from zoo.training.resume import Ready
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-SCALE, CHECKPOINTS = "Speed and scale", "Checkpoints"  # headings of `zoo train --help`
+# Headings of `zoo train --help`.
+RATES, SCALE, CHECKPOINTS = "Learning rates", "Speed and scale", "Checkpoints"
 
 
 def train(
@@ -95,12 +96,29 @@ def train(
             "place: things then lie up to so far from where they lay.",
         ),
     ] = 0,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Learning rate of the model's optimizer, in place of the paper's. Of several "
+            "optimizers the others keep their ratio to the first, the generator's for a GAN.",
+            rich_help_panel=RATES,
+        ),
+    ] = None,
+    generator_learning_rate: Annotated[
+        float | None,
+        typer.Option(help="The generator's alone.", rich_help_panel=RATES),
+    ] = None,
+    discriminator_learning_rate: Annotated[
+        float | None,
+        typer.Option(help="The discriminator's alone.", rich_help_panel=RATES),
+    ] = None,
     decay: Annotated[
         bool,
         typer.Option(
             "--decay",
             help="Let the learning rates fall linearly to 0 over --epochs. The result is better, "
             "and the run cannot be continued. A converted run takes it with --recipe plain.",
+            rich_help_panel=RATES,
         ),
     ] = False,
     resume: Annotated[
@@ -260,6 +278,9 @@ def train(
         "random_crop": random_crop,
     }
     compile_options = {
+        "learning_rate": _rates(
+            learning_rate, generator_learning_rate, discriminator_learning_rate
+        ),
         "accumulate": accumulate,
         "clip_norm": clip_norm,
         "jit_compile": jit,
@@ -282,6 +303,17 @@ def train(
     train_and_report(
         ready, out, model, ignored, measured.callbacks(out, ready.source, resume=resume)
     )
+
+
+def _rates(rate: float | None, *players: float | None) -> float | dict[str, float] | None:
+    """The learning rates as `compile` takes them."""
+    names = ("generator_optimizer", "discriminator_optimizer")
+    alone = {name: each for name, each in zip(names, players, strict=True) if each is not None}
+    if alone and rate is not None:
+        raise ValueError(
+            f"--learning-rate {rate:g} is of all optimizers. Give it, or those of single ones."
+        )
+    return alone or rate
 
 
 def launch(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from numbers import Real
 from typing import Any, ClassVar
 
 import keras
 
-from zoo.core.hooks import check_players
+from zoo.core.hooks import check_names, check_players
 from zoo.core.keras_fixes import gradients_are_sums
 from zoo.core.replicated_step import ReplicatedStep
 
@@ -23,6 +26,7 @@ class Compiling(ReplicatedStep):
     def compile(
         self,
         *optimizers: Any,
+        learning_rate: float | Mapping[str, float] | None = None,
         accumulate: int = 1,
         clip_norm: float | None = None,
         decay_steps: int | None = None,
@@ -34,6 +38,9 @@ class Compiling(ReplicatedStep):
         Args:
             *optimizers: A Keras optimizer or None for each of `optimizer_names`, in their order;
                 or as keyword arguments.
+            learning_rate: Of the paper's optimizers, in place of the paper's. A number is that of
+                the first of `optimizer_names`; the others keep their ratio to it, such as `ttur`.
+                Or by name of the optimizer.
             accumulate: Number of parts that an update's batch is computed in, one after the other.
                 The gradients are those of the whole batch. Exceptions are computations between
                 examples, which see the parts: BatchNorm, and the losses of `beta_tc_vae`,
@@ -49,20 +56,22 @@ class Compiling(ReplicatedStep):
         Raises:
             ValueError: If an optimizer has an unknown name, some are given by position and others
                 not, or two names share one object; if the model's `players` are no players; if an
-                argument of Keras means nothing here; if `accumulate` < 1, `clip_norm` ≤ 0 or
+                argument of Keras means nothing here; if a learning rate is no number above 0, or is
+                of an optimizer that is given too; if `accumulate` < 1, `clip_norm` ≤ 0 or
                 `decay_steps` < 1; if a learning rate is to decay and has a schedule already; or if
                 XLA is to compile several replicas.
 
         Example:
             >>> import zoo
             >>> model = zoo.create("dcgan", (8, 8, 1), 2, network="mlp")
-            >>> model.compile(accumulate=2, clip_norm=1.0)
+            >>> model.compile(accumulate=2, clip_norm=1.0, learning_rate=1e-4)
             >>> model.optimizer_names
             ('generator_optimizer', 'discriminator_optimizer')
         """
         self._check_compile(kwargs, jit_compile)
         check_players(self)
         given = self._given_optimizers(optimizers, kwargs)
+        rates = self._given_rates(learning_rate, given)
         if accumulate < 1:
             msg = f"accumulate={accumulate}: expected at least 1."
             raise ValueError(msg)
@@ -82,6 +91,9 @@ class Compiling(ReplicatedStep):
         self.accumulate = accumulate
         for name in self.optimizer_names:
             optimizer = keras.optimizers.get(given.get(name) or self.default_optimizer(name))
+            if name in rates:
+                config = {**optimizer.get_config(), "learning_rate": rates[name]}
+                optimizer = type(optimizer).from_config(config)
             if decay_steps is not None:
                 optimizer = _decaying(optimizer, decay_steps * self.updates_a_step(name))
             if clip_norm is not None:
@@ -141,6 +153,33 @@ class Compiling(ReplicatedStep):
             msg = f"One optimizer for {', '.join(given)}: expected an object for each."
             raise ValueError(msg)
         return given
+
+    def _given_rates(
+        self, learning_rate: float | Mapping[str, float] | None, given: dict[str, Any]
+    ) -> dict[str, float]:
+        """The learning rates that `compile` was given, by name of the optimizer."""
+        if learning_rate is None:
+            return {}
+        if isinstance(learning_rate, Mapping):
+            rates = dict(learning_rate)
+        else:
+            rates = dict.fromkeys(self.optimizer_names, learning_rate)
+        check_names("learning_rate", rates, f"optimizers of a {self.model_name}", self.players)
+        for name, rate in rates.items():
+            if isinstance(rate, bool) or not isinstance(rate, Real) or not 0.0 < rate < math.inf:
+                msg = f"learning_rate={rate!r} of {name}: expected a number above 0, such as 1e-4."
+                raise ValueError(msg)
+            if given.get(name) is not None:
+                msg = (
+                    f"learning_rate={rate!r} is for the paper's optimizer, and {name} is given. "
+                    "Give that optimizer the rate: keras.optimizers.Adam(1e-4)."
+                )
+                raise ValueError(msg)
+        if isinstance(learning_rate, Mapping):
+            return rates
+        paper = {name: float(self.default_optimizer(name).learning_rate) for name in rates}
+        first = paper[self.optimizer_names[0]]
+        return {name: rate * paper[name] / first for name, rate in rates.items()}
 
     def updates_a_step(self, optimizer_name: str) -> int:  # noqa: ARG002
         """How often the named optimizer updates its variables in one training step."""

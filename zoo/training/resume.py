@@ -271,9 +271,10 @@ def _compile(
 ) -> None:
     """Compiles a model that was not trained yet."""
     steps = None
-    if decay:
-        if recipe not in (None, "plain"):
-            msg = f"decay: recipe {recipe!r} sets the learning rates. Take recipe 'plain'."
+    for name, given in (("decay", decay), ("learning_rate", compile_options.get("learning_rate"))):
+        if given and recipe not in (None, "plain"):
+            msg = f"{name}: recipe {recipe!r} sets the learning rates. Take recipe 'plain'."
             raise ValueError(msg)
+    if decay:
         steps = total_steps(model, source, epochs, settings.get("batch_size"))
     model.compile(**compile_options, decay_steps=steps)
