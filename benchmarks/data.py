@@ -12,12 +12,14 @@ own, whose peaks of memory are compared with that of a process that imports Tens
 lies in a temporary folder of as many bytes: TMPDIR says where.
 
 Prints tables, and writes every number to results/data.json and the tables into the document that
-has their markers. Peers take part where they are installed.
+has their markers. A run that was interrupted goes on after the last size that it has measured.
+Peers take part where they are installed.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -59,22 +61,34 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400, help="Steps on the large set.")
     parser.add_argument("--out", type=Path, default=RESULTS / "data.json")
     args = parser.parse_args()
+    wanted = [str(size) for size in args.sizes]
     results: dict[str, Any] = {
         "processor": processor(),
         "threads": len(os.sched_getaffinity(0)),
         "versions": versions(PACKAGES),
         "batch_size": BATCH,
         "images": args.images,
-        "rounds": args.rounds,
-        "sizes": {},
+        "batches": args.batches,
+        "gigabytes": args.gigabytes,
+        "steps": args.steps,
     }
+    if args.out.exists():  # go on with what a run of these settings has measured
+        before = json.loads(args.out.read_text(encoding="utf-8"))
+        if results.items() <= before.items():
+            results = before
+    results.setdefault("sizes", {})
+    if "memory" not in results:
+        results["memory"] = measure_memory(args.gigabytes, args.steps)
+        write_json(args.out, results)
     for size in args.sizes:
+        if str(size) in results["sizes"]:
+            continue
         with tempfile.TemporaryDirectory() as folder:
             make_sources(Path(folder), size, args.images)
             speeds, absent = measure(Path(folder), size, args.batches, args.rounds)
         results["sizes"][str(size)] = {"images_per_second": speeds, "absent": absent}
-    results["memory"] = measure_memory(args.gigabytes, args.steps)
-    write_json(args.out, results)
+        write_json(args.out, results)
+    results["sizes"] = {size: results["sizes"][size] for size in wanted}
     lines = section(results)
     print("\n".join(lines))
     if args.out.parent == RESULTS:

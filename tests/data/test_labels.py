@@ -43,10 +43,10 @@ def test_names_are_numbered_as_class_folders_are(tmp_path: Path) -> None:
 
 
 def test_the_labels_of_a_file_count_and_not_the_folders(tmp_path: Path) -> None:
-    """Paths with spaces, accents, suffixes in capitals, Windows's separators."""
+    """Paths with spaces, accents, suffixes and columns in capitals, Windows's separators."""
     files = ("train/x/a b.png", "train/é.PNG", "test/c.png", "test/y/d.png")
     root = image_tree(tmp_path, *files)
-    table = '\ufeffwho,label,file\r\n1,"bag, small",train/x/a b.png\r\n\r\n1,shoe,train/é.PNG\r\n'
+    table = '\ufeffWho,Label,FILE\r\n1,"bag, small",train/x/a b.png\r\n\r\n1,shoe,train/é.PNG\r\n'
     table += '1, "a ""b""",./test/c.png\r\n1,shoe,test\\y\\d.png\r\n'
     (root / "labels.csv").write_text(table, encoding="utf-8")
     assert data.class_names(root) == ['a "b"', "bag, small", "shoe"]

@@ -15,8 +15,8 @@ from typing import Any
 ROOTS = tuple(Path(__file__).parents[2] / name for name in ("zoo", "export"))
 LONGEST = 600  # characters of another library's message
 SMALLER = (
-    "Take fewer latent dimensions (--latent-dim), smaller images (--image-size), a narrower "
-    "network (--network conv-32) or smaller batches (--batch-size)."
+    "Take smaller images (--image-size); for a model also smaller batches (--batch-size), a "
+    "narrower network (--network conv-32) or fewer latent dimensions (--latent-dim)."
 )
 # Exceptions of other libraries, and what to say of them.
 WORDS: tuple[tuple[Any, str], ...] = (

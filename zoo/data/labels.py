@@ -125,13 +125,14 @@ def _rows_of_csv(content: bytes) -> list[Row]:
 
 def _rows_of_table(table: Any) -> list[Row]:
     columns = [name.strip() for name in next(table, [])]
-    if not {"file", "label"} <= set(columns):
+    lower = [name.lower() for name in columns]
+    if not {"file", "label"} <= set(lower):
         msg = (
             f"columns {', '.join(map(repr, columns)) or 'none'}; expected file and label, named in "
             "the first line and separated by a comma."
         )
         raise ValueError(msg)
-    file, label = columns.index("file"), columns.index("label")
+    file, label = lower.index("file"), lower.index("label")
     rows = []
     for fields in table:
         if not fields:  # an empty line
