@@ -38,7 +38,7 @@ class Compiling(ReplicatedStep):
         Args:
             *optimizers: A Keras optimizer or None for each of `optimizer_names`, in their order;
                 or as keyword arguments.
-            learning_rate: Of the paper's optimizers, in place of the paper's. A number is that of
+            learning_rate: Takes the place of the paper's learning rates. A number is that of
                 the first of `optimizer_names`; the others keep their ratio to it, such as `ttur`.
                 Or by name of the optimizer.
             accumulate: Number of parts that an update's batch is computed in, one after the other.
