@@ -68,6 +68,7 @@ def main() -> None:
         "versions": versions(PACKAGES),
         "batch_size": BATCH,
         "images": args.images,
+        "rounds": args.rounds,
         "batches": args.batches,
         "gigabytes": args.gigabytes,
         "steps": args.steps,
