@@ -115,7 +115,7 @@ def test_errors_are_sentences(gan: Path, tmp_path: Path, capsys) -> None:
 def test_nothing_left_to_measure(tiny: Path, tmp_path: Path, capsys) -> None:
     run = copy_of(tiny / "gan", tmp_path)
     said = fails(capsys, "evaluate", run, "--extractor", "none")
-    assert "Nothing is left to measure" in said
+    assert "measured by its samples alone: expected an extractor" in said
     assert not (run / "metrics.json").exists()
 
 

@@ -36,5 +36,5 @@ def test_colour_is_measured_without_a_network() -> None:
 def test_a_gan_needs_an_extractor() -> None:
     """It has no likelihood: there would be nothing to measure."""
     images = np.zeros((4, 8, 8, 1), np.float32)
-    with pytest.raises(ValueError, match="A dcgan: expected an extractor"):
+    with pytest.raises(ValueError, match="A dcgan, .* by its samples alone: expected an extractor"):
         zoo.evaluate(zoo.create("dcgan", (8, 8, 1), 2, network="mlp"), images, extractor="none")

@@ -133,11 +133,6 @@ def _measure(
     results = evaluate_model(
         model, source, split=split, samples=samples, latents=latents, sampler=sampler, **settings
     )
-    if not results["metrics"]:
-        raise ValueError(
-            f"Nothing is left to measure: {run} holds a GAN, which is measured by its samples, and "
-            "the extractor is none. Name one, such as --extractor efficientnet_lite0."
-        )
     if written is not None:
         write_json(written, {**results, "step": model.steps_done})
     rows = [(name, number(value)) for name, value in results["metrics"].items()]

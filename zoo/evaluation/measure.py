@@ -120,7 +120,7 @@ def evaluate(
 def _extractor_name(model: ZooModel, source: Any, given: str | None) -> str | None:
     """Whose features are compared; a GAN needs one, as nothing else of it is measured."""
     if model.family == "gan":
-        what = f"A {model.model_name}"
+        what = f"A {model.model_name}, which is measured by its samples alone"
         return extractors.needed_extractor_name(source, given, model.image_shape, what=what)
     return extractors.extractor_for(data.source_name(source), given, model.image_shape)
 
