@@ -90,20 +90,20 @@ def measure_named(
     say(f"Measuring {features_of(metrics, model, source, settings['extractor'])} …")
     with bars() as show:
         progress = partial(show, "samples")
-        found = evaluate_named(model, source, metrics, **settings, progress=progress)
-    step, data = model.steps_done, found["data"]
+        results = evaluate_named(model, source, metrics, **settings, progress=progress)
+    step, data = model.steps_done, results["data"]
     entries = [
-        {**record, "data": data, "step": step, "metrics": _values(name, found["metrics"])}
-        for name, record in found["protocols"].items()
+        {**record, "data": data, "step": step, "metrics": _values(name, results["metrics"])}
+        for name, record in results["protocols"].items()
     ]
     if written is not None:
-        kept = [entry for entry in before if entry["name"] not in found["protocols"]]
+        kept = [entry for entry in before if entry["name"] not in results["protocols"]]
         write_json(written, [*kept, *entries])
-    rows = [(name, number(value)) for name, value in found["metrics"].items()]
+    rows = [(name, number(value)) for name, value in results["metrics"].items()]
     say(f"{run} on {data}")
     console.print(table_of(("metric", "value"), rows))
-    first = next(iter(found["protocols"].values()))
-    features = ", ".join(dict.fromkeys(map(_features, found["protocols"].values())))
+    first = next(iter(results["protocols"].values()))
+    features = ", ".join(dict.fromkeys(map(_features, results["protocols"].values())))
     psi = first["truncation"]
     truncated = f"; truncation: {psi:g}" if psi not in (None, 1.0) else ""
     say(f"features: {features}; weights: {first['weights']}; seed: {first['seed']}{truncated}")
@@ -134,9 +134,9 @@ def stats(
         weights=extractor_weights, resize=resize,
     )  # fmt: skip
     say(zoo_data.describe(data, split=split, image_shape=shape))
-    found = references.statistics(data, split, shape, loaded)
-    found.save(out)
-    say(f"{found.count} images; {len(found.mean)} features of {loaded.title}: {out}")
+    statistics = references.statistics(data, split, shape, loaded)
+    statistics.save(out)
+    say(f"{statistics.count} images; {len(statistics.mean)} features of {loaded.title}: {out}")
 
 
 def _check_statistics(out: Path) -> None:
@@ -165,10 +165,10 @@ def train_classifier(
     check_folder(out)
     shape = None if image_size is None else zoo_data.image_shape(data, image_size)
     say(zoo_data.describe(data, image_shape=shape))
-    found = classifiers.train_classifier(
+    test_accuracy = classifiers.train_classifier(
         data, out, epochs=epochs, seed=seed, image_shape=shape, verbose=2
     )
-    say(f"Accuracy on the test split {found:.4f}. Use it by --extractor {out}")
+    say(f"Accuracy on the test split {test_accuracy:.4f}. Use it by --extractor {out}")
 
 
 def _features(protocol: Mapping[str, Any]) -> str:

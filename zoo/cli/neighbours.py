@@ -58,9 +58,10 @@ def neighbours(
     say(zoo_data.describe(source, image_shape=model.image_shape))
     what = features_of([f"{samples:,} samples with training images"], model, source, extractor)
     say(f"Comparing {what} …")
-    found = nearest_training_images(
+    nearest = nearest_training_images(
         model, source, samples=samples, shown=shown, split=split, extractor=extractor, seed=seed
     )
-    columns = 1 + found.neighbours.shape[1]
-    save_grid(out, found.sheet(), columns=columns)
-    say(f"Memorization score {found.memorization_score:.3f} (features: {found.extractor}). {out}")
+    columns = 1 + nearest.neighbours.shape[1]
+    save_grid(out, nearest.sheet(), columns=columns)
+    score = f"Memorization score {nearest.memorization_score:.3f}"
+    say(f"{score} (features: {nearest.extractor}). {out}")

@@ -45,8 +45,8 @@ def tree_of(path: str | Path) -> ArchiveTree:
 
         status = tf.io.gfile.stat(path)
         return _listed(path, status.length, status.mtime_nsec)
-    found = Path(path).stat()
-    return _listed(path, found.st_size, found.st_mtime_ns)
+    status = Path(path).stat()
+    return _listed(path, status.st_size, status.st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=8)

@@ -124,9 +124,9 @@ def _turned(images: tf.Tensor, turned: tf.Tensor) -> tf.Tensor:
     # `tf.where` with a condition per image takes four times as long, and so does `tf.reverse` of
     # more than three axes.
     places = tf.dynamic_partition(tf.range(tf.size(turned)), tf.cast(turned, tf.int32), 2)
-    rest, found = (tf.gather(images, part) for part in places)
-    rows = tf.reverse(tf.reshape(found, [-1, *images.shape[2:]]), [1])
-    whole = tf.dynamic_stitch(places, [rest, tf.reshape(rows, tf.shape(found))])
+    rest, chosen = (tf.gather(images, part) for part in places)
+    rows = tf.reverse(tf.reshape(chosen, [-1, *images.shape[2:]]), [1])
+    whole = tf.dynamic_stitch(places, [rest, tf.reshape(rows, tf.shape(chosen))])
     return tf.reshape(whole, tf.shape(images))
 
 

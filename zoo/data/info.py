@@ -116,9 +116,9 @@ def verify(
     """
     folder = sources.prepared_folder(source)
     if folder is not None:
-        found = list(prepared.faults(folder, prepared.read_dataset(folder)["splits"]))
-        if found:
-            return found
+        in_shards = list(prepared.faults(folder, prepared.read_dataset(folder)["splits"]))
+        if in_shards:
+            return in_shards
     faults: list[str] = []
     for split in splits or sources.splits(source):
         records = sources.open_in_order(source, split, image_shape)

@@ -49,11 +49,13 @@ def permuted(positions: Any, seed: Any, count: int) -> Any:
             rounds=ROUNDS,
         )
 
-    found = shuffled(positions)
+    shuffled_positions = shuffled(positions)
     if spare:
         count_ = tf.constant([count], tf.int64)
-        found = tf.where(found == count_, shuffled(count_), found)
-    return found
+        shuffled_positions = tf.where(
+            shuffled_positions == count_, shuffled(count_), shuffled_positions
+        )
+    return shuffled_positions
 
 
 def index_shuffle(count: int, batch_size: int, seed: int, start_step: int) -> tf.data.Dataset:

@@ -177,13 +177,13 @@ def _summary(folder: Path) -> Summary:
 
 def _splits(folder: Path) -> dict[str, list[Path]]:
     """The files of each split: named after it, as in train-00000-of-00002.parquet, or in it."""
-    found: dict[str, list[Path]] = {}
+    by_split: dict[str, list[Path]] = {}
     for path in _files(folder):
         within = path.relative_to(folder).parts[:-1]
         name = within[-1] if within and within[-1] != "data" else path.stem.split("-")[0]
         known = next((s for s, names in SPLIT_NAMES.items() if name.lower() in names), name)
-        found.setdefault(known, []).append(path)
-    return found
+        by_split.setdefault(known, []).append(path)
+    return by_split
 
 
 def _files(folder: Path) -> list[Path]:

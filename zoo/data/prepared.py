@@ -159,8 +159,8 @@ def faults(folder: Path, splits: dict[str, Any], *, hashed: int | None = None) -
     total = sum(marks.get("bytes", 0) for _, marks in files)
     whole = hashed is None or total <= hashed
     with ThreadPoolExecutor() as pool:
-        found = pool.map(lambda each: fault(*each, whole=whole), files)
-        yield from (each for each in found if each)
+        answers = pool.map(lambda each: fault(*each, whole=whole), files)
+        yield from (each for each in answers if each)
     for name, split in splits.items():
         counted = sum(shard["images"] for shard in split["shards"].values())
         of_classes = sum(split["labels"]["counts"]) if "labels" in split else split["images"]

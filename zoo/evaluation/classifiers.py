@@ -80,7 +80,7 @@ def train_classifier(
         raise ValueError(msg)
     shape = images.shape
     network = fit(images, images.number_of_classes(), epochs=epochs, seed=seed, verbose=verbose)
-    found = accuracy(network, streams.real(source, "test", shape, labels=True))
+    test_accuracy = accuracy(network, streams.real(source, "test", shape, labels=True))
     name = data.source_name(source)
     with replacing(out / "model.weights.h5") as path:
         network.save_weights(path)
@@ -88,13 +88,13 @@ def train_classifier(
     card = {
         "image_shape": shape,
         "classes": images.number_of_classes(),
-        "test_accuracy": found,
+        "test_accuracy": test_accuracy,
         "data": name,
         "command": f"zoo train-classifier {name} --epochs {epochs} --seed {seed}",
         "sha256": digest,
     }
     write_json(out / "config.json", card)
-    return found
+    return test_accuracy
 
 
 def _check_out(out: Path) -> None:

@@ -141,22 +141,22 @@ def parse(name: str, **settings: Any) -> Protocol:
         samples = 1000 * int(paths["thousand"] or PATHS)
         path = f"{paths['space']}{paths['sampling']}"
         return replace(Protocol(name, "ppl", samples, path=path), **settings)
-    found = _NAME.fullmatch(name)
-    if found is None:
+    parts = _NAME.fullmatch(name)
+    if parts is None:
         raise ValueError(_unknown(name))
-    kind = KINDS[found["metric"]]
-    misplaced = found["neighbours"] is not None and kind.neighbours is None
-    if misplaced or (found["split"] is not None) != kind.compares:
+    kind = KINDS[parts["metric"]]
+    misplaced = parts["neighbours"] is not None and kind.neighbours is None
+    if misplaced or (parts["split"] is not None) != kind.compares:
         raise ValueError(_unknown(name))
-    samples = int(found["count"]) * (1000 if found["thousand"] else 1)
+    samples = int(parts["count"]) * (1000 if parts["thousand"] else 1)
     if samples < 2 or samples >= 2**31:
         msg = f"{name}: {samples} samples; expected 2 to {2**31 - 1}."
         raise ValueError(msg)
     neighbours = kind.neighbours
-    if found["neighbours"] is not None:
-        neighbours = int(found["neighbours"])
-    split = SPLITS.get(found["split"])
-    protocol = Protocol(name, found["metric"], samples, split, neighbours)
+    if parts["neighbours"] is not None:
+        neighbours = int(parts["neighbours"])
+    split = SPLITS.get(parts["split"])
+    protocol = Protocol(name, parts["metric"], samples, split, neighbours)
     return replace(protocol, **settings)
 
 

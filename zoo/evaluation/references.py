@@ -63,15 +63,15 @@ def statistics(
     if place is None:
         return _compute(images, split, extractor)
     with _locked(place):
-        found = _kept(place)
-        if found is None:
-            found = _compute(images, split, extractor)
+        statistics = _kept(place)
+        if statistics is None:
+            statistics = _compute(images, split, extractor)
             try:
-                found.save(place)
+                statistics.save(place)
             except OSError as error:
                 msg = f"{error} The statistics of the real images are not kept. Set ZOO_HOME."
                 warnings.warn(msg, stacklevel=2)
-    return found
+    return statistics
 
 
 @contextmanager
@@ -96,10 +96,10 @@ def _kept(place: Path) -> GaussianStatistics | None:
 
 
 def _compute(images: data.Records, split: str, extractor: FeatureExtractor) -> GaussianStatistics:
-    found = GaussianStatistics.empty(extractor.dim, extractor.title)
+    statistics = GaussianStatistics.empty(extractor.dim, extractor.title)
     for part in streams.seen(streams.real(images, split, None), extractor):
-        found.add(part.features)
-    return found
+        statistics.add(part.features)
+    return statistics
 
 
 def _place(images: data.Records, source: str, extractor: FeatureExtractor) -> Path | None:

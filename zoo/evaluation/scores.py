@@ -157,8 +157,8 @@ class Scores:
             group = [protocol for protocol in together if protocol.samples == n]
             fake = self._samples(n, group)
             for protocol in group:
-                found = VALUES[protocol.metric](self, protocol, fake)
-                values |= dict(zip(protocol.directions, found, strict=True))
+                measured = VALUES[protocol.metric](self, protocol, fake)
+                values |= dict(zip(protocol.directions, measured, strict=True))
         for protocol in self.protocols:
             if protocol.metric == "cas":
                 values[protocol.name] = self._classification_accuracy(protocol)

@@ -176,14 +176,14 @@ def kernel_distance_over_subsets(
         raise ValueError(msg)
     real, fake = check_features(real, fake, at_least=subset_size)
     rng = np.random.RandomState(seed)  # the reference's draws
-    found = []
+    distances = []
     for _ in range(subsets):
         drawn = [
             features[rng.choice(len(features), subset_size, replace=False)]
             for features in (fake, real)
         ]
-        found.append(_squared_mmd(drawn[1], drawn[0]))
-    return float(np.mean(found)), float(np.std(found))
+        distances.append(_squared_mmd(drawn[1], drawn[0]))
+    return float(np.mean(distances)), float(np.std(distances))
 
 
 def _statistics(features: np.ndarray) -> GaussianStatistics:

@@ -242,8 +242,8 @@ def classifier(image_shape: Sequence[int], classes: int) -> keras.Model:
 
 def _fashion_mnist_classifier() -> FeatureExtractor:
     """The classifier that `zoo train-classifier fashion_mnist` trained, inside this package."""
-    found = _of_folder(CLASSIFIERS / "fashion_mnist")
-    return replace(found, name="fashion_mnist_classifier", digest=None)
+    classifier = _of_folder(CLASSIFIERS / "fashion_mnist")
+    return replace(classifier, name="fashion_mnist_classifier", digest=None)
 
 
 def _of_folder(folder: Path) -> FeatureExtractor:

@@ -63,14 +63,14 @@ def directions(callbacks: Sequence[MeasuringCallback]) -> dict[str, bool]:
         >>> measuring.directions([])
         {}
     """
-    found: dict[str, bool] = {}
+    directions: dict[str, bool] = {}
     for each in callbacks:
-        twice = [name for name in each.directions if name in found]
+        twice = [name for name in each.directions if name in directions]
         if twice:
             msg = f"callbacks: two of them measure {twice[0]}. Leave one out."
             raise ValueError(msg)
-        found |= each.directions
-    return found
+        directions |= each.directions
+    return directions
 
 
 def is_best(metric: str, history: Sequence[Mapping[str, Any]], *, higher: bool) -> bool:

@@ -139,8 +139,8 @@ class Recorder(keras.callbacks.Callback):
         self.history.append(entry)
         for name, higher in self.directions.items():
             if name in entry:
-                found = measuring.best(name, self.history, higher=higher)
-                logs[f"best_{name}"] = entry[f"best_{name}"] = found
+                best_value = measuring.best(name, self.history, higher=higher)
+                logs[f"best_{name}"] = entry[f"best_{name}"] = best_value
         if self.chief:
             write_json(self.out / "history.json", self.history)
         self.save(best=self.best is not None and self._is_best(self.best))
