@@ -388,7 +388,7 @@ def _raised(error: BaseException) -> BaseException:
         ),
         (tf.errors.ResourceExhaustedError(None, None, "OOM, shape [3]"), "memory: OOM, shape [3]."),
         (tf.errors.DataLossError(None, None, "cut {x}"), "TensorFlow failed with DataLossError"),
-        (MemoryError("Unable to allocate 7 GiB"), "Unable to allocate 7 GiB. Take fewer"),
+        (MemoryError("Unable to allocate 7 GiB"), "Unable to allocate 7 GiB. Take smaller"),
         (zipfile.BadZipFile("no zip"), "is damaged, cut short or of another kind (no zip)."),
         (zlib.error("Error -3"), "is damaged"),
         (EOFError("No data left in file"), "is damaged"),
