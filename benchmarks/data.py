@@ -12,8 +12,8 @@ own, whose peaks of memory are compared with that of a process that imports Tens
 lies in a temporary folder of as many bytes: TMPDIR says where.
 
 Prints tables, and writes every number to results/data.json and the tables into the document that
-has their markers. A run that was interrupted goes on after the last size that it has measured.
-Peers take part where they are installed.
+has their markers. A run that was interrupted goes on after the last size that it has measured: what
+it has is in results/data.partial.json. Peers take part where they are installed.
 """
 
 from __future__ import annotations
@@ -61,7 +61,6 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400, help="Steps on the large set.")
     parser.add_argument("--out", type=Path, default=RESULTS / "data.json")
     args = parser.parse_args()
-    wanted = [str(size) for size in args.sizes]
     results: dict[str, Any] = {
         "processor": processor(),
         "threads": len(os.sched_getaffinity(0)),
@@ -73,14 +72,15 @@ def main() -> None:
         "gigabytes": args.gigabytes,
         "steps": args.steps,
     }
-    if args.out.exists():  # go on with what a run of these settings has measured
-        before = json.loads(args.out.read_text(encoding="utf-8"))
+    partial = args.out.with_suffix(".partial.json")
+    if partial.exists():  # go on with what a run of these settings has measured
+        before = json.loads(partial.read_text(encoding="utf-8"))
         if results.items() <= before.items():
             results = before
     results.setdefault("sizes", {})
     if "memory" not in results:
         results["memory"] = measure_memory(args.gigabytes, args.steps)
-        write_json(args.out, results)
+        write_json(partial, results)
     for size in args.sizes:
         if str(size) in results["sizes"]:
             continue
@@ -88,8 +88,10 @@ def main() -> None:
             make_sources(Path(folder), size, args.images)
             speeds, absent = measure(Path(folder), size, args.batches, args.rounds)
         results["sizes"][str(size)] = {"images_per_second": speeds, "absent": absent}
-        write_json(args.out, results)
-    results["sizes"] = {size: results["sizes"][size] for size in wanted}
+        write_json(partial, results)
+    results["sizes"] = {str(size): results["sizes"][str(size)] for size in args.sizes}
+    write_json(args.out, results)
+    partial.unlink()
     lines = section(results)
     print("\n".join(lines))
     if args.out.parent == RESULTS:
