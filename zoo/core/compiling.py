@@ -92,8 +92,7 @@ class Compiling(ReplicatedStep):
         for name in self.optimizer_names:
             optimizer = keras.optimizers.get(given.get(name) or self.default_optimizer(name))
             if name in rates:
-                config = {**optimizer.get_config(), "learning_rate": rates[name]}
-                optimizer = type(optimizer).from_config(config)
+                optimizer = _with_rate(optimizer, rates[name])
             if decay_steps is not None:
                 optimizer = _decaying(optimizer, decay_steps * self.updates_a_step(name))
             if clip_norm is not None:
@@ -241,11 +240,14 @@ def _decaying(optimizer: Any, updates: int) -> Any:
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer.inner_optimizer = _decaying(optimizer.inner_optimizer, updates)
         return optimizer
-    config = optimizer.get_config()
-    rate = config["learning_rate"]
+    rate = optimizer.get_config()["learning_rate"]
     scheduled = isinstance(rate, dict)
     if scheduled:
         msg = f"decay_steps: the learning rate of {optimizer.name} has a schedule already."
         raise ValueError(msg)
-    schedule = keras.optimizers.schedules.PolynomialDecay(rate, updates, 0.0)
-    return type(optimizer).from_config({**config, "learning_rate": schedule})
+    return _with_rate(optimizer, keras.optimizers.schedules.PolynomialDecay(rate, updates, 0.0))
+
+
+def _with_rate(optimizer: Any, rate: Any) -> Any:
+    """The optimizer anew, at another learning rate or on a schedule."""
+    return type(optimizer).from_config({**optimizer.get_config(), "learning_rate": rate})
