@@ -90,10 +90,10 @@ def evaluate(
         return evaluate_named(model, source, metrics, extractor=extractor, seed=seed, **protocol)
     _check_whole(samples, importance_samples, protocol)
     name = data.source_name(source)
+    extractor = _extractor_name(model, source, extractor)
     images = data.cached(data.open(source, split=split, image_shape=model.image_shape))
     samples = len(images) if samples is None else samples
     latents = model.sample_latents(samples, seed) if latents is None else latents
-    extractor = _extractor_name(model, source, extractor)
     described = {
         "model": model.model_name,
         "data": name,
