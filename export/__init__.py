@@ -33,17 +33,15 @@ __all__ = [
     "verify",
 ]
 # What reads an export needs no TensorFlow, which is slow to import.
-__getattr__ = lazy(
-    __name__,
-    {
-        "Endpoint": "export.functions",
-        "endpoints": "export.functions",
-        "read_export": "export.metadata",
-        "Report": "export.report",
-        "read_report": "export.report",
-        "verify": "export.verification",
-    },
-)
+_HOMES = {"Endpoint": "export.functions", "endpoints": "export.functions"}
+_HOMES |= {"Report": "export.report", "read_report": "export.report"}
+_HOMES |= {"read_export": "export.metadata", "verify": "export.verification"}
+__getattr__ = lazy(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 # By format, what writes it: imported when it is asked for, as tf2onnx is slow to import.
 WRITERS = {
