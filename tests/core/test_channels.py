@@ -39,7 +39,7 @@ def encoder() -> keras.Model:
     x = layers.Permute((3, 1, 2))(images)
     x = layers.Conv2D(4, 3, padding="same", use_bias=False, **FIRST)(x)
     x = layers.LeakyReLU(0.2)(layers.BatchNormalization(axis=1)(x))
-    skip = layers.Conv2D(6, 1, strides=2, **FIRST)(x)
+    skip = layers.Conv2D(6, 2, strides=2, **FIRST)(x)  # of size 1, oneDNN's gradients are wrong
     y = layers.SeparableConv2D(6, 3, padding="same", **FIRST)(x)
     y = layers.AveragePooling2D(2, **FIRST)(layers.BatchNormalization(axis=1)(y))
     y = layers.SpectralNormalization(layers.Conv2D(6, 3, padding="same", **FIRST))(y)

@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zoo.cli import train_options as opt  # noqa: TC001 (Typer reads the annotations)
 from zoo.cli.console import sigterm
 from zoo.cli.measured import Measured
 from zoo.cli.options import (
-    COUNTED,
-    PATH,
-    SOURCE,
     ImageSize,
     Seed,
     check_folder,
-    model_names,
     parse_options,
 )
 from zoo.cli.progress import train_and_report
@@ -31,231 +28,44 @@ if TYPE_CHECKING:
     from zoo.training.resume import Ready
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-# Headings of `zoo train --help`.
-RATES, SCALE, CHECKPOINTS = "Learning rates", "Speed and scale", "Checkpoints"
 
 
 def train(
     context: typer.Context,
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="A model of `zoo list`, or a run folder to go on with.",
-            autocompletion=model_names,
-        ),
-    ],
-    data: Annotated[str, typer.Option(help=f"{SOURCE}.")] = "fashion_mnist_sample",
-    out: Annotated[
-        Path | None, typer.Option(help="The run folder. Default: runs/MODEL.", **PATH)
-    ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs in all.")] = 10,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Images per update, on all replicas together. Default: the model's own."
-        ),
-    ] = None,
-    latent_dim: Annotated[
-        int, typer.Option(min=1, callback=COUNTED, help="Latent dimensions.")
-    ] = 64,
-    network: Annotated[
-        str | None,
-        typer.Option(
-            help="Architecture: mlp, conv or resnet; a number sets the width of the last two, as "
-            "in conv-32. vq_vae takes grid, and stylegan2 takes style. Default: the model's own."
-        ),
-    ] = None,
+    model: opt.ModelOrRun,
+    data: opt.Data = "fashion_mnist_sample",
+    out: opt.Out = None,
+    epochs: opt.Epochs = 10,
+    batch_size: opt.BatchSize = None,
+    latent_dim: opt.LatentDim = 64,
+    network: opt.Network = None,
     image_size: ImageSize = None,
-    channels: Annotated[
-        int | None,
-        typer.Option(
-            help="Read all images as grey (1), as colour (3), or as colour with alpha (4). "
-            "Default: 1 if all are grey, else 3. With 1 and 3 transparent pixels become white."
-        ),
-    ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(help="An option of the model, such as likelihood=bernoulli or ema=0.999."),
-    ] = None,
+    channels: opt.Channels = None,
+    option: opt.Option = None,
     seed: Seed = 0,
     *,
-    mirror: Annotated[
-        bool,
-        typer.Option(
-            "--mirror",
-            help="Turn left and right round in half of the training images, at random. For things "
-            "that look the same in a mirror: faces, not letters.",
-        ),
-    ] = False,
-    random_crop: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            callback=COUNTED,
-            help="Read training images so many pixels larger, and train on a window at a random "
-            "place: things then lie up to so far from where they lay.",
-        ),
-    ] = 0,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            help="Learning rate of the model's optimizer, in place of the paper's. Of several "
-            "optimizers the others keep their ratio to the first, the generator's for a GAN.",
-            rich_help_panel=RATES,
-        ),
-    ] = None,
-    generator_learning_rate: Annotated[
-        float | None,
-        typer.Option(help="The generator's alone.", rich_help_panel=RATES),
-    ] = None,
-    discriminator_learning_rate: Annotated[
-        float | None,
-        typer.Option(help="The discriminator's alone.", rich_help_panel=RATES),
-    ] = None,
-    decay: Annotated[
-        bool,
-        typer.Option(
-            "--decay",
-            help="Let the learning rates fall linearly to 0 over --epochs. The result is better, "
-            "and the run cannot be continued. A converted run takes it with --recipe plain.",
-            rich_help_panel=RATES,
-        ),
-    ] = False,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Continue the run in --out until it has had --epochs: by default those it was "
-            "begun with, and 10 at least. It keeps the settings that it was begun with; only "
-            "--strategy and --replicas may differ. `zoo train FOLDER` does the same.",
-        ),
-    ] = False,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            help="How to train a run that `zoo convert` made. A VAE takes joint (sleep, wake, then "
-            "both networks; the default), frozen (the decoder stays the generator) or plain. A GAN "
-            "takes warm-up (the discriminator first; the default) or plain.",
-        ),
-    ] = None,
-    strategy: Annotated[
-        str,
-        typer.Option(
-            help="none, mirrored (the GPUs of this machine), multi-worker (those of TF_CONFIG or "
-            "SLURM) or auto. The result is the same in less time. Each update waits for the sum of "
-            "all gradients.",
-            rich_help_panel=SCALE,
-        ),
-    ] = "auto",
-    replicas: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="GPUs to use. Without a GPU the CPU is split: slower, and meant for trials.",
-            rich_help_panel=SCALE,
-        ),
-    ] = None,
-    precision: Annotated[
-        str,
-        typer.Option(
-            help="float32, mixed_bfloat16 or mixed_float16. The mixed ones halve the memory of "
-            "activations and use a GPU's matrix units; the networks compute with 2 to 3 decimal "
-            "digits. float16 overflows sooner, needs loss scaling, and is several times slower on "
-            "a CPU.",
-            rich_help_panel=SCALE,
-        ),
-    ] = "float32",
-    accumulate: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            help="Compute each update in this many parts. The gradients are the same, memory holds "
-            "the activations of one part, and a step takes longer (a Gaussian VAE needs a second "
-            "forward pass). BatchNorm sees the parts.",
-            rich_help_panel=SCALE,
-        ),
-    ] = 1,
-    steps_per_execution: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            help="Steps between returns to Python. More of them save time where a step takes less "
-            "than a few ms. Signals and checkpoints wait for all of them.",
-            rich_help_panel=SCALE,
-        ),
-    ] = 1,
-    jit: Annotated[
-        bool,
-        typer.Option(
-            "--jit",
-            help="Compile the step with XLA. On one GPU it is faster after a slow first step; on a "
-            "CPU it is slower. The same seed gives other noise. It takes one replica only.",
-            rich_help_panel=SCALE,
-        ),
-    ] = False,
-    clip_norm: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0,
-            help="Scale each optimizer's gradient down to this norm. A rare large gradient then "
-            "cannot ruin a run; too small a norm slows learning. It costs next to nothing.",
-            rich_help_panel=SCALE,
-        ),
-    ] = None,
-    validation: Annotated[
-        str | None,
-        typer.Option(
-            help="Evaluate on this split after each epoch; the values are logged as val_…. Each "
-            "evaluation is a pass over the split.",
-            rich_help_panel=CHECKPOINTS,
-        ),
-    ] = None,
-    keep: Annotated[
-        int, typer.Option(min=1, help="Checkpoints to keep.", rich_help_panel=CHECKPOINTS)
-    ] = 3,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Measure this after each epoch, such as fid5k_test, with the averaged generator "
-            "where there is one. docs/evaluation.md lists the names. It can be given more than "
-            "once.",
-            rich_help_panel=CHECKPOINTS,
-        ),
-    ] = None,
-    metric_every: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            help="Epochs from one measurement to the next. Each takes the time to make and judge "
-            "the samples.",
-            rich_help_panel=CHECKPOINTS,
-        ),
-    ] = 1,
-    metric_extractor: Annotated[
-        str | None,
-        typer.Option(
-            help="The network whose features --metric compares, as in `zoo evaluate --extractor`.",
-            rich_help_panel=CHECKPOINTS,
-        ),
-    ] = None,
-    best: Annotated[
-        str | None,
-        typer.Option(
-            help="Also keep best.keras, of the epoch with the best value of this logged metric, "
-            "such as loss, val_loss or one of --metric. The best is the lowest; of metrics such as "
-            "is5k, the highest.",
-            rich_help_panel=CHECKPOINTS,
-        ),
-    ] = None,
-    checkpoint_every: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Steps between checkpoints, besides the one per epoch. A killed run then loses "
-            "less; each checkpoint costs the time to write the model.",
-            rich_help_panel=CHECKPOINTS,
-        ),
-    ] = None,
+    mirror: opt.Mirror = False,
+    random_crop: opt.RandomCrop = 0,
+    learning_rate: opt.LearningRate = None,
+    generator_learning_rate: opt.GeneratorLearningRate = None,
+    discriminator_learning_rate: opt.DiscriminatorLearningRate = None,
+    decay: opt.Decay = False,
+    resume: opt.Resume = False,
+    recipe: opt.Recipe = None,
+    strategy: opt.Strategy = "auto",
+    replicas: opt.Replicas = None,
+    precision: opt.Precision = "float32",
+    accumulate: opt.Accumulate = 1,
+    steps_per_execution: opt.StepsPerExecution = 1,
+    jit: opt.Jit = False,
+    clip_norm: opt.ClipNorm = None,
+    validation: opt.Validation = None,
+    keep: opt.Keep = 3,
+    metric: opt.Metric = None,
+    metric_every: opt.MetricEvery = 1,
+    metric_extractor: opt.MetricExtractor = None,
+    best: opt.Best = None,
+    checkpoint_every: opt.CheckpointEvery = None,
 ) -> None:
     """Trains a model into a run folder. Ctrl-C saves; --resume continues."""
     out, model, resume = _run_to_train(model, out, recipe, resume=resume)

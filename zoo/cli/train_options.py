@@ -1,0 +1,224 @@
+"""The options of `zoo train`: what each is, costs and gains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoo.cli.options import COUNTED, PATH, SOURCE, model_names
+
+# Headings of `zoo train --help`.
+RATES, SCALE, CHECKPOINTS = "Learning rates", "Speed and scale", "Checkpoints"
+
+ModelOrRun = Annotated[
+    str,
+    typer.Argument(
+        help="A model of `zoo list`, or a run folder to go on with.",
+        autocompletion=model_names,
+    ),
+]
+Data = Annotated[str, typer.Option(help=f"{SOURCE}.")]
+Out = Annotated[Path | None, typer.Option(help="The run folder. Default: runs/MODEL.", **PATH)]
+Epochs = Annotated[int, typer.Option(min=1, help="Epochs in all.")]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Images per update, on all replicas together. Default: the model's own."
+    ),
+]
+LatentDim = Annotated[int, typer.Option(min=1, callback=COUNTED, help="Latent dimensions.")]
+Network = Annotated[
+    str | None,
+    typer.Option(
+        help="Architecture: mlp, conv or resnet; a number sets the width of the last two, as "
+        "in conv-32. vq_vae takes grid, and stylegan2 takes style. Default: the model's own."
+    ),
+]
+Channels = Annotated[
+    int | None,
+    typer.Option(
+        help="Read all images as grey (1), as colour (3), or as colour with alpha (4). "
+        "Default: 1 if all are grey, else 3. With 1 and 3 transparent pixels become white."
+    ),
+]
+Option = Annotated[
+    list[str] | None,
+    typer.Option(help="An option of the model, such as likelihood=bernoulli or ema=0.999."),
+]
+Mirror = Annotated[
+    bool,
+    typer.Option(
+        "--mirror",
+        help="Turn left and right round in half of the training images, at random. For things "
+        "that look the same in a mirror: faces, not letters.",
+    ),
+]
+RandomCrop = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        callback=COUNTED,
+        help="Read training images so many pixels larger, and train on a window at a random "
+        "place: things then lie up to so far from where they lay.",
+    ),
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option(
+        help="Learning rate of the model's optimizer, in place of the paper's. Of several "
+        "optimizers the others keep their ratio to the first, the generator's for a GAN.",
+        rich_help_panel=RATES,
+    ),
+]
+GeneratorLearningRate = Annotated[
+    float | None,
+    typer.Option(help="The generator's alone.", rich_help_panel=RATES),
+]
+DiscriminatorLearningRate = Annotated[
+    float | None,
+    typer.Option(help="The discriminator's alone.", rich_help_panel=RATES),
+]
+Decay = Annotated[
+    bool,
+    typer.Option(
+        "--decay",
+        help="Let the learning rates fall linearly to 0 over --epochs. The result is better, "
+        "and the run cannot be continued. A converted run takes it with --recipe plain.",
+        rich_help_panel=RATES,
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Continue the run in --out until it has had --epochs: by default those it was "
+        "begun with, and 10 at least. It keeps the settings that it was begun with; only "
+        "--strategy and --replicas may differ. `zoo train FOLDER` does the same.",
+    ),
+]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        help="How to train a run that `zoo convert` made. A VAE takes joint (sleep, wake, then "
+        "both networks; the default), frozen (the decoder stays the generator) or plain. A GAN "
+        "takes warm-up (the discriminator first; the default) or plain.",
+    ),
+]
+Strategy = Annotated[
+    str,
+    typer.Option(
+        help="none, mirrored (the GPUs of this machine), multi-worker (those of TF_CONFIG or "
+        "SLURM) or auto. The result is the same in less time. Each update waits for the sum of "
+        "all gradients.",
+        rich_help_panel=SCALE,
+    ),
+]
+Replicas = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="GPUs to use. Without a GPU the CPU is split: slower, and meant for trials.",
+        rich_help_panel=SCALE,
+    ),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="float32, mixed_bfloat16 or mixed_float16. The mixed ones halve the memory of "
+        "activations and use a GPU's matrix units; the networks compute with 2 to 3 decimal "
+        "digits. float16 overflows sooner, needs loss scaling, and is several times slower on "
+        "a CPU.",
+        rich_help_panel=SCALE,
+    ),
+]
+Accumulate = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Compute each update in this many parts. The gradients are the same, memory holds "
+        "the activations of one part, and a step takes longer (a Gaussian VAE needs a second "
+        "forward pass). BatchNorm sees the parts.",
+        rich_help_panel=SCALE,
+    ),
+]
+StepsPerExecution = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Steps between returns to Python. More of them save time where a step takes less "
+        "than a few ms. Signals and checkpoints wait for all of them.",
+        rich_help_panel=SCALE,
+    ),
+]
+Jit = Annotated[
+    bool,
+    typer.Option(
+        "--jit",
+        help="Compile the step with XLA. On one GPU it is faster after a slow first step; on a "
+        "CPU it is slower. The same seed gives other noise. It takes one replica only.",
+        rich_help_panel=SCALE,
+    ),
+]
+ClipNorm = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        help="Scale each optimizer's gradient down to this norm. A rare large gradient then "
+        "cannot ruin a run; too small a norm slows learning. It costs next to nothing.",
+        rich_help_panel=SCALE,
+    ),
+]
+Validation = Annotated[
+    str | None,
+    typer.Option(
+        help="Evaluate on this split after each epoch; the values are logged as val_…. Each "
+        "evaluation is a pass over the split.",
+        rich_help_panel=CHECKPOINTS,
+    ),
+]
+Keep = Annotated[int, typer.Option(min=1, help="Checkpoints to keep.", rich_help_panel=CHECKPOINTS)]
+Metric = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Measure this after each epoch, such as fid5k_test, with the averaged generator "
+        "where there is one. docs/evaluation.md lists the names. It can be given more than "
+        "once.",
+        rich_help_panel=CHECKPOINTS,
+    ),
+]
+MetricEvery = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Epochs from one measurement to the next. Each takes the time to make and judge "
+        "the samples.",
+        rich_help_panel=CHECKPOINTS,
+    ),
+]
+MetricExtractor = Annotated[
+    str | None,
+    typer.Option(
+        help="The network whose features --metric compares, as in `zoo evaluate --extractor`.",
+        rich_help_panel=CHECKPOINTS,
+    ),
+]
+Best = Annotated[
+    str | None,
+    typer.Option(
+        help="Also keep best.keras, of the epoch with the best value of this logged metric, "
+        "such as loss, val_loss or one of --metric. The best is the lowest; of metrics such as "
+        "is5k, the highest.",
+        rich_help_panel=CHECKPOINTS,
+    ),
+]
+CheckpointEvery = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Steps between checkpoints, besides the one per epoch. A killed run then loses "
+        "less; each checkpoint costs the time to write the model.",
+        rich_help_panel=CHECKPOINTS,
+    ),
+]
