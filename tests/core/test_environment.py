@@ -8,12 +8,13 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import keras
 import pytest
 
 import zoo
-from zoo.core import environment, registry
+from zoo.core import environment, onednn_faults, registry
 from zoo.core.environment import ONEDNN
 from zoo.training import launch
 
@@ -55,6 +56,33 @@ def test_onednn_is_on_unless_the_user_decided(
         monkeypatch.setenv(ONEDNN, given)
     environment.turn_on_onednn()
     assert os.environ.get(ONEDNN) == wanted
+
+
+@pytest.mark.parametrize(
+    ("channels", "options", "on", "refused"),
+    [
+        (3, {"strides": 2}, True, True),
+        (15, {"strides": (1, 2)}, True, True),
+        (3, {"strides": 2}, False, False),
+        (16, {"strides": 2}, True, False),
+        (3, {"strides": 1}, True, False),
+        (3, {"strides": 2, "trainable": False}, True, False),
+    ],
+)
+def test_convolutions_with_wrong_gradients_are_refused(
+    monkeypatch: pytest.MonkeyPatch, channels: int, options: dict[str, Any], on: bool, refused: bool
+) -> None:
+    """They were seen to be off by more than their size (oneDNN's issue 6035)."""
+    monkeypatch.setattr(onednn_faults, "onednn_is_on", lambda: on)
+    layers = [keras.layers.Conv2D(4, 1, name="thin", **options), keras.layers.Flatten()]
+    within = keras.Sequential([keras.Input((8, 8, channels)), *layers])
+    head = keras.Sequential([keras.Input((8, 8, channels)), within, keras.layers.Dense(1)])
+    model = zoo.create("dcgan", (8, 8, channels), 2, network="mlp", discriminator=head)
+    if refused:
+        with pytest.raises(ValueError, match="thin: oneDNN computes wrong gradients"):
+            model.compile()
+    else:
+        model.compile()
 
 
 @pytest.mark.usefixtures("unset")

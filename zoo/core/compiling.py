@@ -11,6 +11,7 @@ import keras
 
 from zoo.core.hooks import check_names, check_players
 from zoo.core.keras_fixes import gradients_are_sums
+from zoo.core.onednn_faults import check_convolutions
 from zoo.core.replicated_step import ReplicatedStep
 
 
@@ -58,8 +59,8 @@ class Compiling(ReplicatedStep):
                 not, or two names share one object; if the model's `players` are no players; if an
                 argument of Keras means nothing here; if a learning rate is no number above 0, or is
                 of an optimizer that is given too; if `accumulate` < 1, `clip_norm` ≤ 0 or
-                `decay_steps` < 1; if a learning rate is to decay and has a schedule already; or if
-                XLA is to compile several replicas.
+                `decay_steps` < 1; if a learning rate is to decay and has a schedule already; if
+                XLA is to compile several replicas; or if oneDNN's gradients of a layer are wrong.
 
         Example:
             >>> import zoo
@@ -70,6 +71,7 @@ class Compiling(ReplicatedStep):
         """
         self._check_compile(kwargs, jit_compile)
         check_players(self)
+        check_convolutions(self)
         given = self._given_optimizers(optimizers, kwargs)
         rates = self._given_rates(learning_rate, given)
         if accumulate < 1:
