@@ -73,8 +73,10 @@ def check_transforms(transforms: str, channels: int) -> None:
         ValueError: If there is none, one is unknown or there twice, or colour transforms meet
             images that have neither 1 nor 3 channels.
     """
-    if not transforms or set(transforms) - set(TRANSFORMS) or len(set(transforms)) < len(
-        transforms
+    if (
+        not transforms
+        or set(transforms) - set(TRANSFORMS)
+        or len(set(transforms)) < len(transforms)
     ):
         letters = ", ".join(f"{letter} ({meaning})" for letter, meaning in TRANSFORMS.items())
         msg = f"ada={transforms!r}: expected some of {letters}, each once, such as 'bgc'."
@@ -230,11 +232,9 @@ def _moved(images: Tensor, transforms: str, values: Mapping[str, Any]) -> Tensor
 
 def _matrix(*rows: list[Any]) -> Tensor:
     """[batch, 3, 3] of the first rows and columns of each; the rest is the identity's."""
-    like = next(x for row in rows for x in row if isinstance(x, tf.Tensor))
+    zeros = tf.zeros_like(sum(x for row in rows for x in row))  # [batch]
     full = [[*row, *[0.0, 0.0, 0.0][len(row) :]] for row in rows] + [[0.0, 0.0, 1.0]]
-    return tf.stack(
-        [tf.stack([tf.zeros_like(like) + x for x in row], axis=-1) for row in full], axis=-2
-    )
+    return tf.stack([tf.stack([zeros + x for x in row], axis=-1) for row in full], axis=-2)
 
 
 def _scaling(x: Any, y: Any) -> Tensor:
