@@ -154,9 +154,9 @@ CASES = [
         {
             "network": "mlp",
             "apa": True,
-            "augment_images": 240,
+            "augment_images": 2000,
             "augment_target": -0.9,
-            "lecam": 0.3,
+            "lecam": 0.03,
             "n_critic": 2,
         },
     ),

@@ -94,7 +94,7 @@ def test_a_given_p_stays_and_is_logged() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_both_players_see_augmented_images(dtype: str) -> None:
-    """In float32, real and fake by draws of their own; the penalty too, through the augmentation."""
+    """In float32, real and fake by draws of their own, and with a penalty."""
     model = _gan(ada="bgcfnx", augment_p=0.7, regularizer="r1", dtype=dtype)
     model.compile()
     batch = _batch(model)

@@ -235,8 +235,8 @@ def _check_options(
     if ada is not None and others:
         values = {"diff_augment": diff_augment, "apa": apa}
         msg = (
-            f"ada={ada!r}, {others[0]}={values[others[0]]!r}: expected one of them, for both change "
-            f"what the discriminator is shown. Leave out {others[0]} or ada."
+            f"ada={ada!r}, {others[0]}={values[others[0]]!r}: expected one of them, for both "
+            f"change what the discriminator is shown. Leave out {others[0]} or ada."
         )
         raise ValueError(msg)
     given = {name: value for name, value in controls.items() if value is not None}
