@@ -141,6 +141,25 @@ CASES = [
     Case("dcgan", 19, GENERATE, {"ema": 0.9, "n_critic": 2}, core=True),
     Case("wgan_gp", 12, GENERATE, {"n_critic": 2}, core=True),
     Case("gan", 13, GENERATE, {"num_classes": 3, "regularizer": "r1", "diff_augment": "color"}),
+    Case(
+        "gan",
+        19,
+        GENERATE,
+        {"network": "mlp", "ada": "bgc", "augment_images": 240, "augment_target": -0.9},
+    ),
+    Case(
+        "gan",
+        20,
+        GENERATE,
+        {
+            "network": "mlp",
+            "apa": True,
+            "augment_images": 2000,
+            "augment_target": -0.9,
+            "lecam": 0.03,
+            "n_critic": 2,
+        },
+    ),
     Case("beta_vae", 14, VAE_ENDPOINTS, {"capacity": 2.0, "capacity_steps": 4, "gamma": 3.0}),
     Case("beta_tc_vae", 14, VAE_ENDPOINTS, coupled=True),
     Case(

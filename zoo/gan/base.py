@@ -13,11 +13,11 @@ import tensorflow as tf
 
 from zoo.core.channels import runnable
 from zoo.core.contracts import IMAGES, LOGITS
-from zoo.core.model import EndpointSpec, ZooModel
+from zoo.core.model import EndpointSpec
 from zoo.core.network_tools import check_network, copy_network, with_labels
 from zoo.core.replicas import in_turn
 from zoo.core.replicated_step import Player
-from zoo.layers.diff_augment import diff_augment, parse_policy
+from zoo.gan._little_data import LittleData
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PLAYERS = ("discriminator", "generator")
 
 
-class BaseGAN(ZooModel):
+class BaseGAN(LittleData):
     """A generator and a discriminator (or critic), with latents from N(0, I).
 
     Args:
@@ -44,11 +44,10 @@ class BaseGAN(ZooModel):
             `n_critic` minibatches, one per update, as the algorithm of WGAN draws them: to give
             each update 64 images at n_critic=5, train with batches of 320.
         ema: Decay of an average of the generator's weights, which then draws the samples; or None.
-        diff_augment: How real and generated images are augmented, alike, before the discriminator
-            sees them: some of "color,translation,cutout" (arXiv 2006.10738). None does not.
         ttur: The discriminator's learning rate over the generator's, by default (arXiv 1706.08500).
         num_classes: Classes of a conditional model. Generated images get the real ones' labels.
         seed: Seed of the training noise. `name` and `dtype` are Keras's.
+        **kwargs: Arguments of `LittleData`: `diff_augment`, `ada`, `apa`, `lecam` and theirs.
 
     Raises:
         ValueError: If a network has the wrong shapes, the generator's values leave [0, 1], the
@@ -84,7 +83,6 @@ class BaseGAN(ZooModel):
         normalization: str = "batch",
         n_critic: int = 1,
         ema: float | None = None,
-        diff_augment: str | None = None,
         ttur: float = 1.0,
         num_classes: int = 0,
         seed: int = 0,
@@ -110,8 +108,6 @@ class BaseGAN(ZooModel):
         self.normalization = normalization
         self.n_critic = n_critic
         self.ema = ema
-        self.diff_augment = diff_augment
-        self.augmentations = parse_policy(diff_augment)
         self.ttur = float(ttur)
         self.keep_own(generator=generator, discriminator=discriminator)
         self.generator = runnable(generator, "generator") or self.new_generator()
@@ -220,30 +216,9 @@ class BaseGAN(ZooModel):
         """
         return batch.get("labels")
 
-    def logit_regularizers(
-        self,
-        real_logits: Tensor,  # noqa: ARG002
-        fake_logits: Tensor,  # noqa: ARG002
-        batch: dict[str, Any],  # noqa: ARG002
-    ) -> dict[str, Any]:
-        """Terms added to the discriminator's loss, by name, each [batch].
-
-        They are logged where `log_names` has them. An override adds its own to those of
-        `super().logit_regularizers(...)`, and all add up, gradient penalties included.
-
-        Args:
-            real_logits: Of real images, [batch, 1].
-            fake_logits: Of generated images, like `real_logits`.
-            batch: The images, labels and noise.
-        """
-        return {}
-
     def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
         """The noise of a batch by name, each [batch, ...]; `draw` is that of `noise_source`."""
-        noise = {"latents": draw("latent", [self.latent_dim])}
-        for name in ("real", "fake") if self.augmentations else ():
-            noise[f"augment_{name}"] = draw(f"augment_{name}", [7], uniform=True)
-        return noise
+        return {"latents": draw("latent", [self.latent_dim]), **super().batch_noise(draw)}
 
     def extend_batch(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:  # noqa: ARG002
         """The batch with what further networks add to it. It is called under the tape."""
@@ -260,15 +235,14 @@ class BaseGAN(ZooModel):
             logs: What the players minimised, and its parts, each [batch, ...].
         """
         self._update_ema()
+        self.adapt()
         self._averages_moved = True
 
     def judge(
         self, images: Tensor, batch: dict[str, Any], *, real: bool, training: bool
     ) -> list[Any]:
         """The discriminator's outputs: the logit [batch, 1], then those of further heads."""
-        if self.augmentations:
-            noise = batch["augment_real" if real else "augment_fake"]
-            images = diff_augment(images, noise, self.augmentations)
+        images = self.augmented(images, batch, real=real)
         inputs = with_labels(images, self.condition(batch, real=real))
         outputs = self.discriminator(inputs, training=training)
         return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
@@ -319,9 +293,12 @@ class BaseGAN(ZooModel):
         names = [f"{player}_optimizer" for player in players]
         if "generator" in players:
             names += [name for name in self.players if name not in BaseGAN.players]
-        return self.minimize(
+        logs = self.minimize(
             lambda part: self._player_losses(part, players, training=True), batch, *names
         )
+        if "discriminator" in players:
+            self.observe(logs)
+        return logs
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Both losses without updates, with noise that depends on `seed` and the position."""
@@ -347,6 +324,7 @@ class BaseGAN(ZooModel):
         generator = self.generator if training else self.sampling_generator
         latents, labels = batch["latents"], batch.get("labels")
         fake = generator(with_labels(latents, labels), training=training)
+        batch = self.with_pseudo_reals(batch, training=training)
         batch = self.extend_batch(batch, training=training)
         real_logit, *real_heads = self.judge(batch["images"], batch, real=True, training=training)
         fake_logit, *fake_heads = self.judge(fake, batch, real=False, training=training)
@@ -355,6 +333,7 @@ class BaseGAN(ZooModel):
             "fake_logit": fake_logit,
             "generator_loss": self.generator_loss(real_logit, fake_logit),
             "discriminator_loss": self.discriminator_loss(real_logit, fake_logit),
+            **self.augmentation_logs(real_logit),
         }
         totals = {player: logs[f"{player}_loss"] for player in PLAYERS}
 
@@ -445,6 +424,6 @@ class BaseGAN(ZooModel):
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; networks of the user's own are stored whole."""
-        names = ("network", "normalization", "n_critic", "ema", "diff_augment", "ttur")
+        names = ("network", "normalization", "n_critic", "ema", "ttur")
         options = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **options, **self.own_networks()}
