@@ -145,7 +145,7 @@ CASES = [
         "gan",
         19,
         GENERATE,
-        {"network": "mlp", "ada": "bgc", "augment_images": 240, "augment_target": -0.9},
+        {"network": "mlp", "ada": "bc", "augment_images": 240, "augment_target": -0.9},
     ),
     Case(
         "gan",

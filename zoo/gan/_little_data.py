@@ -86,6 +86,8 @@ class LittleData(ZooModel):
         self.ada = ada
         self.apa = apa
         self.controls = controls
+        self.target = TARGET if augment_target is None else float(augment_target)
+        self.images_to_one = float(IMAGES if augment_images is None else augment_images)
         self.lecam = lecam
         if ada is not None:
             ada_transforms.check_transforms(ada, self.image_shape[-1])
@@ -178,12 +180,8 @@ class LittleData(ZooModel):
             return
         due = (self.step.value + 1) % EVERY == 0
         signs, count = tf.unstack(self.signs.value)
-        target, images = (
-            default if self.controls[name] is None else self.controls[name]
-            for name, default in (("augment_target", TARGET), ("augment_images", IMAGES))
-        )
-        r_t = signs / tf.maximum(count, 1.0)
-        moved = self.augment_p + tf.sign(r_t - target) * count / float(images)
+        direction = tf.sign(signs / tf.maximum(count, 1.0) - self.target)
+        moved = self.augment_p + direction * count / self.images_to_one
         moved = tf.clip_by_value(moved, 0.0, 1.0)
         self.augment_p.assign(tf.where(due, moved, self.augment_p.value))
         self.signs.assign(tf.where(due, tf.zeros([2]), self.signs.value))
