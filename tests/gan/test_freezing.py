@@ -62,7 +62,7 @@ def test_frozen_blocks_do_not_move_and_the_others_do(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.concatenate([x.ravel() for x in before[0]]),
                                   np.concatenate([x.ravel() for x in values(still)]))  # fmt: skip
     assert not any(np.array_equal(a, b) for a, b in zip(before[1], values(moving), strict=True))
-    # The average of a frozen weight goes towards it, by the decay: 0.1 and 2/11 are (1 + t)/(10 + t).
+    # The average goes towards the frozen weight, by the decays (1 + t) / (10 + t).
     left = np.asarray(model.ema_generator.get_layer("hidden_0").kernel) - average
     np.testing.assert_allclose(left, 0.1 * 2 / 11, rtol=1e-4)
 

@@ -63,6 +63,7 @@ def train(
     recipe: Callable[[int], Sequence[keras.callbacks.Callback]] | None = None,
     recipe_steps: int | None = None,
     facts: dict[str, Any] | None = None,
+    started_from: Any = None,
     verbose: int | str = "auto",
 ) -> bool:
     """Trains a compiled model and leaves a run folder; continues if the model has trained before.
@@ -92,6 +93,8 @@ def train(
             `zoo.training.recipes.prepare` makes it.
         recipe_steps: That number; default: all steps. A run that goes on needs config.json's.
         facts: Further entries of config.json.
+        started_from: The report of `zoo.finetune`, if it made the model. The run keeps it as
+            report.json, and where the model came from in config.json.
         verbose: As in `fit`.
 
     Returns:
@@ -129,12 +132,14 @@ def train(
     if batch_size is None:
         settings["batch_size"] = model.default_batch_size
     settings |= facts or {}
+    if started_from is not None:
+        settings["finetuned_from"] = started_from.origin
     if recipe is not None:
         settings["recipe_steps"] = recipe_steps
     out, chief = as_path(out, "out"), strategies.is_chief(model.distribute_strategy)
     # One process at a time writes into a run folder; workers other than the chief write nothing.
     with locked(out) if chief else nullcontext():
-        return _train(model, source, out, settings, [*callbacks], recipe, verbose)
+        return _train(model, source, out, settings, [*callbacks], recipe, verbose, started_from)
 
 
 def _train(
@@ -145,6 +150,7 @@ def _train(
     callbacks: Sequence[keras.callbacks.Callback],
     recipe: Callable[[int], Sequence[keras.callbacks.Callback]] | None,
     verbose: int | str,
+    started_from: Any,
 ) -> bool:
     """Checks everything, then fits to the last step; `settings` are entries of config.json."""
     checks.check_name(out)
@@ -181,7 +187,7 @@ def _train(
     config = {**_config(model, source, out, images, fingerprint), "order": order, **settings}
     options = {name: settings[name] for name in ("keep", "best", "checkpoint_every")}
     recorder = Recorder(model, out, source, steps_per_epoch, **options, measured=measured)
-    recorder.begin(config)
+    recorder.begin(config, started_from)
     with (
         stop_on_signal(model) as stopped,
         lost_workers(recorder),
