@@ -45,10 +45,10 @@ def model_of(context: typer.Context, source: str) -> str:
             f"{source} has no {LATEST}: its training stopped before its first step. Take another "
             "run, or a checkpoint."
         )
-    name: str = config["model"]
-    if (wanted := given.get("model")) not in (None, name):
-        raise ValueError(f"--from {source} is a {name}, not a {wanted}. Leave {wanted} out.")
-    return name
+    held_model: str = config["model"]
+    if (wanted := given.get("model")) not in (None, held_model):
+        raise ValueError(f"--from {source} is a {held_model}, not a {wanted}. Leave {wanted} out.")
+    return held_model
 
 
 def options_of(context: typer.Context, model: str, options: dict[str, Any]) -> dict[str, Any]:

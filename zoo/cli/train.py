@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli import finetuned
-from zoo.cli import train_options as opt  # noqa: TC001 (Typer reads the annotations)
+from zoo.cli import train_options as opt
 from zoo.cli.console import sigterm
 from zoo.cli.measured import Measured
 from zoo.cli.options import (

@@ -86,7 +86,9 @@ def _start(name: str, number: int | None, old: Sequence[str]) -> Start:
     if not old:
         return Start(name, None, "all images of the source")
     if number is None:
-        return Start(name, None, f"the mean of the source's {len(old)} classes, which is none")
+        return Start(
+            name, None, f"the mean of the source's {len(old)} classes, which is no class of it"
+        )
     text = old[number] if old[number] == str(number) else f"{number} ({old[number]})"
     return Start(name, number, f"class {text}")
 

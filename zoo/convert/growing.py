@@ -16,7 +16,7 @@ from zoo.convert.report import TensorRow
 from zoo.convert.writing import variables
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from zoo.core.model import ZooModel
 
@@ -94,27 +94,9 @@ def grown(
     config.pop("name", None)
     larger = type(model).from_config(config)
     before = {row.target: row for row in rows}
-    found = []
+    found: list[TensorRow] = []
     for role, network in networks_of(larger).items():
-        have = variables(getattr(model, role))
-        for path, variable in variables(network).items():
-            inner = _inner(path, factor.bit_length() - 1)
-            given = have.get(inner)
-            target, size = f"{role}/{path}", tuple(variable.shape)
-            if given is None or (tuple(given.shape) != size and _is_outer(inner)):
-                found.append(TensorRow(target, "", "", size, "REINITIALISED"))
-                continue
-            if tuple(given.shape) != size:
-                msg = (
-                    f"The {model.network} network cannot grow to {shape[0]} × {shape[1]} pixels: "
-                    f"{path} would have the shape {size}, and has {tuple(given.shape)}. Take the "
-                    "source's size, or a conv or resnet model."
-                )
-                raise ValueError(msg)
-            variable.assign(given)
-            found.append(
-                replace(before.get(f"{role}/{inner}", _copy(role, inner, size)), target=target)
-            )
+        found += _filled(role, network, getattr(model, role), factor, before)
     for ours, theirs in zip(others_of(larger), others_of(model), strict=True):
         if ours.shape != theirs.shape:
             msg = f"{ours.name} of a {model.model_name} is of the images' size: it cannot grow."
@@ -124,8 +106,34 @@ def grown(
     return larger, found
 
 
-def _copy(role: str, path: str, shape: tuple[int, ...]) -> TensorRow:
-    return TensorRow("", f"{role}/{path}", "copy", shape, "COPIED", shape)
+def _filled(
+    role: str, network: Any, smaller: Any, factor: int, before: Mapping[str, TensorRow]
+) -> list[TensorRow]:
+    """Gives a network the layers of the smaller one, and returns the rows of its tensors."""
+    have, wanted = variables(smaller), variables(network)
+    inner = {path: _inner(path, factor.bit_length() - 1) for path in wanted}
+    fresh = set()  # layers that are new, with all that is in them
+    for path, variable in wanted.items():
+        given, size = have.get(inner[path]), tuple(variable.shape)
+        if given is None or tuple(given.shape) != size:
+            fresh.add(path.rpartition("/")[0])
+        if given is not None and tuple(given.shape) != size and not _is_outer(inner[path]):
+            msg = (
+                f"The {role} cannot grow: {path} would have the shape {size}, and has "
+                f"{tuple(given.shape)}. Take the source's size, or a conv or resnet model."
+            )
+            raise ValueError(msg)
+    rows = []
+    for path, variable in wanted.items():
+        target, size = f"{role}/{path}", tuple(variable.shape)
+        if path.rpartition("/")[0] in fresh:
+            rows.append(TensorRow(target, "", "", size, "REINITIALISED"))
+            continue
+        variable.assign(have[inner[path]])
+        old = f"{role}/{inner[path]}"
+        row = before.get(old, TensorRow(old, old, "copy", size, "COPIED", size))
+        rows.append(replace(row, target=target))
+    return rows
 
 
 def _width(model: Any) -> int:

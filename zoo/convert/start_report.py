@@ -46,10 +46,10 @@ class StartReport:
 
     def table(self) -> Table:
         """A printable table, 80 columns wide, with what the classes start as in its caption."""
-        lines = [
-            f"{'The images' if start.name == ALL else f'Class {start.name}'}: {start.text}"
-            for start in self.classes
-        ]
+        by_start: dict[str, list[str]] = {}
+        for start in self.classes:
+            by_start.setdefault(start.text, []).append(start.name)
+        lines = [f"{_subject(names)} {text}." for text, names in by_start.items()]
         caption = "\n".join([*lines, *self.notes, self.summary()])
         return table_of_tensors(f"From {self.source}", caption, self.rows)
 
@@ -65,3 +65,10 @@ class StartReport:
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
+
+
+def _subject(names: list[str]) -> str:
+    if names == [ALL]:
+        return "The images start as"
+    classes, verb = ("Class", "starts") if len(names) == 1 else ("Classes", "start")
+    return f"{classes} {', '.join(names)} {verb} as"

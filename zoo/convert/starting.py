@@ -219,7 +219,7 @@ def _compare(source: ZooModel, model: ZooModel, found: Sequence[Start]) -> tuple
     if source.dtype_policy.name != model.dtype_policy.name:
         return 0, None
     latents = _latents(source)
-    errors = []
+    errors: list[float] = []
     for number, start in enumerate(found):
         if (source.num_classes and start.old is None) or len(errors) == MOST:
             continue
