@@ -124,14 +124,13 @@ def run_arm(
         if (out / "model.keras").exists():
             model = zoo.resume(out, epochs=epochs, source=data, verbose=0)
         else:
-            report = None
             if options is None:
                 model = new_gan(args, seed)
             else:
-                model, report = zoo.finetune(source, data, seed=seed, **options)
+                model, _ = zoo.finetune(source, data, seed=seed, **options)
             model.compile()
             settings = {"batch_size": args.batch_size, "seed": seed, "verbose": 0}
-            zoo.train(model, data, out, epochs=epochs, started_from=report, **settings)
+            zoo.train(model, data, out, epochs=epochs, **settings)
         measured = zoo.evaluate(
             model,
             data,

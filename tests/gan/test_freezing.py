@@ -1,4 +1,4 @@
-"""Frozen blocks of a GAN: which they are, that they do not move, and that a run keeps them."""
+"""A GAN that goes on from another: frozen blocks, slow layers, and an average of many steps."""
 
 from __future__ import annotations
 
@@ -67,8 +67,12 @@ def test_frozen_blocks_do_not_move_and_the_others_do(tmp_path: Path) -> None:
     np.testing.assert_allclose(left, 0.1 * 2 / 11, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_frozen_run_resumes_bitwise(tmp_path: Path) -> None:
-    options = {"freeze_discriminator": 1, "freeze_generator": 1, "ema_start": 100}
+    options: dict[str, Any] = {
+        "freeze_discriminator": 1, "freeze_generator": 1, "ema_start": 100,
+        "carried_rate": 0.1, "new_layers": ["generator/to_pixels"],
+    }  # fmt: skip
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     models = []
     for out, epochs in ((whole, 2), (parts, 1)):
@@ -95,3 +99,32 @@ def test_an_average_with_steps_behind_it_looks_back_far_at_once() -> None:
 def test_too_many_frozen_blocks_are_refused(count: int) -> None:
     with pytest.raises(ValueError, match=f"freeze_discriminator={count}"):
         frozen(freeze_discriminator=count)
+
+
+@pytest.mark.parametrize("optimizer", [keras.optimizers.Adam, keras.optimizers.SGD])
+def test_layers_that_were_carried_over_go_a_part_of_the_way(optimizer: Any) -> None:
+    moved = []
+    for rate in (1.0, 0.25):
+        keras.utils.set_random_seed(0)
+        fresh = ["discriminator/hidden_0"]
+        model = zoo.create(
+            "dcgan", (8, 8, 1), 2, network="mlp", carried_rate=rate, new_layers=fresh
+        )
+        model.compile(*(optimizer(0.1) for _ in range(2)))
+        before = [np.asarray(v).copy() for v in model.trainable_variables]
+        model.train_on_batch(IMAGES)
+        pairs = zip(model.trainable_variables, before, strict=True)
+        moved.append([np.asarray(v) - old for v, old in pairs])
+    layer = model.discriminator.get_layer("hidden_0")
+    new = {id(v) for v in layer.variables}
+    rounding = np.spacing(np.float32(1.0))  # of a gain of 1, to which little is added
+    for variable, whole, part in zip(model.trainable_variables, *moved, strict=True):
+        factor = 1.0 if id(variable) in new else 0.25
+        np.testing.assert_allclose(part, factor * whole, rtol=1e-3, atol=rounding)
+        assert np.abs(part).max() > 0
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.5])
+def test_other_rates_are_refused(rate: float) -> None:
+    with pytest.raises(ValueError, match=f"carried_rate={rate}: expected more than 0"):
+        frozen(carried_rate=rate)

@@ -51,7 +51,7 @@ def test_a_run_goes_on_with_other_classes(run: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(model.generate_from(latents, new), wanted, atol=2e-6)
     model.compile()
     out = tmp_path / "new"
-    zoo.train(model, data, out, epochs=1, started_from=report, **SETTINGS)
+    zoo.train(model, data, out, epochs=1, **SETTINGS)
     config, saved = (json.loads((out / x).read_text()) for x in ("config.json", "report.json"))
     origin = config["finetuned_from"]
     assert origin["sha256"] == sha256(run / "model.keras")
@@ -71,9 +71,9 @@ def test_a_run_goes_on_with_other_classes(run: Path, tmp_path: Path) -> None:
 def test_it_resumes_bitwise(run: Path, tmp_path: Path) -> None:
     models = []
     for name, epochs in (("whole", 2), ("parts", 1)):
-        model, report = zoo.finetune(run, IMAGES, num_classes=0, classes={"all": "bag"}, seed=5)
+        model, _ = zoo.finetune(run, IMAGES, num_classes=0, classes={"all": "bag"}, seed=5)
         model.compile(learning_rate=1e-4)
-        zoo.train(model, IMAGES, tmp_path / name, epochs=epochs, started_from=report, **SETTINGS)
+        zoo.train(model, IMAGES, tmp_path / name, epochs=epochs, **SETTINGS)
         models.append(model)
     resumed = zoo.resume(tmp_path / "parts", epochs=2, source=IMAGES, verbose=0)
     assert resumed.ema_start == 2

@@ -101,4 +101,4 @@ def ready(
     if strategies.is_chief(devices):
         console.print(report.table())
         say("")
-    return Ready(model, data, {**settings, "started_from": report})
+    return Ready(model, data, settings)

@@ -49,6 +49,7 @@ def train(
     classes: opt.Classes = None,
     freeze_discriminator: opt.FreezeDiscriminator = None,
     freeze_generator: opt.FreezeGenerator = None,
+    carried_rate: opt.CarriedRate = None,
     mirror: opt.Mirror = False,
     random_crop: opt.RandomCrop = 0,
     learning_rate: opt.LearningRate = None,
@@ -80,9 +81,13 @@ def train(
     check_folder(out)
     if precision not in PRECISIONS:
         raise ValueError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}.")
-    freeze = {"freeze_discriminator": freeze_discriminator, "freeze_generator": freeze_generator}
+    started = {
+        "freeze_discriminator": freeze_discriminator,
+        "freeze_generator": freeze_generator,
+        "carried_rate": carried_rate,
+    }
     options = parse_options(option or [])
-    options |= {name: count for name, count in freeze.items() if count is not None}
+    options |= {name: value for name, value in started.items() if value is not None}
     measured = Measured(metric or [], metric_every, metric_extractor)
     measured.check()
     settings = {

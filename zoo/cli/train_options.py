@@ -57,6 +57,14 @@ FreezeGenerator = Annotated[
         rich_help_panel=START,
     ),
 ]
+CarriedRate = Annotated[
+    float | None,
+    typer.Option(
+        help="Learning rate of the layers that are carried over, as a multiple of that of the new "
+        "ones, which a larger --image-size has.",
+        rich_help_panel=START,
+    ),
+]
 Data = Annotated[str, typer.Option(help=f"{SOURCE}.")]
 Out = Annotated[Path | None, typer.Option(help="The run folder. Default: runs/MODEL.", **PATH)]
 Epochs = Annotated[int, typer.Option(min=1, help="Epochs in all.")]

@@ -78,9 +78,9 @@ def grown(
 
     Args:
         model: A model whose networks are built in.
-        shape: Of the larger images.
+        shape: (height, width, channels) of the larger images.
         factor: By which height and width are larger.
-        rows: Of the model's tensors.
+        rows: What became of the model's tensors so far.
 
     Returns:
         The larger model, and the rows of its tensors.
@@ -103,6 +103,9 @@ def grown(
             raise ValueError(msg)
         ours.assign(theirs)
     found += [row for row in rows if row.target.startswith("model/")]
+    if getattr(larger, "carried_rate", 1.0) != 1.0:
+        fresh = [row.target.rpartition("/")[0] for row in found if not row.source]
+        larger.new_layers = tuple(dict.fromkeys(fresh))
     return larger, found
 
 

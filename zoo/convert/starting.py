@@ -17,6 +17,7 @@ from zoo.convert.report import TensorRow, within
 from zoo.convert.start_report import StartReport
 from zoo.convert.verification import EXTREMES
 from zoo.convert.writing import commit
+from zoo.gan._started import OPTIONS
 from zoo.gan.acgan import ACGAN
 from zoo.gan.base import BaseGAN
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 # What makes the networks; a source's are taken as they are.
 ARCHITECTURE = (
     "network", "normalization", "latent_dim", "num_classes",
-    "generator", "discriminator", "encoder", "decoder", "transfer",
+    "generator", "discriminator", "encoder", "decoder", "transfer", "new_layers", "ema_start",
 )  # fmt: skip
 DECODERS = ("generator", "decoder")  # of latents, which the rules of conversion rewrite
 TOLERANCE = 5e-5  # of pixels: the largest that rounding may cause in a conversion
@@ -52,7 +53,7 @@ def start_from(
     Args:
         source: A model of the zoo. It is not changed.
         found: What each class starts as; one entry for a model without classes.
-        image_shape: Of the new model; default: the source's. Height and width may be 2, 4, … times
+        image_shape: The new model's; default: the source's. Height and width may be 2, 4, … times
             as large, where the networks can grow.
         num_classes: Classes of the new model, 0 for none; default: the source's.
         options: Options of the model that do not define its networks, in place of the source's.
@@ -109,7 +110,7 @@ def _config(source: Any) -> dict[str, Any]:
     if not isinstance(source, BaseGAN):
         return config
     behind = 0 if source.ema_generator is None else source.ema_start + source.steps_done
-    return {**config, "freeze_discriminator": 0, "freeze_generator": 0, "ema_start": behind}
+    return {**{k: v for k, v in config.items() if k not in OPTIONS}, "ema_start": behind}
 
 
 def _with_labels(

@@ -47,7 +47,7 @@ def finetune(
         source: A model of the zoo, or a handle as for `zoo.load`. It is not changed.
         data: The data to train on, as for `zoo.data.read`, whose classes a conditional model takes;
             None keeps the source's classes.
-        image_shape: Of the new model; default: the source's, to which data are converted. Height
+        image_shape: The new model's; default: the source's, to which data are converted. Height
             and width may be 2 or 4 times the source's for `conv`, `resnet` and small `style`
             networks: the blocks next to the image are new then.
         num_classes: Number of classes, 0 for none; default: that of the data for a conditional
@@ -59,7 +59,8 @@ def finetune(
             `diff_augment` or `freeze_discriminator`, in place of the source's.
 
     Returns:
-        The model at step 0, not compiled, and the report; `zoo.train` takes it as `started_from`.
+        The model at step 0, not compiled, and the report. A run that `zoo.train` makes of the model
+        keeps the report as report.json, and where the source came from in config.json.
 
     Raises:
         FileNotFoundError: If there is no such source.
@@ -71,9 +72,10 @@ def finetune(
         >>> images, out = np.zeros((8, 28, 28, 1), "float32"), tempfile.mkdtemp()
         >>> model, report = zoo.finetune("vae_fashion_mnist", images)
         >>> model.compile(learning_rate=1e-4)
-        >>> settings = {"epochs": 1, "batch_size": 4, "verbose": 0}
-        >>> zoo.train(model, images, out, started_from=report, **settings)
+        >>> zoo.train(model, images, out, epochs=1, batch_size=4, verbose=0)
         True
+        >>> report.max_error
+        0.0
     """
     model, origin = _loaded(source, sha256)
     new = _number_of_classes(model, data, num_classes)
@@ -93,7 +95,9 @@ def finetune(
     made, report = start_from(
         model, found, image_shape=image_shape, num_classes=new, options=options
     )
-    return made, replace(report, source=origin.get("handle", report.source), origin=origin)
+    report = replace(report, source=origin.get("handle", report.source), origin=origin)
+    made.started_from = report
+    return made, report
 
 
 def _loaded(source: Any, sha256: str | None) -> tuple[ZooModel, dict[str, Any]]:

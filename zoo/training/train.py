@@ -5,6 +5,7 @@ A run folder holds:
     config.json       model, data, their fingerprint and classes, seed, batch size, epochs, versions
     model.keras       the latest state, from step 0 on; older ones in checkpoints/, best.keras
     history.json      one entry per finished epoch
+    report.json       what the model took over, if `zoo.finetune` made it
     samples/          epoch_0001.png …
     reconstructions/  likewise, for VAEs
     logs/             TensorBoard
@@ -63,7 +64,6 @@ def train(
     recipe: Callable[[int], Sequence[keras.callbacks.Callback]] | None = None,
     recipe_steps: int | None = None,
     facts: dict[str, Any] | None = None,
-    started_from: Any = None,
     verbose: int | str = "auto",
 ) -> bool:
     """Trains a compiled model and leaves a run folder; continues if the model has trained before.
@@ -93,8 +93,6 @@ def train(
             `zoo.training.recipes.prepare` makes it.
         recipe_steps: That number; default: all steps. A run that goes on needs config.json's.
         facts: Further entries of config.json.
-        started_from: The report of `zoo.finetune`, if it made the model. The run keeps it as
-            report.json, and where the model came from in config.json.
         verbose: As in `fit`.
 
     Returns:
@@ -132,14 +130,12 @@ def train(
     if batch_size is None:
         settings["batch_size"] = model.default_batch_size
     settings |= facts or {}
-    if started_from is not None:
-        settings["finetuned_from"] = started_from.origin
     if recipe is not None:
         settings["recipe_steps"] = recipe_steps
     out, chief = as_path(out, "out"), strategies.is_chief(model.distribute_strategy)
     # One process at a time writes into a run folder; workers other than the chief write nothing.
     with locked(out) if chief else nullcontext():
-        return _train(model, source, out, settings, [*callbacks], recipe, verbose, started_from)
+        return _train(model, source, out, settings, [*callbacks], recipe, verbose)
 
 
 def _train(
@@ -150,7 +146,6 @@ def _train(
     callbacks: Sequence[keras.callbacks.Callback],
     recipe: Callable[[int], Sequence[keras.callbacks.Callback]] | None,
     verbose: int | str,
-    started_from: Any,
 ) -> bool:
     """Checks everything, then fits to the last step; `settings` are entries of config.json."""
     checks.check_name(out)
@@ -185,9 +180,11 @@ def _train(
         settings["recipe_steps"] = settings["recipe_steps"] or steps
         callbacks = [*recipe(settings["recipe_steps"]), *callbacks]
     config = {**_config(model, source, out, images, fingerprint), "order": order, **settings}
+    if model.started_from is not None:
+        config["finetuned_from"] = model.started_from.origin
     options = {name: settings[name] for name in ("keep", "best", "checkpoint_every")}
     recorder = Recorder(model, out, source, steps_per_epoch, **options, measured=measured)
-    recorder.begin(config, started_from)
+    recorder.begin(config, model.started_from)
     with (
         stop_on_signal(model) as stopped,
         lost_workers(recorder),
