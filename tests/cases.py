@@ -142,18 +142,16 @@ CASES = [
     Case("wgan_gp", 12, GENERATE, {"n_critic": 2}, core=True),
     Case(
         "dcgan",
-        22,
+        23,
         GENERATE,
         {
             "network": "mlp",
             "ema": 0.9,
-            "ema_start": 20,
             "freeze_discriminator": 1,
             "freeze_generator": 1,
             "carried_rate": 0.5,
-            "new_layers": ["generator/to_pixels"],
         },
-    ),  # fmt: skip
+    ),
     Case("gan", 13, GENERATE, {"num_classes": 3, "regularizer": "r1", "diff_augment": "color"}),
     Case("beta_vae", 14, VAE_ENDPOINTS, {"capacity": 2.0, "capacity_steps": 4, "gamma": 3.0}),
     Case("beta_tc_vae", 14, VAE_ENDPOINTS, coupled=True),
