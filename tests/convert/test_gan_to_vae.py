@@ -57,6 +57,18 @@ def test_vae_draws_the_gans_images(name: str, options: dict) -> None:
     assert_unchanged(gan, before)
 
 
+def test_attention_and_spectral_norms_pass_unchanged() -> None:
+    gan = zoo.create("sagan", (8, 8, 1), LATENT, network="sagan-4")
+    for seed in range(5):
+        gan.generator(gan.sample_latents(16, seed=seed), training=True)  # norms and statistics
+    gan.generator.get_layer("attention").gamma.assign(0.7)  # 0 at first: it would do nothing
+    vae, report = convert.gan_to_vae(gan)
+    assert_same_images(vae, gan)
+    assert report.equality.passed
+    assert report.coverage == 1.0
+    assert vae.decoder.get_layer("attention").gamma.numpy() == np.float32(0.7)
+
+
 def test_the_average_or_the_raw_weights() -> None:
     gan = make_gan(ema=0.9)
     for weights, generator in (

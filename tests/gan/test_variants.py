@@ -68,6 +68,8 @@ def _discriminator() -> keras.Model:
         ("projection_gan", "Adam", (2e-4, 0.0, 0.9), "resnet", None, 5),
         # arXiv 1610.09585, appendix A
         ("acgan", "Adam", (2e-4, 0.5, 0.999), "conv", None, 1),
+        # arXiv 1805.08318, section 4; the discriminator's rate is four times the generator's
+        ("sagan", "Adam", (1e-4, 0.0, 0.9), "sagan", None, 1),
         # arXiv 1511.06434, section 4
         ("dcgan", "Adam", (2e-4, 0.5, 0.999), "conv", None, 1),
     ],
@@ -85,14 +87,19 @@ def test_settings_are_the_papers(
     model.compile()
     assert type(model).conditional == conditional
     assert (model.network, model.regularizer_weight, model.n_critic) == (network, penalty, n_critic)
-    for each in (model.generator_optimizer, model.discriminator_optimizer):
+    rate, *others = settings
+    rates = {
+        model.generator_optimizer: rate,
+        model.discriminator_optimizer: 4 * rate if name == "sagan" else rate,
+    }
+    for each, wanted in rates.items():
         config = each.get_config()
         names = ("learning_rate", "beta_1", "beta_2")[: len(settings)]
         assert type(each).__name__ == optimizer
-        assert tuple(config[n] for n in names) == pytest.approx(settings)
+        assert tuple(config[n] for n in names) == pytest.approx((wanted, *others))
 
 
-@pytest.mark.parametrize("name", ["lsgan", "sngan", "wgan", "wgan_gp", "r3gan"])
+@pytest.mark.parametrize("name", ["lsgan", "sngan", "wgan", "wgan_gp", "r3gan", "sagan"])
 def test_a_variant_is_the_gan_of_its_options(name: str, images: np.ndarray) -> None:
     """`gan` with the options of the variant's `get_config` has the same networks and steps."""
     models = []

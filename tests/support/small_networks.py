@@ -8,7 +8,7 @@ import numpy as np
 
 from zoo import networks
 
-NAMES = ("conv", "mlp", "resnet")
+NAMES = ("conv", "mlp", "resnet", "sagan")
 CLASSES = 3
 LABELS = np.array([0, 1, 2, 1], np.int32)
 

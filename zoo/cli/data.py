@@ -103,14 +103,14 @@ def info(
     say(zoo_data.describe(source, split=split, image_shape=shape))
     records = zoo_data.open(source, split=split, image_shape=shape)
     with bars() as progress:
-        found = zoo_data.statistics(records, lambda done, of: progress(split, done, of))
+        facts = zoo_data.statistics(records, lambda done, of: progress(split, done, of))
     _show_classes(records.contents())
     rows = [
         (i, number(float(mean)), number(float(deviation)))
-        for i, (mean, deviation) in enumerate(zip(found.mean, found.deviation, strict=True))
+        for i, (mean, deviation) in enumerate(zip(facts.mean, facts.deviation, strict=True))
     ]
     console.print(table_of(("channel", "mean", "standard deviation"), rows))
-    _show_duplicates(found)
+    _show_duplicates(facts)
     if sheet is not None:
         zoo_data.contact_sheet(records, sheet)
         say(f"Contact sheet: {sheet}")
@@ -180,19 +180,19 @@ def _show_classes(contents: Contents) -> None:
     console.print(table_of(("class", "name", "images", "share"), rows))
 
 
-def _show_duplicates(found: Statistics) -> None:
+def _show_duplicates(facts: Statistics) -> None:
     from zoo.data.contents import counted
 
-    if not found.duplicates:
+    if not facts.duplicates:
         say("No image equals another.")
         return
-    verb = "equals" if found.repeated == 1 else "equal"
-    say(f"{counted(found.repeated, 'image')} {verb} an earlier one, pixel by pixel. The numbers:")
-    for group in found.duplicates[:GROUPS]:
+    verb = "equals" if facts.repeated == 1 else "equal"
+    say(f"{counted(facts.repeated, 'image')} {verb} an earlier one, pixel by pixel. The numbers:")
+    for group in facts.duplicates[:GROUPS]:
         more = " …" if len(group) > GROUPS else ""
         say(f"  {' = '.join(map(str, group[:GROUPS].tolist()))}{more}")
-    if len(found.duplicates) > GROUPS:
-        say(f"  … and {counted(len(found.duplicates) - GROUPS, 'further group')}")
+    if len(facts.duplicates) > GROUPS:
+        say(f"  … and {counted(len(facts.duplicates) - GROUPS, 'further group')}")
 
 
 def _bytes(size: int) -> str:

@@ -78,8 +78,9 @@ LatentDim = Annotated[int, typer.Option(min=1, callback=COUNTED, help="Latent di
 Network = Annotated[
     str | None,
     typer.Option(
-        help="Architecture: mlp, conv or resnet; a number sets the width of the last two, as "
-        "in conv-32. vq_vae takes grid, and stylegan2 takes style. Default: the model's own."
+        help="Architecture: mlp, conv, resnet or sagan; a number sets the width of the last "
+        "three, as in conv-32. vq_vae takes grid, and stylegan2 takes style. Default: the model's "
+        "own."
     ),
 ]
 Channels = Annotated[

@@ -195,8 +195,8 @@ def summary(headers: Iterable[Header]) -> Summary:
     Example:
         >>> heads = [Header((2, 4), 1, False, False, False, False)]
         >>> heads += [Header((2, 8), 3, True, False, False, False)]
-        >>> found = summary(heads)
-        >>> found.shape, found.dtype.name
+        >>> kind = summary(heads)
+        >>> kind.shape, found.dtype.name
         ((None, None, 3), 'float32')
     """
     headers = list(headers)

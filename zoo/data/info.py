@@ -61,8 +61,8 @@ def statistics(
         >>> import numpy as np, zoo
         >>> pixels = np.zeros((3, 8, 8, 1), "float32")
         >>> pixels[1] = 1.0
-        >>> found = zoo.data.statistics(zoo.data.open(pixels))
-        >>> [group.tolist() for group in found.duplicates]
+        >>> facts = zoo.data.statistics(zoo.data.open(pixels))
+        >>> [group.tolist() for group in facts.duplicates]
         [[0, 2]]
     """
     records = sources.open(records)

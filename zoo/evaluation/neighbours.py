@@ -34,8 +34,8 @@ class Neighbours(NamedTuple):
         >>> import numpy as np
         >>> from zoo.evaluation.neighbours import Neighbours
         >>> samples, near = np.zeros((2, 8, 8, 1)), np.ones((2, 3, 8, 8, 1))
-        >>> found = Neighbours(samples, near, np.ones((2, 3)), 0.5, "pixels")
-        >>> found.sheet().mean(axis=(1, 2, 3))
+        >>> nearest = Neighbours(samples, near, np.ones((2, 3)), 0.5, "pixels")
+        >>> nearest.sheet().mean(axis=(1, 2, 3))
         array([0., 1., 1., 1., 0., 1., 1., 1.])
     """
 
@@ -92,10 +92,10 @@ def nearest_training_images(
         >>> import zoo
         >>> images = np.random.default_rng(0).random((50, 28, 28, 1)).astype(np.float32)
         >>> vae = zoo.create("vae", (28, 28, 1), 2, network="mlp")
-        >>> found = zoo.evaluation.nearest_training_images(
+        >>> nearest = zoo.evaluation.nearest_training_images(
         ...     vae, images, samples=20, shown=3, k=2, extractor="fashion_mnist_classifier"
         ... )
-        >>> found.sheet().shape
+        >>> nearest.sheet().shape
         (9, 28, 28, 1)
     """
     if min(samples, shown, k) < 1:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test compares it with the 
     from zoo.gan.lsgan import LSGAN as LSGAN
     from zoo.gan.projection_gan import ProjectionGAN as ProjectionGAN
     from zoo.gan.r3gan import R3GAN as R3GAN
+    from zoo.gan.sagan import SAGAN as SAGAN
     from zoo.gan.sngan import SNGAN as SNGAN
     from zoo.gan.stylegan2 import StyleGAN2 as StyleGAN2
     from zoo.gan.wgan import WGAN as WGAN

@@ -109,11 +109,11 @@ def class_number(label: str, names: Sequence[str]) -> int:
         >>> class_number("boot", ["bag", "boot"]), class_number("1", ["bag", "boot"])
         (1, 1)
     """
-    if (found := names.count(label)) > 1:
+    if (count := names.count(label)) > 1:
         numbers = [str(number) for number, name in enumerate(names) if name == label]
-        msg = f"{label}: {found} classes have this name. Give the number, {' or '.join(numbers)}."
+        msg = f"{label}: {count} classes have this name. Give the number, {' or '.join(numbers)}."
         raise ValueError(msg)
-    if found:
+    if count:
         return names.index(label)
     if label.isdecimal() and len(label) < 10:
         return int(label)

@@ -1,5 +1,6 @@
 """Layers that Keras lacks. Importing this package makes all of them known to Keras."""
 
+from zoo.layers.attention import SelfAttention2D
 from zoo.layers.conditional import ConditionalBatchNormalization
 from zoo.layers.priors import (
     FROM_NORMAL,
@@ -31,6 +32,7 @@ __all__ = [
     "HypersphereFromNormal",
     "LearnedConstant",
     "ModulatedConv2D",
+    "SelfAttention2D",
     "SpectralConv2D",
     "SpectralDense",
     "SpectralLayer",

@@ -18,21 +18,29 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras import layers
 
+from zoo.layers import SelfAttention2D, SpectralConv2D, SpectralDense
 from zoo.networks import _heads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WIDTH = 64
+ATTENTION_SIDE = 32  # feature maps beyond it have no attention (arXiv 1805.08318, table 1)
 
 
 def encoder(
-    image_shape: Sequence[int], latent_dim: int, width: int = WIDTH, *, num_classes: int = 0
+    image_shape: Sequence[int],
+    latent_dim: int,
+    width: int = WIDTH,
+    *,
+    num_classes: int = 0,
+    attention: bool = False,
 ) -> keras.Model:
     """Makes the network from images to (mean, log-variance), each [batch, latent_dim].
 
     With `num_classes` it takes images and labels int32 [batch]: one-hot planes join the channels
-    (Sohn et al. 2015).
+    (Sohn et al. 2015). With `attention` one feature map has `SelfAttention2D`, here as in the other
+    networks.
 
     Example:
         >>> from zoo.networks import resnet
@@ -41,13 +49,18 @@ def encoder(
         ((None, 2), (None, 2))
     """
     inputs, x = _heads.image_inputs(image_shape, num_classes)
-    x = _trunk(x, image_shape, width, layers.Conv2D)
+    x = _trunk(x, image_shape, width, layers.Conv2D, attention=attention)
     x = layers.Flatten(name="flatten", **_heads.LAST)(x)
     return _heads.model(inputs, _heads.posterior(x, latent_dim), "encoder")
 
 
 def decoder(
-    image_shape: Sequence[int], latent_dim: int, width: int = WIDTH, *, num_classes: int = 0
+    image_shape: Sequence[int],
+    latent_dim: int,
+    width: int = WIDTH,
+    *,
+    num_classes: int = 0,
+    attention: bool = False,
 ) -> keras.Model:
     """Makes the network from latents to image logits: the generator without BatchNorm and tanh.
 
@@ -59,16 +72,25 @@ def decoder(
         (None, 8, 8, 1)
     """
     inputs, latents = _heads.latent_inputs(latent_dim, num_classes)
-    return _heads.model(inputs, [_expand(latents, image_shape, width)], "decoder")
+    return _heads.model(
+        inputs, [_expand(latents, image_shape, width, attention=attention)], "decoder"
+    )
 
 
 def generator(
-    image_shape: Sequence[int], latent_dim: int, width: int = WIDTH, *, num_classes: int = 0
+    image_shape: Sequence[int],
+    latent_dim: int,
+    width: int = WIDTH,
+    *,
+    num_classes: int = 0,
+    attention: bool = False,
+    spectral: bool = False,
 ) -> keras.Model:
     """Makes the network from latents to images in [0, 1].
 
     With `num_classes` it takes latents and labels int32 [batch]: one-hot rows join the latents, and
-    BatchNorm has a gain and a bias for each class (arXiv 1802.05637).
+    BatchNorm has a gain and a bias for each class (arXiv 1802.05637). With `spectral` every kernel
+    is divided by its spectral norm (arXiv 1805.08318, section 4.1).
 
     Example:
         >>> from zoo.networks import resnet
@@ -76,7 +98,8 @@ def generator(
         (None, 8, 8, 1)
     """
     inputs, latents, norm = _heads.generator_inputs(latent_dim, num_classes)
-    images = _heads.unit_range(_expand(latents, image_shape, width, norm))
+    logits = _expand(latents, image_shape, width, norm, attention=attention, spectral=spectral)
+    images = _heads.unit_range(logits)
     return _heads.model(inputs, [images], "generator")
 
 
@@ -88,6 +111,7 @@ def discriminator(
     num_classes: int = 0,
     latent_dim: int = 0,
     heads: Sequence[int] = (),
+    attention: bool = False,
 ) -> keras.Model:
     """Makes the network from images to logits [batch, 1].
 
@@ -101,6 +125,7 @@ def discriminator(
         num_classes: > 0: it takes [image, label] and projects (arXiv 1802.05637).
         latent_dim: > 0: it takes [image, latent] (arXiv 1605.09782).
         heads: Units of further outputs [batch, units] after the logit.
+        attention: Whether one feature map has `SelfAttention2D`.
 
     Returns:
         A functional model.
@@ -118,7 +143,7 @@ def discriminator(
     norm = _heads.batch_norm if normalization == "batch" else None
     images = keras.Input(image_shape, name="image")
     x = layers.Rescaling(2.0, -1.0, name="to_signed_range")(images)
-    x = _trunk(x, image_shape, width, conv, norm)
+    x = _trunk(x, image_shape, width, conv, norm, attention=attention)
     pixels = x.shape[1] * x.shape[2]
     x = layers.GlobalAveragePooling2D(dtype="float32", name="pixel_mean", **_heads.LAST)(x)
     x = layers.Rescaling(pixels, dtype="float32", name="features")(x)
@@ -133,32 +158,41 @@ def _expand(
     image_shape: Sequence[int],
     width: int,
     norm: _heads.Norm | None = None,
+    *,
+    attention: bool,
+    spectral: bool = False,
 ) -> keras.KerasTensor:
     """Image logits of latents; `norm` makes the normalisation of a name, if there is to be any."""
+    dense, conv = (SpectralDense, SpectralConv2D) if spectral else (layers.Dense, layers.Conv2D)
     stages = _heads.halvings(image_shape, "resnet")
     rows, columns = (size >> stages for size in image_shape[:2])
     channels = _channels(stages - 1, width)
-    x = layers.Dense(rows * columns * channels, name="project")(latents)
+    x = dense(rows * columns * channels, name="project")(latents)
     x = layers.Reshape((rows, columns, channels), name="reshape")(x)
     for i in reversed(range(stages)):
-        x = _up_block(x, _channels(i, width), f"block_{i}", norm)
+        if attention and i + 1 == _attended(image_shape, stages):
+            x = SelfAttention2D(spectral=spectral, name="attention")(x)
+        x = _up_block(x, _channels(i, width), f"block_{i}", conv, norm)
     x = _activate(x, "output", norm)
-    return layers.Conv2D(
-        image_shape[2], 3, padding="same", dtype="float32", name="logits", **_heads.LAST
-    )(x)
+    last = conv(image_shape[2], 3, padding="same", dtype="float32", name="logits", **_heads.LAST)
+    return last(x)
 
 
 def _up_block(
-    x: keras.KerasTensor, channels: int, name: str, norm: _heads.Norm | None
+    x: keras.KerasTensor,
+    channels: int,
+    name: str,
+    conv: type[layers.Layer],
+    norm: _heads.Norm | None,
 ) -> keras.KerasTensor:
     """Doubles the side."""
     shortcut = layers.UpSampling2D(2, name=f"{name}_shortcut_upsample", **_heads.LAST)(x)
-    shortcut = layers.Conv2D(channels, 1, name=f"{name}_shortcut", **_heads.LAST)(shortcut)
+    shortcut = conv(channels, 1, name=f"{name}_shortcut", **_heads.LAST)(shortcut)
     x = _activate(x, f"{name}_0", norm)
     x = layers.UpSampling2D(2, name=f"{name}_upsample", **_heads.LAST)(x)
-    x = _conv_3x3(layers.Conv2D, channels, f"{name}_conv_0")(x)
+    x = _conv_3x3(conv, channels, f"{name}_conv_0")(x)
     x = _activate(x, f"{name}_1", norm)
-    x = _conv_3x3(layers.Conv2D, channels, f"{name}_conv_1")(x)
+    x = _conv_3x3(conv, channels, f"{name}_conv_1")(x)
     return layers.Add(name=name)([x, shortcut])
 
 
@@ -168,11 +202,15 @@ def _trunk(
     width: int,
     conv: type[layers.Layer],
     norm: _heads.Norm | None = None,
+    *,
+    attention: bool,
 ) -> keras.KerasTensor:
     """Features of 4 to 7 pixels' side."""
     stages = _heads.halvings(image_shape, "resnet")
     for i in range(stages):
         x = _down_block(x, _channels(i, width), f"block_{i}", conv, norm, first=i == 0)
+        if attention and i + 1 == _attended(image_shape, stages):
+            x = SelfAttention2D(spectral=conv is SpectralConv2D, name="attention")(x)
     x = _down_block(x, x.shape[-1], f"block_{stages}", conv, norm, pool=False)
     return _activate(x, "output", norm)
 
@@ -223,3 +261,9 @@ def _relu(name: str) -> Any:
 
 def _channels(stage: int, width: int) -> int:
     return min(width << stage, 4 * width)
+
+
+def _attended(image_shape: Sequence[int], stages: int) -> int:
+    """How often the side of the feature map with attention is halved: at least once."""
+    small = (i for i in range(1, stages) if max(image_shape[:2]) >> i <= ATTENTION_SIDE)
+    return next(small, stages)
