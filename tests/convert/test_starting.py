@@ -173,6 +173,16 @@ def test_networks_of_the_users_own_change_their_classes_too() -> None:
         start_from(source, starts([], names(3), {"all": "2"}), num_classes=0)
 
 
+def test_a_spectral_norm_over_all_classes_is_kept_or_refused() -> None:
+    source = source_of("sagan", "sagan-4", 2)
+    model, _ = start_from(source, starts(["x", "y"], names(2), {"x": "1", "y": "0"}))
+    for new, old in enumerate((1, 0)):
+        wanted = source.generate_from(LATENTS, old)
+        np.testing.assert_allclose(model.generate_from(LATENTS, new), wanted, atol=ROUNDING)
+    with pytest.raises(ValueError, match="project/kernel of the generator is divided by the spec"):
+        start_from(source, starts(names(3), names(2), {}), num_classes=3)
+
+
 def test_planes_of_a_label_cannot_be_fixed() -> None:
     source = source_of("vae", "conv-4", 2)
     with pytest.raises(ValueError, match="conv_0 of the encoder convolves planes of the label"):

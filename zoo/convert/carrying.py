@@ -98,6 +98,8 @@ def carried(
     theirs, ours = read(source), read(target)
     have = {path: np.asarray(variable, np.float64) for path, variable in variables(source).items()}
     places = _places(theirs if labels.old else ours) if labels.old or labels.new else {}
+    if role.endswith("generator"):
+        _check_spectral(theirs, places, labels, role)
     arrays: dict[str, np.ndarray | None] = {}
     rows = []
     for path, variable in variables(target).items():
@@ -185,6 +187,31 @@ def _places(network: Network) -> dict[str, int]:
     return found
 
 
+def _check_spectral(network: Network, places: Mapping[str, int], labels: Labels, role: str) -> None:
+    """Raises ValueError if other classes would change a norm that all the weights are divided by.
+
+    Zero rows leave it as it is, and so does another order of the rows.
+    """
+    reordered = labels.old == labels.new and np.array_equal(
+        labels.weights @ labels.weights.T, np.eye(labels.new)
+    )
+    if not labels.old or reordered:
+        return
+    for path in places:
+        block = network[path.rpartition("/")[0]]
+        if _is_spectral(block):
+            msg = (
+                f"{path} of the {role} is divided by the spectral norm of all classes together: "
+                "with other classes no image would stay what it is. Give data of the same classes, "
+                "in any order, or another source."
+            )
+            raise ValueError(msg)
+
+
+def _is_spectral(block: Block) -> bool:
+    return isinstance(block.layer, type) and issubclass(block.layer, SpectralLayer)
+
+
 def _is_linear(block: Block) -> bool:
     return isinstance(block.layer, type) and issubclass(block.layer, (layers.Dense, layers.Conv2D))
 
@@ -213,10 +240,9 @@ def _at_label(
             table = weights @ array
             return table if labels.new else table[0]
         return None if array is None else np.tile(array, (labels.new, 1))
-    spectral = isinstance(ours[name].layer, type) and issubclass(ours[name].layer, SpectralLayer)
     shape = ours[name].arrays["kernel"].shape
     if array is None:  # a projection that is new: its zeros change no logit
-        return None if spectral else np.zeros(shape)
+        return None if _is_spectral(ours[name]) else np.zeros(shape)
     end = start + labels.old
     middle = array[..., start:end, :]
     if not labels.old:
