@@ -37,6 +37,9 @@ def provenance(run: str | Path | None) -> dict[str, Any]:
         facts["data"] = printable(Path(config["data"]).name)
     if class_names(config):
         facts["class_names"] = class_names(config)
+    origin = config.get("finetuned_from") or config.get("facts", {}).get("finetuned_from")
+    if origin:
+        facts["finetuned_from"] = origin
     measured = read_metrics(run)
     if measured is not None:
         protocol = {name: measured.get(name) for name in ("split", "samples", "extractor")}

@@ -140,6 +140,18 @@ CASES = [
     Case("dcgan", 12, GENERATE, core=True),
     Case("dcgan", 19, GENERATE, {"ema": 0.9, "n_critic": 2}, core=True),
     Case("wgan_gp", 12, GENERATE, {"n_critic": 2}, core=True),
+    Case(
+        "dcgan",
+        23,
+        GENERATE,
+        {
+            "network": "mlp",
+            "ema": 0.9,
+            "freeze_discriminator": 1,
+            "freeze_generator": 1,
+            "carried_rate": 0.5,
+        },
+    ),
     Case("gan", 13, GENERATE, {"num_classes": 3, "regularizer": "r1", "diff_augment": "color"}),
     Case(
         "gan",

@@ -41,6 +41,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test compares it with what
     )
     from zoo.evaluation.measure import evaluate
     from zoo.hub import list_pretrained, load, load_pretrained
+    from zoo.hub.finetune import finetune
     from zoo.presets import save_preset
     from zoo.sampling.samplers import fit_sampler
     from zoo.training.resume import resume
@@ -55,6 +56,7 @@ __all__ = [
     "evaluate",
     "evaluation",
     "export_model",
+    "finetune",
     "fit_sampler",
     "gan",
     "hub",
@@ -80,6 +82,7 @@ __all__ = [
 _HOMES = {
     "evaluate": "zoo.evaluation.measure",
     "export_model": "export",
+    "finetune": "zoo.hub.finetune",
     "fit_sampler": "zoo.sampling.samplers",
     "list_pretrained": "zoo.hub",
     "load": "zoo.hub",

@@ -17,7 +17,7 @@ def epochs_of(context: typer.Context, run: Path) -> int:
     from zoo.training.run_files import read_config
 
     epochs: int = context.params["epochs"]
-    if "epochs" in _given(context):
+    if "epochs" in given_options(context):
         return epochs
     return max(epochs, read_config(run).get("epochs", 0))
 
@@ -53,7 +53,7 @@ def ignored_options(context: typer.Context, out: Path, model: Any) -> list[str]:
             "generator_learning_rate": _rate(model, "generator_optimizer"),
             "discriminator_learning_rate": _rate(model, "discriminator_optimizer"),
         }
-    given = _given(context)
+    given = given_options(context)
     if "data" in given:
         given["data"] = data.source_name(given["data"])
     lines = [f"Resuming {out}, as it was begun."]
@@ -78,7 +78,7 @@ def _text(value: Any) -> Any:
     return ", ".join(value) if isinstance(value, list) else value
 
 
-def _given(context: typer.Context) -> dict[str, Any]:
+def given_options(context: typer.Context) -> dict[str, Any]:
     """The options that stand on the command line."""
     return {
         name: value

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo.cli import train_options as opt  # noqa: TC001 (Typer reads the annotations)
+from zoo.cli import finetuned
+from zoo.cli import train_options as opt
 from zoo.cli.console import sigterm
 from zoo.cli.measured import Measured
 from zoo.cli.options import (
@@ -32,7 +33,7 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 def train(
     context: typer.Context,
-    model: opt.ModelOrRun,
+    model: opt.ModelOrRun = None,
     data: opt.Data = "fashion_mnist_sample",
     out: opt.Out = None,
     epochs: opt.Epochs = 10,
@@ -44,6 +45,11 @@ def train(
     option: opt.Option = None,
     seed: Seed = 0,
     *,
+    source: opt.From = None,
+    classes: opt.Classes = None,
+    freeze_discriminator: opt.FreezeDiscriminator = None,
+    freeze_generator: opt.FreezeGenerator = None,
+    carried_rate: opt.CarriedRate = None,
     mirror: opt.Mirror = False,
     random_crop: opt.RandomCrop = 0,
     learning_rate: opt.LearningRate = None,
@@ -68,12 +74,20 @@ def train(
     checkpoint_every: opt.CheckpointEvery = None,
 ) -> None:
     """Trains a model into a run folder. Ctrl-C saves; --resume continues."""
+    if source is not None:
+        model = finetuned.model_of(context, source)
     out, model, resume = _run_to_train(model, out, recipe, resume=resume)
     _check_run(out, model, resume=resume)
     check_folder(out)
     if precision not in PRECISIONS:
         raise ValueError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}.")
+    started = {
+        "freeze_discriminator": freeze_discriminator,
+        "freeze_generator": freeze_generator,
+        "carried_rate": carried_rate,
+    }
     options = parse_options(option or [])
+    options |= {name: value for name, value in started.items() if value is not None}
     measured = Measured(metric or [], metric_every, metric_extractor)
     measured.check()
     settings = {
@@ -101,7 +115,16 @@ def train(
         devices = _devices(strategy, replicas)
         ready = _resumed(out, settings, compile_options, devices, recipe, decay=decay)
         ignored = ignored_options(context, out, ready.model)
+    elif source is not None:
+        options = finetuned.options_of(context, model, options)
+        devices = _devices(strategy, replicas)
+        ready = finetuned.ready(
+            source, data, image_size, classes, options, settings, compile_options, devices,
+            decay=decay,
+        )  # fmt: skip
+        ignored = []
     else:
+        finetuned.check_none(classes)
         chosen = {} if network is None else {"network": network}
         options = {"seed": seed, "dtype": precision, **chosen, **options}
         registry.check_options(model, options)
@@ -140,9 +163,11 @@ def launch(
 
 
 def _run_to_train(
-    model: str, out: Path | None, recipe: str | None, *, resume: bool
+    model: str | None, out: Path | None, recipe: str | None, *, resume: bool
 ) -> tuple[Path, str, bool]:
     """(run folder, model, whether to resume), where a run folder may stand for the model."""
+    if model is None:
+        raise ValueError("Give a model of `zoo list`, a run folder to go on with, or --from.")
     named = model in registry.list_models()
     if not named and model.endswith(".keras") and Path(model).is_file():
         raise ValueError(f"{model} is one checkpoint: a run goes on from its folder. Give that.")

@@ -7,16 +7,62 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.options import COUNTED, PATH, SOURCE, model_names
+from zoo.cli.options import COUNTED, PATH, SOURCE, model_names, preset_names
 
 # Headings of `zoo train --help`.
 RATES, SCALE, CHECKPOINTS = "Learning rates", "Speed and scale", "Checkpoints"
+START = "Starting from a trained model"
 
 ModelOrRun = Annotated[
-    str,
+    str | None,
     typer.Argument(
-        help="A model of `zoo list`, or a run folder to go on with.",
+        help="A model of `zoo list`, or a run folder to go on with. With --from it is not needed.",
         autocompletion=model_names,
+    ),
+]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        help="Start with the weights, averages and networks of a trained model: a name of `zoo "
+        "list --pretrained`, a run folder, a checkpoint, hf://… or https://…",
+        autocompletion=preset_names,
+        rich_help_panel=START,
+    ),
+]
+Classes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--class",
+        help="NEW=OLD: the class of --from that a class of --data starts as, by name or number, "
+        "such as boot=9. Classes of equal names need none. all=OLD for data without classes. "
+        "Repeatable.",
+        rich_help_panel=START,
+    ),
+]
+FreezeDiscriminator = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Keep so many blocks of the discriminator as they are, from the image on (FreezeD). "
+        "Less overfits with few images.",
+        rich_help_panel=START,
+    ),
+]
+FreezeGenerator = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Keep so many blocks of the generator as they are, from the latent on.",
+        rich_help_panel=START,
+    ),
+]
+CarriedRate = Annotated[
+    float | None,
+    typer.Option(
+        help="Learning rate of the layers that are carried over, as a multiple of that of the new "
+        "ones, which a larger --image-size has.",
+        rich_help_panel=START,
     ),
 ]
 Data = Annotated[str, typer.Option(help=f"{SOURCE}.")]

@@ -147,30 +147,8 @@ class Report:
 
     def table(self) -> Table:
         """A printable table, 80 columns wide, with what was measured as its caption."""
-        table = Table(
-            title=plain(
-                f"{self.source} → {self.target} ({self.weights} weights, {self.mode})",
-                "table.title",
-            ),
-            caption=plain("\n".join([*self._facts(), self.summary()]), "table.caption"),
-            caption_justify="left",
-            box=None,
-            pad_edge=False,
-            padding=(0, 1, 0, 0),
-        )
-        for column in ("tensor", "from", "shape"):
-            table.add_column(column, overflow="fold")
-        table.add_column("status", no_wrap=True)
-        section = None
-        for row in self.rows:
-            # The name of the network stands once above its rows: the paths need the width.
-            network, _, path = (row.target or row.source).partition("/")
-            heading = network if row.target else f"{network}, unused"
-            if heading != section:
-                table.add_row(plain(heading, "bold"), *[""] * 3)
-                section = heading
-            table.add_row(*map(plain, _cells(row, path)))
-        return table
+        title = f"{self.source} → {self.target} ({self.weights} weights, {self.mode})"
+        return table_of_tensors(title, "\n".join([*self._facts(), self.summary()]), self.rows)
 
     def summary(self) -> str:
         """One sentence: coverage, class and errors."""
@@ -215,6 +193,31 @@ class Report:
             "first diverging block": self.first_diverging or "",
         }
         return [f"{name}: {text}" for name, text in facts.items() if text] + list(self.notes)
+
+
+def table_of_tensors(title: str, caption: str, rows: Iterable[TensorRow]) -> Table:
+    """A printable table of tensors, 80 columns wide."""
+    table = Table(
+        title=plain(title, "table.title"),
+        caption=plain(caption, "table.caption"),
+        caption_justify="left",
+        box=None,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for column in ("tensor", "from", "shape"):
+        table.add_column(column, overflow="fold")
+    table.add_column("status", no_wrap=True)
+    section = None
+    for row in rows:
+        # The name of the network stands once above its rows: the paths need the width.
+        network, _, path = (row.target or row.source).partition("/")
+        heading = network if row.target else f"{network}, unused"
+        if heading != section:
+            table.add_row(plain(heading, "bold"), *[""] * 3)
+            section = heading
+        table.add_row(*map(plain, _cells(row, path)))
+    return table
 
 
 def _shapes(row: dict[str, Any]) -> dict[str, Any]:

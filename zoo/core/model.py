@@ -84,6 +84,7 @@ class ZooModel(CheckedLoops, Compiling):
     default_batch_size: ClassVar[int] = 128
     minibatches = 1  # minibatches a training batch is split into
     prior = "standard_normal"
+    started_from: Any = None  # the report of `zoo.finetune`, if it made the model
     conditional: ClassVar[bool] = False  # whether it needs `num_classes`
     # Whether one network makes the images from latents: a generator, or a decoder their logits.
     single_decoder: ClassVar[bool] = True

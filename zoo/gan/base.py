@@ -18,6 +18,7 @@ from zoo.core.network_tools import check_network, copy_network, with_labels
 from zoo.core.replicas import in_turn
 from zoo.core.replicated_step import Player
 from zoo.gan._little_data import LittleData
+from zoo.gan._started import StartedGAN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 PLAYERS = ("discriminator", "generator")
 
 
-class BaseGAN(LittleData):
+class BaseGAN(StartedGAN, LittleData):
     """A generator and a discriminator (or critic), with latents from N(0, I).
 
     Args:
@@ -47,7 +48,8 @@ class BaseGAN(LittleData):
         ttur: The discriminator's learning rate over the generator's, by default (arXiv 1706.08500).
         num_classes: Classes of a conditional model. Generated images get the real ones' labels.
         seed: Seed of the training noise. `name` and `dtype` are Keras's.
-        **kwargs: Arguments of `LittleData`: `diff_augment`, `ada`, `apa`, `lecam` and theirs.
+        **kwargs: Arguments of `LittleData` (`diff_augment`, `ada`, `apa`, `lecam` and theirs) and of
+            `StartedGAN` (`freeze_discriminator` and the like).
 
     Raises:
         ValueError: If a network has the wrong shapes, the generator's values leave [0, 1], the
@@ -118,6 +120,7 @@ class BaseGAN(LittleData):
             if ema is None
             else copy_network(self.generator, (self.latent_dim,), labels=bool(self.num_classes))
         )
+        self.freeze()
         self.built = True
 
     # Networks
@@ -362,12 +365,12 @@ class BaseGAN(LittleData):
         if self.ema_generator is None:
             return
         # Early in training the average looks back over few steps only, not to the random start.
-        step = tf.cast(self.step.value, tf.float32)
+        step = tf.cast(self.step.value + self.ema_start, tf.float32)
         decay = tf.minimum(self.ema, (1.0 + step) / (10.0 + step))
-        pairs = zip(self.ema_generator.weights, self.generator.weights, strict=True)
-        for average, weight in pairs:
+        for average, weight in zip(self.ema_generator.weights, self.generator.weights, strict=True):
             # BatchNorm's moving statistics are averages already.
-            average.assign(decay * average + (1.0 - decay) * weight if weight.trainable else weight)
+            moves = self.is_parameter(weight)
+            average.assign(decay * average + (1.0 - decay) * weight if moves else weight)
 
     def updates_a_step(self, optimizer_name: str) -> int:
         """`n_critic` for the discriminator, else 1."""
@@ -411,16 +414,14 @@ class BaseGAN(LittleData):
     def endpoints(self) -> dict[str, EndpointSpec]:
         """What is exported: `generate`."""
         inputs, outputs = {"latent": (self.latent_dim,)}, {"image": self.image_shape}
-        return {
-            "generate": EndpointSpec("images_from_latents", inputs, outputs, self.served_networks)
-        }
+        spec = EndpointSpec("images_from_latents", inputs, outputs, self.served_networks)
+        return {"generate": spec}
 
     def optional_endpoints(self) -> dict[str, EndpointSpec]:
         """What is exported on request: `discriminate`."""
         inputs = {"image": self.image_shape, **({"label": ()} if self.num_classes else {})}
-        return {
-            "discriminate": EndpointSpec("discriminate", inputs, {"logit": ()}, ("discriminator",))
-        }
+        spec = EndpointSpec("discriminate", inputs, {"logit": ()}, ("discriminator",))
+        return {"discriminate": spec}
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; networks of the user's own are stored whole."""

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from zoo.core.model import ZooModel
     from zoo.sampling.samplers import Sampler
 
-RECORDED = ("epochs", "batch_size", "seed", "decay_steps", "accumulate", "precision", "versions")
+RECORDED = (
+    "epochs", "batch_size", "seed", "decay_steps", "accumulate", "precision", "versions",
+    "finetuned_from",
+)  # fmt: skip
 PICTURED = 32  # test images whose reconstructions are shown
 COMPONENTS = 50  # of a VAE's mixture: 10 draw worse, 100 hardly better
 FEWEST = 10  # images of a class, for a mixture of its own

@@ -68,6 +68,7 @@ class _Run(TypedDict):
     recipe: NotRequired[str | None]
     recipe_steps: NotRequired[Count]
     converted_from: NotRequired[str]
+    finetuned_from: NotRequired[dict[str, Any]]
     bench: NotRequired[dict[str, Any]]
 
 
@@ -202,6 +203,7 @@ class _Export(TypedDict):
     versions: NotRequired[dict[str, str]]
     metrics: NotRequired[dict[str, Any]]
     data: NotRequired[str]
+    finetuned_from: NotRequired[dict[str, Any]]
 
 
 class _VerificationRow(TypedDict):

@@ -58,7 +58,7 @@ class SpectralLayer(layers.Layer):
         matrix = ops.reshape(kernel, (-1, kernel.shape[-1]))
         fixed, u = ops.stop_gradient(matrix), ops.convert_to_tensor(self.u)
         v = _unit(ops.matmul(fixed, u))
-        if training:
+        if training and self.trainable:  # a frozen layer stays as it is
             u = _unit(ops.matmul(v, fixed))
             self.u.assign(u)
         sigma = ops.sum(v * ops.matmul(matrix, u))

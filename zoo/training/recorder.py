@@ -70,9 +70,10 @@ class Recorder(keras.callbacks.Callback):
         self.history: list[dict[str, Any]] = []
         self.batches = 0
 
-    def begin(self, config: dict[str, Any]) -> None:
+    def begin(self, config: dict[str, Any], started_from: Any = None) -> None:
         """Writes config.json and a first checkpoint, so that a full disk shows before training.
 
+        Of a model that `zoo.finetune` made, its report too.
         The first checkpoint is of step 0: a training that is killed at any time can be resumed with
         these settings. (A converted model has a checkpoint already, without them.)
         """
@@ -101,12 +102,15 @@ class Recorder(keras.callbacks.Callback):
         checkpoints.check_space(self.model, self.out, self.keep + 2)  # the best and a new one
         begun = (self.out / "config.json").exists()
         write_json(self.out / "config.json", config)
+        if started_from is not None:
+            write_json(self.out / "report.json", started_from.to_dict())
         if begins:
             try:
                 checkpoints.save(self.model, self.out, keep=self.keep)
             except BaseException:
                 if not begun:  # a run without a state is none
                     (self.out / "config.json").unlink()
+                    (self.out / "report.json").unlink(missing_ok=True)
                 raise
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002

@@ -132,7 +132,8 @@ def prepare(
         begin = recipes.prepare(model, recipe) if recipe else None
         if not was_trained(config):
             _compile(model, source, epochs, options, recipe, compile_options or {}, decay=decay)
-    facts = {"converted_from": config.get("converted_from"), "recipe": recipe}
+    origins = {name: config.get(name) for name in ("converted_from", "finetuned_from")}
+    facts = {**origins, "recipe": recipe}
     return Ready(
         model,
         source,

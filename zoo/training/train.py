@@ -5,6 +5,7 @@ A run folder holds:
     config.json       model, data, their fingerprint and classes, seed, batch size, epochs, versions
     model.keras       the latest state, from step 0 on; older ones in checkpoints/, best.keras
     history.json      one entry per finished epoch
+    report.json       what the model took over, if `zoo.finetune` made it
     samples/          epoch_0001.png …
     reconstructions/  likewise, for VAEs
     logs/             TensorBoard
@@ -179,9 +180,11 @@ def _train(
         settings["recipe_steps"] = settings["recipe_steps"] or steps
         callbacks = [*recipe(settings["recipe_steps"]), *callbacks]
     config = {**_config(model, source, out, images, fingerprint), "order": order, **settings}
+    if model.started_from is not None:
+        config["finetuned_from"] = model.started_from.origin
     options = {name: settings[name] for name in ("keep", "best", "checkpoint_every")}
     recorder = Recorder(model, out, source, steps_per_epoch, **options, measured=measured)
-    recorder.begin(config)
+    recorder.begin(config, model.started_from)
     with (
         stop_on_signal(model) as stopped,
         lost_workers(recorder),
