@@ -94,16 +94,23 @@ def resolve_run(text: str) -> Path:
 
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     """`name=value` pairs; values are JSON where they can be, else text."""
-    options = {}
     for pair in pairs:
-        name, text = parse_pair(pair, "--option")
+        name, _ = parse_pair(pair, "--option")
         if name in OPTIONS_OF_COMMANDS:
             raise ValueError(f"--option {pair}: expected {OPTIONS_OF_COMMANDS[name]}.")
+    return parse_values(pairs, "--option")
+
+
+def parse_values(pairs: Sequence[str], option: str) -> dict[str, Any]:
+    """`name=value` pairs that an option was given; values are JSON where they can be, else text."""
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, text = parse_pair(pair, option)
         try:
-            options[name] = json.loads(text)
+            values[name] = json.loads(text)
         except (ValueError, RecursionError):  # no JSON, or more digits or brackets than it takes
-            options[name] = text
-    return options
+            values[name] = text
+    return values
 
 
 def parse_pair(text: str, option: str) -> tuple[str, str]:

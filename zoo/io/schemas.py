@@ -62,6 +62,8 @@ class _Run(TypedDict):
     mirror: NotRequired[bool]
     random_crop: NotRequired[Index]
     accumulate: NotRequired[Count]
+    schedule: NotRequired[str]
+    warmup_steps: NotRequired[Index]
     decay_steps: NotRequired[Count | None]
     steps_per_execution: NotRequired[Count]
     jit_compile: NotRequired[Any]
