@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.core import registry
+from zoo.io.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -76,6 +77,15 @@ Seed = Annotated[
     int,
     typer.Option(min=0, callback=below(2**32), help="The same seed gives the same result."),
 ]
+StandingStatistics = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        callback=COUNTED,
+        help="First compute the BatchNorm statistics of a GAN's generator anew, from so many "
+        "batches of latents (seed 0 for an export). 100 are usual.",
+    ),
+]
 # Arguments of a model that have an option of their own, and so are no --option.
 OPTIONS_OF_COMMANDS = {
     "latent_dim": "--latent-dim",
@@ -90,6 +100,15 @@ def resolve_run(text: str) -> Path:
     from zoo.hub import resolve
 
     return Path(text) if text and Path(text).exists() else resolve(text)
+
+
+def compute_anew(model: Any, batches: int, seed: int = 0) -> None:
+    """Does what `--standing-statistics` says, and says so."""
+    from zoo.sampling.standing import standing_statistics
+
+    standing_statistics(model, batches, seed=seed)
+    size = model.standing.batch_size
+    say(f"BatchNorm statistics of the generator: anew, from {batches} batches of {size} latents.")
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:

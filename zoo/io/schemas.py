@@ -189,6 +189,12 @@ class _Function(TypedDict):
     outputs: dict[str, _Tensor]
 
 
+class _Standing(TypedDict):
+    batches: Count
+    batch_size: Count
+    seed: int
+
+
 class _Export(TypedDict):
     format: Literal["saved_model", "onnx", "web", "triton"]
     run: str | None
@@ -204,6 +210,7 @@ class _Export(TypedDict):
     versions: NotRequired[dict[str, str]]
     metrics: NotRequired[dict[str, Any]]
     data: NotRequired[str]
+    standing_statistics: NotRequired[_Standing]
 
 
 class _VerificationRow(TypedDict):
