@@ -58,7 +58,7 @@ def test_it_trains_as_keras_s_does(images: np.ndarray) -> None:
         keras.utils.set_random_seed(0)
         model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
         model.compile(**arguments, run_eagerly=True)
-        for _ in range(3):
+        for _ in range(2):
             model.train_on_batch(images[:10])
         weights.append(model.get_weights())
     for found, wanted in zip(*weights, strict=True):

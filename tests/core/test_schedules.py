@@ -41,26 +41,20 @@ def test_a_linear_one_is_its_definition(warmup: int) -> None:
     np.testing.assert_allclose([float(constant(step)) for step in STEPS], wanted, atol=1e-7)
 
 
-def test_a_step_has_one_rate_whatever_the_number_of_updates(
-    images: np.ndarray, tmp_path: Path
-) -> None:
+def test_a_step_has_one_rate_whatever_the_number_of_updates(tmp_path: Path) -> None:
     """Steps are training steps for a player that updates more often, and so they are saved."""
-    model = zoo.create("wgan_gp", (8, 8, 1), 2, network="mlp", n_critic=2)
-    model.compile(
-        learning_rate=0.25, schedule="cosine", warmup_steps=2, decay_steps=6, run_eagerly=True
-    )
-    found = []
-    for step in range(7):
-        found.append(float(model.generator_optimizer.learning_rate))
-        assert float(model.discriminator_optimizer.learning_rate) == pytest.approx(found[-1])
-        if step == 3:
-            model.save(tmp_path / "model.keras")
-        model.train_on_batch(images[:8])
-    falling = 0.125 * (1.0 + np.cos(np.pi * np.arange(5) / 4))
-    np.testing.assert_allclose(found, [0.0, 0.125, *falling], atol=1e-7)
+    model = zoo.create("dcgan", (8, 8, 1), 2, network="mlp", n_critic=2)
+    model.compile(learning_rate=0.25, schedule="cosine", warmup_steps=2, decay_steps=6)
+    model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.schedule == {"schedule": "cosine", "warmup_steps": 2, "decay_steps": 6}
-    assert float(loaded.discriminator_optimizer.learning_rate) == pytest.approx(found[3])
+    falling = 0.125 * (1.0 + np.cos(np.pi * np.arange(5) / 4))
+    for name, updates in (("generator_optimizer", 1), ("discriminator_optimizer", 2)):
+        optimizer, found = getattr(loaded, name), []
+        for step in range(7):
+            optimizer.iterations.assign(step * updates)
+            found.append(float(optimizer.learning_rate))
+        np.testing.assert_allclose(found, [0.0, 0.125, *falling], atol=1e-7)
 
 
 def test_schedules_of_earlier_versions_and_of_others() -> None:
