@@ -17,6 +17,7 @@ from zoo.convert import in_channels_last
 from zoo.core.contracts import ROUNDING
 from zoo.core.model import EndpointSpec, ZooModel
 from zoo.data.contents import KINDS
+from zoo.sampling import standing
 from zoo.sampling.interpolation import slerp
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def model_facts(model: Any, functions: Sequence[Endpoint]) -> dict[str, Any]:
         "image_shape": list(model.image_shape),
         "image_range": [0.0, 1.0],
         "weights_sha256": weights_sha256(functions),
+        **standing.entry(model),
         "endpoints": {
             e.name: {
                 kind: {

@@ -192,7 +192,7 @@ CASES = [
     Case("acgan", 14, GENERATE, {"num_classes": 3}),
     Case("infogan", 14, GENERATE, {"categorical": 2, "continuous": 0}),
     Case("infogan", 14, GENERATE, {"categorical": 0, "continuous": 2, "n_critic": 2}),
-    Case("bigan", 31, ("generate", "encode", "reconstruct"), {"ema": 0.9}),
+    Case("bigan", 32, ("generate", "encode", "reconstruct"), {"ema_images": 30}),
     Case("iwae", 14, VAE_ENDPOINTS, {"samples": 3}),
     Case("vamp_prior", 15, VAE_ENDPOINTS, {"components": 4}),
     Case("cvae", 14, VAE_ENDPOINTS, {"num_classes": 3}),

@@ -44,6 +44,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test compares it with what
     from zoo.hub.finetune import finetune
     from zoo.presets import save_preset
     from zoo.sampling.samplers import fit_sampler
+    from zoo.sampling.standing import standing_statistics
     from zoo.training.resume import resume
     from zoo.training.runs import load_run
     from zoo.training.train import train
@@ -74,6 +75,7 @@ __all__ = [
     "resume",
     "sampling",
     "save_preset",
+    "standing_statistics",
     "train",
     "training",
     "vae",
@@ -90,6 +92,7 @@ _HOMES = {
     "load_run": "zoo.training.runs",
     "resume": "zoo.training.resume",
     "save_preset": "zoo.presets",
+    "standing_statistics": "zoo.sampling.standing",
     "train": "zoo.training.train",
     "verify": "export",
 }

@@ -40,12 +40,12 @@ def converted(source: Path, tmp_path: Path) -> Path:
 
 
 def test_two_epochs_and_two_more_are_four(source: Path, tmp_path: Path) -> None:
-    """Weights, slots, averages, falling rates, history and settings: bitwise."""
+    """Weights, slots, averages, rising and falling rates, history and settings: bitwise."""
     settings = {"batch_size": 20, "keep": 2, "best": "discriminator_loss", "seed": 3, "verbose": 0}
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for out, epochs in ((whole, 4), (parts, 2)):
-        model = _gan(ema=0.9)
-        model.compile(decay_steps=12)
+        model = _gan(ema_images=50)
+        model.compile(algorithm="adamw", schedule="cosine", warmup_steps=2, decay_steps=12)
         assert train(model, source, out, epochs=epochs, **settings)
     resumed = resume(parts, epochs=4, verbose=0)
     assert resumed.steps_done == 12

@@ -16,7 +16,18 @@ from zoo.cli.named import (
     check_names,
     measure_named,
 )
-from zoo.cli.options import COUNTED, Data, Out, Run, SamplerName, Seed, check_file, resolve_run
+from zoo.cli.options import (
+    COUNTED,
+    Data,
+    Out,
+    Run,
+    SamplerName,
+    Seed,
+    StandingStatistics,
+    check_file,
+    compute_anew,
+    resolve_run,
+)
 from zoo.io.terminal import console, say, table_of
 
 
@@ -64,6 +75,7 @@ def evaluate(
             min=1, callback=COUNTED, help="Samples per image of the importance-weighted bound (k)."
         ),
     ] = 50,
+    standing_statistics: StandingStatistics = None,
     sampler: SamplerName = "prior",
     seed: Seed = 0,
 ) -> None:
@@ -85,6 +97,8 @@ def evaluate(
         "reference": reference,
     }
     protocol = {name: value for name, value in protocol.items() if value is not None}
+    if raw and standing_statistics is not None:
+        raise ValueError("--standing-statistics are of the averaged generator. Leave --raw out.")
     check_names(metric or [], protocol, sampler=sampler, samples=samples, split=split)
     name = "metrics.json" if sampler == "prior" else f"metrics_{sampler}.json"
     name = PROTOCOLS if metric else name
@@ -97,6 +111,8 @@ def evaluate(
     model, source = load_run(folder), data or data_of(config, folder)
     if model.num_classes:
         zoo_data.check_classes(source, config)
+    if standing_statistics is not None:
+        compute_anew(model, standing_statistics, seed)
     if metric:
         settings = {"extractor": extractor, "seed": seed, **protocol}
         measure_named(run, model, source, metric, written, settings)

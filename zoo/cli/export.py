@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from zoo.cli.console import silent_stderr
-from zoo.cli.options import Out, Run, check_folder, preset_names, resolve_run
+from zoo.cli.options import (
+    Out,
+    Run,
+    StandingStatistics,
+    check_folder,
+    compute_anew,
+    preset_names,
+    resolve_run,
+)
 from zoo.io.terminal import console, errors, say
 
 
@@ -35,6 +43,7 @@ def export(
             "discriminate. Repeatable. Format web takes none. Default: those usual for the format."
         ),
     ] = None,
+    standing_statistics: StandingStatistics = None,
     verify: Annotated[
         bool,
         typer.Option(
@@ -64,6 +73,8 @@ def export(
     _check_export(out, format)
     folder = resolve_run(run)
     model = load_run(folder)
+    if standing_statistics is not None:
+        compute_anew(model, standing_statistics)
     run_folder = str(folder.resolve())
     written = export_model(model, out, format=format, run=run_folder, verify=verify, **options)
     checked = "" if verify else " (not compared with the model)"

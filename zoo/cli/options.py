@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.core import registry
+from zoo.io.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -76,6 +77,15 @@ Seed = Annotated[
     int,
     typer.Option(min=0, callback=below(2**32), help="The same seed gives the same result."),
 ]
+StandingStatistics = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        callback=COUNTED,
+        help="First compute the BatchNorm statistics of a GAN's generator anew, from so many "
+        "batches of latents (seed 0 for an export). 100 are usual.",
+    ),
+]
 # Arguments of a model that have an option of their own, and so are no --option.
 OPTIONS_OF_COMMANDS = {
     "latent_dim": "--latent-dim",
@@ -92,18 +102,34 @@ def resolve_run(text: str) -> Path:
     return Path(text) if text and Path(text).exists() else resolve(text)
 
 
+def compute_anew(model: Any, batches: int, seed: int = 0) -> None:
+    """Does what `--standing-statistics` says, and says so."""
+    from zoo.sampling.standing import standing_statistics
+
+    standing_statistics(model, batches, seed=seed)
+    size = model.standing.batch_size
+    say(f"BatchNorm statistics of the generator: anew, from {batches} batches of {size} latents.")
+
+
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     """`name=value` pairs; values are JSON where they can be, else text."""
-    options = {}
     for pair in pairs:
-        name, text = parse_pair(pair, "--option")
+        name, _ = parse_pair(pair, "--option")
         if name in OPTIONS_OF_COMMANDS:
             raise ValueError(f"--option {pair}: expected {OPTIONS_OF_COMMANDS[name]}.")
+    return parse_values(pairs, "--option")
+
+
+def parse_values(pairs: Sequence[str], option: str) -> dict[str, Any]:
+    """`name=value` pairs that an option was given; values are JSON where they can be, else text."""
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, text = parse_pair(pair, option)
         try:
-            options[name] = json.loads(text)
+            values[name] = json.loads(text)
         except (ValueError, RecursionError):  # no JSON, or more digits or brackets than it takes
-            options[name] = text
-    return options
+            values[name] = text
+    return values
 
 
 def parse_pair(text: str, option: str) -> tuple[str, str]:

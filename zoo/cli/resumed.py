@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from zoo.cli.options import parse_options
+from zoo.cli.options import parse_options, parse_values
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,8 @@ def epochs_of(context: typer.Context, run: Path) -> int:
 def ignored_options(context: typer.Context, out: Path, model: Any) -> list[str]:
     """What a resumed run says: each option that it ignores, and the value that it has."""
     from zoo import data
+    from zoo.core.compiling import without_loss_scale
+    from zoo.core.optimizers import algorithm_of
     from zoo.training.resume import SETTINGS, begun_with, was_trained
 
     config = begun_with(out)
@@ -37,7 +39,10 @@ def ignored_options(context: typer.Context, out: Path, model: Any) -> list[str]:
         "seed": config.get("seed"),
         "precision": model.dtype_policy.name,
     }
+    optimizer_options: dict[str, Any] = {}
     if was_trained(config):
+        optimizer = without_loss_scale(getattr(model, model.optimizer_names[0]))
+        optimizer_options = optimizer.get_config()
         stored |= {name: config[name] for name in SETTINGS if name in config}
         stored |= {
             "metric": config.get("metrics", []),
@@ -48,7 +53,10 @@ def ignored_options(context: typer.Context, out: Path, model: Any) -> list[str]:
             "accumulate": model.accumulate,
             "steps_per_execution": model.steps_per_execution,
             "jit": model.jit_compile,
-            "clip_norm": _clip_norm(model),
+            "clip_norm": optimizer.global_clipnorm,
+            "optimizer": algorithm_of(optimizer),
+            "weight_decay": optimizer.weight_decay,
+            **{name: model.schedule[name] for name in ("schedule", "warmup_steps")},
             "learning_rate": _rate(model, model.optimizer_names[0]),
             "generator_learning_rate": _rate(model, "generator_optimizer"),
             "discriminator_learning_rate": _rate(model, "discriminator_optimizer"),
@@ -64,11 +72,20 @@ def ignored_options(context: typer.Context, out: Path, model: Any) -> list[str]:
             has = _text(value)
             lines.append(f"{option} is ignored: the run has {has}.")
     options = model.get_config()
-    for name, value in parse_options(given.get("option") or []).items():
-        if name not in options or options[name] != value:
-            has = f"{name}={options[name]}" if name in options else "no such option"
-            lines.append(f"--option {name}={value} is ignored: the run has {has}.")
-    return lines
+    lines += _differing("--option", parse_options(given.get("option") or []), options)
+    pairs = given.get("optimizer_option") if optimizer_options else None
+    values = parse_values(pairs or [], "--optimizer-option")
+    return [*lines, *_differing("--optimizer-option", values, optimizer_options)]
+
+
+def _differing(option: str, given: dict[str, Any], stored: dict[str, Any]) -> list[str]:
+    """A line for each `name=value` that is not what a run has."""
+    return [
+        f"{option} {name}={value} is ignored: the run has "
+        f"{f'{name}={stored[name]}' if name in stored else 'no such option'}."
+        for name, value in given.items()
+        if name not in stored or stored[name] != value
+    ]
 
 
 def _text(value: Any) -> Any:
@@ -92,9 +109,3 @@ def _rate(model: Any, optimizer_name: str) -> float | None:
     if optimizer_name not in model.optimizer_names:
         return None
     return float(f"{float(getattr(model, optimizer_name).learning_rate):.6g}")
-
-
-def _clip_norm(model: Any) -> float | None:
-    from zoo.core.compiling import without_loss_scale
-
-    return without_loss_scale(getattr(model, model.optimizer_names[0])).global_clipnorm

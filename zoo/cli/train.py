@@ -14,6 +14,7 @@ from zoo.cli import finetuned
 from zoo.cli import train_options as opt
 from zoo.cli.console import sigterm
 from zoo.cli.measured import Measured
+from zoo.cli.optimizer import optimizer_arguments, schedule_arguments
 from zoo.cli.options import (
     ImageSize,
     Seed,
@@ -55,6 +56,11 @@ def train(
     learning_rate: opt.LearningRate = None,
     generator_learning_rate: opt.GeneratorLearningRate = None,
     discriminator_learning_rate: opt.DiscriminatorLearningRate = None,
+    optimizer: opt.Optimizer = None,
+    optimizer_option: opt.OptimizerOption = None,
+    weight_decay: opt.WeightDecay = None,
+    schedule: opt.Schedule = "constant",
+    warmup_steps: opt.WarmupSteps = 0,
     decay: opt.Decay = False,
     resume: opt.Resume = False,
     recipe: opt.Recipe = None,
@@ -102,6 +108,8 @@ def train(
         "random_crop": random_crop,
     }
     compile_options = {
+        **optimizer_arguments(optimizer, optimizer_option or [], weight_decay),
+        **schedule_arguments(schedule, warmup_steps, decay=decay),
         "learning_rate": _rates(
             learning_rate, generator_learning_rate, discriminator_learning_rate
         ),
@@ -131,7 +139,7 @@ def train(
         shape = _image_shape(data, image_size, channels)
         devices = _devices(strategy, replicas)
         new = (model, data, shape, latent_dim, options)
-        ready = _new(*new, settings, compile_options, devices, decay=decay)
+        ready = _new(*new, settings, compile_options, devices)
         ignored = []
     train_and_report(
         ready, out, model, ignored, measured.callbacks(out, ready.source, resume=resume)
@@ -230,23 +238,19 @@ def _new(
     settings: dict[str, Any],
     compile_options: dict[str, Any],
     devices: Any,
-    *,
-    decay: bool,
 ) -> Ready:
     """A new model, compiled."""
     import keras
 
-    from zoo.training.resume import Ready
+    from zoo.training.resume import Ready, over_all_steps
     from zoo.training.runs import with_classes
-    from zoo.training.train import total_steps
 
     with devices.scope():
         keras.utils.set_random_seed(settings["seed"])
         options = with_classes(name, options, data)
         model = registry.create(name, image_shape, latent_dim, **options)
-        epochs, batch_size = settings["epochs"], settings["batch_size"]
-        steps = total_steps(model, data, epochs, batch_size) if decay else None
-        model.compile(**compile_options, decay_steps=steps)
+        length = settings["epochs"], settings["batch_size"]
+        model.compile(**over_all_steps(compile_options, model, data, *length))
     return Ready(model, data, settings)
 
 

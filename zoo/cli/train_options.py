@@ -127,14 +127,51 @@ DiscriminatorLearningRate = Annotated[
     float | None,
     typer.Option(help="The discriminator's alone.", rich_help_panel=RATES),
 ]
-Decay = Annotated[
-    bool,
+Optimizer = Annotated[
+    str | None,
     typer.Option(
-        "--decay",
-        help="Let the learning rates fall linearly to 0 over --epochs. The result is better, "
-        "and the run cannot be continued. A converted run takes it with --recipe plain.",
+        help="In place of the paper's optimizer: adam, adamw, adamax, nadam, lamb, lion, rmsprop, "
+        "sgd, adagrad or adadelta. The paper's learning rates stay, and so do Adam's momenta "
+        "where both are relatives of Adam. All else is Keras's default.",
         rich_help_panel=RATES,
     ),
+]
+OptimizerOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="An option of the optimizer by Keras's name, such as beta_1=0.5. Repeatable.",
+        rich_help_panel=RATES,
+    ),
+]
+WeightDecay = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        help="Shrink every weight by this times the learning rate at each update, apart from "
+        "its gradient (decoupled, as in AdamW).",
+        rich_help_panel=RATES,
+    ),
+]
+Schedule = Annotated[
+    str,
+    typer.Option(
+        help="constant, linear or cosine: how the learning rates fall to 0 over --epochs. The "
+        "result of a fall is better, and the run cannot be continued. A converted run takes "
+        "--recipe plain with it.",
+        rich_help_panel=RATES,
+    ),
+]
+WarmupSteps = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        callback=COUNTED,
+        help="Training steps over which the learning rates first rise linearly from 0.",
+        rich_help_panel=RATES,
+    ),
+]
+Decay = Annotated[  # of earlier versions
+    bool, typer.Option("--decay", hidden=True, help="The same as --schedule linear.")
 ]
 Resume = Annotated[
     bool,

@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 import keras
 
+from zoo.core import optimizers as algorithms
+from zoo.core import schedules
 from zoo.core.hooks import check_names, check_players
 from zoo.core.keras_fixes import gradients_are_sums
 from zoo.core.onednn_faults import check_convolutions
@@ -27,10 +29,14 @@ class Compiling(ReplicatedStep):
     def compile(
         self,
         *optimizers: Any,
+        algorithm: str | None = None,
+        optimizer_options: Mapping[str, Any] | None = None,
         learning_rate: float | Mapping[str, float] | None = None,
+        schedule: str | None = None,
+        warmup_steps: int = 0,
+        decay_steps: int | None = None,
         accumulate: int = 1,
         clip_norm: float | None = None,
-        decay_steps: int | None = None,
         jit_compile: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -39,16 +45,21 @@ class Compiling(ReplicatedStep):
         Args:
             *optimizers: A Keras optimizer or None for each of `optimizer_names`, in their order;
                 or as keyword arguments.
+            algorithm: One of `zoo.core.optimizers.ALGORITHMS`, such as "adamw", for all optimizers
+                in place of the paper's; `optimizer_of` there says what stays.
+            optimizer_options: Keras's arguments for all optimizers, such as `{"beta_1": 0.5}`.
             learning_rate: Takes the place of the paper's learning rates. A number is that of
                 the first of `optimizer_names`; the others keep their ratio to it, such as `ttur`.
                 Or by name of the optimizer.
+            schedule: How every learning rate falls to 0: "linear" or "cosine", over `decay_steps`;
+                or "constant". None takes linear where `decay_steps` are given, else constant.
+            warmup_steps: Training steps over which every learning rate first rises linearly from 0.
+            decay_steps: Training steps, the warm-up's included, after which the rates stay 0.
             accumulate: Number of parts that an update's batch is computed in, one after the other.
                 The gradients are those of the whole batch. Exceptions are computations between
                 examples, which see the parts: BatchNorm, and the losses of `beta_tc_vae`,
                 `info_vae` and `wae_mmd`.
             clip_norm: Largest norm of each optimizer's whole gradient. None does not clip.
-            decay_steps: Training steps over which every learning rate falls linearly to 0, where it
-                stays. None keeps the rates.
             jit_compile: Compile the step with XLA. XLA draws other random numbers: the run is as
                 repeatable, but it is another run.
             **kwargs: Optimizers by name; `run_eagerly` and `steps_per_execution` as in Keras.
@@ -58,9 +69,10 @@ class Compiling(ReplicatedStep):
             ValueError: If an optimizer has an unknown name, some are given by position and others
                 not, or two names share one object; if the model's `players` are no players; if an
                 argument of Keras means nothing here; if a learning rate is no number above 0, or is
-                of an optimizer that is given too; if `accumulate` < 1, `clip_norm` ≤ 0 or
-                `decay_steps` < 1; if a learning rate is to decay and has a schedule already; if
-                XLA is to compile several replicas; or if oneDNN's gradients of a layer are wrong.
+                of an optimizer that is given too; if the algorithm has not such an option; if the
+                steps are no schedule, or a learning rate has one already; if `accumulate` < 1 or
+                `clip_norm` ≤ 0; if XLA is to compile several replicas; or if oneDNN's gradients of
+                a layer are wrong.
 
         Example:
             >>> import zoo
@@ -73,30 +85,23 @@ class Compiling(ReplicatedStep):
         check_players(self)
         check_convolutions(self)
         given = self._given_optimizers(optimizers, kwargs)
+        _check_alone(given, algorithm=algorithm, optimizer_options=optimizer_options)
         rates = self._given_rates(learning_rate, given)
-        if accumulate < 1:
-            msg = f"accumulate={accumulate}: expected at least 1."
-            raise ValueError(msg)
-        if clip_norm is not None and clip_norm <= 0.0:
-            msg = f"clip_norm={clip_norm}: expected more than 0, or None."
-            raise ValueError(msg)
-        if decay_steps is not None and decay_steps < 1:
-            msg = f"decay_steps={decay_steps}: expected at least 1, or None."
-            raise ValueError(msg)
-        replicas = self.distribute_strategy.num_replicas_in_sync
-        if jit_compile and replicas > 1:
-            msg = (
-                f"jit_compile=True with {replicas} replicas: XLA cannot compile the sums over "
-                "replicas. Leave it out, or train on one device."
-            )
-            raise ValueError(msg)
-        self.accumulate = accumulate
+        shape = schedules.checked_shape(schedule, warmup_steps, decay_steps)
+        self._check_step(accumulate, clip_norm, jit_compile)
+        ready = {name: keras.optimizers.get(optimizer) for name, optimizer in given.items()}
         for name in self.optimizer_names:
-            optimizer = keras.optimizers.get(given.get(name) or self.default_optimizer(name))
+            optimizer = ready.get(name) or algorithms.optimizer_of(
+                self.default_optimizer(name), algorithm, optimizer_options or {}
+            )
             if name in rates:
                 optimizer = _with_rate(optimizer, rates[name])
-            if decay_steps is not None:
-                optimizer = _decaying(optimizer, decay_steps * self.updates_a_step(name))
+            if warmup_steps or decay_steps is not None:
+                updates = self.updates_a_step(name)
+                optimizer = _scheduled(optimizer, shape, updates, warmup_steps, decay_steps)
+            ready[name] = optimizer
+        self.accumulate = accumulate
+        for name, optimizer in ready.items():
             if clip_norm is not None:
                 without_loss_scale(optimizer).global_clipnorm = clip_norm
             setattr(self, name, self._prepared(optimizer))
@@ -126,6 +131,22 @@ class Compiling(ReplicatedStep):
             msg = (
                 f"jit_compile={jit_compile!r}: expected True or False, for XLA draws other random "
                 "numbers."
+            )
+            raise ValueError(msg)
+
+    def _check_step(self, accumulate: int, clip_norm: float | None, jit_compile: Any) -> None:
+        """Refuses what a step cannot be computed with."""
+        if accumulate < 1:
+            msg = f"accumulate={accumulate}: expected at least 1."
+            raise ValueError(msg)
+        if clip_norm is not None and clip_norm <= 0.0:
+            msg = f"clip_norm={clip_norm}: expected more than 0, or None."
+            raise ValueError(msg)
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if jit_compile and replicas > 1:
+            msg = (
+                f"jit_compile=True with {replicas} replicas: XLA cannot compile the sums over "
+                "replicas. Leave it out, or train on one device."
             )
             raise ValueError(msg)
 
@@ -187,13 +208,16 @@ class Compiling(ReplicatedStep):
         return 1
 
     @property
+    def schedule(self) -> dict[str, Any]:
+        """How the learning rates move: `schedule`, `warmup_steps` and `decay_steps`."""
+        name = self.optimizer_names[0]
+        rate = without_loss_scale(getattr(self, name)).get_config()["learning_rate"]
+        return schedules.described(rate, self.updates_a_step(name))
+
+    @property
     def decay_steps(self) -> int | None:
         """Training steps after which the learning rates are 0; None if they do not fall."""
-        name = self.optimizer_names[0]
-        schedule = without_loss_scale(getattr(self, name)).get_config()["learning_rate"]
-        if not isinstance(schedule, dict) or schedule["class_name"] != "PolynomialDecay":
-            return None
-        return schedule["config"]["decay_steps"] // self.updates_a_step(name)
+        return self.schedule["decay_steps"]
 
     def _prepared(self, optimizer: Any) -> Any:
         """The optimizer, with loss scaling for float16, and told that its gradients are sums."""
@@ -237,17 +261,37 @@ def without_loss_scale(optimizer: Any) -> Any:
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
-def _decaying(optimizer: Any, updates: int) -> Any:
-    """The optimizer anew, its learning rate falling linearly to 0 over so many updates."""
+def _check_alone(given: Mapping[str, Any], **arguments: Any) -> None:
+    """Refuses what says how to make optimizers, where optimizers are given."""
+    names = [name for name, optimizer in given.items() if optimizer is not None]
+    for argument, value in arguments.items():
+        if names and value is not None:
+            msg = (
+                f"{argument}={value!r} is for optimizers that are not given, and {names[0]} is. "
+                "Give that optimizer its own: keras.optimizers.AdamW(1e-4, weight_decay=0.01)."
+            )
+            raise ValueError(msg)
+
+
+def _scheduled(
+    optimizer: Any, shape: str, updates: int, warmup_steps: int, decay_steps: int | None
+) -> Any:
+    """The optimizer anew, with its learning rate on a schedule; `updates` are those per step."""
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        optimizer.inner_optimizer = _decaying(optimizer.inner_optimizer, updates)
+        inner = optimizer.inner_optimizer
+        optimizer.inner_optimizer = _scheduled(inner, shape, updates, warmup_steps, decay_steps)
         return optimizer
     rate = optimizer.get_config()["learning_rate"]
     scheduled = isinstance(rate, dict)
     if scheduled:
-        msg = f"decay_steps: the learning rate of {optimizer.name} has a schedule already."
+        msg = (
+            f"decay_steps, warmup_steps: the learning rate of {optimizer.name} has a schedule "
+            "already."
+        )
         raise ValueError(msg)
-    return _with_rate(optimizer, keras.optimizers.schedules.PolynomialDecay(rate, updates, 0.0))
+    steps = None if decay_steps is None else decay_steps * updates
+    schedule = schedules.RateSchedule(rate, shape, warmup_steps * updates, steps)
+    return _with_rate(optimizer, schedule)
 
 
 def _with_rate(optimizer: Any, rate: Any) -> Any:

@@ -15,6 +15,7 @@ from zoo.data import sprites
 from zoo.evaluation import extractors, scores, streams
 from zoo.evaluation.named import evaluate_named
 from zoo.evaluation.perceptual import diversity_metrics, reconstruction_metrics
+from zoo.sampling import standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -103,6 +104,7 @@ def evaluate(
         "sampler": sampler,
         "extractor": extractor,
         "seed": seed,
+        **standing.entry(model),
     }
     results: dict[str, Any] = {}
     if extractor is not None:

@@ -14,6 +14,7 @@ from zoo.evaluation import classifiers, references, streams
 from zoo.evaluation.path_length import check_distance, check_space, path_length
 from zoo.metrics import GaussianStatistics
 from zoo.metrics.features import quantise
+from zoo.sampling import standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -225,6 +226,7 @@ class Scores:
             if protocol.truncation is None
             else protocol.truncation,
             "images": images,
+            **({} if protocol.weights == "raw" else standing.entry(self.model)),
         }
 
     def _check_reference(self, real: GaussianStatistics) -> None:

@@ -17,6 +17,7 @@ from zoo.core.model import EndpointSpec
 from zoo.core.network_tools import check_network, copy_network, with_labels
 from zoo.core.replicas import in_turn
 from zoo.core.replicated_step import Player
+from zoo.gan._average import RAMPUP, check_average, move_average
 from zoo.gan._little_data import LittleData
 from zoo.gan._started import StartedGAN
 
@@ -45,6 +46,9 @@ class BaseGAN(StartedGAN, LittleData):
             `n_critic` minibatches, one per update, as the algorithm of WGAN draws them: to give
             each update 64 images at n_critic=5, train with batches of 320.
         ema: Decay of an average of the generator's weights, which then draws the samples; or None.
+        ema_images: In place of `ema`, the half-life of that average, in training images.
+        ema_rampup: With `ema_images`: the half-life is at most this times the images seen so far
+            (`images_seen`), as in StyleGAN2-ADA (arXiv 2006.06676). None leaves it as it is.
         ttur: The discriminator's learning rate over the generator's, by default (arXiv 1706.08500).
         num_classes: Classes of a conditional model. Generated images get the real ones' labels.
         seed: Seed of the training noise. `name` and `dtype` are Keras's.
@@ -85,6 +89,8 @@ class BaseGAN(StartedGAN, LittleData):
         normalization: str = "batch",
         n_critic: int = 1,
         ema: float | None = None,
+        ema_images: float | None = None,
+        ema_rampup: float | None = RAMPUP,
         ttur: float = 1.0,
         num_classes: int = 0,
         seed: int = 0,
@@ -100,16 +106,14 @@ class BaseGAN(StartedGAN, LittleData):
         if n_critic < 1:
             msg = f"n_critic={n_critic}: expected at least 1."
             raise ValueError(msg)
-        if ema is not None and not 0.0 < ema < 1.0:
-            msg = f"ema={ema}: expected a decay between 0 and 1, such as 0.999, or None."
-            raise ValueError(msg)
+        check_average(ema, ema_images, ema_rampup)
         if ttur <= 0.0:
             msg = f"ttur={ttur}: expected more than 0, such as 4."
             raise ValueError(msg)
         self.network = network
         self.normalization = normalization
         self.n_critic = n_critic
-        self.ema = ema
+        self.ema, self.ema_images, self.ema_rampup = ema, ema_images, ema_rampup
         self.ttur = float(ttur)
         self.keep_own(generator=generator, discriminator=discriminator)
         self.generator = runnable(generator, "generator") or self.new_generator()
@@ -117,9 +121,13 @@ class BaseGAN(StartedGAN, LittleData):
         self.check_networks()
         self.ema_generator = (
             None
-            if ema is None
+            if ema is None and ema_images is None
             else copy_network(self.generator, (self.latent_dim,), labels=bool(self.num_classes))
         )
+        if ema_images is not None:
+            self.images_seen = self.add_weight(
+                shape=(), dtype="int64", initializer="zeros", trainable=False, name="images_seen"
+            )
         self.freeze()
         self.built = True
 
@@ -237,7 +245,7 @@ class BaseGAN(StartedGAN, LittleData):
             batch: The images, labels and noise of the step.
             logs: What the players minimised, and its parts, each [batch, ...].
         """
-        self._update_ema()
+        move_average(self, batch)
         self.adapt()
         self._averages_moved = True
 
@@ -361,17 +369,6 @@ class BaseGAN(StartedGAN, LittleData):
             add("generator_penalty", self.generator_penalty(batch), "generator")
         return logs | {f"{player}_total": value for player, value in totals.items()}
 
-    def _update_ema(self) -> None:
-        if self.ema_generator is None:
-            return
-        # Early in training the average looks back over few steps only, not to the random start.
-        step = tf.cast(self.step.value + self.ema_start, tf.float32)
-        decay = tf.minimum(self.ema, (1.0 + step) / (10.0 + step))
-        for average, weight in zip(self.ema_generator.weights, self.generator.weights, strict=True):
-            # BatchNorm's moving statistics are averages already.
-            moves = self.is_parameter(weight)
-            average.assign(decay * average + (1.0 - decay) * weight if moves else weight)
-
     def updates_a_step(self, optimizer_name: str) -> int:
         """`n_critic` for the discriminator, else 1."""
         return self.n_critic if optimizer_name == "discriminator_optimizer" else 1
@@ -425,6 +422,8 @@ class BaseGAN(StartedGAN, LittleData):
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; networks of the user's own are stored whole."""
-        names = ("network", "normalization", "n_critic", "ema", "ttur")
+        names = (
+            "network", "normalization", "n_critic", "ema", "ema_images", "ema_rampup", "ttur",
+        )  # fmt: skip
         options = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **options, **self.own_networks()}

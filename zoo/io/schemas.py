@@ -62,6 +62,8 @@ class _Run(TypedDict):
     mirror: NotRequired[bool]
     random_crop: NotRequired[Index]
     accumulate: NotRequired[Count]
+    schedule: NotRequired[str]
+    warmup_steps: NotRequired[Index]
     decay_steps: NotRequired[Count | None]
     steps_per_execution: NotRequired[Count]
     jit_compile: NotRequired[Any]
@@ -188,6 +190,12 @@ class _Function(TypedDict):
     outputs: dict[str, _Tensor]
 
 
+class _Standing(TypedDict):
+    batches: Count
+    batch_size: Count
+    seed: int
+
+
 class _Export(TypedDict):
     format: Literal["saved_model", "onnx", "web", "triton"]
     run: str | None
@@ -204,6 +212,7 @@ class _Export(TypedDict):
     metrics: NotRequired[dict[str, Any]]
     data: NotRequired[str]
     finetuned_from: NotRequired[dict[str, Any]]
+    standing_statistics: NotRequired[_Standing]
 
 
 class _VerificationRow(TypedDict):

@@ -13,6 +13,7 @@ _HOMES = {
     "load_sampler": "zoo.sampling.samplers",
     "sampler_of_run": "zoo.sampling.samplers",
     "slerp": "zoo.sampling.interpolation",
+    "standing_statistics": "zoo.sampling.standing",
 }
 __getattr__ = lazy(__name__, _HOMES)
 

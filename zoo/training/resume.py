@@ -64,10 +64,11 @@ def resume(
         epochs: Epochs in all, those already trained included.
         source: The data, as for `zoo.data.read`, if they have moved; default: where they were.
         recipe: One of `zoo.training.recipes.RECIPES` of the model's family; default: the first.
-        decay: Whether the learning rates fall linearly to 0 over `epochs`; with recipe "plain".
+        decay: The same as `compile_options={"schedule": "linear"}`.
         settings: Any of `batch_size`, `validation`, `keep`, `best`, `checkpoint_every`, `mirror`
             and `random_crop`, as `zoo.train` takes them.
-        compile_options: As `model.compile` takes them, such as `{"clip_norm": 1.0}`.
+        compile_options: As `model.compile` takes them, such as `{"clip_norm": 1.0}`. A schedule
+            that falls does so over `epochs`, and needs the recipe "plain".
         strategy: Where to train; default: on as many devices as before.
         callbacks: Further Keras callbacks; `zoo.evaluation.EpochMetrics` if the run has one.
         verbose: As in `fit`.
@@ -271,11 +272,32 @@ def _compile(
     decay: bool,
 ) -> None:
     """Compiles a model that was not trained yet."""
-    steps = None
-    for name, given in (("decay", decay), ("learning_rate", compile_options.get("learning_rate"))):
-        if given and recipe not in (None, "plain"):
+    options = {**compile_options, **({"schedule": "linear"} if decay else {})}
+    moving = {name: options.get(name) for name in ("learning_rate", "schedule", "warmup_steps")}
+    for name, given in {"decay": decay, **moving}.items():
+        if given not in (None, False, 0, "constant") and recipe not in (None, "plain"):
             msg = f"{name}: recipe {recipe!r} sets the learning rates. Take recipe 'plain'."
             raise ValueError(msg)
-    if decay:
-        steps = total_steps(model, source, epochs, settings.get("batch_size"))
-    model.compile(**compile_options, decay_steps=steps)
+    model.compile(**over_all_steps(options, model, source, epochs, settings.get("batch_size")))
+
+
+def over_all_steps(
+    compile_options: Mapping[str, Any],
+    model: ZooModel,
+    source: Any,
+    epochs: int,
+    batch_size: int | None,
+) -> dict[str, Any]:
+    """Arguments of `compile`, in which a schedule that falls does so over all steps of a training.
+
+    Args:
+        compile_options: The arguments. `decay_steps` that are given stay.
+        model: The model.
+        source: The data.
+        epochs: Epochs in all.
+        batch_size: As for `train`.
+    """
+    falls = compile_options.get("schedule") not in (None, "constant")
+    if not falls or compile_options.get("decay_steps") is not None:
+        return {**compile_options}
+    return {**compile_options, "decay_steps": total_steps(model, source, epochs, batch_size)}

@@ -226,7 +226,7 @@ def _config(
         "data_fingerprint": fingerprint,
         **({"class_names": names} if names else {}),
         "accumulate": model.accumulate,
-        "decay_steps": model.decay_steps,
+        **model.schedule,
         "steps_per_execution": model.steps_per_execution,
         "jit_compile": model.jit_compile,
         **strategies.describe(model.distribute_strategy),
