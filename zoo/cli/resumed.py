@@ -1,9 +1,10 @@
-"""What `zoo train` reads off the options of a run that it resumes: epochs, and what it ignores."""
+"""What `zoo train` reads off the options of a run that it resumes: its end, and what it ignores."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from zoo.cli.config import LENGTHS, given_options, length_of
 from zoo.cli.options import parse_options
 
 if TYPE_CHECKING:
@@ -12,14 +13,17 @@ if TYPE_CHECKING:
     import typer
 
 
-def epochs_of(context: typer.Context, run: Path) -> int:
-    """The epochs that a run goes on to: as given; else the default, or those it was begun with."""
+def length_of_run(context: typer.Context, run: Path) -> dict[str, int | None]:
+    """What a run goes on to: as given; else as it was begun with, and 10 epochs at least."""
     from zoo.training.run_files import read_config
 
-    epochs: int = context.params["epochs"]
-    if "epochs" in _given(context):
-        return epochs
-    return max(epochs, read_config(run).get("epochs", 0))
+    length = length_of(context)
+    if given_options(context).keys() & set(LENGTHS):
+        return length
+    config = read_config(run)
+    if config.get("steps"):
+        return {**dict.fromkeys(LENGTHS), "steps": config["steps"]}
+    return {**length, "epochs": max(length["epochs"] or 0, config.get("epochs", 0))}
 
 
 def ignored_options(context: typer.Context, out: Path, model: Any) -> list[str]:
@@ -53,7 +57,7 @@ def ignored_options(context: typer.Context, out: Path, model: Any) -> list[str]:
             "generator_learning_rate": _rate(model, "generator_optimizer"),
             "discriminator_learning_rate": _rate(model, "discriminator_optimizer"),
         }
-    given = _given(context)
+    given = given_options(context)
     if "data" in given:
         given["data"] = data.source_name(given["data"])
     lines = [f"Resuming {out}, as it was begun."]
@@ -76,15 +80,6 @@ def _text(value: Any) -> Any:
     if value is None or value is False or value == []:
         return "none"
     return ", ".join(value) if isinstance(value, list) else value
-
-
-def _given(context: typer.Context) -> dict[str, Any]:
-    """The options that stand on the command line."""
-    return {
-        name: value
-        for name, value in context.params.items()
-        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-    }
 
 
 def _rate(model: Any, optimizer_name: str) -> float | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli import train_options as opt  # noqa: TC001 (Typer reads the annotations)
+from zoo.cli.config import LENGTHS, length_of, settings_of, to_toml
 from zoo.cli.console import sigterm
 from zoo.cli.measured import Measured
 from zoo.cli.options import (
@@ -20,14 +21,18 @@ from zoo.cli.options import (
     parse_options,
 )
 from zoo.cli.progress import train_and_report
-from zoo.cli.resumed import epochs_of, ignored_options
+from zoo.cli.resumed import ignored_options, length_of_run
 from zoo.core import registry
 from zoo.io.terminal import say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from zoo.training.resume import Ready
+    from zoo.training.stopping import MaxMinutes
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+CHECK_ONLY = "zoo.check_only"  # in a context's `meta`: all is checked, and nothing is trained
 
 
 def train(
@@ -35,7 +40,9 @@ def train(
     model: opt.ModelOrRun,
     data: opt.Data = "fashion_mnist_sample",
     out: opt.Out = None,
-    epochs: opt.Epochs = 10,
+    epochs: opt.Epochs = 10,  # noqa: ARG001  (these three are read by `length_of`)
+    steps: opt.Steps = None,  # noqa: ARG001
+    images: opt.Images = None,  # noqa: ARG001
     batch_size: opt.BatchSize = None,
     latent_dim: opt.LatentDim = 64,
     network: opt.Network = None,
@@ -66,8 +73,16 @@ def train(
     metric_extractor: opt.MetricExtractor = None,
     best: opt.Best = None,
     checkpoint_every: opt.CheckpointEvery = None,
+    max_minutes: opt.MaxMinutes = None,
+    patience: opt.Patience = None,
+    config: opt.Config = None,  # noqa: ARG001  (its callback reads it)
+    print_config: opt.PrintConfig = False,
 ) -> None:
     """Trains a model into a run folder. Ctrl-C saves; --resume continues."""
+    if print_config:
+        say(to_toml(settings_of(context)))
+        return
+    clock = _clock(max_minutes)
     out, model, resume = _run_to_train(model, out, recipe, resume=resume)
     _check_run(out, model, resume=resume)
     check_folder(out)
@@ -76,13 +91,14 @@ def train(
     options = parse_options(option or [])
     measured = Measured(metric or [], metric_every, metric_extractor)
     measured.check()
-    settings = {
-        "epochs": epochs,
+    settings: dict[str, Any] = {
+        **length_of(context),
         "batch_size": batch_size,
         "seed": seed,
         "validation": validation,
         "keep": keep,
         "best": best,
+        "patience": patience,
         "checkpoint_every": checkpoint_every,
         "mirror": mirror,
         "random_crop": random_crop,
@@ -97,7 +113,7 @@ def train(
         "steps_per_execution": steps_per_execution,
     }
     if resume:
-        settings["epochs"] = epochs_of(context, out)
+        settings |= length_of_run(context, out)
         devices = _devices(strategy, replicas)
         ready = _resumed(out, settings, compile_options, devices, recipe, decay=decay)
         ignored = ignored_options(context, out, ready.model)
@@ -108,11 +124,32 @@ def train(
         shape = _image_shape(data, image_size, channels)
         devices = _devices(strategy, replicas)
         new = (model, data, shape, latent_dim, options)
+        settings["facts"] = {"command": settings_of(context)}
         ready = _new(*new, settings, compile_options, devices, decay=decay)
         ignored = []
-    train_and_report(
-        ready, out, model, ignored, measured.callbacks(out, ready.source, resume=resume)
-    )
+    callbacks = measured.callbacks(out, ready.source, resume=resume)
+    if context.meta.get(CHECK_ONLY):
+        _check_settings(ready, callbacks)
+        return
+    train_and_report(ready, out, model, ignored, callbacks, clock)
+
+
+def _clock(minutes: float | None) -> MaxMinutes | None:
+    """What stops a training when so many minutes have passed since now."""
+    from zoo.training import MaxMinutes
+
+    return None if minutes is None else MaxMinutes(minutes)
+
+
+def _check_settings(ready: Ready, callbacks: Sequence[Any]) -> None:
+    """Checks what `zoo.train` checks of its arguments before it trains."""
+    from zoo.data import open as open_data
+    from zoo.training import checks
+
+    model, source, options = ready
+    images = open_data(source, split="train", image_shape=model.image_shape)
+    batch_size = options["batch_size"] or model.default_batch_size
+    checks.check_settings(model, images, {**options, "batch_size": batch_size}, callbacks)
 
 
 def _rates(rate: float | None, *players: float | None) -> float | dict[str, float] | None:
@@ -219,8 +256,8 @@ def _new(
         keras.utils.set_random_seed(settings["seed"])
         options = with_classes(name, options, data)
         model = registry.create(name, image_shape, latent_dim, **options)
-        epochs, batch_size = settings["epochs"], settings["batch_size"]
-        steps = total_steps(model, data, epochs, batch_size) if decay else None
+        length = {name: settings[name] for name in ("batch_size", *LENGTHS)}
+        steps = total_steps(model, data, **length) if decay else None
         model.compile(**compile_options, decay_steps=steps)
     return Ready(model, data, settings)
 
@@ -241,7 +278,7 @@ def _resumed(
     new = not was_trained(config)
     return prepare(
         out,
-        epochs=settings["epochs"],
+        **{name: settings[name] for name in (*LENGTHS, "patience")},
         recipe=recipe,
         decay=decay,
         settings={name: settings[name] for name in SETTINGS if new or name not in config},

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 def total_steps(
     model: ZooModel,
     source: Any,
-    epochs: int | None,
+    epochs: int | None = None,
     batch_size: int | None = None,
     *,
     steps: int | None = None,
@@ -191,10 +191,8 @@ def _train(
         settings |= each.settings
     order = checks.order_of_data(model, out)
     held_out = _held_out(model, source, settings["validation"])
-    labels, batch_size = bool(model.num_classes), settings["batch_size"]
-    validation_data = None
-    if held_out is not None:
-        validation_data = data.load(held_out, batch_size=batch_size, labels=labels)
+    like = {"batch_size": settings["batch_size"], "labels": bool(model.num_classes)}
+    validation_data = None if held_out is None else data.load(held_out, **like)
     if recipe is not None:
         settings["recipe_steps"] = settings["recipe_steps"] or steps
         callbacks = [*recipe(settings["recipe_steps"]), *callbacks]
