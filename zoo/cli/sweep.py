@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import statistics
 import subprocess
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli import config, grid
-from zoo.cli.console import number
+from zoo.cli.console import TerminatedError, number
 from zoo.cli.options import Out, check_folder
 from zoo.io.terminal import console, errors, say, table_of
 
@@ -148,19 +147,17 @@ def run(arguments: Sequence[str]) -> int:
     Ctrl-C reaches that process too, which saves and ends; SIGTERM is passed on to it.
     """
     process = subprocess.Popen([sys.executable, "-m", "zoo", *arguments])
-    stopped = False
+    stopped = 0
     while True:
         try:
             status = process.wait()
-            break
-        except BaseException as error:  # a signal, and a second one ends the process at once
-            if stopped:
-                process.kill()
-            elif not isinstance(error, KeyboardInterrupt):
-                process.terminate()
-            stopped = True
-    status = 128 - status if status < 0 else status
-    return status or (STOPPED if stopped else 0)
+        except KeyboardInterrupt:  # noqa: PERF203
+            stopped = STOPPED
+        except TerminatedError:
+            stopped = STOPPED
+            process.terminate()
+        else:
+            return 128 - status if status < 0 else status or stopped
 
 
 def _is_finished(folder: Path, cell: grid.Cell) -> bool:
@@ -174,10 +171,10 @@ def _is_finished(folder: Path, cell: grid.Cell) -> bool:
     history, begun = read_json(folder / "history.json", schemas.HISTORY), read_config(folder)
     last, settings = history[-1], cell.settings
     newest = folder / "checkpoints" / f"step_{last['step']:08d}.keras"
-    if not newest.exists() or not os.path.samefile(newest, folder / LATEST):
+    if not newest.exists() or not newest.samefile(folder / LATEST):
         return False  # killed between the history and the checkpoint
     if "epochs" in settings:
-        ended = not begun.get("steps") and last["epoch"] >= settings["epochs"] == begun["epochs"]
+        ended = not begun.get("steps") and last["epoch"] >= settings["epochs"]
     else:  # images count in steps, which the run knows
         noted = begun.get("command", {})
         same = noted.get("images") == settings.get("images")
