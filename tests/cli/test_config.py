@@ -140,6 +140,7 @@ def test_a_run_is_trained_again_from_its_config(small: Path, tmp_path: Path) -> 
     assert {"beta=2", "seed=5", 'network="mlp"'} <= {*options}
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_its_file(tiny: Path, small: Path, tmp_path: Path, capsys) -> None:
     """To the end that the file says, until the command line says another."""
     run = copy_of(tiny / "gan", tmp_path)
@@ -159,6 +160,7 @@ def test_a_run_goes_on_with_its_file(tiny: Path, small: Path, tmp_path: Path, ca
     assert f"  zoo train {run} --steps 9" in said
 
 
+@pytest.mark.slow
 def test_patience_says_so(small: Path, tmp_path: Path, capsys) -> None:
     run = tmp_path / "run"
     options = ["--data", small, "--out", run, "--network", "mlp", "--batch-size", 60]

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 
 from tests.cases import assert_same_state
 from tests.support.command import fails, run_zoo
-from zoo.cli import main, sweep
+from zoo.cli import app, config, main, sweep
 from zoo.training.runs import load_run
 
+TRAIN: Any = typer.main.get_command(app).commands["train"]  # type: ignore[attr-defined]
 TEXT = """model = "beta_vae"
 data = {data}
 latent_dim = 2
@@ -62,6 +64,7 @@ def _history(run: Path) -> list[dict[str, Any]]:
     return json.loads((run / "history.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_sweep(file: Path, tmp_path: Path, commands: list[list[str]], capsys) -> None:
     """One cell by its index, then all others, then none; the table is that of their losses."""
     out = tmp_path / "runs"
@@ -94,6 +97,61 @@ def test_a_sweep(file: Path, tmp_path: Path, commands: list[list[str]], capsys) 
     assert "--metric fidd: no run has it" in fails(
         capsys, "sweep", file, "--out", out, "--metric", "fidd"
     )
+    file.write_text(file.read_text().replace("latent_dim = 2", "latent_dim = 3"))
+    said = fails(capsys, "sweep", file, "--out", out)
+    assert "was begun with latent_dim = 2, and not with latent_dim = 3." in said
+
+
+def _pretend(arguments: list[str]) -> int:
+    """Leaves the files of a run that has ended, as `zoo train` does."""
+    if arguments[0] != "train":
+        return 0
+    context = TRAIN.make_context("train", arguments[1:])
+    run, seed = context.params["out"], context.params["seed"]
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "model.keras").write_text("x")
+    (run / "checkpoints" / "step_00000003.keras").hardlink_to(run / "model.keras")
+    figures = {"epoch": 2, "step": 3, "loss": 1.0 + seed}
+    (run / "history.json").write_text(json.dumps([figures]))
+    entries = {"format": 1, "model": "beta_vae", "image_shape": [8, 8, 1], "latent_dim": 2}
+    entries |= {
+        "versions": {},
+        "epochs": 2,
+        "steps": 3,
+        "command": config.settings_of(context, ("out",)),
+    }
+    (run / "config.json").write_text(json.dumps(entries))
+    return 0
+
+
+def test_what_a_sweep_runs(file: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """What is not finished, once; a cell whose last checkpoint was not written goes on."""
+    seen: list[list[str]] = []
+    monkeypatch.setattr(
+        sweep, "run", lambda arguments: seen.append(arguments) or _pretend(arguments)
+    )
+    out = tmp_path / "runs"
+    run_zoo("sweep", file, "--out", out, "--index", 3)
+    run_zoo("sweep", file, "--out", out)
+    first = ["train", "--config", str(out / f"{NAMES[0]}.toml"), "--out", str(out / NAMES[0])]
+    assert [each[0] for each in seen] == ["train", "sweep", "train", "train", "train"]
+    assert seen[2] == first
+    assert "| 1 | 1.5 ± 0.7071 |\n| 4.5 | 1.5 ± 0.7071 |" in (out / "sweep.md").read_text()
+    (out / NAMES[0] / "model.keras").unlink()
+    (out / NAMES[0] / "model.keras").write_text("of the epoch before")
+    monkeypatch.setattr(sweep, "run", lambda arguments: seen.append(arguments) or 1)
+    assert f"Not finished: {NAMES[0]}. The same" in fails(capsys, "sweep", file, "--out", out)
+    assert seen[5:] == [[*first, "--resume"]]
+    run_zoo("sweep", file, "--out", out, "--list")
+    said = capsys.readouterr().out
+    assert said.count("finished") == 3
+    assert "at step 3" in said
+    monkeypatch.setattr(sweep, "run", lambda arguments: seen.append(arguments) or 130)
+    file.write_text(file.read_text().replace("steps = 3", "steps = 4"))
+    with pytest.raises(SystemExit) as stop:
+        main(["sweep", str(file), "--out", str(out)])
+    assert stop.value.code == 130
+    assert len(seen) == 7  # the first of them is stopped: no other begins
     file.write_text(file.read_text().replace("latent_dim = 2", "latent_dim = 3"))
     said = fails(capsys, "sweep", file, "--out", out)
     assert "was begun with latent_dim = 2, and not with latent_dim = 3." in said
@@ -148,11 +206,16 @@ def test_wrong_indices(file: Path, tmp_path: Path, monkeypatch, capsys) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("[1, 4.5]", "[1, -1]", "beta=-1"),
-        ("[1, 4.5]", '[1, "x"]', "beta='x'"),
+        pytest.param("[1, 4.5]", "[1, -1]", "beta=-1", marks=pytest.mark.slow),
+        pytest.param("[1, 4.5]", '[1, "x"]', "beta='x'", marks=pytest.mark.slow),
         ("batch_size = 30", "batch_size = 0", "batch_size = 0"),
-        ("seed = [0, 1]", "accumulate = [1, 40]", "batch_size=30"),
-        ("seed = [0, 1]", 'model = ["beta_vae", "dcgan"]', "dcgan has no option"),
+        ("[1, 4.5]\nseed = [0, 1]", "[1]\naccumulate = [1, 40]", "batch_size=30"),
+        pytest.param(
+            "seed = [0, 1]",
+            'model = ["beta_vae", "dcgan"]',
+            "dcgan has no option",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_all_cells_are_checked_before_one_is_trained(

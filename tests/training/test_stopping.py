@@ -8,7 +8,7 @@ import signal
 import time
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -18,6 +18,9 @@ import zoo
 from tests.cases import assert_same_state
 from zoo.training import MaxMinutes, measuring, stopping
 from zoo.training.run_files import read_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BATCH = 10  # six steps per epoch
 
@@ -40,6 +43,12 @@ def _train(model: Any, source: Path, out: Path, **options: Any) -> bool:
     return zoo.train(model, source, out, **{"batch_size": BATCH, "verbose": 0, **options})
 
 
+@pytest.fixture(scope="module")
+def fresh() -> Any:
+    """A model that no test trains."""
+    return _new()
+
+
 def _history(run: Path) -> list[dict[str, Any]]:
     return json.loads((run / "history.json").read_text())
 
@@ -56,25 +65,38 @@ class _Interrupt(keras.callbacks.Callback):
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_steps_and_images_end_within_an_epoch(source: Path, tmp_path: Path) -> None:
-    """A state at step 8, written down as one, that goes on to that of a run of two epochs."""
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, int], MaxMinutes]:
+    """Makes what stops the training of a model at a step: its clock tells steps."""
+
+    def make(model: Any, step: int) -> MaxMinutes:
+        monkeypatch.setattr(stopping.time, "monotonic", lambda: 60.0 * model.steps_done)
+        return MaxMinutes(step - model.steps_done)
+
+    return make
+
+
+def test_ends_within_an_epoch(source: Path, tmp_path: Path, clock: Any) -> None:
+    """By the clock, with a validation, and by images: both go on to what two epochs reach."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     straight = _new()
-    assert _train(straight, source, whole, epochs=2)
-    assert _train(_new(), source, parts, steps=8)
-    assert zoo.load_run(parts).steps_done == 8
+    assert _train(straight, source, whole, epochs=2, validation="test")
+    model = _new()
+    stop = clock(model, 3)
+    assert not _train(model, source, parts, images=75, validation="test", callbacks=[stop])
+    assert stop.over
+    assert zoo.load_run(parts).steps_done == 3
+    assert not (parts / "history.json").exists()
+    assert zoo.resume(parts, images=75, verbose=0).steps_done == 8  # ⌈75 / 10⌉
     assert [(entry["epoch"], entry["step"]) for entry in _history(parts)] == [(1, 6), (2, 8)]
     assert (parts / "samples" / "epoch_0002.png").exists()
-    config = read_config(parts)
-    assert (config["epochs"], config["steps"]) == (2, 8)
-    assert zoo.resume(parts, images=75, verbose=0).steps_done == 8  # ⌈75 / 10⌉: it has had them
-    assert zoo.resume(parts, images=111, verbose=0).steps_done == 12
-    assert_same_state(zoo.load_run(parts), straight)
+    assert (read_config(parts)["epochs"], read_config(parts)["steps"]) == (2, 8)
+    assert_same_state(zoo.resume(parts, steps=12, verbose=0), straight)
     first, _, last = _history(parts)
     assert [first, last] == _history(whole)  # the means of the epoch span both of its parts
-    assert (read_config(parts)["epochs"], read_config(parts)["steps"]) == (2, 12)
 
 
+@pytest.mark.slow
 def test_a_step_sees_several_batches(source: Path, tmp_path: Path) -> None:
     """Of n_critic minibatches; and a short run may end in its first epoch."""
     model = _new("wgan_gp", n_critic=2)
@@ -94,38 +116,23 @@ def test_a_step_sees_several_batches(source: Path, tmp_path: Path) -> None:
         ({"epochs": 3, "patience": 0, "best": "loss"}, "patience=0: expected a number of epochs"),
     ],
 )
-def test_wrong_lengths(options: dict[str, Any], words: str, source: Path, tmp_path: Path) -> None:
+def test_wrong_lengths(
+    options: dict[str, Any], words: str, fresh: Any, source: Path, tmp_path: Path
+) -> None:
     with pytest.raises(ValueError, match=words):
-        _train(_new(), source, tmp_path / "run", **options)
+        _train(fresh, source, tmp_path / "run", **options)
     assert not (tmp_path / "run").exists()
 
 
-def test_steps_that_do_not_divide(source: Path, tmp_path: Path) -> None:
-    model = _new()
+def test_steps_that_do_not_divide(fresh: Any, source: Path, tmp_path: Path) -> None:
+    model = fresh
     model.compile(steps_per_execution=3, decay_steps=7)
     with pytest.raises(ValueError, match=r"does not divide the 8 steps in all. Take 6 or 9 steps"):
         _train(model, source, tmp_path / "run", steps=8)
     with pytest.raises(ValueError, match="steps=9: the learning rate falls to 0 in 7 steps"):
         _train(model, source, tmp_path / "run", steps=9)
     assert not (tmp_path / "run").exists()
-
-
-def test_time_that_is_over(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At step 8, by a clock that tells the steps; with a validation at the stop."""
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    straight = _new()
-    assert _train(straight, source, whole, epochs=2, validation="test")
-    model = _new()
-    monkeypatch.setattr(stopping.time, "monotonic", lambda: 60.0 * model.steps_done)
-    clock = MaxMinutes(8)
-    assert not _train(model, source, parts, epochs=2, validation="test", callbacks=[clock])
-    monkeypatch.undo()
-    assert clock.over
-    assert zoo.load_run(parts).steps_done == 8
-    assert len(_history(parts)) == 1
-    zoo.resume(parts, epochs=2, verbose=0)
-    assert_same_state(zoo.load_run(parts), straight)
-    assert _history(parts) == _history(whole)
+    model.compile()
 
 
 def test_time_is_of_this_process() -> None:
@@ -135,10 +142,10 @@ def test_time_is_of_this_process() -> None:
     assert 59 < MaxMinutes(1).end - time.monotonic() <= 60
 
 
-def test_several_workers_have_several_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_workers_have_several_clocks(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zoo.core.replicas.is_multi_worker", lambda strategy: True)
     with pytest.raises(ValueError, match="clocks of several workers cannot agree on a step"):
-        stopping.check(_new(), [MaxMinutes(1)])
+        stopping.check(fresh, [MaxMinutes(1)])
 
 
 class _Figures(measuring.MeasuringCallback):
@@ -155,6 +162,7 @@ class _Figures(measuring.MeasuringCallback):
             logs["score"] = self.figures[epoch]
 
 
+@pytest.mark.slow
 def test_patience_counts_across_stops(source: Path, tmp_path: Path) -> None:
     """Higher is better: epoch 2 is the best, and the fourth that measures is two epochs later."""
     figures = (1.0, 3.0, 3.0, 2.0, 9.0)
@@ -194,6 +202,7 @@ def test_patience_of_two(values: tuple[float | None, ...], ends: bool) -> None:
     assert stopping.out_of_patience(history, "loss", 2, higher=False) is ends
 
 
+@pytest.mark.slow
 def test_a_callback_may_stop(source: Path, tmp_path: Path) -> None:
     """Keras's own, which `fit` obeys, ends the whole training."""
     stop = keras.callbacks.EarlyStopping("loss", min_delta=1e9, patience=1)

@@ -162,7 +162,7 @@ def _settings_of_run(file: Path, known: Mapping[str, Any]) -> dict[str, Any]:
             f"run has its weights. Go on with it: zoo train {file.parent}."
         )
     settings = config.get("command") or _settings_by_name(file, config, known)
-    settings = {key: value for key, value in settings.items() if key not in (*LENGTHS, "out")}
+    settings = {key: value for key, value in settings.items() if key not in LENGTHS}
     length = "steps" if config.get("steps") else "epochs"
     now = {name: config.get(name) for name in (length, "data", "patience")}
     return settings | {name: value for name, value in now.items() if value}
@@ -227,12 +227,16 @@ def given_options(context: typer.Context) -> dict[str, Any]:
     }
 
 
-def settings_of(context: typer.Context) -> dict[str, Any]:
-    """All settings that a command was called with, by key, as JSON has them; None is left out."""
+def settings_of(context: typer.Context, but: Sequence[str] = ()) -> dict[str, Any]:
+    """All settings that a command was called with but some, by key, as JSON has them.
+
+    Those that are None are left out.
+    """
     values = {**context.params, **length_of(context)}
     found = {key: values[each.name] for key, each in parameters(context).items()}
     plain = {key: _plain(value) for key, value in found.items()}
-    return {key: value for key, value in plain.items() if value is not None and value != []}
+    there = {key: value for key, value in plain.items() if value is not None and value != []}
+    return {key: value for key, value in there.items() if key not in but}
 
 
 def _plain(value: Any) -> Any:
@@ -243,8 +247,8 @@ def _plain(value: Any) -> Any:
 
 def to_toml(settings: Mapping[str, Any]) -> str:
     """Settings as TOML, tables last."""
-    tables = {key: _table(value) for key, value in settings.items() if isinstance(value, list)}
-    tables = {key: table for key, table in tables.items() if table is not None}
+    lists = {key: value for key, value in settings.items() if isinstance(value, list)}
+    tables = {key: table for key, value in lists.items() if (table := _table(value)) is not None}
     lines = [f"{key} = {_toml(value)}" for key, value in settings.items() if key not in tables]
     for key, table in tables.items():
         lines += ["", f"[{key}]", *(f"{_key(name)} = {_toml(v)}" for name, v in table.items())]

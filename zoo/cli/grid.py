@@ -96,7 +96,7 @@ def _put(settings: dict[str, Any], key: str, value: Any, file: Path) -> None:
 def _settings(settings: Mapping[str, Any], file: Path, context: typer.Context) -> dict[str, Any]:
     """All settings of a cell, checked as those of `zoo train`."""
     checked = config.checked(context, settings, file)
-    command = context.command
+    command: Any = context.command
     if "model" not in checked:
         raise ValueError(f'{file}: expected a model of `zoo list`, such as model = "vae".')
     cell = command.make_context("train", [], default_map=checked)
@@ -127,7 +127,7 @@ def check_begun(folder: Path, begun: Mapping[str, Any], settings: Mapping[str, A
     Raises:
         ValueError: If one differs that a run cannot change.
     """
-    changing = (*config.LENGTHS, "out", "patience", "max_minutes", "strategy", "replicas")
+    changing = (*config.LENGTHS, "patience", "max_minutes", "strategy", "replicas")
     for key in sorted({*begun, *settings}.difference(changing)):
         if begun.get(key) != settings.get(key):
             raise ValueError(

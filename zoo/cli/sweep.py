@@ -54,7 +54,8 @@ def sweep(
     end has the mean over the seeds and its standard deviation; it is written into sweep.md too.
     """
     check_folder(out)
-    train = context.find_root().command.get_command(context, "train")
+    commands: Any = context.find_root().command
+    train = commands.get_command(context, "train")
     cells = grid.cells_of(file, type(context)(train, info_name="train", parent=None))
     if index is not None and not 0 <= index < len(cells):
         raise ValueError(f"--index {index}: expected 0 to {len(cells) - 1}; {file} has these.")

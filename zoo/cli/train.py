@@ -124,7 +124,7 @@ def train(
         shape = _image_shape(data, image_size, channels)
         devices = _devices(strategy, replicas)
         new = (model, data, shape, latent_dim, options)
-        settings["facts"] = {"command": settings_of(context)}
+        settings["facts"] = {"command": settings_of(context, but=("out",))}
         ready = _new(*new, settings, compile_options, devices, decay=decay)
         ignored = []
     callbacks = measured.callbacks(out, ready.source, resume=resume)
