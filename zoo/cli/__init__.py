@@ -20,6 +20,7 @@ from zoo.cli import (
     push,
     sample,
     show,
+    sweep,
     train,
 )
 from zoo.cli.console import (
@@ -66,6 +67,7 @@ for command in (
     app.command(cls=TensorFlowCommand)(command)
 app.command(cls=ZooCommand)(export.serve)
 app.command(cls=ZooCommand)(evaluate.report)
+app.command(cls=ZooCommand)(sweep.sweep)
 app.add_typer(data.app, name="data")
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from zoo.cli.config import given_options
 from zoo.cli.options import parse_pair, resolve_run
-from zoo.cli.resumed import given_options
 from zoo.core import registry
 from zoo.io.terminal import console, say
 
@@ -74,17 +74,14 @@ def ready(
     settings: dict[str, Any],
     compile_options: dict[str, Any],
     devices: Any,
-    *,
-    decay: bool,
 ) -> Ready:
     """The new model, compiled; what it took over is said."""
     import keras
 
     from zoo.hub.finetune import finetune
     from zoo.training import strategies
-    from zoo.training.resume import Ready
+    from zoo.training.resume import Ready, over_all_steps
     from zoo.training.run_files import read_config
-    from zoo.training.train import total_steps
 
     path = resolve_run(source)
     *_, channels = read_config(path)["image_shape"]
@@ -95,9 +92,7 @@ def ready(
     with devices.scope():
         keras.utils.set_random_seed(settings["seed"])
         model, report = finetune(source, data, image_shape=shape, classes=dict(pairs), **options)
-        epochs, batch_size = settings["epochs"], settings["batch_size"]
-        steps = total_steps(model, data, epochs, batch_size) if decay else None
-        model.compile(**compile_options, decay_steps=steps)
+        model.compile(**over_all_steps(compile_options, model, data, settings))
     if strategies.is_chief(devices):
         console.print(report.table())
         say("")

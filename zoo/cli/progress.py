@@ -16,10 +16,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from zoo.training.resume import Ready
+    from zoo.training.stopping import MaxMinutes
 
 
 def train_and_report(
-    ready: Ready, out: Path, name: str, ignored: Sequence[str], measured: Sequence[Any]
+    ready: Ready,
+    out: Path,
+    name: str,
+    ignored: Sequence[str],
+    measured: Sequence[Any],
+    clock: MaxMinutes | None = None,
 ) -> None:
     """Trains, and says what happens; only the chief of several workers speaks."""
     import keras
@@ -30,7 +36,8 @@ def train_and_report(
     from zoo.training.train import train as train_model
 
     model, source, options = ready
-    epochs, before = options["epochs"], model.steps_done
+    before = model.steps_done
+    epochs = options["epochs"] or -(-_steps(ready) // _steps(ready, epochs=1))
     devices = model.distribute_strategy
     chief = strategies.is_chief(devices)
     tell = say if chief else (lambda *_: None)  # of the other workers
@@ -49,17 +56,35 @@ def train_and_report(
 
     bar = sys.stdout.isatty()
     report = [] if bar else [keras.callbacks.LambdaCallback(on_epoch_end=report_epoch)]
+    callbacks = [*measured, *report, *([] if clock is None else [clock])]
     finished = train_model(
-        model, source, out, **options, callbacks=[*measured, *report], verbose=int(bar and chief)
+        model, source, out, **options, callbacks=callbacks, verbose=int(bar and chief)
     )
+    in_steps = options["epochs"] is None
+    steps = _steps(ready) if in_steps else 0
+    end = counted(steps, "step") if in_steps else counted(epochs, "epoch")
     if not finished:
-        tell(f"Stopped at step {model.steps_done}; saved in {out}. Continue with:")
-        tell(f"  zoo train {shlex.quote(str(out))} --epochs {epochs}")
-        raise typer.Exit(130)
-    if model.steps_done == before:
-        tell(f"{out} has had {counted(epochs, 'epoch')} or more: nothing to do.")
+        over = "The time is over. " if clock is not None and clock.over else ""
+        more = f"--steps {steps}" if in_steps else f"--epochs {epochs}"
+        tell(f"{over}Stopped at step {model.steps_done}; saved in {out}. Continue with:")
+        tell(f"  zoo train {shlex.quote(str(out))} {more}")
+        raise typer.Exit(0 if over else 130)  # it was asked for
+    if options.get("patience") and model.steps_done < _steps(ready):
+        waited = counted(options["patience"], "epoch")
+        tell(f"No better {options['best']} in {waited}: {out} ends at step {model.steps_done}.")
+    elif model.steps_done == before:
+        tell(f"{out} has had {end} or more: nothing to do.")
     else:
-        tell(f"Trained {name} to {counted(epochs, 'epoch')}: {out}")
+        tell(f"Trained {name} to {end}: {out}")
+
+
+def _steps(ready: Ready, **length: int) -> int:
+    """The step that training ends with; or that it would end with, after so many epochs."""
+    from zoo.training.train import total_steps
+
+    names = ("epochs", "steps", "images")
+    length = length or {name: ready.options[name] for name in names}
+    return total_steps(ready.model, ready.source, batch_size=ready.options["batch_size"], **length)
 
 
 def _describe_share(devices: dict[str, Any], images: int) -> str:

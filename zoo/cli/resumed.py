@@ -1,9 +1,10 @@
-"""What `zoo train` reads off the options of a run that it resumes: epochs, and what it ignores."""
+"""What `zoo train` reads off the options of a run that it resumes: its end, and what it ignores."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from zoo.cli.config import LENGTHS, given_options, length_of
 from zoo.cli.options import parse_options, parse_values
 
 if TYPE_CHECKING:
@@ -12,14 +13,17 @@ if TYPE_CHECKING:
     import typer
 
 
-def epochs_of(context: typer.Context, run: Path) -> int:
-    """The epochs that a run goes on to: as given; else the default, or those it was begun with."""
+def length_of_run(context: typer.Context, run: Path) -> dict[str, int | None]:
+    """What a run goes on to: as given; else as it was begun with, and 10 epochs at least."""
     from zoo.training.run_files import read_config
 
-    epochs: int = context.params["epochs"]
-    if "epochs" in given_options(context):
-        return epochs
-    return max(epochs, read_config(run).get("epochs", 0))
+    length = length_of(context)
+    if given_options(context).keys() & set(LENGTHS):
+        return length
+    config = read_config(run)
+    if config.get("steps"):
+        return {**dict.fromkeys(LENGTHS), "steps": config["steps"]}
+    return {**length, "epochs": max(length["epochs"] or 0, config.get("epochs", 0))}
 
 
 def ignored_options(context: typer.Context, out: Path, model: Any) -> list[str]:
@@ -93,15 +97,6 @@ def _text(value: Any) -> Any:
     if value is None or value is False or value == []:
         return "none"
     return ", ".join(value) if isinstance(value, list) else value
-
-
-def given_options(context: typer.Context) -> dict[str, Any]:
-    """The options that stand on the command line."""
-    return {
-        name: value
-        for name, value in context.params.items()
-        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-    }
 
 
 def _rate(model: Any, optimizer_name: str) -> float | None:

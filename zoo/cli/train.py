@@ -12,6 +12,7 @@ import typer
 
 from zoo.cli import finetuned
 from zoo.cli import train_options as opt
+from zoo.cli.config import LENGTHS, length_of, settings_of, to_toml
 from zoo.cli.console import sigterm
 from zoo.cli.measured import Measured
 from zoo.cli.optimizer import optimizer_arguments, schedule_arguments
@@ -22,14 +23,18 @@ from zoo.cli.options import (
     parse_options,
 )
 from zoo.cli.progress import train_and_report
-from zoo.cli.resumed import epochs_of, ignored_options
+from zoo.cli.resumed import ignored_options, length_of_run
 from zoo.core import registry
 from zoo.io.terminal import say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from zoo.training.resume import Ready
+    from zoo.training.stopping import MaxMinutes
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+CHECK_ONLY = "zoo.check_only"  # in a context's `meta`: all is checked, and nothing is trained
 
 
 def train(
@@ -37,7 +42,9 @@ def train(
     model: opt.ModelOrRun = None,
     data: opt.Data = "fashion_mnist_sample",
     out: opt.Out = None,
-    epochs: opt.Epochs = 10,
+    epochs: opt.Epochs = 10,  # noqa: ARG001  (these three are read by `length_of`)
+    steps: opt.Steps = None,  # noqa: ARG001
+    images: opt.Images = None,  # noqa: ARG001
     batch_size: opt.BatchSize = None,
     latent_dim: opt.LatentDim = 64,
     network: opt.Network = None,
@@ -78,8 +85,16 @@ def train(
     metric_extractor: opt.MetricExtractor = None,
     best: opt.Best = None,
     checkpoint_every: opt.CheckpointEvery = None,
+    max_minutes: opt.MaxMinutes = None,
+    patience: opt.Patience = None,
+    config: opt.Config = None,  # noqa: ARG001  (its callback reads it)
+    print_config: opt.PrintConfig = False,
 ) -> None:
     """Trains a model into a run folder. Ctrl-C saves; --resume continues."""
+    if print_config:
+        say(to_toml(settings_of(context)))
+        return
+    clock = _clock(max_minutes)
     if source is not None:
         model = finetuned.model_of(context, source)
     out, model, resume = _run_to_train(model, out, recipe, resume=resume)
@@ -96,13 +111,14 @@ def train(
     options |= {name: value for name, value in started.items() if value is not None}
     measured = Measured(metric or [], metric_every, metric_extractor)
     measured.check()
-    settings = {
-        "epochs": epochs,
+    settings: dict[str, Any] = {
+        **length_of(context),
         "batch_size": batch_size,
         "seed": seed,
         "validation": validation,
         "keep": keep,
         "best": best,
+        "patience": patience,
         "checkpoint_every": checkpoint_every,
         "mirror": mirror,
         "random_crop": random_crop,
@@ -118,8 +134,10 @@ def train(
         "jit_compile": jit,
         "steps_per_execution": steps_per_execution,
     }
+    if not resume:
+        settings["facts"] = {"command": settings_of(context, but=("out",))}
     if resume:
-        settings["epochs"] = epochs_of(context, out)
+        settings |= length_of_run(context, out)
         devices = _devices(strategy, replicas)
         ready = _resumed(out, settings, compile_options, devices, recipe, decay=decay)
         ignored = ignored_options(context, out, ready.model)
@@ -127,9 +145,8 @@ def train(
         options = finetuned.options_of(context, model, options)
         devices = _devices(strategy, replicas)
         ready = finetuned.ready(
-            source, data, image_size, classes, options, settings, compile_options, devices,
-            decay=decay,
-        )  # fmt: skip
+            source, data, image_size, classes, options, settings, compile_options, devices
+        )
         ignored = []
     else:
         finetuned.check_none(classes)
@@ -141,9 +158,29 @@ def train(
         new = (model, data, shape, latent_dim, options)
         ready = _new(*new, settings, compile_options, devices)
         ignored = []
-    train_and_report(
-        ready, out, model, ignored, measured.callbacks(out, ready.source, resume=resume)
-    )
+    callbacks = measured.callbacks(out, ready.source, resume=resume)
+    if context.meta.get(CHECK_ONLY):
+        _check_settings(ready, callbacks)
+        return
+    train_and_report(ready, out, model, ignored, callbacks, clock)
+
+
+def _clock(minutes: float | None) -> MaxMinutes | None:
+    """What stops a training when so many minutes have passed since now."""
+    from zoo.training import MaxMinutes
+
+    return None if minutes is None else MaxMinutes(minutes)
+
+
+def _check_settings(ready: Ready, callbacks: Sequence[Any]) -> None:
+    """Checks what `zoo.train` checks of its arguments before it trains."""
+    from zoo.data import open as open_data
+    from zoo.training import checks
+
+    model, source, options = ready
+    images = open_data(source, split="train", image_shape=model.image_shape)
+    batch_size = options["batch_size"] or model.default_batch_size
+    checks.check_settings(model, images, {**options, "batch_size": batch_size}, callbacks)
 
 
 def _rates(rate: float | None, *players: float | None) -> float | dict[str, float] | None:
@@ -249,8 +286,7 @@ def _new(
         keras.utils.set_random_seed(settings["seed"])
         options = with_classes(name, options, data)
         model = registry.create(name, image_shape, latent_dim, **options)
-        length = settings["epochs"], settings["batch_size"]
-        model.compile(**over_all_steps(compile_options, model, data, *length))
+        model.compile(**over_all_steps(compile_options, model, data, settings))
     return Ready(model, data, settings)
 
 
@@ -270,7 +306,7 @@ def _resumed(
     new = not was_trained(config)
     return prepare(
         out,
-        epochs=settings["epochs"],
+        **{name: settings[name] for name in (*LENGTHS, "patience")},
         recipe=recipe,
         decay=decay,
         settings={name: settings[name] for name in SETTINGS if new or name not in config},

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from zoo.cli import config
 from zoo.cli.options import COUNTED, PATH, SOURCE, model_names, preset_names
 
 # Headings of `zoo train --help`.
@@ -68,6 +69,50 @@ CarriedRate = Annotated[
 Data = Annotated[str, typer.Option(help=f"{SOURCE}.")]
 Out = Annotated[Path | None, typer.Option(help="The run folder. Default: runs/MODEL.", **PATH)]
 Epochs = Annotated[int, typer.Option(min=1, help="Epochs in all.")]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        callback=COUNTED,
+        help="In place of --epochs: training steps in all. The last may lie within an epoch.",
+    ),
+]
+Images = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="In place of --epochs: images in all, each counted as often as it is seen. Training "
+        "ends with the step that sees the last of them.",
+    ),
+]
+MaxMinutes = Annotated[
+    float | None,
+    typer.Option(
+        help="Stop after this many minutes, and save as Ctrl-C does; --resume continues. An "
+        "epoch's end, with its evaluation, is not cut short."
+    ),
+]
+Patience = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Stop when this many epochs have brought no better value of the --best metric. "
+        "--resume keeps the count.",
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        is_eager=True,
+        callback=config.from_file,
+        help="A TOML file of these options, or the config.json of a run. Options on the command "
+        "line come first.",
+    ),
+]
+PrintConfig = Annotated[
+    bool,
+    typer.Option("--print-config", help="Train nothing: print all settings as TOML, for --config."),
+]
 BatchSize = Annotated[
     int | None,
     typer.Option(

@@ -52,8 +52,8 @@ class BaseGAN(StartedGAN, LittleData):
         ttur: The discriminator's learning rate over the generator's, by default (arXiv 1706.08500).
         num_classes: Classes of a conditional model. Generated images get the real ones' labels.
         seed: Seed of the training noise. `name` and `dtype` are Keras's.
-        **kwargs: Arguments of `LittleData` (`diff_augment`, `ada`, `apa`, `lecam` and theirs) and of
-            `StartedGAN` (`freeze_discriminator` and the like).
+        **kwargs: Arguments of `LittleData`: `diff_augment`, `ada`, `apa`, `lecam` and theirs; and
+            those of `StartedGAN`: `freeze_discriminator` and the like.
 
     Raises:
         ValueError: If a network has the wrong shapes, the generator's values leave [0, 1], the

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from zoo.training.measuring import MeasuringCallback
 
 SETTINGS = {
-    "epochs": "int",
+    "epochs": "int | None",
+    "steps": "int | None",
+    "images": "int | None",
+    "patience": "int | None",
     "batch_size": "int | None",
     "seed": "int",
     "validation": "str | None",
@@ -103,28 +106,57 @@ def check_settings(
     images: Records,
     settings: Mapping[str, Any],
     measured: Sequence[MeasuringCallback] = (),
-) -> int:
+) -> tuple[int, int]:
     """Checks the arguments of `train` against a model and its data.
 
     Args:
         model: The model.
         images: The training split.
-        settings: `epochs`, `batch_size`, `best` and `validation`, as `train` takes them.
+        settings: `epochs`, `steps` or `images`, `batch_size`, `best`, `patience` and `validation`,
+            as `train` takes them.
         measured: Callbacks that add figures to the logs of an epoch.
 
     Returns:
-        Training steps per epoch.
+        Training steps per epoch, and in all.
 
     Raises:
         ValueError: If one is out of range; the nearest values are named.
     """
     _check_batch_size(model, settings["batch_size"], len(images))
     _check_metric(model, settings["best"], settings["validation"], measured)
-    _check_schedule(measured, settings["epochs"])
-    steps = steps_per_epoch(model, images, settings["batch_size"])
-    _check_execution(model, steps)
-    _check_decay(model, settings["epochs"], steps)
-    return steps
+    _check_patience(settings["patience"], settings["best"])
+    per_epoch = steps_per_epoch(model, images, settings["batch_size"])
+    steps = last_step(model, per_epoch, settings)
+    _check_schedule(measured, -(-steps // per_epoch))
+    _check_execution(model, per_epoch, steps)
+    _check_decay(model, steps, per_epoch)
+    return per_epoch, steps
+
+
+def last_step(model: ZooModel, steps_per_epoch: int, settings: Mapping[str, Any]) -> int:
+    """The step that training ends with.
+
+    Args:
+        model: The model.
+        steps_per_epoch: Training steps in which it sees all images once.
+        settings: `batch_size`, and one of `epochs`, `steps` and `images`, as `train` takes them.
+
+    Raises:
+        ValueError: If none of the three is given, or several are, or it is less than 1.
+    """
+    names = ("epochs", "steps", "images")
+    given = {name: settings[name] for name in names if settings.get(name) is not None}
+    if len(given) != 1:
+        what = " and ".join(f"{name}={value}" for name, value in given.items()) or "no length"
+        msg = f"{what}: expected one of epochs, steps and images, which say when training ends."
+        raise ValueError(msg)
+    ((name, value),) = given.items()
+    if value < 1:
+        msg = f"{name}={value}: expected at least 1."
+        raise ValueError(msg)
+    if name == "images":  # the step that sees the last of them
+        return -(-value // (settings["batch_size"] * model.minibatches))
+    return value * (steps_per_epoch if name == "epochs" else 1)
 
 
 def steps_per_epoch(model: ZooModel, images: Records, batch_size: int) -> int:
@@ -185,7 +217,7 @@ def _check_batch_size(model: ZooModel, batch_size: int, there: int) -> None:
         raise ValueError(msg)
 
 
-def _check_execution(model: ZooModel, steps_per_epoch: int) -> None:
+def _check_execution(model: ZooModel, steps_per_epoch: int, steps: int) -> None:
     size = model.steps_per_execution
     if steps_per_epoch % size:
         divisors = [n for n in range(1, steps_per_epoch + 1) if steps_per_epoch % n == 0]
@@ -195,13 +227,34 @@ def _check_execution(model: ZooModel, steps_per_epoch: int) -> None:
             f"Take {' or '.join(map(str, near))}, or another batch size."
         )
         raise ValueError(msg)
-
-
-def _check_decay(model: ZooModel, epochs: int, steps_per_epoch: int) -> None:
-    if model.decay_steps is not None and model.decay_steps < epochs * steps_per_epoch:
+    if steps % size:
+        near = [n for n in (steps // size * size, -(-steps // size) * size) if n]
         msg = (
-            f"epochs={epochs}: the learning rate falls to 0 in {model.decay_steps} steps, which "
+            f"steps_per_execution={size} does not divide the {steps} steps in all. "
+            f"Take {' or '.join(map(str, near))} steps."
+        )
+        raise ValueError(msg)
+
+
+def _check_decay(model: ZooModel, steps: int, steps_per_epoch: int) -> None:
+    if model.decay_steps is not None and model.decay_steps < steps:
+        length = f"epochs={steps // steps_per_epoch}"
+        length = f"steps={steps}" if steps % steps_per_epoch else length
+        msg = (
+            f"{length}: the learning rate falls to 0 in {model.decay_steps} steps, which "
             f"are {model.decay_steps / steps_per_epoch:.4g} epochs. Train no further than these."
+        )
+        raise ValueError(msg)
+
+
+def _check_patience(patience: int | None, best: str | None) -> None:
+    if patience is not None and patience < 1:
+        msg = f"patience={patience}: expected a number of epochs, at least 1."
+        raise ValueError(msg)
+    if patience is not None and best is None:
+        msg = (
+            f"patience={patience}: epochs without a better value of what? Give best (--best), such "
+            "as loss or val_loss."
         )
         raise ValueError(msg)
 

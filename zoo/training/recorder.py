@@ -39,6 +39,7 @@ class Recorder(keras.callbacks.Callback):
         best: Logged metric whose best value picks `best.keras`: the lowest, or the highest of a
             figure of `measured` for which higher is better.
         checkpoint_every: Steps between checkpoints, besides the one per epoch.
+        last_step: The step that training ends with, which may lie within an epoch.
         measured: Callbacks that add figures to the logs of an epoch.
     """
 
@@ -52,6 +53,7 @@ class Recorder(keras.callbacks.Callback):
         keep: int,
         best: str | None,
         checkpoint_every: int | None,
+        last_step: int,
         measured: Sequence[measuring.MeasuringCallback] = (),
     ) -> None:
         super().__init__()
@@ -67,6 +69,7 @@ class Recorder(keras.callbacks.Callback):
         self.keep = keep
         self.best = best
         self.checkpoint_every = checkpoint_every
+        self.last_step = last_step
         self.history: list[dict[str, Any]] = []
         self.batches = 0
 
@@ -82,13 +85,13 @@ class Recorder(keras.callbacks.Callback):
         if begins:
             # Before anything is written; and by every worker, so that all of them stop.
             loading.check_loadable(self.model)
-        self.chief = strategies.is_chief(self.model.distribute_strategy)
-        if not self.chief:
-            return
         if (self.out / "history.json").exists():
             # A crash between the two files may leave more entries than the model has epochs.
             whole = read_json(self.out / "history.json", schemas.HISTORY)
             self.history = [entry for entry in whole if entry["step"] <= self.saved_step]
+        self.chief = strategies.is_chief(self.model.distribute_strategy)
+        if not self.chief:
+            return
         if self.model.family == "vae":
             images = data.to_array(
                 self.source,
@@ -127,18 +130,25 @@ class Recorder(keras.callbacks.Callback):
             self.save()
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
-        """Checks the losses: evaluation resets the means that tell."""
+        """Checks the losses, and keeps their means: evaluation resets them."""
         self.check()
+        self.means = ContinueMeans(self.model)
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Brings the means of an unfinished epoch back, which a run that goes on needs."""
+        if self.model.steps_done % self.steps_per_epoch:
+            self.means.restore()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Writes history, checkpoint and pictures, unless a signal stopped within the epoch."""
+        """Writes history, checkpoint and pictures, unless training was stopped in the epoch."""
         self.check()
-        if self.model.steps_done % self.steps_per_epoch:
+        step = self.model.steps_done
+        if step % self.steps_per_epoch and step != self.last_step:
             return
         logs = {} if logs is None else logs
         for each in self.measured:
             each.on_epoch_end(epoch, logs)
-        entry = {"epoch": epoch + 1, "step": self.model.steps_done}
+        entry = {"epoch": epoch + 1, "step": step}
         entry |= {name: float(value) for name, value in logs.items()}
         self.history.append(entry)
         for name, higher in self.directions.items():
@@ -213,9 +223,14 @@ class ContinueMeans(keras.callbacks.Callback):
 
     def __init__(self, model: ZooModel) -> None:
         super().__init__()
+        self.set_model(model)
         self.values = [np.asarray(variable) for variable in model.running_means.variables]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Assigns the means that the model had when `fit` was called."""
+        self.restore()
+
+    def restore(self) -> None:
+        """Assigns the means that the model had when this was made."""
         for variable, value in zip(self.model.running_means.variables, self.values, strict=True):
             variable.assign(value)

@@ -41,17 +41,20 @@ class Ready(NamedTuple):
 def resume(
     run: str | Path,
     *,
-    epochs: int,
+    epochs: int | None = None,
+    steps: int | None = None,
+    images: int | None = None,
     source: Any = None,
     recipe: str | None = None,
     decay: bool = False,
+    patience: int | None = None,
     settings: Mapping[str, Any] | None = None,
     compile_options: Mapping[str, Any] | None = None,
     strategy: tf.distribute.Strategy | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
 ) -> ZooModel:
-    """Goes on with a run until it has had `epochs`, with the settings that it was begun with.
+    """Goes on with a run up to a step, with the settings that it was begun with.
 
     On a CPU the weights, optimizers and averages are bitwise those of a run that never stopped.
     Batch size, seed, learning rates, recipe, checkpoints and devices are those of the run.
@@ -61,10 +64,13 @@ def resume(
 
     Args:
         run: A run folder, as `zoo.train`, `zoo train` and `zoo convert` make.
-        epochs: Epochs in all, those already trained included.
+        epochs: Epochs in all, those already trained included; or
+        steps: training steps in all; or
+        images: images in all, as for `zoo.train`.
         source: The data, as for `zoo.data.read`, if they have moved; default: where they were.
         recipe: One of `zoo.training.recipes.RECIPES` of the model's family; default: the first.
         decay: The same as `compile_options={"schedule": "linear"}`.
+        patience: As for `zoo.train`; default: the run's.
         settings: Any of `batch_size`, `validation`, `keep`, `best`, `checkpoint_every`, `mirror`
             and `random_crop`, as `zoo.train` takes them.
         compile_options: As `model.compile` takes them, such as `{"clip_norm": 1.0}`. A schedule
@@ -74,8 +80,8 @@ def resume(
         verbose: As in `fit`.
 
     Returns:
-        The model, compiled, at the step that it has reached: the last of `epochs`, or less if
-        Ctrl-C (SIGINT) or SIGTERM stopped it. Either way the folder holds its state.
+        The model, compiled, at the step that it has reached: the last, or less if Ctrl-C
+        (SIGINT), SIGTERM, `patience` or a callback stopped it. The folder holds its state.
 
     Raises:
         FileNotFoundError: If there is no run in the folder, or its data are gone.
@@ -97,9 +103,12 @@ def resume(
     ready = prepare(
         run,
         epochs=epochs,
+        steps=steps,
+        images=images,
         source=source,
         recipe=recipe,
         decay=decay,
+        patience=patience,
         settings=settings,
         compile_options=compile_options,
         strategy=strategy,
@@ -111,10 +120,13 @@ def resume(
 def prepare(
     run: str | Path,
     *,
-    epochs: int,
+    epochs: int | None = None,
+    steps: int | None = None,
+    images: int | None = None,
     source: Any = None,
     recipe: str | None = None,
     decay: bool = False,
+    patience: int | None = None,
     settings: Mapping[str, Any] | None = None,
     compile_options: Mapping[str, Any] | None = None,
     strategy: tf.distribute.Strategy | None = None,
@@ -132,15 +144,19 @@ def prepare(
         recipe = _recipe_of(config, recipe, model)
         begin = recipes.prepare(model, recipe) if recipe else None
         if not was_trained(config):
-            _compile(model, source, epochs, options, recipe, compile_options or {}, decay=decay)
-    origins = {name: config.get(name) for name in ("converted_from", "finetuned_from")}
-    facts = {**origins, "recipe": recipe}
+            length = {"epochs": epochs, "steps": steps, "images": images}
+            _compile(model, source, length, options, recipe, compile_options or {}, decay=decay)
+    kept = {name: config.get(name) for name in ("converted_from", "finetuned_from", "command")}
+    facts = {**kept, "recipe": recipe}
     return Ready(
         model,
         source,
         {
             **options,
             "epochs": epochs,
+            "steps": steps,
+            "images": images,
+            "patience": config.get("patience") if patience is None else patience,
             "recipe": begin,
             "recipe_steps": config.get("recipe_steps"),
             "facts": {name: value for name, value in facts.items() if value},
@@ -264,7 +280,7 @@ def _recipe_of(config: Mapping[str, Any], given: str | None, model: ZooModel) ->
 def _compile(
     model: ZooModel,
     source: Any,
-    epochs: int,
+    length: Mapping[str, Any],
     settings: Mapping[str, Any],
     recipe: str | None,
     compile_options: Mapping[str, Any],
@@ -278,15 +294,15 @@ def _compile(
         if given not in (None, False, 0, "constant") and recipe not in (None, "plain"):
             msg = f"{name}: recipe {recipe!r} sets the learning rates. Take recipe 'plain'."
             raise ValueError(msg)
-    model.compile(**over_all_steps(options, model, source, epochs, settings.get("batch_size")))
+    settings = {**length, "batch_size": settings.get("batch_size")}
+    model.compile(**over_all_steps(options, model, source, settings))
 
 
 def over_all_steps(
     compile_options: Mapping[str, Any],
     model: ZooModel,
     source: Any,
-    epochs: int,
-    batch_size: int | None,
+    settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Arguments of `compile`, in which a schedule that falls does so over all steps of a training.
 
@@ -294,10 +310,10 @@ def over_all_steps(
         compile_options: The arguments. `decay_steps` that are given stay.
         model: The model.
         source: The data.
-        epochs: Epochs in all.
-        batch_size: As for `train`.
+        settings: `batch_size`, and one of `epochs`, `steps` and `images`, as for `train`.
     """
     falls = compile_options.get("schedule") not in (None, "constant")
     if not falls or compile_options.get("decay_steps") is not None:
         return {**compile_options}
-    return {**compile_options, "decay_steps": total_steps(model, source, epochs, batch_size)}
+    length = {name: settings.get(name) for name in ("epochs", "steps", "images", "batch_size")}
+    return {**compile_options, "decay_steps": total_steps(model, source, **length)}

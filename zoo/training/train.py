@@ -25,7 +25,7 @@ from zoo.core.model import check_model
 from zoo.data.augment import widened
 from zoo.io.locks import locked
 from zoo.io.names import as_path
-from zoo.training import checks, measuring, run_files, strategies
+from zoo.training import checks, measuring, run_files, stopping, strategies
 from zoo.training.interruption import lost_workers, stop_on_signal
 from zoo.training.recorder import ContinueMeans, Recorder
 
@@ -40,10 +40,21 @@ if TYPE_CHECKING:
     from zoo.data.records import Records
 
 
-def total_steps(model: ZooModel, source: Any, epochs: int, batch_size: int | None = None) -> int:
-    """Training steps of so many epochs; the arguments are those of `train`."""
-    images = data.open(source, split="train", image_shape=model.image_shape)
-    return epochs * checks.steps_per_epoch(model, images, batch_size or model.default_batch_size)
+def total_steps(
+    model: ZooModel,
+    source: Any,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    *,
+    steps: int | None = None,
+    images: int | None = None,
+) -> int:
+    """The step that training ends with; the arguments are those of `train`."""
+    batch_size = batch_size or model.default_batch_size
+    there = data.open(source, split="train", image_shape=model.image_shape)
+    per_epoch = checks.steps_per_epoch(model, there, batch_size)
+    length = {"epochs": epochs, "steps": steps, "images": images, "batch_size": batch_size}
+    return checks.last_step(model, per_epoch, length)
 
 
 def train(
@@ -51,12 +62,15 @@ def train(
     source: Any,
     out: str | Path,
     *,
-    epochs: int,
+    epochs: int | None = None,
+    steps: int | None = None,
+    images: int | None = None,
     batch_size: int | None = None,
     seed: int = 0,
     validation: str | None = None,
     keep: int = 3,
     best: str | None = None,
+    patience: int | None = None,
     checkpoint_every: int | None = None,
     mirror: bool = False,
     random_crop: int = 0,
@@ -76,19 +90,25 @@ def train(
         model: A compiled model of the zoo, created under the strategy to train with.
         source: Data for `zoo.data.training_stream`.
         out: The run folder; created if absent.
-        epochs: Epochs in all, those already trained included.
+        epochs: Epochs in all, those already trained included; or
+        steps: training steps in all, the last of which may lie within an epoch; or
+        images: images in all, each as often as it was seen: training ends with the step that sees
+            the last of them.
         batch_size: Images per update, on all replicas together; default the model's own. A model
             with n_critic > 1 takes n_critic of them per step.
         seed: Seed of the order of the data.
         validation: Split to evaluate on after each epoch, logged as `val_…`.
         keep: Checkpoints to keep, at least 1.
         best: Logged metric whose lowest value picks `best.keras`; the highest, where it is better.
+        patience: Epochs after which training ends, if none of them had a better value of `best`.
+            They are counted in history.json, and so across stops.
         checkpoint_every: Steps between checkpoints, besides the one after each epoch.
         mirror: Turn left and right round in half of the training images, chosen by (seed, t).
         random_crop: Read training images so many pixels higher and wider than the model's, and cut
             a window out at a place that (seed, t) choose.
         callbacks: Further Keras callbacks, which each worker runs. The run keeps the figures of
-            `zoo.evaluation.EpochMetrics`.
+            `zoo.evaluation.EpochMetrics`. One that sets `stop_training`, such as
+            `zoo.training.MaxMinutes`, stops training as Ctrl-C does.
         recipe: Function of the number of steps that a recipe spans, to further callbacks:
             `zoo.training.recipes.prepare` makes it.
         recipe_steps: That number; default: all steps. A run that goes on needs config.json's.
@@ -96,8 +116,9 @@ def train(
         verbose: As in `fit`.
 
     Returns:
-        Whether training reached `epochs`: False if Ctrl-C (SIGINT) or SIGTERM stopped it. Either
-        way the folder holds the state at the last step. A model that had them is left as it is.
+        Whether training ended: at the last step, or because of `patience`. False if Ctrl-C
+        (SIGINT), SIGTERM or a callback stopped it before. Either way the folder holds the state at
+        the step that it reached. A model that was there already is left as it is.
 
     Raises:
         TypeError: If `model` is no model of the zoo.
@@ -122,8 +143,9 @@ def train(
     """
     check_model(model)
     settings: dict[str, Any] = {
-        "epochs": epochs, "batch_size": batch_size, "seed": seed, "validation": validation,
-        "keep": keep, "best": best, "checkpoint_every": checkpoint_every,
+        "epochs": epochs, "steps": steps, "images": images, "batch_size": batch_size,
+        "seed": seed, "validation": validation, "keep": keep, "best": best,
+        "patience": patience, "checkpoint_every": checkpoint_every,
         "mirror": mirror, "random_crop": random_crop,
     }  # fmt: skip
     checks.check_kinds(**settings)
@@ -155,36 +177,35 @@ def _train(
     fingerprint = checks.check_data(model, source, images, out)
     measured = measuring.of(callbacks)
     callbacks = [each for each in callbacks if each not in measured]
-    steps_per_epoch = checks.check_settings(model, images, settings, measured)
-    steps = settings["epochs"] * steps_per_epoch
+    steps_per_epoch, steps = checks.check_settings(model, images, settings, measured)
+    if settings.pop("images") is not None:
+        settings["steps"] = steps
+    settings["epochs"] = -(-steps // steps_per_epoch)
     if model.steps_done >= steps:
-        if not (out / "config.json").exists():  # `fit` has trained it, and no run is there
-            had = model.steps_done // steps_per_epoch
-            warnings.warn(
-                f"The model has been trained for {had} epochs, and epochs={settings['epochs']} "
-                f"counts those: nothing is trained, and {out} is not written. Give more epochs.",
-                stacklevel=3,
-            )
+        if not (out / "config.json").exists():
+            _warn_of_fit(model.steps_done // steps_per_epoch, settings["epochs"], out)
         return True
+    stopping.check(model, callbacks)
     for each in measured:  # which may find that it cannot, before anything is written
         each.set_model(model)
         each.on_train_begin()
         settings |= each.settings
     order = checks.order_of_data(model, out)
     held_out = _held_out(model, source, settings["validation"])
-    labels, batch_size = bool(model.num_classes), settings["batch_size"]
-    validation_data = None
-    if held_out is not None:
-        validation_data = data.load(held_out, batch_size=batch_size, labels=labels)
+    like = {"batch_size": settings["batch_size"], "labels": bool(model.num_classes)}
+    validation_data = None if held_out is None else data.load(held_out, **like)
     if recipe is not None:
         settings["recipe_steps"] = settings["recipe_steps"] or steps
         callbacks = [*recipe(settings["recipe_steps"]), *callbacks]
     config = {**_config(model, source, out, images, fingerprint), "order": order, **settings}
-    if model.started_from is not None:
-        config["finetuned_from"] = model.started_from.origin
     options = {name: settings[name] for name in ("keep", "best", "checkpoint_every")}
-    recorder = Recorder(model, out, source, steps_per_epoch, **options, measured=measured)
+    recorder = Recorder(
+        model, out, source, steps_per_epoch, **options, last_step=steps, measured=measured
+    )
     recorder.begin(config, model.started_from)
+    patience = stopping.Patience(recorder, settings["patience"])
+    if patience.ended():
+        return True
     with (
         stop_on_signal(model) as stopped,
         lost_workers(recorder),
@@ -192,19 +213,35 @@ def _train(
     ):
         while model.steps_done < steps and not stopped:
             epoch, done = divmod(model.steps_done, steps_per_epoch)
+            # An epoch that is begun already, or that the last step cuts short, has a `fit` of its
+            # own.
+            whole = 0 if done else steps // steps_per_epoch - epoch
             model.fit(
                 _stream(model, images, settings, order),
                 initial_epoch=epoch,
-                epochs=epoch + 1 if done else settings["epochs"],
-                steps_per_epoch=steps_per_epoch - done,
+                epochs=epoch + max(whole, 1),
+                steps_per_epoch=min(steps_per_epoch, steps - epoch * steps_per_epoch) - done,
                 validation_data=validation_data,
-                callbacks=[*([ContinueMeans(model)] if done else []), recorder, *callbacks],
+                callbacks=[
+                    *([ContinueMeans(model)] if done else []), recorder, *callbacks, patience,
+                ],
                 shuffle=False,
                 verbose=verbose,
-            )
-    if stopped:
+            )  # fmt: skip
+            if model.stop_training:
+                break
+    if model.steps_done > recorder.saved_step:
         recorder.save()
-    return not stopped
+    return model.steps_done >= steps or patience.ended()
+
+
+def _warn_of_fit(had: int, epochs: int, out: Path) -> None:
+    """Says that `fit` has trained a model for longer already, and that there is no run of it."""
+    warnings.warn(
+        f"The model has been trained for {had} epochs, and epochs={epochs} "
+        f"counts those: nothing is trained, and {out} is not written. Give more epochs.",
+        stacklevel=4,
+    )
 
 
 def _held_out(model: ZooModel, source: Any, split: str | None) -> Records | None:
@@ -225,6 +262,7 @@ def _config(
         "data": data.source_name(source),
         "data_fingerprint": fingerprint,
         **({"class_names": names} if names else {}),
+        **({} if model.started_from is None else {"finetuned_from": model.started_from.origin}),
         "accumulate": model.accumulate,
         **model.schedule,
         "steps_per_execution": model.steps_per_execution,
