@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test compares it with what
         training,
         vae,
     )
+    from zoo.evaluation.diagnosis import doctor
     from zoo.evaluation.measure import evaluate
     from zoo.hub import list_pretrained, load, load_pretrained
     from zoo.presets import save_preset
@@ -52,6 +53,7 @@ __all__ = [
     "convert",
     "create",
     "data",
+    "doctor",
     "evaluate",
     "evaluation",
     "export_model",
@@ -78,6 +80,7 @@ __all__ = [
     "verify",
 ]
 _HOMES = {
+    "doctor": "zoo.evaluation.diagnosis",
     "evaluate": "zoo.evaluation.measure",
     "export_model": "export",
     "fit_sampler": "zoo.sampling.samplers",

@@ -12,7 +12,7 @@ from zoo.cli.measured import told
 from zoo.io.terminal import say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from zoo.training.resume import Ready
@@ -22,11 +22,10 @@ def train_and_report(
     ready: Ready, out: Path, name: str, ignored: Sequence[str], measured: Sequence[Any]
 ) -> None:
     """Trains, and says what happens; only the chief of several workers speaks."""
-    import keras
-
     from zoo import data
     from zoo.data.contents import counted
     from zoo.training import strategies
+    from zoo.training.progress import Progress
     from zoo.training.train import train as train_model
 
     model, source, options = ready
@@ -41,17 +40,13 @@ def train_and_report(
         images = options.get("batch_size") or model.default_batch_size
         tell(_describe_share(strategies.describe(devices), images))
 
-    def report_epoch(epoch: int, logs: dict[str, float]) -> None:
-        if model.stop_training:  # stopped within the epoch
-            return
-        values = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
-        tell(f"epoch {epoch + 1}/{epochs}  {values}")
+    def notices(model: Any, images: Any, steps_per_epoch: int) -> None:
+        for line in _notices(model, images, options, steps_per_epoch):
+            tell(line)
 
-    bar = sys.stdout.isatty()
-    report = [] if bar else [keras.callbacks.LambdaCallback(on_epoch_end=report_epoch)]
-    finished = train_model(
-        model, source, out, **options, callbacks=[*measured, *report], verbose=int(bar and chief)
-    )
+    write = _overwrite if chief and sys.stdout.isatty() else None
+    report = Progress(tell, write=write, begins=notices)
+    finished = train_model(model, source, out, **options, callbacks=[*measured, report], verbose=0)
     if not finished:
         tell(f"Stopped at step {model.steps_done}; saved in {out}. Continue with:")
         tell(f"  zoo train {shlex.quote(str(out))} --epochs {epochs}")
@@ -60,6 +55,36 @@ def train_and_report(
         tell(f"{out} has had {counted(epochs, 'epoch')} or more: nothing to do.")
     else:
         tell(f"Trained {name} to {counted(epochs, 'epoch')}: {out}")
+
+
+def _overwrite(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _notices(
+    model: Any, images: Any, options: dict[str, Any], steps_per_epoch: int
+) -> Iterator[str]:
+    """What a new run can be told to do better, before it takes its time."""
+    from zoo.evaluation.signs_in_data import rare_class
+    from zoo.evaluation.signs_in_history import too_few_updates
+
+    contents = images.contents()
+    few = None
+    if "converted_from" not in (options.get("facts") or {}):  # it began from nothing
+        few = too_few_updates(
+            options["epochs"] * steps_per_epoch,
+            len(images),
+            options.get("batch_size") or model.default_batch_size,
+            minibatches=model.minibatches,
+            parts=model.distribute_strategy.num_replicas_in_sync * model.accumulate,
+        )
+    rare = None
+    if contents.counts is not None:
+        rare = rare_class(contents.counts, contents.class_names)
+    for finding in (few, rare):
+        if finding is not None:
+            yield f"{finding.name.capitalize()}: {finding.seen} {finding.helps}"
 
 
 def _describe_share(devices: dict[str, Any], images: int) -> str:

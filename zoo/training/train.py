@@ -24,7 +24,7 @@ from zoo.core.model import check_model
 from zoo.data.augment import widened
 from zoo.io.locks import locked
 from zoo.io.names import as_path
-from zoo.training import checks, measuring, run_files, strategies
+from zoo.training import checks, measuring, progress, run_files, strategies
 from zoo.training.interruption import lost_workers, stop_on_signal
 from zoo.training.recorder import ContinueMeans, Recorder
 
@@ -165,6 +165,8 @@ def _train(
                 stacklevel=3,
             )
         return True
+    for each in progress.of(callbacks):
+        each.begin(model, images, settings, steps_per_epoch)
     for each in measured:  # which may find that it cannot, before anything is written
         each.set_model(model)
         each.on_train_begin()
