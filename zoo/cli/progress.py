@@ -19,13 +19,19 @@ if TYPE_CHECKING:
 
 
 def train_and_report(
-    ready: Ready, out: Path, name: str, ignored: Sequence[str], measured: Sequence[Any]
+    ready: Ready,
+    out: Path,
+    name: str,
+    ignored: Sequence[str],
+    measured: Sequence[Any],
+    tracker: str | None = None,
 ) -> None:
     """Trains, and says what happens; only the chief of several workers speaks."""
     from zoo import data
     from zoo.data.contents import counted
     from zoo.training import strategies
     from zoo.training.progress import Progress
+    from zoo.training.trackers import tracked
     from zoo.training.train import train as train_model
 
     model, source, options = ready
@@ -46,7 +52,9 @@ def train_and_report(
 
     write = _overwrite if chief and sys.stdout.isatty() else None
     report = Progress(tell, write=write, begins=notices)
-    finished = train_model(model, source, out, **options, callbacks=[*measured, report], verbose=0)
+    with tracked(tracker if chief else None, out) as trackers:
+        callbacks = [*measured, report, *trackers]
+        finished = train_model(model, source, out, **options, callbacks=callbacks, verbose=0)
     if not finished:
         tell(f"Stopped at step {model.steps_done}; saved in {out}. Continue with:")
         tell(f"  zoo train {shlex.quote(str(out))} --epochs {epochs}")

@@ -66,6 +66,7 @@ def train(
     metric_extractor: opt.MetricExtractor = None,
     best: opt.Best = None,
     checkpoint_every: opt.CheckpointEvery = None,
+    tracker: opt.Tracker = None,
 ) -> None:
     """Trains a model into a run folder. Ctrl-C saves; --resume continues."""
     out, model, resume = _run_to_train(model, out, recipe, resume=resume)
@@ -76,6 +77,10 @@ def train(
     options = parse_options(option or [])
     measured = Measured(metric or [], metric_every, metric_extractor)
     measured.check()
+    if tracker is not None:
+        from zoo.training.trackers import check_tracker
+
+        check_tracker(tracker)
     settings = {
         "epochs": epochs,
         "batch_size": batch_size,
@@ -110,9 +115,8 @@ def train(
         new = (model, data, shape, latent_dim, options)
         ready = _new(*new, settings, compile_options, devices, decay=decay)
         ignored = []
-    train_and_report(
-        ready, out, model, ignored, measured.callbacks(out, ready.source, resume=resume)
-    )
+    callbacks = measured.callbacks(out, ready.source, resume=resume)
+    train_and_report(ready, out, model, ignored, callbacks, tracker)
 
 
 def _rates(rate: float | None, *players: float | None) -> float | dict[str, float] | None:
