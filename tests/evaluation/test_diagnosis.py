@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from tests.support.command import fails, run_zoo
 from zoo.evaluation import signs_in_data, signs_in_history, signs_in_samples, signs_in_weights
 from zoo.metrics import density_coverage
 
-SAVED = sorted(path.parent for path in Path("saved_models").resolve().glob("*_mnist/config.json"))
+ROOT = Path(__file__).parents[2]
+SAVED = sorted(file.parent for file in (ROOT / "saved_models").glob("*_mnist/config.json"))
 RANDOM = np.random.default_rng(0)
 IMAGES = np.kron(RANDOM.random((200, 2, 2, 1)), np.ones((1, 4, 4, 1))).astype(np.float32)
 
@@ -131,6 +133,17 @@ def test_the_rate_that_log_n_leaves() -> None:
         rate = 8 * kl + math.log(500)
         assert (signs_in_weights.rate_beyond_data(rate, 500, 8) is not None) is found
     assert signs_in_weights.rate_beyond_data(90.0, 500, 0) is None
+
+
+def test_the_table_of_diagnoses_is_complete() -> None:
+    """In docs/training.md, with the names that the findings have."""
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    rows = text.partition("<!-- diagnoses -->")[2].partition("<!-- end of diagnoses -->")[0]
+    told = re.findall(r"^\| ([^|]+) \|", rows, re.MULTILINE)[2:]
+    files = (ROOT / "zoo" / "evaluation").glob("signs_in_*.py")
+    made = {name for f in files for name in re.findall(r'Finding\(\s+"(.+)"', f.read_text("utf-8"))}
+    assert len(made) == 13
+    assert set(told) == made
 
 
 # Runs
