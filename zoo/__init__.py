@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test compares it with what
         training,
         vae,
     )
+    from zoo.evaluation.diagnosis import doctor
     from zoo.evaluation.measure import evaluate
     from zoo.hub import list_pretrained, load, load_pretrained
     from zoo.hub.finetune import finetune
@@ -54,6 +55,7 @@ __all__ = [
     "convert",
     "create",
     "data",
+    "doctor",
     "evaluate",
     "evaluation",
     "export_model",
@@ -82,6 +84,7 @@ __all__ = [
     "verify",
 ]
 _HOMES = {
+    "doctor": "zoo.evaluation.diagnosis",
     "evaluate": "zoo.evaluation.measure",
     "export_model": "export",
     "finetune": "zoo.hub.finetune",

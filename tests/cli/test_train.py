@@ -42,8 +42,37 @@ def test_progress_is_readable(source: Path, tmp_path: Path, capsys) -> None:
     )  # fmt: skip
     lines = capsys.readouterr().out.splitlines()
     assert lines.pop(0) == f"Data: {source}, train: 150 images of 28 × 28 × 1, no classes."
-    assert re.fullmatch(r"epoch 1/2  distortion -?[\d.]+  loss -?[\d.]+  rate [\d.]+", lines[0])
-    assert lines[1].startswith("epoch 2/2  distortion ")
+    assert lines.pop(0) == (
+        "Too few updates: 7 updates per epoch, 14 in all; with fewer than 1,000 samples hardly "
+        "have a shape. Take --epochs 500."
+    )
+    means = r"distortion -?[\d.]+  loss -?[\d.]+  rate [\d.]+"
+    rate, memory = r"[\d.,]+ images/s", r"[\d.]+ GB"
+    assert re.fullmatch(rf"epoch 1/2  {rate}  [\d:]+( s)? left  {memory}  {means}", lines[0])
+    assert re.fullmatch(rf"epoch 2/2  {rate}  {memory}  {means}", lines[1])
+
+
+def test_a_rare_class_is_told_before_training(tmp_path: Path, capsys) -> None:
+    """Of the labels, which cost nothing to count."""
+    labels = np.zeros(404, np.int64)
+    labels[:4] = 1
+    path = tmp_path / "x.npz"
+    images = np.random.default_rng(0).random((404, 8, 8, 1)).astype(np.float32)
+    np.savez(path, x_train=images, y_train=labels, x_test=images[:9], y_test=labels[:9])
+    run_zoo(
+        "train", "vae", "--data", path, "--out", tmp_path / "run", "--epochs", 1, "--batch-size",
+        101, "--network", "mlp",
+    )  # fmt: skip
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == (
+        "Too few updates: 4 updates per epoch, 4 in all; with fewer than 1,000 samples hardly have "
+        "a shape. Take --batch-size 32 and --epochs 200."
+    )
+    assert lines[2] == (
+        "Rare class: Class 1 has 4 images, and Class 0 400: 100 times as many. The model hardly "
+        "sees it. Collect more, leave it out, or take fewer of the others."
+    )
+    assert lines[3].startswith("epoch 1/1")
 
 
 def test_train_wrote_a_run(gan: Path) -> None:

@@ -12,7 +12,7 @@ from zoo.cli.measured import told
 from zoo.io.terminal import say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from zoo.training.resume import Ready
@@ -26,13 +26,14 @@ def train_and_report(
     ignored: Sequence[str],
     measured: Sequence[Any],
     clock: MaxMinutes | None = None,
+    tracker: str | None = None,
 ) -> None:
     """Trains, and says what happens; only the chief of several workers speaks."""
-    import keras
-
     from zoo import data
     from zoo.data.contents import counted
     from zoo.training import strategies
+    from zoo.training.progress import Progress
+    from zoo.training.trackers import tracked
     from zoo.training.train import train as train_model
 
     model, source, options = ready
@@ -48,18 +49,15 @@ def train_and_report(
         images = options.get("batch_size") or model.default_batch_size
         tell(_describe_share(strategies.describe(devices), images))
 
-    def report_epoch(epoch: int, logs: dict[str, float]) -> None:
-        if model.stop_training:  # stopped within the epoch
-            return
-        values = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
-        tell(f"epoch {epoch + 1}/{epochs}  {values}")
+    def notices(model: Any, images: Any, steps: int) -> None:
+        for line in _notices(model, images, options, steps):
+            tell(line)
 
-    bar = sys.stdout.isatty()
-    report = [] if bar else [keras.callbacks.LambdaCallback(on_epoch_end=report_epoch)]
-    callbacks = [*measured, *report, *([] if clock is None else [clock])]
-    finished = train_model(
-        model, source, out, **options, callbacks=callbacks, verbose=int(bar and chief)
-    )
+    write = _overwrite if chief and sys.stdout.isatty() else None
+    report = Progress(tell, write=write, begins=notices)
+    with tracked(tracker if chief else None, out) as trackers:
+        callbacks = [*measured, report, *([] if clock is None else [clock]), *trackers]
+        finished = train_model(model, source, out, **options, callbacks=callbacks, verbose=0)
     in_steps = options["epochs"] is None
     steps = _steps(ready) if in_steps else 0
     end = counted(steps, "step") if in_steps else counted(epochs, "epoch")
@@ -85,6 +83,35 @@ def _steps(ready: Ready, **length: int) -> int:
     names = ("epochs", "steps", "images")
     length = length or {name: ready.options[name] for name in names}
     return total_steps(ready.model, ready.source, batch_size=ready.options["batch_size"], **length)
+
+
+def _overwrite(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _notices(model: Any, images: Any, options: dict[str, Any], steps: int) -> Iterator[str]:
+    """What a new run can be told to do better, before it takes its time."""
+    from zoo.evaluation.signs_in_data import rare_class
+    from zoo.evaluation.signs_in_history import too_few_updates
+
+    contents = images.contents()
+    few = None
+    converted = "converted_from" in (options.get("facts") or {})
+    if not converted and model.started_from is None:  # it begins from nothing
+        few = too_few_updates(
+            steps,
+            len(images),
+            options.get("batch_size") or model.default_batch_size,
+            minibatches=model.minibatches,
+            parts=model.distribute_strategy.num_replicas_in_sync * model.accumulate,
+        )
+    rare = None
+    if contents.counts is not None:
+        rare = rare_class(contents.counts, contents.class_names)
+    for finding in (few, rare):
+        if finding is not None:
+            yield f"{finding.name.capitalize()}: {finding.seen} {finding.helps}"
 
 
 def _describe_share(devices: dict[str, Any], images: int) -> str:

@@ -87,6 +87,7 @@ def train(
     checkpoint_every: opt.CheckpointEvery = None,
     max_minutes: opt.MaxMinutes = None,
     patience: opt.Patience = None,
+    tracker: opt.Tracker = None,
     config: opt.Config = None,  # noqa: ARG001  (its callback reads it)
     print_config: opt.PrintConfig = False,
 ) -> None:
@@ -111,6 +112,10 @@ def train(
     options |= {name: value for name, value in started.items() if value is not None}
     measured = Measured(metric or [], metric_every, metric_extractor)
     measured.check()
+    if tracker is not None:
+        from zoo.training.trackers import check_tracker
+
+        check_tracker(tracker)
     settings: dict[str, Any] = {
         **length_of(context),
         "batch_size": batch_size,
@@ -162,7 +167,7 @@ def train(
     if context.meta.get(CHECK_ONLY):
         _check_settings(ready, callbacks)
         return
-    train_and_report(ready, out, model, ignored, callbacks, clock)
+    train_and_report(ready, out, model, ignored, callbacks, clock, tracker)
 
 
 def _clock(minutes: float | None) -> MaxMinutes | None:

@@ -342,6 +342,15 @@ Best = Annotated[
         rich_help_panel=CHECKPOINTS,
     ),
 ]
+Tracker = Annotated[
+    str | None,
+    typer.Option(
+        help="Also log the epochs to wandb (Weights & Biases) or mlflow, whose package must be "
+        "installed. The tracker's own environment variables say where, such as WANDB_MODE=offline "
+        "or MLFLOW_TRACKING_URI.",
+        rich_help_panel=CHECKPOINTS,
+    ),
+]
 CheckpointEvery = Annotated[
     int | None,
     typer.Option(

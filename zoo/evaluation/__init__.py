@@ -10,6 +10,7 @@ from zoo.io.lazy import lazy
 _HOMES = {
     "EpochMetrics": "zoo.evaluation.epochs",
     "Protocol": "zoo.evaluation.protocols",
+    "doctor": "zoo.evaluation.diagnosis",
     "evaluate": "zoo.evaluation.measure",
     "evaluate_named": "zoo.evaluation.named",
     "nearest_training_images": "zoo.evaluation.neighbours",

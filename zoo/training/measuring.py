@@ -52,6 +52,22 @@ def of(callbacks: Sequence[Any]) -> list[MeasuringCallback]:
     return [each for each in callbacks if isinstance(each, MeasuringCallback)]
 
 
+def begun(callbacks: Sequence[MeasuringCallback], model: Any) -> dict[str, Any]:
+    """Begins them, of which one may find that it cannot measure; their entries of config.json.
+
+    Example:
+        >>> from zoo.training import measuring
+        >>> measuring.begun([], None)
+        {}
+    """
+    settings: dict[str, Any] = {}
+    for each in callbacks:
+        each.set_model(model)
+        each.on_train_begin()
+        settings |= each.settings
+    return settings
+
+
 def directions(callbacks: Sequence[MeasuringCallback]) -> dict[str, bool]:
     """The names of all their figures, and whether higher is better.
 

@@ -25,7 +25,7 @@ from zoo.core.model import check_model
 from zoo.data.augment import widened
 from zoo.io.locks import locked
 from zoo.io.names import as_path
-from zoo.training import checks, measuring, run_files, stopping, strategies
+from zoo.training import checks, measuring, progress, run_files, stopping, strategies
 from zoo.training.interruption import lost_workers, stop_on_signal
 from zoo.training.recorder import ContinueMeans, Recorder
 
@@ -186,10 +186,9 @@ def _train(
             _warn_of_fit(model.steps_done // steps_per_epoch, settings["epochs"], out)
         return True
     stopping.check(model, callbacks)
-    for each in measured:  # which may find that it cannot, before anything is written
-        each.set_model(model)
-        each.on_train_begin()
-        settings |= each.settings
+    for each in progress.of(callbacks):
+        each.begin(model, images, settings, steps_per_epoch, steps)
+    settings |= measuring.begun(measured, model)
     order = checks.order_of_data(model, out)
     held_out = _held_out(model, source, settings["validation"])
     like = {"batch_size": settings["batch_size"], "labels": bool(model.num_classes)}
