@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from contextlib import suppress
@@ -114,7 +115,9 @@ class FileRecords(Records):
 
         def read(index: int) -> np.ndarray:
             file = files[index]
-            return read_file(tree.file(file), self.shape, self.dtype, name=tree.shown(file))
+            return read_file(
+                tree.file(file), self.shape, self.dtype, name=functools.partial(tree.shown, file)
+            )
 
         return stacked(read, indices, self.shape, self.dtype)
 
@@ -312,7 +315,9 @@ def _summary(tree: Tree) -> Summary:
     files, _, _ = _survey(tree)
     heads = list(_heads(tree, files))
     if not heads:
-        read_header(tree.file(files[0]), name=tree.shown(files[0]))  # which raises
+        read_header(
+            tree.file(files[0]), name=functools.partial(tree.shown, files[0])
+        )  # which raises
     return summary(heads)
 
 
@@ -327,4 +332,4 @@ def _heads(tree: Tree, files: Iterable[Parts]) -> Iterator[Header]:
     """What the heads say; files that cannot be read are found when they are, and may be skipped."""
     for file in files:
         with suppress(ValueError):
-            yield read_header(tree.file(file), name=tree.shown(file))
+            yield read_header(tree.file(file), name=functools.partial(tree.shown, file))

@@ -120,7 +120,9 @@ class ParquetRecords(Records):
                 encoded[place] = rows[indices[place] - self._starts[group]]
 
         def decode(place: int) -> np.ndarray:
-            name = f"{self.what}: row {indices[place]}"
+            def name() -> str:
+                return f"{self.what}: row {indices[place]}"
+
             return read_file(encoded[place], self.shape, self.dtype, name=name)
 
         return stacked(decode, np.arange(len(indices)), self.shape, self.dtype)
@@ -172,7 +174,7 @@ def _summary(folder: Path) -> Summary:
             for last in _encoded(path, group, column or ""):
                 with suppress(ValueError):
                     heads.append(read_header(last))
-    return summary(heads or [read_header(last, name=printable(folder))])  # which raises
+    return summary(heads or [read_header(last, name=lambda: printable(folder))])  # which raises
 
 
 def _splits(folder: Path) -> dict[str, list[Path]]:

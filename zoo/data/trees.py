@@ -44,7 +44,7 @@ class Tree:
         """The names of the folders in a folder, empty ones too, but those of systems."""
         raise NotImplementedError
 
-    def file(self, parts: Parts) -> Path | bytes:
+    def file(self, parts: Parts) -> str | bytes:
         """A file of the tree, as `zoo.data.image_files.read_file` takes it."""
         raise NotImplementedError
 
@@ -107,13 +107,13 @@ class LocalTree(Tree):
             visible = [entry for entry in entries if not is_system(entry.name)]
             return {entry.name for entry in visible if _target(entry).is_dir()}
 
-    def file(self, parts: Parts) -> Path:
+    def file(self, parts: Parts) -> str:
         """The path of a file."""
-        return self.path.joinpath(*parts)
+        return os.path.join(self.path, *parts)  # noqa: PTH118  (it is called for every image)
 
     def size(self, parts: Parts) -> int:
         """The bytes of a file."""
-        return self.file(parts).stat().st_size
+        return Path(self.file(parts)).stat().st_size
 
     def label_files(self) -> dict[str, bytes]:
         """What each of `zoo.data.labels.FILES` at the top holds."""
