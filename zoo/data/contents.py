@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,34 @@ def split_to_read(split: str, there: Collection[str]) -> tuple[str, list[str]]:
         if other in there:
             return f"{other}{bracket}{rest}", [f"There is no split test: {other} stands in."]
     return split, []
+
+
+def held_out(names: Sequence[bytes], what: str, by: str = "names") -> tuple[np.ndarray, str]:
+    """Which images are the test split of a set that has none: a tenth, by a hash.
+
+    Args:
+        names: A name of each image.
+        what: What has no test split, for the error.
+        by: What the names are, for the note.
+
+    Returns:
+        bool [n], and a note.
+
+    Raises:
+        ValueError: If there is only one image.
+    """
+    if len(names) < 2:
+        msg = f"{what} has {len(names)} image; expected at least 2, to hold one out as test."
+        raise ValueError(msg)
+    ranked = sorted(range(len(names)), key=lambda i: hashlib.sha256(names[i]).digest())
+    held = np.zeros(len(names), bool)
+    held[ranked[: max(1, len(names) // 10)]] = True
+    count = int(held.sum())
+    note = (
+        f"{counted(count, 'image')}, a tenth, chosen by a hash of the {by}, "
+        f"{'is' if count == 1 else 'are'} the test split."
+    )
+    return held, note
 
 
 def known_size(shape: tuple[int | None, int | None, int], name: str) -> Shape:

@@ -18,6 +18,7 @@ from zoo.data.contents import (
     Contents,
     Shape,
     counted,
+    held_out,
     known_size,
     shortened,
     shown,
@@ -27,7 +28,6 @@ from zoo.data.contents import (
 from zoo.data.image_files import (
     DEEP_SUFFIXES,
     SUFFIXES,
-    Header,
     Summary,
     read_file,
     read_header,
@@ -38,9 +38,13 @@ from zoo.data.records import GivenLabels, Records, stacked
 from zoo.io.names import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from zoo.data.trees import Tree
+
+MOST_READ = 8  # sets of files of which it is kept what their heads say
+
+_heads_read: dict[tuple[str, int, Any], Summary | None] = {}
 
 
 @dataclass(frozen=True)
@@ -265,16 +269,9 @@ def _cut(tree: Tree, files: list[Parts], split: str, wanted: str | None) -> tupl
     if wanted not in ("train", "test"):
         msg = f"{tree.name} has no split {split!r}; it has train and test."
         raise ValueError(msg)
-    if len(files) < 2:
-        msg = f"{tree.name} has {len(files)} image; expected at least 2, to hold one out as test."
-        raise ValueError(msg)
-    ranked = sorted(files, key=lambda f: hashlib.sha256(os.fsencode(Path(*f))).digest())
-    held_out = set(ranked[: max(1, len(files) // 10)])
-    note = (
-        f"The folder has no splits: {counted(len(held_out), 'image')}, a tenth, chosen by a hash "
-        f"of the names, {'is' if len(held_out) == 1 else 'are'} the test split."
-    )
-    return [file for file in files if (file in held_out) == (wanted == "test")], note
+    held, note = held_out([os.fsencode(Path(*file)) for file in files], tree.name)
+    chosen = [file for file, test in zip(files, held, strict=True) if test == (wanted == "test")]
+    return chosen, f"The folder has no splits: {note}"
 
 
 def _classes(
@@ -313,23 +310,37 @@ def _folders(names: Iterable[str]) -> str:
 def _summary(tree: Tree) -> Summary:
     """What the heads of the files of all splits say, of those that can be read."""
     files, _, _ = _survey(tree)
-    heads = list(_heads(tree, files))
-    if not heads:
-        read_header(
-            tree.file(files[0]), name=functools.partial(tree.shown, files[0])
-        )  # which raises
-    return summary(heads)
+    found = _of_heads(tree, files)
+    if found is None:
+        name = functools.partial(tree.shown, files[0])
+        return summary([read_header(tree.file(files[0]), name=name)])  # which raises
+    return found
 
 
 def _dtype(tree: Tree) -> Any:
     """uint8, or float32 if a file has 16 bits per channel: only those that may are opened."""
     files, _, _ = _survey(tree)
     deep = [file for file in files if Path(file[-1]).suffix.lower() in DEEP_SUFFIXES]
-    return np.float32 if any(head.deep for head in _heads(tree, deep)) else np.uint8
+    found = _of_heads(tree, deep)
+    return np.uint8 if found is None else found.dtype
 
 
-def _heads(tree: Tree, files: Iterable[Parts]) -> Iterator[Header]:
-    """What the heads say; files that cannot be read are found when they are, and may be skipped."""
+def _of_heads(tree: Tree, files: list[Parts]) -> Summary | None:
+    """What the heads of files say, or None if none can be read.
+
+    A command asks several times: heads are read once for as long as no file changes.
+    """
+    state = tree.state(files)
+    key = (tree.name, len(files), state)
+    if state is not None and key in _heads_read:
+        return _heads_read[key]
+    heads = []
     for file in files:
-        with suppress(ValueError):
-            yield read_header(tree.file(file), name=functools.partial(tree.shown, file))
+        with suppress(ValueError):  # it is found when it is read, and may be skipped
+            heads.append(read_header(tree.file(file), name=functools.partial(tree.shown, file)))
+    found = summary(heads) if heads else None
+    if state is not None:
+        if len(_heads_read) == MOST_READ:
+            _heads_read.pop(next(iter(_heads_read)))
+        _heads_read[key] = found
+    return found
