@@ -23,6 +23,9 @@ SPLIT_NAMES = {
 }
 KINDS = (1, 3, 4)  # channels of grey, colour, and colour with alpha: each is made of the others
 LISTED = 12  # classes that a description lists before it leaves some out
+VERIFY = (
+    "`zoo data verify` names all such images; `zoo data prepare --on-error skip` leaves them out."
+)
 
 Shape = tuple[int, int, int]
 

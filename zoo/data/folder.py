@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import numpy as np
 from zoo.data.checked import checked_labels, count_classes
 from zoo.data.contents import (
     SPLIT_NAMES,
+    VERIFY,
     Contents,
     Shape,
     counted,
@@ -28,6 +28,7 @@ from zoo.data.contents import (
 from zoo.data.image_files import (
     DEEP_SUFFIXES,
     SUFFIXES,
+    Header,
     Summary,
     read_file,
     read_header,
@@ -334,13 +335,22 @@ def _of_heads(tree: Tree, files: list[Parts]) -> Summary | None:
     key = (tree.name, len(files), state)
     if state is not None and key in _heads_read:
         return _heads_read[key]
-    heads = []
-    for file in files:
-        with suppress(ValueError):  # it is found when it is read, and may be skipped
-            heads.append(read_header(tree.file(file), name=functools.partial(tree.shown, file)))
+    each = [_head(tree, file) for file in files]
+    heads = [head for head in each if head is not None]
     found = summary(heads) if heads else None
+    if found and None in each:
+        first, count = files[each.index(None)], counted(each.count(None), "file")
+        found.notes.append(f"{count} cannot be read, such as {shown(first)}. {VERIFY}")
     if state is not None:
         if len(_heads_read) == MOST_READ:
             _heads_read.pop(next(iter(_heads_read)))
         _heads_read[key] = found
     return found
+
+
+def _head(tree: Tree, file: Parts) -> Header | None:
+    """What the head of a file says, or None: that it cannot be read is raised once it is."""
+    try:
+        return read_header(tree.file(file), name=functools.partial(tree.shown, file))
+    except ValueError:
+        return None
