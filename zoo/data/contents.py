@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,6 +150,16 @@ def known_size(shape: tuple[int | None, int | None, int], name: str) -> Shape:
         )
         raise ValueError(msg)
     return height, width, channels
+
+
+def remedy_for_shards(text: str) -> str:
+    """What to do about files of records that nothing describes, where a text names any."""
+    if re.search(r"\.(array_?record|tfrecords?)", text, re.IGNORECASE) is None:
+        return ""
+    return (
+        " Files of ArrayRecord or TFRecord do not say what their records hold. Give the folder that "
+        "`zoo data prepare` or TFDS wrote, with its dataset.json or dataset_info.json."
+    )
 
 
 def shown(parts: Sequence[str]) -> str:

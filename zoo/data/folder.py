@@ -20,6 +20,7 @@ from zoo.data.contents import (
     counted,
     held_out,
     known_size,
+    remedy_for_shards,
     shortened,
     shown,
     split_to_read,
@@ -222,7 +223,8 @@ def _survey(tree: Tree) -> tuple[list[Parts], dict[str, str], list[str]]:
     files, notes = tree.walk()
     if not files:
         msg = f"{tree.name} holds no images ({', '.join(SUFFIXES)})."
-        raise ValueError(" ".join([msg, *notes]))
+        said = " ".join(notes)
+        raise ValueError(f"{msg} {said}".strip() + remedy_for_shards(said))
     roots = _split_roots(tree, files)
     if not roots:
         named = sorted({file[0] for file in files if len(file) > 1 and _split_named(file[0])})
