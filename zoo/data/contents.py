@@ -157,8 +157,8 @@ def remedy_for_shards(text: str) -> str:
     if re.search(r"\.(array_?record|tfrecords?)", text, re.IGNORECASE) is None:
         return ""
     return (
-        " Files of ArrayRecord or TFRecord do not say what their records hold. Give the folder that "
-        "`zoo data prepare` or TFDS wrote, with its dataset.json or dataset_info.json."
+        " Files of ArrayRecord or TFRecord do not say what their records hold. Give the folder "
+        "that `zoo data prepare` or TFDS wrote, with its dataset.json or dataset_info.json."
     )
 
 
