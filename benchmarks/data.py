@@ -3,9 +3,11 @@
     python benchmarks/data.py
 
 Every source kind at 28, 64 and 128 pixels holds the same colour images: PNG files of that size, and
-what is made of them. Each contestant is a process of its own with as many workers as this process
-has cores; they take turns, so that other work on the machine slows all alike. Medians over the
-turns. The steps of models on one batch in memory say what the data must keep up with.
+what is made of them. A folder of larger JPEG files is cropped and resized: with antialiasing by
+this project and torchvision; without by Keras, whose loader has none, and with it by steps of
+tf.data. Each contestant is a process of its own with as many workers as this process has cores;
+they take turns, so that other work on the machine slows all alike. Medians over the turns. The
+steps of models on one batch in memory say what the data must keep up with.
 
 Then a synthetic set of 6 GB, once decoded, is prepared and trained on, each in a process of its
 own, whose peaks of memory are compared with that of a process that imports TensorFlow alone. It
@@ -45,6 +47,7 @@ PEERS = Path(__file__).resolve().parent / "peers"
 CONTESTANTS = ("zoo", "torchvision", "keras", "pythae", "steps")
 PACKAGES = ("tensorflow", "pillow", "torch", "torchvision", "pythae")
 SIZES = (28, 64, 128)
+PHOTOGRAPH = (218, 178)  # height and width of JPEG files, those of CelebA
 CLASSES = 10
 BATCH = 64
 START, END = "<!-- data figures -->", "<!-- /data figures -->"
@@ -111,6 +114,13 @@ def make_sources(folder: Path, size: int, count: int) -> None:
         path = train / f"class_{label}" / f"{number:06d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)
+    few = max(BATCH, count // 4)
+    for number, image in enumerate(
+        images(few, max(PHOTOGRAPH))[:, : PHOTOGRAPH[0], : PHOTOGRAPH[1]]
+    ):
+        path = folder / "photographs" / "train" / f"class_{number % CLASSES}" / f"{number:06d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path, quality=90)
     # Without a compression, an .npz file is as its arrays are.
     np.savez(folder / "images.npz", x_train=pixels, y_train=labels)
     data.prepare(folder / "images.npz", folder / "prepared")

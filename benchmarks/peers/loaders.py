@@ -85,6 +85,7 @@ def sources(folder: Path) -> dict[str, Path]:
         "a prepared folder": "prepared",
         "an .npz file": "images.npz",
         "a folder of files": "files",
+        "larger JPEG files": "photographs",
         "a .zip archive": "files.zip",
         "a .tar archive": "files.tar",
         "ArrayRecord of TFDS": "tfds",
@@ -93,7 +94,7 @@ def sources(folder: Path) -> dict[str, Path]:
     return {name: folder / file for name, file in names.items() if (folder / file).exists()}
 
 
-def torchvision(folder: Path, size: int) -> dict[str, Callable[[int], None]]:  # noqa: ARG001
+def torchvision(folder: Path, size: int) -> dict[str, Callable[[int], None]]:
     """ImageFolder and DataLoader, with worker processes."""
     import torch  # noqa: PLC0415
     from torch.utils.data import DataLoader  # noqa: PLC0415
@@ -101,11 +102,20 @@ def torchvision(folder: Path, size: int) -> dict[str, Callable[[int], None]]:  #
     from torchvision.datasets import ImageFolder  # noqa: PLC0415
 
     torch.set_num_threads(1)  # those of the workers count
-    data = ImageFolder(str(folder / "files" / "train"), transforms.ToTensor())
-    loader = DataLoader(
-        data, BATCH, shuffle=True, drop_last=True, num_workers=CORES, persistent_workers=True
-    )
-    return {"torchvision's ImageFolder and DataLoader": taking(again(loader))}
+
+    def loader(name: str, *steps: Any) -> Callable[[int], None]:
+        transform = transforms.Compose([*steps, transforms.ToTensor()])
+        data = ImageFolder(str(folder / name / "train"), transform)
+        batches = DataLoader(
+            data, BATCH, shuffle=True, drop_last=True, num_workers=CORES, persistent_workers=True
+        )
+        return taking(again(batches))
+
+    cut = (transforms.Resize(size), transforms.CenterCrop(size))
+    return {
+        "torchvision's ImageFolder and DataLoader": loader("files"),
+        "torchvision's, larger JPEG files": loader("photographs", *cut),
+    }
 
 
 def keras(folder: Path, size: int) -> dict[str, Callable[[int], None]]:
@@ -114,12 +124,37 @@ def keras(folder: Path, size: int) -> dict[str, Callable[[int], None]]:
 
     tf.config.threading.set_inter_op_parallelism_threads(CORES)
     tf.config.threading.set_intra_op_parallelism_threads(CORES)
-    data = tf.keras.utils.image_dataset_from_directory(
-        str(folder / "files" / "train"), batch_size=BATCH, image_size=(size, size), verbose=False
-    )
     parallel = tf.data.AUTOTUNE
-    data = data.map(lambda x, y: (x / 255.0, y), num_parallel_calls=parallel).prefetch(parallel)
-    return {"image_dataset_from_directory of Keras": taking(again(data))}
+    options = {"batch_size": BATCH, "image_size": (size, size), "verbose": False}
+
+    def loader(name: str, **more: Any) -> Callable[[int], None]:
+        data = tf.keras.utils.image_dataset_from_directory(
+            str(folder / name / "train"), **options, **more
+        )
+        data = data.map(lambda x, y: (x / 255.0, y), num_parallel_calls=parallel)
+        return taking(again(data.prefetch(parallel)))
+
+    def antialiased(path: Any) -> Any:
+        image = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
+        height, width = tf.shape(image)[0], tf.shape(image)[1]
+        side = tf.minimum(height, width)
+        image = tf.image.crop_to_bounding_box(
+            image, (height - side) // 2, (width - side) // 2, side, side
+        )
+        return tf.image.resize(image, (size, size), antialias=True) / 255.0
+
+    files = sorted(map(str, (folder / "photographs").rglob("*.jpg")))
+    by_hand = tf.data.Dataset.from_tensor_slices(files).shuffle(len(files))
+    by_hand = by_hand.map(antialiased, num_parallel_calls=parallel).batch(
+        BATCH, drop_remainder=True
+    )
+    return {
+        "image_dataset_from_directory of Keras": loader("files"),
+        "Keras's, larger JPEG files, without antialiasing": loader(
+            "photographs", crop_to_aspect_ratio=True
+        ),
+        "tf.data, larger JPEG files, with antialiasing": taking(again(by_hand.prefetch(parallel))),
+    }
 
 
 def pythae(folder: Path, size: int) -> dict[str, Callable[[int], None]]:  # noqa: ARG001

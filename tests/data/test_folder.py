@@ -118,6 +118,7 @@ def test_a_corrupt_file_is_named(folder: Path) -> None:
         with pytest.raises(ValueError, match=r"bag/00\.png is not a readable image.*Remove or rep"):
             data.read(folder, image_shape=(6, 5, 1))
     assert data.image_shape(folder) == (6, 5, 1)  # that of the others
+    assert "1 file cannot be read, such as train/bag/00.png. `zoo data ver" in data.describe(folder)
     for file in (folder / "train" / "bag").iterdir():
         file.write_bytes(b"")
     shutil.rmtree(folder / "shoe")

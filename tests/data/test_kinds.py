@@ -54,6 +54,7 @@ def _parquet(root: Path) -> Path:
         root / "saved" / "train-0-of-1.parquet",
         row_group_size=6,
     )
+    pq.write_table(pa.table({"image": rows[:1], "label": [0]}), root / "saved" / "test.parquet")
     return root / "saved"
 
 

@@ -62,6 +62,30 @@ def test_rows_are_images(saved: tuple[Path, np.ndarray, np.ndarray]) -> None:
     assert "20 images of 6 × 5 × 1, 2 classes: 0 = bag (10)" in data.describe(folder)
 
 
+def test_a_tenth_is_held_out_where_there_is_only_train(tmp_path: Path) -> None:
+    """As in folders without splits: the images, their labels, and what is said of it."""
+    pixels, labels = random_pixels(25), np.arange(25) % 2
+    _write(tmp_path / "train-00000-of-00001.parquet", pixels, labels)
+    train, test = (data.open(tmp_path, split=split) for split in ("train", "test"))
+    assert (len(train), len(test)) == (23, 2)
+    found = np.concatenate([train.take_all(), test.take_all()])
+    order = [int(np.flatnonzero((pixels == image).all((1, 2, 3)))[0]) for image in found]
+    assert sorted(order) == list(range(25))
+    assert order[:23] == sorted(order[:23])
+    assert train.labels is not None
+    assert test.labels is not None
+    np.testing.assert_array_equal([*train.labels, *test.labels], labels[order])
+    np.testing.assert_array_equal(test.take([1, 0]), pixels[order[:22:-1]])
+    assert parquet.splits(tmp_path) == ["train", "test"]
+    note = "There is no split but train: 2 images, a tenth, chosen by a hash of the rows, are the"
+    assert note in data.describe(tmp_path)
+    with pytest.raises(ValueError, match=r"has no split 'validation'; it has \['train'\]"):
+        data.open(tmp_path, split="validation")
+    _write(tmp_path / "train-00000-of-00001.parquet", pixels[:1], labels[:1])
+    with pytest.raises(ValueError, match="has 1 image; expected at least 2"):
+        data.open(tmp_path)
+
+
 def test_groups_that_were_read_last_are_kept(
     saved: tuple[Path, np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -150,7 +150,10 @@ def test_a_share_reads_only_its_own_images() -> None:
 @pytest.mark.usefixtures("streamed")
 def test_what_is_wrong_with_an_image_is_said_in_its_own_words() -> None:
     source = _Counted(10, broken=7)
-    with pytest.raises(ValueError, match=r"^image 7 is broken$"), data.named_faults(source):
+    with (
+        pytest.raises(ValueError, match=r"^image 7 is broken `zoo data ver"),
+        data.named_faults(source),
+    ):
         list(data.load(source, batch_size=4))
     with pytest.raises(tf.errors.InvalidArgumentError), data.named_faults(_Counted(3), None):
         tf.debugging.assert_equal(1, 2)

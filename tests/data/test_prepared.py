@@ -229,6 +229,16 @@ def test_a_prepared_folder_in_a_store(folder: Path) -> None:
         data.open("ram://prepared")
 
 
+def test_shards_alone_are_no_source(folder: Path, tmp_path: Path) -> None:
+    shard = next(folder.glob("*.array_record"))
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / shard.name).write_bytes(shard.read_bytes())
+    for source in (shard, alone):
+        with pytest.raises(ValueError, match=r"Give the folder that `zoo data prepare` or TFDS"):
+            data.describe(source)
+
+
 def test_other_files_of_that_name(tmp_path: Path) -> None:
     """Such as StyleGAN's, beside images."""
     from tests.support.image_files import image_tree

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +113,21 @@ def test_what_is_no_run(converted: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"does not exist\. Usable: .*best\.keras; copy"):
         zoo.load(converted)
     copy.unlink()
-    with pytest.raises(FileNotFoundError, match=r"stopped before its first step. Train a new one"):
+    with pytest.raises(FileNotFoundError, match=r"before its first checkpoint. Train a new one, i"):
         resume(converted, epochs=1)
+
+
+def test_a_run_without_a_checkpoint_is_begun_anew(images: np.ndarray, tmp_path: Path) -> None:
+    """What was killed right after it wrote config.json: the same command, without resuming."""
+    for _ in range(2):
+        model = zoo.create("vae", images.shape[1:], 2, network="mlp")
+        model.compile()
+        zoo.train(model, images, tmp_path / "run", epochs=1, batch_size=20, verbose=0)
+        assert model.steps_done > 0
+        (tmp_path / "run" / "config.json").rename(tmp_path / "config.json")
+        shutil.rmtree(tmp_path / "run")
+        (tmp_path / "run").mkdir()
+        (tmp_path / "config.json").rename(tmp_path / "run" / "config.json")
 
 
 @pytest.mark.parametrize(

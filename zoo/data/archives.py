@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import tarfile
 import threading
 import zipfile
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.data.contents import SPLIT_NAMES, counted, named_damage
 from zoo.data.labels import FILES, Parts
 from zoo.data.trees import Tree, is_remote, shown, sift
 from zoo.io.names import printable
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 MOST = 1 << 30  # bytes of a file, once decompressed: a few bytes can be made to swell to any size
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, Zstandard
+
+_numbers = itertools.count()
 
 
 def is_archive(path: str | Path) -> bool:
@@ -65,6 +71,7 @@ class ArchiveTree(Tree):
         """
         self.name = str(path) if is_remote(path) else printable(path)
         self._lock = threading.Lock()
+        self._number = next(_numbers)
         self._file = _open(path)
         with named_damage(self.name):
             start = self._file.read(8)
@@ -128,6 +135,10 @@ class ArchiveTree(Tree):
         """The bytes of a file."""
         entry = self._entries[parts]
         return entry.file_size if self._zip is not None else entry[1]
+
+    def state(self, files: Iterable[Parts]) -> int:  # noqa: ARG002
+        """This object: an archive that has changed is listed anew."""
+        return self._number
 
     def label_files(self) -> dict[str, bytes]:
         """What each of `zoo.data.labels.FILES` at the top holds."""

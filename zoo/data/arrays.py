@@ -10,7 +10,7 @@ import numpy as np
 
 from zoo.data import images
 from zoo.data.checked import checked_pixels
-from zoo.data.contents import named_damage, split_to_read
+from zoo.data.contents import named_damage, remedy_for_shards, split_to_read
 from zoo.data.images import Images, of_four_axes
 from zoo.data.records import GivenLabels, Records
 from zoo.io.names import printable
@@ -77,8 +77,8 @@ def open_split(path: Path, split: str) -> Records:
     # A file cut short has a zip's beginning, but no directory at its end.
     if start.startswith(b"PK") or path.suffix.lower() == ".npz":
         return _open_npz(path, split)
-    msg = f"{name} is no file of arrays, and no archive of images. {ACCEPTED}."
-    raise ValueError(msg)
+    msg = f"{name} is no file of arrays, and no archive of images."
+    raise ValueError(msg + (remedy_for_shards(path.name) or f" {ACCEPTED}."))
 
 
 def splits(path: Path) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,9 @@ SPLIT_NAMES = {
 }
 KINDS = (1, 3, 4)  # channels of grey, colour, and colour with alpha: each is made of the others
 LISTED = 12  # classes that a description lists before it leaves some out
+VERIFY = (
+    "`zoo data verify` names all such images; `zoo data prepare --on-error skip` leaves them out."
+)
 
 Shape = tuple[int, int, int]
 
@@ -99,6 +104,34 @@ def split_to_read(split: str, there: Collection[str]) -> tuple[str, list[str]]:
     return split, []
 
 
+def held_out(names: Sequence[bytes], what: str, by: str = "names") -> tuple[np.ndarray, str]:
+    """Which images are the test split of a set that has none: a tenth, by a hash.
+
+    Args:
+        names: A name of each image.
+        what: What has no test split, for the error.
+        by: What the names are, for the note.
+
+    Returns:
+        bool [n], and a note.
+
+    Raises:
+        ValueError: If there is only one image.
+    """
+    if len(names) < 2:
+        msg = f"{what} has {len(names)} image; expected at least 2, to hold one out as test."
+        raise ValueError(msg)
+    ranked = sorted(range(len(names)), key=lambda i: hashlib.sha256(names[i]).digest())
+    held = np.zeros(len(names), bool)
+    held[ranked[: max(1, len(names) // 10)]] = True
+    count = int(held.sum())
+    note = (
+        f"{counted(count, 'image')}, a tenth, chosen by a hash of the {by}, "
+        f"{'is' if count == 1 else 'are'} the test split."
+    )
+    return held, note
+
+
 def known_size(shape: tuple[int | None, int | None, int], name: str) -> Shape:
     """A shape without None, which images of several sizes have in it.
 
@@ -117,6 +150,16 @@ def known_size(shape: tuple[int | None, int | None, int], name: str) -> Shape:
         )
         raise ValueError(msg)
     return height, width, channels
+
+
+def remedy_for_shards(text: str) -> str:
+    """What to do about files of records that nothing describes, where a text names any."""
+    if re.search(r"\.(array_?record|tfrecords?)", text, re.IGNORECASE) is None:
+        return ""
+    return (
+        " Files of ArrayRecord or TFRecord do not say what their records hold. Give the folder "
+        "that `zoo data prepare` or TFDS wrote, with its dataset.json or dataset_info.json."
+    )
 
 
 def shown(parts: Sequence[str]) -> str:

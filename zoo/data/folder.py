@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,13 @@ import numpy as np
 from zoo.data.checked import checked_labels, count_classes
 from zoo.data.contents import (
     SPLIT_NAMES,
+    VERIFY,
     Contents,
     Shape,
     counted,
+    held_out,
     known_size,
+    remedy_for_shards,
     shortened,
     shown,
     split_to_read,
@@ -37,9 +40,13 @@ from zoo.data.records import GivenLabels, Records, stacked
 from zoo.io.names import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from zoo.data.trees import Tree
+
+MOST_READ = 8  # sets of files of which it is kept what their heads say
+
+_heads_read: dict[tuple[str, int, Any], Summary | None] = {}
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,9 @@ class FileRecords(Records):
 
         def read(index: int) -> np.ndarray:
             file = files[index]
-            return read_file(tree.file(file), self.shape, self.dtype, name=tree.shown(file))
+            return read_file(
+                tree.file(file), self.shape, self.dtype, name=functools.partial(tree.shown, file)
+            )
 
         return stacked(read, indices, self.shape, self.dtype)
 
@@ -214,7 +223,8 @@ def _survey(tree: Tree) -> tuple[list[Parts], dict[str, str], list[str]]:
     files, notes = tree.walk()
     if not files:
         msg = f"{tree.name} holds no images ({', '.join(SUFFIXES)})."
-        raise ValueError(" ".join([msg, *notes]))
+        said = " ".join(notes)
+        raise ValueError(f"{msg} {said}".strip() + remedy_for_shards(said))
     roots = _split_roots(tree, files)
     if not roots:
         named = sorted({file[0] for file in files if len(file) > 1 and _split_named(file[0])})
@@ -262,16 +272,9 @@ def _cut(tree: Tree, files: list[Parts], split: str, wanted: str | None) -> tupl
     if wanted not in ("train", "test"):
         msg = f"{tree.name} has no split {split!r}; it has train and test."
         raise ValueError(msg)
-    if len(files) < 2:
-        msg = f"{tree.name} has {len(files)} image; expected at least 2, to hold one out as test."
-        raise ValueError(msg)
-    ranked = sorted(files, key=lambda f: hashlib.sha256(os.fsencode(Path(*f))).digest())
-    held_out = set(ranked[: max(1, len(files) // 10)])
-    note = (
-        f"The folder has no splits: {counted(len(held_out), 'image')}, a tenth, chosen by a hash "
-        f"of the names, {'is' if len(held_out) == 1 else 'are'} the test split."
-    )
-    return [file for file in files if (file in held_out) == (wanted == "test")], note
+    held, note = held_out([os.fsencode(Path(*file)) for file in files], tree.name)
+    chosen = [file for file, test in zip(files, held, strict=True) if test == (wanted == "test")]
+    return chosen, f"The folder has no splits: {note}"
 
 
 def _classes(
@@ -310,21 +313,46 @@ def _folders(names: Iterable[str]) -> str:
 def _summary(tree: Tree) -> Summary:
     """What the heads of the files of all splits say, of those that can be read."""
     files, _, _ = _survey(tree)
-    heads = list(_heads(tree, files))
-    if not heads:
-        read_header(tree.file(files[0]), name=tree.shown(files[0]))  # which raises
-    return summary(heads)
+    found = _of_heads(tree, files)
+    if found is None:
+        name = functools.partial(tree.shown, files[0])
+        return summary([read_header(tree.file(files[0]), name=name)])  # which raises
+    return found
 
 
 def _dtype(tree: Tree) -> Any:
     """uint8, or float32 if a file has 16 bits per channel: only those that may are opened."""
     files, _, _ = _survey(tree)
     deep = [file for file in files if Path(file[-1]).suffix.lower() in DEEP_SUFFIXES]
-    return np.float32 if any(head.deep for head in _heads(tree, deep)) else np.uint8
+    found = _of_heads(tree, deep)
+    return np.uint8 if found is None else found.dtype
 
 
-def _heads(tree: Tree, files: Iterable[Parts]) -> Iterator[Header]:
-    """What the heads say; files that cannot be read are found when they are, and may be skipped."""
-    for file in files:
-        with suppress(ValueError):
-            yield read_header(tree.file(file), name=tree.shown(file))
+def _of_heads(tree: Tree, files: list[Parts]) -> Summary | None:
+    """What the heads of files say, or None if none can be read.
+
+    A command asks several times: heads are read once for as long as no file changes.
+    """
+    state = tree.state(files)
+    key = (tree.name, len(files), state)
+    if state is not None and key in _heads_read:
+        return _heads_read[key]
+    each = [_head(tree, file) for file in files]
+    heads = [head for head in each if head is not None]
+    found = summary(heads) if heads else None
+    if found and None in each:
+        first, count = files[each.index(None)], counted(each.count(None), "file")
+        found.notes.append(f"{count} cannot be read, such as {shown(first)}. {VERIFY}")
+    if state is not None:
+        if len(_heads_read) == MOST_READ:
+            _heads_read.pop(next(iter(_heads_read)))
+        _heads_read[key] = found
+    return found
+
+
+def _head(tree: Tree, file: Parts) -> Header | None:
+    """What the head of a file says, or None: that it cannot be read is raised once it is."""
+    try:
+        return read_header(tree.file(file), name=functools.partial(tree.shown, file))
+    except ValueError:
+        return None

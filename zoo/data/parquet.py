@@ -20,6 +20,7 @@ import numpy as np
 from zoo.data.contents import (
     SPLIT_NAMES,
     Shape,
+    held_out,
     known_size,
     named_damage,
     split_to_read,
@@ -43,7 +44,8 @@ def is_parquet(folder: Path) -> bool:
 
 def splits(folder: Path) -> list[str]:
     """The names of the splits."""
-    return list(_splits(folder))
+    there = list(_splits(folder))
+    return ["train", "test"] if there == ["train"] else there
 
 
 def class_names(folder: Path) -> list[str] | None:
@@ -68,8 +70,9 @@ class ParquetRecords(Records):
     def __init__(self, folder: Path, split: str, shape: Shape | None) -> None:
         """Reads what the files say of themselves, their labels, and the heads of the images."""
         there = _splits(folder)
-        split, notes = split_to_read(split, there)
-        name = printable(folder)
+        name, wanted = printable(folder), split
+        cut = list(there) == ["train"] and wanted in ("train", "test")
+        split, notes = ("train", []) if cut else split_to_read(split, there)
         if split not in there:
             msg = f"{name} has no split {split!r}; it has {sorted(there)}."
             raise ValueError(msg)
@@ -96,9 +99,14 @@ class ParquetRecords(Records):
         ]
         rows = [opened[file].metadata.row_group(group).num_rows for file, group in self._groups]
         self._starts = np.cumsum([0, *rows])
+        self._chosen = np.arange(self._starts[-1])  # the rows of this split
+        if cut:
+            held, note = held_out([b"%d" % row for row in self._chosen], name, "rows")
+            self._chosen = self._chosen[held == (wanted == "test")]
+            notes = [f"There is no split but train: {note}"]
         heads = _summary(folder)
         super().__init__(
-            int(self._starts[-1]),
+            len(self._chosen),
             shape or known_size(heads.shape, name),
             heads.dtype,
             GivenLabels(labels and functools.partial(self._labels, labels), f"{name}: {labels}"),
@@ -111,7 +119,7 @@ class ParquetRecords(Records):
 
     def take(self, indices: Any) -> np.ndarray:
         """The images of these numbers, in the order asked."""
-        indices = np.asarray(indices, np.int64)
+        indices = self._chosen[np.asarray(indices, np.int64)]
         groups = np.searchsorted(self._starts, indices, "right") - 1
         encoded: list[bytes] = [b""] * len(indices)
         for group in np.unique(groups):
@@ -120,7 +128,9 @@ class ParquetRecords(Records):
                 encoded[place] = rows[indices[place] - self._starts[group]]
 
         def decode(place: int) -> np.ndarray:
-            name = f"{self.what}: row {indices[place]}"
+            def name() -> str:
+                return f"{self.what}: row {indices[place]}"
+
             return read_file(encoded[place], self.shape, self.dtype, name=name)
 
         return stacked(decode, np.arange(len(indices)), self.shape, self.dtype)
@@ -132,7 +142,8 @@ class ParquetRecords(Records):
 
     def _labels(self, column: str) -> np.ndarray:
         tables = [_opened(path).read(columns=[column]) for path in self._files]
-        return np.concatenate([table.column(column).to_numpy() for table in tables])
+        labels = np.concatenate([table.column(column).to_numpy() for table in tables])
+        return labels[self._chosen]
 
     def _rows(self, group: int) -> list[bytes]:
         """The encoded images of a group; of those read last some are kept."""
@@ -172,7 +183,7 @@ def _summary(folder: Path) -> Summary:
             for last in _encoded(path, group, column or ""):
                 with suppress(ValueError):
                     heads.append(read_header(last))
-    return summary(heads or [read_header(last, name=printable(folder))])  # which raises
+    return summary(heads or [read_header(last, name=lambda: printable(folder))])  # which raises
 
 
 def _splits(folder: Path) -> dict[str, list[Path]]:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.data import augment
+from zoo.data.contents import VERIFY
 from zoo.data.floats import Floats, as_floats
 from zoo.data.images import Images, cached
 from zoo.data.order import DEFAULT, ORDERS
@@ -237,13 +238,13 @@ def to_floats(
 
 @contextmanager
 def named_faults(*records: Records | None) -> Iterator[None]:
-    """Raises what was wrong with an image as a ValueError, and not as TensorFlow words it.
+    """Raises what was wrong with an image as it was said, and not as TensorFlow words it.
 
     Args:
         *records: The open sources of the batches that are used within; None is none.
 
     Raises:
-        ValueError: If an image could not be read; it is named.
+        ValueError: If an image could not be read; it is named, and what finds others like it.
 
     Example:
         >>> import numpy as np, zoo
@@ -255,8 +256,10 @@ def named_faults(*records: Records | None) -> Iterator[None]:
         yield
     except tf.errors.OpError as error:
         for fault in (each.fault for each in records if each is not None):
-            if fault is not None:
+            if fault is not None and not isinstance(fault, ValueError):
                 raise fault from error
+            if fault is not None:
+                raise ValueError(f"{fault} {VERIFY}") from fault
         raise
 
 

@@ -106,7 +106,9 @@ class ArrayRecords(TfRecords):
         examples = self._read(indices.tolist())
 
         def decode(place: int) -> np.ndarray:
-            name = f"{self.what} ({self._split}): image {indices[place]}"
+            def name() -> str:
+                return f"{self.what} ({self._split}): image {indices[place]}"
+
             return read_file(examples[place]["image"], self.shape, self.dtype, name=name)
 
         return stacked(decode, np.arange(len(indices)), self.shape, self.dtype)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import time
 from collections import Counter, deque
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.data.contents import counted, shortened, shown
 from zoo.data.image_files import SUFFIXES
@@ -21,6 +24,10 @@ SYSTEM |= {"thumbs.db", "ehthumbs.db", "desktop.ini"}
 
 # Folders, from the top downwards, that are read without an image before the rest is given up.
 WITHOUT_IMAGES = 1000
+
+PRECISION = 3_000_000_000  # nanoseconds; some file systems count the time in steps of two seconds
+
+_walks: dict[str, Walk] = {}  # the last one, by the path of its top
 
 
 class Tree:
@@ -44,12 +51,16 @@ class Tree:
         """The names of the folders in a folder, empty ones too, but those of systems."""
         raise NotImplementedError
 
-    def file(self, parts: Parts) -> Path | bytes:
+    def file(self, parts: Parts) -> str | bytes:
         """A file of the tree, as `zoo.data.image_files.read_file` takes it."""
         raise NotImplementedError
 
     def size(self, parts: Parts) -> int:
         """The bytes of a file."""
+        raise NotImplementedError
+
+    def state(self, files: Iterable[Parts]) -> Any:
+        """What changes if one of these files does; None where nothing tells that at little cost."""
         raise NotImplementedError
 
     def label_files(self) -> dict[str, bytes]:
@@ -61,6 +72,20 @@ class Tree:
         return f"{self.name}/{shown(parts)}"
 
 
+class Walk(NamedTuple):
+    """What a walk through a folder found.
+
+    Attributes:
+        files: All image files, sorted.
+        notes: What was skipped, in sentences.
+        folders: What `_mark` says of each folder; none if the walk may not be used again.
+    """
+
+    files: list[Parts]
+    notes: list[str]
+    folders: dict[str, tuple[int, ...]]
+
+
 class LocalTree(Tree):
     """A folder on a disk; links are followed."""
 
@@ -69,21 +94,34 @@ class LocalTree(Tree):
         self.name = printable(self.path)
 
     def walk(self) -> tuple[list[Parts], list[str]]:
-        """All image files, sorted; and what was skipped, in sentences."""
+        """All image files, sorted; and what was skipped, in sentences.
+
+        A command walks several times: once is enough while no folder changes.
+        """
         if not self.path.is_dir():
             msg = f"The folder {self.name} does not exist."
             raise FileNotFoundError(msg)
+        top = os.path.abspath(self.path)  # noqa: PTH100  (a link may be turned to another folder)
+        walk = _walks.get(top)
+        if walk is None or not walk.folders or not _unchanged(walk.folders):
+            walk = self._walk()
+            _walks.clear()  # one list of files is as much as a command needs
+            _walks[top] = walk
+        return walk.files, list(walk.notes)
+
+    def _walk(self) -> Walk:
         files: list[Parts] = []
         skipped = Skipped()
         waiting: deque[tuple[Parts, frozenset[str]]] = deque([((), frozenset())])
-        visited = 0
+        folders: dict[str, tuple[int, ...]] = {}
+        begun, linked = time.time_ns(), False
         while waiting:
             within, above = waiting.popleft()  # level by level
-            visited += 1
             if not files:
-                _check_near(self.path, visited)
+                _check_near(self.path, len(folders) + 1)
             path = self.path.joinpath(*within)
             here = os.path.realpath(path)
+            folders[str(path.absolute())] = _mark(path)
             if here in above:
                 skipped.add("looping link", within)
                 continue
@@ -91,6 +129,7 @@ class LocalTree(Tree):
                 for entry in entries:
                     parts = (*within, entry.name)
                     target = _target(entry)
+                    linked |= target is not entry
                     if is_system(entry.name):
                         skipped.add("hidden or system entry", parts)
                     elif target.is_dir():
@@ -99,7 +138,10 @@ class LocalTree(Tree):
                         skipped.add("broken link" if entry.is_symlink() else "special file", parts)
                     elif skipped.is_image(parts):
                         files.append(parts)
-        return sorted(files), skipped.notes()
+        # What a link leads to may change where no folder does. So may a folder that has just been
+        # written, within the precision of its time.
+        recent = any(begun - mark[-1] < PRECISION for mark in folders.values())
+        return Walk(sorted(files), skipped.notes(), {} if linked or recent else folders)
 
     def folders(self, within: Parts) -> set[str]:
         """The names of the folders in a folder, empty ones too."""
@@ -107,13 +149,24 @@ class LocalTree(Tree):
             visible = [entry for entry in entries if not is_system(entry.name)]
             return {entry.name for entry in visible if _target(entry).is_dir()}
 
-    def file(self, parts: Parts) -> Path:
+    def file(self, parts: Parts) -> str:
         """The path of a file."""
-        return self.path.joinpath(*parts)
+        return os.path.join(self.path, *parts)  # noqa: PTH118  (it is called for every image)
 
     def size(self, parts: Parts) -> int:
         """The bytes of a file."""
-        return self.file(parts).stat().st_size
+        return Path(self.file(parts)).stat().st_size
+
+    def state(self, files: Iterable[Parts]) -> bytes:
+        """A hash of the names, sizes and times of the files."""
+        digest = hashlib.sha256(os.fsencode(self.path.absolute()))
+        for parts in files:
+            path = self.file(parts)
+            with suppress(OSError):  # it is named once it is read
+                status = os.stat(path)  # noqa: PTH116  (Path.stat costs several times as much)
+                mark = (path, status.st_ino, status.st_size, status.st_mtime_ns)
+                digest.update(repr(mark).encode("utf-8", "backslashreplace"))
+        return digest.digest()
 
     def label_files(self) -> dict[str, bytes]:
         """What each of `zoo.data.labels.FILES` at the top holds."""
@@ -159,6 +212,9 @@ class RemoteTree(Tree):
         import tensorflow as tf  # noqa: PLC0415
 
         return tf.io.gfile.stat("/".join([self.name, *parts])).length
+
+    def state(self, files: Iterable[Parts]) -> None:
+        """Nothing: each file would cost a request."""
 
     def label_files(self) -> dict[str, bytes]:
         """What each of `zoo.data.labels.FILES` at the top holds."""
@@ -252,6 +308,19 @@ def _check_near(folder: Path, visited: int) -> None:
             f"({', '.join(SUFFIXES)}). Give the folder that holds them."
         )
         raise ValueError(msg)
+
+
+def _mark(folder: str | Path) -> tuple[int, ...]:
+    """What changes if an entry of a folder comes, goes or gets another name."""
+    status = os.stat(folder)  # noqa: PTH116  (as above)
+    return status.st_dev, status.st_ino, status.st_mtime_ns
+
+
+def _unchanged(folders: dict[str, tuple[int, ...]]) -> bool:
+    try:
+        return all(_mark(folder) == mark for folder, mark in folders.items())
+    except OSError:  # it is gone
+        return False
 
 
 def _target(entry: os.DirEntry[str]) -> Path | os.DirEntry[str]:

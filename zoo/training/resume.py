@@ -201,7 +201,8 @@ def check_run(run: str | Path) -> Path:
     if not (run / LATEST).exists():
         begun = (run / "config.json").exists()
         others = usable(run / LATEST, read_config(run)["model"]) if begun else ""
-        new = "none was begun there, or it stopped before its first step. Train a new one."
+        new = "none was begun there, or it stopped before its first checkpoint. "
+        new += "Train a new one, into this folder or another: leave out --resume."
         msg = f"{run} holds no run to resume (no {LATEST}): {others or new}"
         raise FileNotFoundError(msg)
     return run
