@@ -64,6 +64,8 @@ def train(
     metric: opt.Metric = None,
     metric_every: opt.MetricEvery = 1,
     metric_extractor: opt.MetricExtractor = None,
+    metric_extractor_weights: opt.MetricExtractorWeights = None,
+    metric_resize: opt.MetricResize = None,
     best: opt.Best = None,
     checkpoint_every: opt.CheckpointEvery = None,
 ) -> None:
@@ -74,7 +76,9 @@ def train(
     if precision not in PRECISIONS:
         raise ValueError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}.")
     options = parse_options(option or [])
-    measured = Measured(metric or [], metric_every, metric_extractor)
+    measured = Measured(
+        metric or [], metric_every, metric_extractor, metric_extractor_weights, metric_resize
+    )
     measured.check()
     settings = {
         "epochs": epochs,
