@@ -107,7 +107,7 @@ def test_help_shows_the_public_names(name: str) -> None:
 @pytest.mark.parametrize(
     ("call", "argument"),
     [
-        (lambda _: zoo.load_run(None), "run"),
+        (lambda _: zoo.load_run(None), "path"),
         (lambda _: zoo.resume(None, epochs=1), "run"),
         (lambda model: zoo.verify(None, model), "path"),
         (lambda model: zoo.export_model(model, None), "path"),
@@ -120,7 +120,7 @@ def test_what_is_no_path_is_refused(call: Callable[[Any], Any], argument: str) -
         call(model)
 
 
-@pytest.mark.parametrize("function", [zoo.evaluate, zoo.fit_sampler])
+@pytest.mark.parametrize("function", [zoo.evaluate, zoo.fit_sampler, zoo.save_preset])
 def test_what_is_no_model_is_refused(function: Callable[..., Any]) -> None:
     with pytest.raises(TypeError, match="model=None: expected a model"):
         function(None, "fashion_mnist_sample")

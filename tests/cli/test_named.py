@@ -94,7 +94,8 @@ def test_wrong_names_and_options(tiny: Path, tmp_path: Path, capsys: pytest.Capt
     assert not (run / "protocols.json").exists()
     train = ("train", "dcgan", "--out", new)
     assert "Did you mean fid5k_test" in fails(capsys, *train, "--metric", "fid5k_tset")
-    assert "--metric-every is for --metric" in fails(capsys, *train, "--metric-every", 2)
+    for option, value in (("--metric-every", 2), ("--metric-resize", "clean")):
+        assert f"{option} is for --metric" in fails(capsys, *train, option, value)
     assert not new.exists()
     assert "fashion_mnist_sampl" in fails(capsys, "stats", "fashion_mnist_sampl", "--out", new)
     unlabelled = tmp_path / "unlabelled.npy"

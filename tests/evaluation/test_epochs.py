@@ -110,6 +110,11 @@ def test_what_was_not_measured_is_refused_before_training(tmp_path: Path) -> Non
         _train(_gan(), out, _measured(), _measured())
     with pytest.raises(ValueError, match="ifid50_test is measured of conditional models"):
         _train(_gan(), out, _measured("ifid50_test"))
+    for option in ("extractor_weights", "resize"):
+        given = EpochMetrics(["fid9_test"], PIXELS, extractor="projection", **{option: "/x"})
+        assert given.settings[f"metric_{option}"] == "/x"
+        with pytest.raises(ValueError, match="='/x': the extractor projection has no choice"):
+            _train(_gan(), out, given)
     with pytest.raises(ValueError, match="cas50_test trains a classifier"):
         _measured("cas50_test")
     with pytest.raises(ValueError, match="every=0"):

@@ -147,12 +147,39 @@ def test_a_metric_that_the_model_has_not() -> None:
             evaluate_named(_model(num_classes=3), IMAGES, ["accuracy60"], extractor="plain")
     finally:
         del features._factories["plain"]
-    with pytest.raises(ValueError, match="class . has 100 real images and [01] samples"):
-        _found(_model(num_classes=3), "ifid2_test")
     with pytest.raises(ValueError, match="Did you mean fid9_test"):
         _found(_model("vae"), "fid9_tets")
     with pytest.raises(ValueError, match="expected an extractor, whose features are compared"):
         evaluate_named(_model("vae"), IMAGES, ["fid9_test"], extractor="none")
+
+
+def test_too_few_images_are_refused_before_any_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = _model(num_classes=3)
+    blind = metrics.FeatureExtractor("blind", 6, None, lambda _: pytest.fail("seen"), _softmax)
+    monkeypatch.setitem(features._factories, "blind", lambda: blind)
+    for name, message in (
+        ("ifid2_test", "ifid2_test: class . has 0 of 2 samples; expected at least 2 of each"),
+        ("is9", "is9: 9 samples; expected at least 10"),
+        ("pr3_test", "pr3_test: 3 samples; expected at least 4"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            scores_of(model, IMAGES, [name], extractor="blind")
+    few = zoo.data.Images(PIXELS[:5], np.array([0, 0, 1, 1, 2], np.int32))
+    with pytest.raises(ValueError, match="ifid60_test: class 2 has 1 of 5 real images"):
+        _found(model, "ifid60_test", source=few)
+    with pytest.raises(ValueError, match="dc60_test: 5 real images; expected at least 6"):
+        _found(model, "dc60_test", source=few)
+
+
+def test_metrics_with_networks_of_their_own_load_no_extractor() -> None:
+    model = _model(num_classes=3)
+    assert scores_of(model, IMAGES, ["cas60_test"]).extractor is None
+    assert scores_of(model, IMAGES, ["cas60_test", "fid9_test"], extractor="projection").extractor
+    for option, value in (("extractor", "projection"), ("extractor_weights", "x.pth")):
+        with pytest.raises(
+            ValueError, match=f"{option}='{value}': cas60_test compares no features"
+        ):
+            scores_of(model, IMAGES, ["cas60_test"], **{option: value})
 
 
 def test_arguments_that_names_say() -> None:
@@ -165,9 +192,10 @@ def test_arguments_that_names_say() -> None:
 
 
 def test_progress_is_told() -> None:
-    told: list[tuple[int, int]] = []
+    told: list[tuple[str, int, int]] = []
     _found(_model("vae"), "fid300_test", "kid300_test", progress=lambda *each: told.append(each))
-    assert told == [(0, 300), (250, 300), (300, 300)]
+    seen = [(0, 300), (250, 300), (300, 300)]  # each image once, for both
+    assert told == [(what, *each) for what in ("real images", "samples") for each in seen]
 
 
 def test_sprites_have_named_metrics() -> None:

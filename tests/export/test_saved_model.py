@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from export import export_model, read_export, verify
+from export import endpoints, export_model, read_export, verify
 from export.metadata import hashes
 from tests.cases import IMAGE_SHAPE, LATENT_DIM
 from tests.support.exports import FORMATS, shaken, shaken_case
@@ -47,6 +47,23 @@ def test_a_process_without_the_zoo_serves_it(tmp_path: Path) -> None:
     np.testing.assert_allclose(found["default"], model.generate_from(latents), atol=1e-5)
     np.testing.assert_allclose(found["mean"], mean, atol=1e-5)
     np.testing.assert_allclose(found["log_variance"], log_variance, atol=1e-5)
+
+
+def test_the_network_of_a_prior_is_saved(tmp_path: Path) -> None:
+    """`sample` of a VampPrior encodes pseudo-inputs: the encoder and they are weights of it."""
+    model = shaken(zoo.create("vamp_prior", IMAGE_SHAPE, LATENT_DIM, network="mlp", components=4))
+    options = {"functions": ["generate", "sample"], "verify": False, "warmup": False}
+    loaded = tf.saved_model.load(str(export_model(model, tmp_path / "x", **options)))
+    given = {"n": tf.constant(3), "seed": tf.constant(7)}
+    sample = {each.name: each for each in endpoints(model, functions=["sample"])}["sample"]
+    wanted, found = sample.function(*given.values()), loaded.signatures["sample"](**given)
+    np.testing.assert_allclose(found["image"], wanted["image"], atol=1e-5)
+    for weight in model.weights:
+        if weight.dtype == "float32":
+            weight.assign(weight + 0.1)
+    again = loaded.signatures["sample"](**given)
+    np.testing.assert_array_equal(again["image"], found["image"])  # it has weights of its own
+    assert np.abs(sample.function(*given.values())["image"] - wanted["image"]).max() > 1e-2
 
 
 @pytest.mark.slow

@@ -162,6 +162,36 @@ def test_precision_and_recall_of_duplicates_to_the_bit() -> None:
     assert metrics.precision_recall(real, real, k=3) == (1.0, 1.0)
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("scale", [1.0, 2.0**-80, 2.0**60])
+@pytest.mark.parametrize("offset", [0, 2**20])
+def test_manifold_metrics_of_ties_are_those_of_integers(
+    kind: Any, scale: float, offset: int
+) -> None:
+    """Small whole numbers: many pairs lie on a ball's surface, and integers decide them exactly.
+
+    Their products round (with the offset), vanish or overflow in float32 (with the scales).
+    """
+    rng = np.random.default_rng(0)
+    real, fake = rng.integers(0, 3, (90, 12)), rng.integers(0, 3, (70, 12)) // 2 * 2
+    fake[:5] = real[:5]
+
+    def squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.square(a[:, None] - b).sum(axis=2)
+
+    to_real = squared(fake, real)
+    real_radii, fake_radii = (np.sort(squared(x, x), axis=1)[:, 3] for x in (real, fake))
+    closed, recalled = to_real <= real_radii, to_real <= fake_radii[:, None]
+    assert (to_real == real_radii).any()
+    assert (to_real == fake_radii[:, None]).any()
+    given = [((x + offset) * scale).astype(kind) for x in (real, fake)]
+    wanted = closed.any(axis=1).mean(), recalled.any(axis=0).mean()
+    assert metrics.precision_recall(*given, k=3) == wanted
+    is_open = to_real < real_radii
+    wanted = is_open.sum() / (3 * len(fake)), is_open.any(axis=0).mean()
+    assert metrics.density_coverage(*given, k=3) == wanted
+
+
 def test_expected_density_and_coverage_of_equal_distributions() -> None:
     """Of any distribution: density 1, coverage by Lemma 2 of arXiv 2002.09797."""
     n, m, k = 60, 90, 5

@@ -18,20 +18,26 @@ class Measured(NamedTuple):
         metrics: Names of protocols.
         every: Epochs from one measurement to the next.
         extractor: The extractor of their features, or None for the one made for the data.
+        extractor_weights: File of the extractor's weights, in place of a download.
+        resize: How images are brought to the extractor's size.
     """
 
     metrics: list[str]
     every: int
     extractor: str | None
+    extractor_weights: Path | None
+    resize: str | None
 
     def check(self) -> None:
         """Raises ValueError if a name is unknown, or an option has nothing to act on."""
         from zoo.evaluation.protocols import parse_all
 
         parse_all(self.metrics)
-        if not self.metrics and (self.every != 1 or self.extractor is not None):
-            option = "--metric-every" if self.every != 1 else "--metric-extractor"
-            raise ValueError(f"{option} is for --metric: name one, such as --metric fid5k_test.")
+        default = {"every": 1}
+        for name, value in self._asdict().items():
+            if not self.metrics and name != "metrics" and value != default.get(name):
+                option = f"--metric-{name.replace('_', '-')}"
+                raise ValueError(f"{option} is for --metric: name one, such as fid5k_test.")
 
     def callbacks(self, run: Path, source: Any, *, resume: bool) -> list[Any]:
         """The callbacks that measure. A run that was trained keeps those that it was begun with."""
@@ -44,7 +50,8 @@ class Measured(NamedTuple):
             return [] if stored is None else [stored]
         if not self.metrics:
             return []
-        return [EpochMetrics(self.metrics, source, every=self.every, extractor=self.extractor)]
+        settings = self._asdict()
+        return [EpochMetrics(settings.pop("metrics"), source, **settings)]
 
 
 def told(callbacks: Sequence[Any], model: Any) -> list[str]:

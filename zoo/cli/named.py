@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,12 +62,12 @@ def check_names(metrics: Sequence[str], protocol: Mapping[str, Any], **others: A
 
 
 def features_of(metrics: Sequence[str], model: Any, source: Any, extractor: str | None) -> str:
-    """In words, what is measured, and the network whose features are compared."""
-    from zoo.data import source_name
-    from zoo.evaluation.extractors import ANY_IMAGES, extractor_for
+    """In words, what is measured, and the networks whose features are compared."""
+    from zoo.evaluation.needs import features_compared
+    from zoo.evaluation.protocols import parse_all
 
-    chosen = extractor_for(source_name(source), extractor, model.image_shape) or ANY_IMAGES
-    return f"{', '.join(metrics)} (features: {chosen if extractor != 'none' else 'none'})"
+    seen = features_compared(parse_all(metrics), source, extractor, model.image_shape)
+    return f"{', '.join(metrics)} (features: {', '.join(seen)})"
 
 
 def measure_named(
@@ -89,8 +88,7 @@ def measure_named(
         before = read_json(written, schemas.PROTOCOLS)
     say(f"Measuring {features_of(metrics, model, source, settings['extractor'])} …")
     with bars() as show:
-        progress = partial(show, "samples")
-        results = evaluate_named(model, source, metrics, **settings, progress=progress)
+        results = evaluate_named(model, source, metrics, **settings, progress=show)
     step, data = model.steps_done, results["data"]
     entries = [
         {**record, "data": data, "step": step, "metrics": _values(name, results["metrics"])}
@@ -134,7 +132,8 @@ def stats(
         weights=extractor_weights, resize=resize,
     )  # fmt: skip
     say(zoo_data.describe(data, split=split, image_shape=shape))
-    statistics = references.statistics(data, split, shape, loaded)
+    with bars() as show:
+        statistics = references.statistics(data, split, shape, loaded, show)
     statistics.save(out)
     say(f"{statistics.count} images; {len(statistics.mean)} features of {loaded.title}: {out}")
 

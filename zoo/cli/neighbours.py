@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.named import Extractor, features_of
+from zoo.cli.named import Extractor  # noqa: TC001 (Typer reads the annotations)
 from zoo.cli.options import COUNTED, PATH, Data, Run, Seed, check_file, resolve_run
 from zoo.io.terminal import say
 
@@ -47,6 +47,7 @@ def neighbours(
         raise ValueError(f"--out {out}: expected a .png file.")
     check_file(out)
     from zoo import data as zoo_data
+    from zoo.evaluation.extractors import needed_extractor_name
     from zoo.evaluation.neighbours import nearest_training_images
     from zoo.io.pictures import save_grid
     from zoo.training.run_files import data_of, read_config
@@ -56,8 +57,8 @@ def neighbours(
     config = read_config(folder)
     model, source = load_run(folder), data or data_of(config, folder)
     say(zoo_data.describe(source, image_shape=model.image_shape))
-    what = features_of([f"{samples:,} samples with training images"], model, source, extractor)
-    say(f"Comparing {what} …")
+    features = needed_extractor_name(source, extractor, model.image_shape, what="Neighbours")
+    say(f"Comparing {samples:,} samples with training images (features: {features}) …")
     nearest = nearest_training_images(
         model, source, samples=samples, shown=shown, split=split, extractor=extractor, seed=seed
     )

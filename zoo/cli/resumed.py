@@ -52,6 +52,8 @@ def ignored_options(context: typer.Context, out: Path, model: Any) -> list[str]:
             "metric": config.get("metrics", []),
             "metric_every": config.get("metric_every", 1),
             "metric_extractor": config.get("metric_extractor"),
+            "metric_extractor_weights": config.get("metric_extractor_weights"),
+            "metric_resize": config.get("metric_resize"),
         }
         stored |= {
             "accumulate": model.accumulate,

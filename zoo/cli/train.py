@@ -83,6 +83,8 @@ def train(
     metric: opt.Metric = None,
     metric_every: opt.MetricEvery = 1,
     metric_extractor: opt.MetricExtractor = None,
+    metric_extractor_weights: opt.MetricExtractorWeights = None,
+    metric_resize: opt.MetricResize = None,
     best: opt.Best = None,
     checkpoint_every: opt.CheckpointEvery = None,
     max_minutes: opt.MaxMinutes = None,
@@ -110,7 +112,9 @@ def train(
     }
     options = parse_options(option or [])
     options |= {name: value for name, value in started.items() if value is not None}
-    measured = Measured(metric or [], metric_every, metric_extractor)
+    measured = Measured(
+        metric or [], metric_every, metric_extractor, metric_extractor_weights, metric_resize
+    )
     measured.check()
     if tracker is not None:
         from zoo.training.trackers import check_tracker

@@ -333,6 +333,20 @@ MetricExtractor = Annotated[
         rich_help_panel=CHECKPOINTS,
     ),
 ]
+MetricExtractorWeights = Annotated[
+    Path | None,
+    typer.Option(
+        help="File of that network's weights, in place of the download.",
+        rich_help_panel=CHECKPOINTS,
+    ),
+]
+MetricResize = Annotated[
+    str | None,
+    typer.Option(
+        help="How images are brought to that network's size, as in `zoo evaluate --resize`.",
+        rich_help_panel=CHECKPOINTS,
+    ),
+]
 Best = Annotated[
     str | None,
     typer.Option(

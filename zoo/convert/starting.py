@@ -34,6 +34,8 @@ ARCHITECTURE = (
     "network", "normalization", "latent_dim", "num_classes",
     "generator", "discriminator", "encoder", "decoder", "transfer", "new_layers", "ema_start",
 )  # fmt: skip
+# What the source's data have moved, and new data move anew: p of an augmentation, LeCam's averages.
+OF_DATA = ("augment_p", "signs", "logit_averages")
 DECODERS = ("generator", "decoder")  # of latents, which the rules of conversion rewrite
 TOLERANCE = 5e-5  # of pixels: the largest that rounding may cause in a conversion
 COMPARED = 61  # latents of the comparison, besides the extremes
@@ -154,9 +156,11 @@ def _filled(
             commit(network, part.arrays)
             some = part.rows
         rows += within(some, target=role, source=role if getattr(source, role, None) else made_of)
-    for ours, theirs in zip(others_of(model), others_of(source), strict=True):
-        ours.assign(theirs)
-        rows.append(_copy_row(f"model/{ours.name}", tuple(ours.shape)))
+    held = {variable.name: variable for variable in others_of(source)}
+    for ours in others_of(model):
+        if ours.name in held and ours.name not in OF_DATA:
+            ours.assign(held[ours.name])
+            rows.append(_copy_row(f"model/{ours.name}", tuple(ours.shape)))
     return model, rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.evaluation.named import scores_of
@@ -11,7 +12,6 @@ from zoo.training.run_files import data_of, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from zoo.evaluation.scores import Scores
 
@@ -28,6 +28,8 @@ class EpochMetrics(MeasuringCallback):
         source: Data for `zoo.data.load`.
         every: Epochs from one measurement to the next: it is after epochs `every`, 2 `every`, ….
         extractor: As for `zoo.evaluate`; default: the one made for the data.
+        extractor_weights: File of the extractor's weights, in place of a download.
+        resize: How images are brought to the extractor's size; default: its own way.
         seed: Seed of the samples, the same after each epoch.
 
     Raises:
@@ -57,6 +59,8 @@ class EpochMetrics(MeasuringCallback):
         *,
         every: int = 1,
         extractor: str | None = None,
+        extractor_weights: str | Path | None = None,
+        resize: str | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -79,6 +83,11 @@ class EpochMetrics(MeasuringCallback):
         self.source = source
         self.every = every
         self.extractor = extractor
+        # Absolute, as the folder of the data is: a run goes on from anywhere.
+        self.extractor_weights = (
+            None if extractor_weights is None else str(Path(extractor_weights).absolute())
+        )
+        self.resize = resize
         self.seed = seed
         self.scores: Scores | None = None
 
@@ -89,6 +98,8 @@ class EpochMetrics(MeasuringCallback):
             "metrics": self.metrics,
             "metric_every": self.every,
             "metric_extractor": self.extractor,
+            "metric_extractor_weights": self.extractor_weights,
+            "metric_resize": self.resize,
             "metric_seed": self.seed,
         }
 
@@ -120,6 +131,8 @@ class EpochMetrics(MeasuringCallback):
             data_of(config, run) if source is None else source,
             every=config.get("metric_every", 1),
             extractor=config.get("metric_extractor"),
+            extractor_weights=config.get("metric_extractor_weights"),
+            resize=config.get("metric_resize"),
             seed=config.get("metric_seed", 0),
         )
 
@@ -127,8 +140,9 @@ class EpochMetrics(MeasuringCallback):
         """Checks the metrics against the model, and sees the real images, once."""
         if self.scores is None or self.scores.model is not self.model:
             self.scores = scores_of(
-                self.model, self.source, self.metrics, extractor=self.extractor, seed=self.seed
-            )
+                self.model, self.source, self.metrics, extractor=self.extractor,
+                extractor_weights=self.extractor_weights, resize=self.resize, seed=self.seed,
+            )  # fmt: skip
             self.scores.prepare()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

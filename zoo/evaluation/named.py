@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import data
 from zoo.evaluation.extractors import needed_extractor
+from zoo.evaluation.needs import OTHER_FEATURES
 from zoo.evaluation.protocols import parse_all
 from zoo.evaluation.scores import Scores
 from zoo.metrics import GaussianStatistics
@@ -29,7 +30,7 @@ def evaluate_named(
     truncation: float | None = None,
     reference: str | Path | None = None,
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda *_: None,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> dict[str, Any]:
     """Measures named metrics, such as "fid10k_test", and nothing else.
 
@@ -46,7 +47,8 @@ def evaluate_named(
         reference: File of statistics that `zoo stats`, `pytorch-fid` or `clean-fid` wrote, to
             compare with in place of a split.
         seed: Seed of the samples.
-        progress: Is told of samples: how many were judged, and how many there will be.
+        progress: Is told of images: "real images" or "samples", how many were judged, and how many
+            there will be. Real images whose statistics are kept are not judged again.
 
     Returns:
         `model` and `data`; under `metrics` the values by name; and under `protocols`, by the name
@@ -93,7 +95,7 @@ def scores_of(
     *,
     extractor_weights: str | Path | None = None,
     reference: str | Path | None = None,
-    progress: Callable[[int, int], None] = lambda *_: None,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
     **settings: Any,
 ) -> Scores:
     """What measures named metrics, checked; arguments and errors as for `evaluate_named`.
@@ -112,9 +114,27 @@ def scores_of(
     if not protocols:
         msg = "metrics=[]: expected at least one name, such as 'fid10k_test'."
         raise ValueError(msg)
-    loaded = needed_extractor(
-        source, settings.get("extractor"), model.image_shape, what=protocols[0].name,
-        weights=extractor_weights, resize=settings.get("resize"),
-    )  # fmt: skip
+    using = [protocol for protocol in protocols if protocol.metric not in OTHER_FEATURES]
+    choice = {"weights": extractor_weights, "resize": settings.get("resize")}
+    loaded = (
+        needed_extractor(
+            source, settings.get("extractor"), model.image_shape, what=using[0].name, **choice
+        )
+        if using
+        else None
+    )
     compared = None if reference is None else GaussianStatistics.load(reference)
-    return Scores(model, source, protocols, loaded, compared, progress)
+    scores = Scores(model, source, protocols, loaded, compared, progress)
+    if not using:
+        _check_unused(protocols[0].name, {"extractor": settings.get("extractor"), **choice})
+    return scores
+
+
+def _check_unused(name: str, given: dict[str, Any]) -> None:
+    """Refuses a choice of the extractor where no metric has features of it."""
+    for key, value in given.items():
+        if value not in (None, "none"):
+            option = "extractor_weights" if key == "weights" else key
+            given_as = f"{option}={str(value)!r}"
+            msg = f"{given_as}: {name} compares no features of an extractor. Leave it out."
+            raise ValueError(msg)

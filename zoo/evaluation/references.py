@@ -6,6 +6,7 @@ import hashlib
 import json
 import warnings
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
@@ -16,7 +17,7 @@ from zoo.io.cache import home
 from zoo.metrics import GaussianStatistics, is_built_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from zoo.metrics import FeatureExtractor
@@ -29,6 +30,7 @@ def statistics(
     split: str,
     image_shape: Sequence[int] | None,
     extractor: FeatureExtractor,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> GaussianStatistics:
     """Mean and covariance of the features of a split.
 
@@ -42,6 +44,7 @@ def statistics(
         split: Name of the split.
         image_shape: (height, width, channels) to convert to; None keeps the source's.
         extractor: Maps images to features.
+        progress: Is told of "real images": how many were seen, and how many there are.
 
     Returns:
         The statistics of all images of the split.
@@ -61,11 +64,11 @@ def statistics(
     images = data.cached(data.open(source, split=split, image_shape=image_shape))
     place = _place(images, data.source_name(source), extractor)
     if place is None:
-        return _compute(images, split, extractor)
+        return _compute(images, split, extractor, progress)
     with _locked(place):
         statistics = _kept(place)
         if statistics is None:
-            statistics = _compute(images, split, extractor)
+            statistics = _compute(images, split, extractor, progress)
             try:
                 statistics.save(place)
             except OSError as error:
@@ -95,9 +98,15 @@ def _kept(place: Path) -> GaussianStatistics | None:
     return None
 
 
-def _compute(images: data.Records, split: str, extractor: FeatureExtractor) -> GaussianStatistics:
+def _compute(
+    images: data.Records,
+    split: str,
+    extractor: FeatureExtractor,
+    progress: Callable[[str, int, int], None],
+) -> GaussianStatistics:
     statistics = GaussianStatistics.empty(extractor.dim, extractor.title)
-    for part in streams.seen(streams.real(images, split, None), extractor):
+    parts = streams.seen(streams.real(images, split, None), extractor)
+    for part in streams.watched(parts, len(images), partial(progress, "real images")):
         statistics.add(part.features)
     return statistics
 

@@ -5,13 +5,22 @@ from __future__ import annotations
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zoo import data, metrics
 from zoo.evaluation import classifiers, references, streams
-from zoo.evaluation.path_length import check_distance, check_space, path_length
+from zoo.evaluation.needs import (
+    IS_SPLITS,
+    NEED_FEATURES,
+    NEED_PROBABILITIES,
+    OTHER_FEATURES,
+    check_enough,
+    check_needs,
+)
+from zoo.evaluation.path_length import check_distance, path_length
 from zoo.metrics import GaussianStatistics
 from zoo.metrics.features import quantise
 from zoo.sampling import standing
@@ -24,12 +33,7 @@ if TYPE_CHECKING:
     from zoo.evaluation.streams import Seen
     from zoo.metrics import FeatureExtractor
 
-NEED_FEATURES = ("kid", "pr", "dc", "ifid")  # themselves, not their sums alone
-NEED_PROBABILITIES = ("is", "accuracy")  # of classes
-NEED_CLASSES = ("ifid", "accuracy", "cas")  # conditional models
-OTHER_FEATURES = {"ppl": "lpips (vgg16)", "cas": "a classifier trained on the samples"}
 KID_SUBSET = 1000  # features of each of 100 subsets (torch-fidelity, StyleGAN's code)
-IS_SPLITS = 10
 CAS_EPOCHS = 15  # of the classifier that learns from samples
 
 
@@ -90,9 +94,10 @@ class Scores:
         model: The model.
         source: Data for `zoo.data.load`.
         protocols: What to measure. They differ in nothing but metric, samples, split and k.
-        extractor: Their extractor, loaded.
+        extractor: Their extractor, loaded; None if none of them has features of it.
         reference: Statistics to compare with in place of those of a split.
-        progress: Is told of samples: how many were judged, and how many there will be.
+        progress: Is told of images: "real images" or "samples", how many were judged, and how many
+            there will be.
 
     Raises:
         ValueError: If the model or the extractor has not what a protocol needs; it is named.
@@ -115,18 +120,18 @@ class Scores:
         model: ZooModel,
         source: Any,
         protocols: Sequence[Protocol],
-        extractor: FeatureExtractor,
+        extractor: FeatureExtractor | None,
         reference: GaussianStatistics | None = None,
-        progress: Callable[[int, int], None] = lambda *_: None,
+        progress: Callable[[str, int, int], None] = lambda *_: None,
     ) -> None:
         self.model = model
         self.source = source
         self.protocols = list(protocols)
-        self.extractor = extractor
+        self.extractor: Any = extractor
         self.reference = reference
         self.progress = progress
         for protocol in self.protocols:
-            _check(model, protocol, extractor, given=reference is not None)
+            check_needs(model, protocol, extractor, given=reference is not None)
         self._statistics: dict[str, GaussianStatistics] = {}
         self._held: dict[str, Collected] = {}
 
@@ -140,8 +145,11 @@ class Scores:
         for protocol in self.protocols:
             if protocol.metric == "ppl":
                 check_distance(self.model)
-            if protocol.metric in NEED_FEATURES:
-                self.held(protocol)
+            if protocol.metric in NEED_FEATURES:  # first: they have the statistics too
+                real = self.held(protocol)
+                count, classes = real.statistics.count, self.model.num_classes
+                check_enough(protocol, count, real.labels, classes, "real images")
+        for protocol in self.protocols:
             if protocol.metric == "fid":
                 self._check_reference(self.statistics(protocol))
                 _warn_of_bias(protocol, self.statistics(protocol))
@@ -178,7 +186,7 @@ class Scores:
                 self._held[split].statistics
                 if split in self._held
                 else references.statistics(
-                    self.source, split, self.model.image_shape, self.extractor
+                    self.source, split, self.model.image_shape, self.extractor, self.progress
                 )
             )
         return self._statistics[split]
@@ -187,11 +195,11 @@ class Scores:
         """The features of the real images of a protocol's split."""
         split = str(protocol.split)
         if split not in self._held:
-            shape, labels = self.model.image_shape, bool(self.model.num_classes)
-            batches = streams.real(self.source, split, shape, labels=labels)
-            self._held[split] = collect(
-                streams.seen(batches, self.extractor), self.extractor, hold=True
-            )
+            images = data.open(self.source, split=split, image_shape=self.model.image_shape)
+            batches = streams.real(images, split, None, labels=bool(self.model.num_classes))
+            parts = streams.seen(batches, self.extractor)
+            parts = streams.watched(parts, len(images), partial(self.progress, "real images"))
+            self._held[split] = collect(parts, self.extractor, hold=True)
         return self._held[split]
 
     def _samples(self, n: int, group: Sequence[Protocol]) -> Collected:
@@ -206,12 +214,12 @@ class Scores:
                 weights=group[0].weights,
                 classify=bool(kinds & set(NEED_PROBABILITIES)),
             )
-            parts = streams.watched(parts, n, self.progress)
+            parts = streams.watched(parts, n, partial(self.progress, "samples"))
             return collect(parts, self.extractor, hold=bool(kinds & set(NEED_FEATURES)))
 
     def record(self, protocol: Protocol) -> dict[str, Any]:
         """What a figure was measured with, for JSON: the protocol with its defaults filled in."""
-        split = protocol.split
+        split, other = protocol.split, protocol.metric in OTHER_FEATURES
         images = None
         if split is not None and self.reference is not None:
             images = self.reference.count
@@ -219,8 +227,8 @@ class Scores:
             images = self.statistics(protocol).count
         return {
             **protocol.record(),
-            "extractor": OTHER_FEATURES.get(protocol.metric, self.extractor.name),
-            "resize": None if protocol.metric in OTHER_FEATURES else self.extractor.resize,
+            "extractor": OTHER_FEATURES[protocol.metric] if other else self.extractor.name,
+            "resize": None if other else self.extractor.resize,
             "weights": protocol.weights if streams.has_average(self.model) else "raw",
             "truncation": getattr(self.model, "truncation", None)
             if protocol.truncation is None
@@ -299,10 +307,7 @@ def _kernel(scores: Scores, protocol: Protocol, fake: Collected) -> tuple[float,
 
 def _inception_score(scores: Scores, protocol: Protocol, fake: Collected) -> tuple[float, ...]:
     """The mean over ten parts, as published."""
-    del scores
-    if len(fake.probabilities) < IS_SPLITS:
-        msg = f"{protocol.name}: expected at least {IS_SPLITS} samples, one for each part."
-        raise ValueError(msg)
+    del scores, protocol
     return (metrics.inception_score(fake.probabilities, IS_SPLITS)[0],)
 
 
@@ -326,12 +331,6 @@ def _intra_class(scores: Scores, protocol: Protocol, fake: Collected) -> tuple[f
     real, distances = scores.held(protocol), []
     for label in range(scores.model.num_classes):
         pair = [part.features[part.labels == label] for part in (real, fake)]
-        if min(map(len, pair)) < 2:
-            msg = (
-                f"{protocol.name}: class {label} has {len(pair[0])} real images and {len(pair[1])} "
-                "samples; expected at least 2 of each. Take more samples."
-            )
-            raise ValueError(msg)
         distances.append(metrics.frechet_distance(*pair))
     return (float(np.mean(distances)),)
 
@@ -359,46 +358,6 @@ def class_accuracy(fake: Collected) -> float:
         0.5
     """
     return float(np.mean(np.argmax(fake.probabilities, axis=1) == fake.labels))
-
-
-def _check(model: Any, protocol: Protocol, extractor: FeatureExtractor, *, given: bool) -> None:
-    """Refuses a protocol that the model, the extractor or the reference has not what it needs."""
-    name, metric = protocol.name, protocol.metric
-    if metric == "ppl":
-        check_space(model, protocol)
-    if metric in NEED_CLASSES and not model.num_classes:
-        msg = (
-            f"{name} is measured of conditional models, and this {model.model_name} has no "
-            "classes. Leave it out."
-        )
-        raise ValueError(msg)
-    if metric in NEED_PROBABILITIES and extractor.classify is None:
-        msg = (
-            f"{name} needs class probabilities, and the extractor {extractor.name} has none. "
-            "Choose a classifier; `zoo train-classifier` makes one for labelled data."
-        )
-        raise ValueError(msg)
-    if metric == "accuracy":
-        known = extractor.predict(np.zeros((1, *model.image_shape), np.float32)).shape[1]
-        if known != model.num_classes:
-            msg = (
-                f"{name}: the extractor {extractor.name} knows {known} classes, and the model has "
-                f"{model.num_classes}. Choose a classifier of the data; `zoo train-classifier` "
-                "makes one."
-            )
-            raise ValueError(msg)
-    if given and metric != "fid" and protocol.split is not None:
-        msg = (
-            f"{name} needs the images of a split: a reference holds only the mean and covariance "
-            "of their features, for fid. Leave the reference out, or this metric."
-        )
-        raise ValueError(msg)
-    if protocol.truncation is not None and not hasattr(model, "truncation"):
-        msg = (
-            f"truncation={protocol.truncation}: a {model.model_name} has none; a stylegan2 has. "
-            "Leave it out."
-        )
-        raise ValueError(msg)
 
 
 def _warn_of_bias(protocol: Protocol, real: GaussianStatistics) -> None:

@@ -61,6 +61,8 @@ class _Run(TypedDict):
     metrics: NotRequired[list[str]]
     metric_every: NotRequired[Count]
     metric_extractor: NotRequired[str | None]
+    metric_extractor_weights: NotRequired[str | None]
+    metric_resize: NotRequired[str | None]
     metric_seed: NotRequired[int]
     mirror: NotRequired[bool]
     random_crop: NotRequired[Index]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from zoo.core.model import ZooModel
+from zoo.core.model import check_model
 from zoo.io.files import replacing, sha256
 from zoo.io.names import as_path
 from zoo.io.pictures import pairs, save_grid
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
+
+    from zoo.core.model import ZooModel
 
 PICTURED = 64  # images of samples.png
 _TOO_LARGE = (MemoryError, OverflowError, tf.errors.OpError)
@@ -65,6 +67,7 @@ def save_preset(
         precision: "float16" halves the file and rounds weights to 3 digits; "float32" keeps them.
 
     Raises:
+        TypeError: If `model` is no model of the zoo.
         FileExistsError: If the folder exists.
         ValueError: If a weight is not finite, the precision is unknown, or `load_preset` would
             refuse a class in the model's networks.
@@ -76,7 +79,8 @@ def save_preset(
         >>> zoo.load("./my_dcgan").generate(2, seed=0).shape
         (2, 8, 8, 1)
     """
-    _check_arguments(model, data, facts, metrics, sampler)
+    check_model(model)
+    _check_arguments(data, facts, metrics, sampler)
     folder = as_path(folder, "folder").absolute()
     if folder.exists():
         msg = f"{folder} exists already. Choose another folder, or remove it."
@@ -104,11 +108,10 @@ def save_preset(
         check_preset(temporary)  # what could not be loaded again is not kept
 
 
-def _check_arguments(model: Any, data: Any, facts: Any, metrics: Any, sampler: Any) -> None:
+def _check_arguments(data: Any, facts: Any, metrics: Any, sampler: Any) -> None:
     """Raises ValueError if an argument of `save_preset` is of another kind."""
     measured = isinstance(metrics, Mapping) and isinstance(metrics.get("metrics"), Mapping)
     expected = (
-        ("model", model, isinstance(model, ZooModel), "a model, as zoo.create makes it"),
         ("data", data, data is None or isinstance(data, str), "the name of a data set"),
         ("facts", facts, facts is None or isinstance(facts, Mapping), "a dict"),
         ("metrics", metrics, metrics is None or measured, "what zoo.hub.measure returned"),

@@ -39,7 +39,7 @@ def load_run(path: str | Path) -> ZooModel:
         >>> zoo.load_run(run).generate(3, seed=0).shape
         (3, 8, 8, 1)
     """
-    path = as_path(path, "run")
+    path = as_path(path, "path")
     if is_preset(path):
         return load_preset(path)
     config = read_config(path)

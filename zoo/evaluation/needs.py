@@ -1,0 +1,152 @@
+"""What metrics need of the model, the extractor and the numbers of images: refused before any."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoo.evaluation.extractors import needed_extractor_name
+from zoo.evaluation.path_length import check_space
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from zoo.evaluation.protocols import Protocol
+    from zoo.metrics import FeatureExtractor
+
+NEED_FEATURES = ("kid", "pr", "dc", "ifid")  # themselves, not their sums alone
+NEED_PROBABILITIES = ("is", "accuracy")  # of classes
+NEED_CLASSES = ("ifid", "accuracy", "cas")  # conditional models
+OTHER_FEATURES = {"ppl": "lpips (vgg16)", "cas": "a classifier trained on the samples"}
+IS_SPLITS = 10
+
+
+def features_compared(
+    protocols: Iterable[Protocol], source: Any, extractor: str | None, image_shape: Any
+) -> list[str]:
+    """The names of the networks whose features are compared, each once.
+
+    Args:
+        protocols: What is measured.
+        source: Data for `zoo.data.load`.
+        extractor: As for `zoo.evaluate`.
+        image_shape: (height, width, channels) of the images that will be compared.
+
+    Raises:
+        ValueError: If a protocol needs an extractor and none is asked for.
+
+    Example:
+        >>> from zoo.evaluation.needs import features_compared
+        >>> from zoo.evaluation.protocols import parse_all
+        >>> protocols = parse_all(["fid5k_test", "is5k", "ppl2_zend"])
+        >>> features_compared(protocols, "emoji", None, (64, 64, 3))
+        ['efficientnet_lite0', 'lpips (vgg16)']
+    """
+    names = [
+        OTHER_FEATURES.get(each.metric)
+        or needed_extractor_name(source, extractor, image_shape, what=each.name)
+        for each in protocols
+    ]
+    return list(dict.fromkeys(names))
+
+
+def check_needs(
+    model: Any, protocol: Protocol, extractor: FeatureExtractor | None, *, given: bool
+) -> None:
+    """Refuses a protocol that the model, the extractor or the reference has not what it needs.
+
+    Args:
+        model: A model of the zoo.
+        protocol: What is to be measured.
+        extractor: The extractor, loaded; None where the protocol has features of its own.
+        given: Whether statistics are given in place of a split.
+
+    Raises:
+        ValueError: If something is missing; it is named.
+
+    Example:
+        >>> import zoo
+        >>> from zoo.evaluation.needs import check_needs
+        >>> from zoo.evaluation.protocols import parse
+        >>> vae = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> check_needs(vae, parse("ppl2_zend"), None, given=False)
+    """
+    name, metric = protocol.name, protocol.metric
+    if metric == "ppl":
+        check_space(model, protocol)
+    if metric in NEED_CLASSES and not model.num_classes:
+        msg = (
+            f"{name} is measured of conditional models, and this {model.model_name} has no "
+            "classes. Leave it out."
+        )
+        raise ValueError(msg)
+    if extractor is not None:
+        _check_classifier(model, protocol, extractor)
+    if given and metric != "fid" and protocol.split is not None:
+        msg = (
+            f"{name} needs the images of a split: a reference holds only the mean and covariance "
+            "of their features, for fid. Leave the reference out, or this metric."
+        )
+        raise ValueError(msg)
+    if protocol.truncation is not None and not hasattr(model, "truncation"):
+        msg = (
+            f"truncation={protocol.truncation}: a {model.model_name} has none; a stylegan2 has. "
+            "Leave it out."
+        )
+        raise ValueError(msg)
+    labels = model.sample_labels(protocol.samples, protocol.seed) if metric == "ifid" else None
+    check_enough(protocol, protocol.samples, labels, model.num_classes, "samples")
+
+
+def check_enough(protocol: Protocol, count: int, labels: Any, classes: int, what: str) -> None:
+    """Refuses fewer images than a protocol can be measured with.
+
+    Args:
+        protocol: What is to be measured.
+        count: Number of images.
+        labels: Their classes, int [count], for a distance within classes.
+        classes: Number of classes of the model.
+        what: "samples" or "real images".
+
+    Raises:
+        ValueError: If there are too few; the number that is needed is named.
+
+    Example:
+        >>> from zoo.evaluation.needs import check_enough
+        >>> from zoo.evaluation.protocols import parse
+        >>> check_enough(parse("pr1k3_test"), 3, None, 0, "real images")
+        Traceback (most recent call last):
+        ValueError: pr1k3_test: 3 real images; expected at least 4. Take more.
+    """
+    if protocol.metric == "ifid":
+        counts = np.bincount(labels, minlength=classes)[:classes]
+        if counts.min() < 2:
+            msg = (
+                f"{protocol.name}: class {counts.argmin()} has {counts.min()} of {count} {what}; "
+                "expected at least 2 of each class. Take more."
+            )
+            raise ValueError(msg)
+    least = IS_SPLITS if protocol.metric == "is" else 1 + (protocol.neighbours or 1)
+    if count < least:
+        msg = f"{protocol.name}: {count} {what}; expected at least {least}. Take more."
+        raise ValueError(msg)
+
+
+def _check_classifier(model: Any, protocol: Protocol, extractor: FeatureExtractor) -> None:
+    name, metric = protocol.name, protocol.metric
+    if metric in NEED_PROBABILITIES and extractor.classify is None:
+        msg = (
+            f"{name} needs class probabilities, and the extractor {extractor.name} has none. "
+            "Choose a classifier; `zoo train-classifier` makes one for labelled data."
+        )
+        raise ValueError(msg)
+    if metric == "accuracy":
+        known = extractor.predict(np.zeros((1, *model.image_shape), np.float32)).shape[1]
+        if known != model.num_classes:
+            msg = (
+                f"{name}: the extractor {extractor.name} knows {known} classes, and the model has "
+                f"{model.num_classes}. Choose a classifier of the data; `zoo train-classifier` "
+                "makes one."
+            )
+            raise ValueError(msg)
