@@ -248,23 +248,24 @@ def test_a_generator_does_not_learn_the_turns() -> None:
     """Images whose bright corner is always top left, turned for the discriminator.
 
     At p = ½ the samples have the corner where the images have it. At p = 1 the discriminator
-    cannot know where that is, and they have it anywhere.
+    cannot know where that is, and a generator has it anywhere: three try.
     """
     rng = np.random.default_rng(0)
     images = 0.2 * rng.random((512, *IMAGE_SHAPE)).astype(np.float32)
     images[:, :4, :4] += 0.7
-    shares = {}
-    for p in (0.5, 1.0):
-        model = _gan(ada="b", augment_p=p, ema=0.99, regularizer="r1", seed=1)
+    shares: dict[float, list[float]] = {}
+    for p, seed in ((0.5, 1), (1.0, 1), (1.0, 2), (1.0, 3)):
+        model = _gan(ada="b", augment_p=p, ema=0.99, regularizer="r1", seed=seed)
         model.compile()
-        model.fit(images, batch_size=64, epochs=250, verbose=0)
+        model.fit(images, batch_size=64, epochs=30, verbose=0)
         samples = model.generate(500, seed=0)[..., 0]
         corners = np.stack(
             [samples[:, i : i + 4, j : j + 4].mean(axis=(1, 2)) for i in (0, 4) for j in (0, 4)]
         )
-        shares[p] = float(np.mean(corners.argmax(axis=0) == 0))
-    assert shares[0.5] > 0.98
-    assert shares[1.0] < 0.75
+        assert corners.max(axis=0).min() > 0.5  # each sample has a bright corner
+        shares.setdefault(p, []).append(float(np.mean(corners.argmax(axis=0) == 0)))
+    assert min(shares[0.5]) > 0.98
+    assert min(shares[1.0]) < 0.5
 
 
 # Bad input
