@@ -58,7 +58,7 @@ class StartReport:
         counts = Counter(row.status for row in self.rows)
         taken = ", ".join(f"{counts[status]} {status}" for status in sorted(counts))
         if self.max_error is None:
-            return f"Tensors: {taken}. No class draws what one of the source draws."
+            return f"Tensors: {taken}. No class can be compared with one of the source."
         number = f"{self.compared} of {len(self.classes)} classes draw what they start as"
         return f"Tensors: {taken}. {number}: largest difference {self.max_error:.2g}."
 
