@@ -105,4 +105,7 @@ def _rate(model: Any, optimizer_name: str) -> float | None:
     """The learning rate at the step that the model has reached."""
     if optimizer_name not in model.optimizer_names:
         return None
-    return float(f"{float(getattr(model, optimizer_name).learning_rate):.6g}")
+    import numpy as np
+
+    # By NumPy: the variable of several replicas is no number.
+    return float(f"{float(np.asarray(getattr(model, optimizer_name).learning_rate)):.6g}")

@@ -215,9 +215,8 @@ WarmupSteps = Annotated[
         rich_help_panel=RATES,
     ),
 ]
-Decay = Annotated[  # of earlier versions
-    bool, typer.Option("--decay", hidden=True, help="The same as --schedule linear.")
-]
+# The name of --schedule linear in earlier versions.
+Decay = Annotated[bool, typer.Option("--decay", hidden=True)]
 Resume = Annotated[
     bool,
     typer.Option(

@@ -199,7 +199,8 @@ class Compiling(ReplicatedStep):
                 raise ValueError(msg)
         if isinstance(learning_rate, Mapping):
             return rates
-        paper = {name: float(self.default_optimizer(name).learning_rate) for name in rates}
+        # The variable of several replicas is no number, as the configuration's is.
+        paper = {name: self.default_optimizer(name).get_config()["learning_rate"] for name in rates}
         first = paper[self.optimizer_names[0]]
         return {name: rate * paper[name] / first for name, rate in rates.items()}
 
