@@ -104,36 +104,40 @@ def test_wrong_files(text: str, words: str, tmp_path: Path, monkeypatch, capsys)
     assert [*tmp_path.iterdir()] == [file]
 
 
-def test_files_that_are_none(tiny: Path, tmp_path: Path, capsys) -> None:
+def test_files_that_are_none(tmp_path: Path, capsys) -> None:
+    entries = {"format": 1, "model": "vae", "image_shape": [8, 8, 1], "latent_dim": 2}
+    entries |= {"versions": {}, "converted_from": "runs/gan"}
+    for name, text in (("run", json.dumps(entries)), ("cut", "{"), ("other", "[1]")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(text)
     for path, words in (
         (tmp_path / "x.toml", "x.toml does not exist."),
-        (tiny / "gan", f"{tiny / 'gan'} is a folder. Give a file, as"),
-        (tiny / "vae" / "config.json", "is of a run that `zoo convert` made"),
+        (tmp_path / "run", f"{tmp_path / 'run'} is a folder. Give a file, as"),
+        (tmp_path / "run" / "config.json", "is of a run that `zoo convert` made"),
+        (tmp_path / "cut" / "config.json", "config.json is not valid JSON"),
+        (tmp_path / "other" / "config.json", "should be the config.json of a run, as `zoo train`"),
     ):
-        assert words in fails(capsys, "train", "vae", "--config", path)
-    (tmp_path / "config.json").write_text("{")
-    said = fails(capsys, "train", "vae", "--config", tmp_path / "config.json")
-    assert "config.json is not valid JSON" in said
+        assert words in " ".join(fails(capsys, "train", "vae", "--config", path).split())
 
 
 def test_a_run_is_trained_again_from_its_config(small: Path, tmp_path: Path) -> None:
     """To bitwise the same weights, though the options of the model are in no other entry."""
     first, second = tmp_path / "first", tmp_path / "second"
     run_zoo(
-        "train", "beta_vae", "--data", small, "--out", first, "--images", 75, "--batch-size", 15,
+        "train", "beta_vae", "--data", small, "--out", first, "--images", 31, "--batch-size", 15,
         "--latent-dim", 3, "--network", "mlp", "--option", "beta=2", "--learning-rate", 0.01,
         "--clip-norm", 1, "--seed", 5, "--mirror",
     )  # fmt: skip
     run_zoo("train", "--config", first / "config.json", "--out", second)
     assert_same_state(load_run(second), load_run(first))
     configs = [config_of(run) for run in (first, second)]
-    assert configs[0]["steps"] == configs[1]["steps"] == 5
+    assert configs[0]["steps"] == configs[1]["steps"] == 3
     # of Python, or an earlier version
     of_python = {key: value for key, value in configs[0].items() if key != "command"}
     (first / "config.json").write_text(json.dumps(of_python))
     found = config.settings_of(_context("--config", first / "config.json"))
     options = found.pop("option")
-    noted = {**configs[1]["command"], "channels": 1, "image_size": 8, "steps": 5}
+    noted = {**configs[1]["command"], "channels": 1, "image_size": 8, "steps": 3}
     for name in ("option", "images", "learning_rate", "clip_norm", "network"):
         noted.pop(name, None)
     assert found == noted

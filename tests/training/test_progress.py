@@ -52,7 +52,7 @@ def test_figures_are_those_of_the_clock(tmp_path: Path) -> None:
         clock=lambda: float(next(seconds)),
     )
     _run(tmp_path / "run", progress)
-    assert begun == [(20, 10)]
+    assert begun == [(20, 20)]
     assert [line.split()[1] for line in lines] == ["1/2", "2/2"]
     # 2 images per step of a second; the last second of an epoch is no step's.
     assert written[1].startswith(f"{CLEAR}epoch 1/2  2/10  2 images/s  18 s left  ")

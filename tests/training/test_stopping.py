@@ -8,7 +8,7 @@ import signal
 import time
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,9 +18,6 @@ import zoo
 from tests.cases import assert_same_state
 from zoo.training import MaxMinutes, measuring, stopping
 from zoo.training.run_files import read_config
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 BATCH = 10  # six steps per epoch
 
@@ -65,35 +62,47 @@ class _Interrupt(keras.callbacks.Callback):
             os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, int], MaxMinutes]:
-    """Makes what stops the training of a model at a step: its clock tells steps."""
-
-    def make(model: Any, step: int) -> MaxMinutes:
-        monkeypatch.setattr(stopping.time, "monotonic", lambda: 60.0 * model.steps_done)
-        return MaxMinutes(step - model.steps_done)
-
-    return make
-
-
-def test_ends_within_an_epoch(source: Path, tmp_path: Path, clock: Any) -> None:
-    """By the clock, with a validation, and by images: both go on to what two epochs reach."""
+def test_ends_within_an_epoch(source: Path, tmp_path: Path) -> None:
+    """At step 8, with a validation; from there on to the state and history of two epochs."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     straight = _new()
     assert _train(straight, source, whole, epochs=2, validation="test")
     model = _new()
-    stop = clock(model, 3)
-    assert not _train(model, source, parts, images=75, validation="test", callbacks=[stop])
-    assert stop.over
-    assert zoo.load_run(parts).steps_done == 3
-    assert not (parts / "history.json").exists()
-    assert zoo.resume(parts, images=75, verbose=0).steps_done == 8  # ⌈75 / 10⌉
+    assert _train(model, source, parts, images=75, validation="test")
+    assert model.steps_done == 8  # ⌈75 / 10⌉
     assert [(entry["epoch"], entry["step"]) for entry in _history(parts)] == [(1, 6), (2, 8)]
     assert (parts / "samples" / "epoch_0002.png").exists()
     assert (read_config(parts)["epochs"], read_config(parts)["steps"]) == (2, 8)
     assert_same_state(zoo.resume(parts, steps=12, verbose=0), straight)
     first, _, last = _history(parts)
     assert [first, last] == _history(whole)  # the means of the epoch span both of its parts
+
+
+@pytest.mark.slow
+def test_time_that_is_over(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At step 8, by a clock that tells the steps; with a validation at the stop."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    straight = _new()
+    assert _train(straight, source, whole, epochs=2, validation="test")
+    model = _new()
+    monkeypatch.setattr(stopping.time, "monotonic", lambda: 60.0 * model.steps_done)
+    assert not _train(model, source, parts, epochs=2, validation="test", callbacks=[MaxMinutes(8)])
+    monkeypatch.undo()
+    assert zoo.load_run(parts).steps_done == 8
+    assert len(_history(parts)) == 1
+    assert_same_state(zoo.resume(parts, epochs=2, verbose=0), straight)
+    assert _history(parts) == _history(whole)
+
+
+def test_the_clock(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = MaxMinutes(0.5)
+    clock.set_model(fresh)
+    for after, over in ((29.9, False), (30.0, True)):
+        fresh.stop_training = False
+        now = clock.end - 30 + after
+        monkeypatch.setattr(stopping.time, "monotonic", lambda now=now: now)
+        clock.on_train_batch_end(0)
+        assert clock.over is fresh.stop_training is over
 
 
 @pytest.mark.slow

@@ -34,6 +34,10 @@ class ZooCommand(TyperCommand):
         super().__init__(*args, **options)
         _escape_help(self)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Answers --help before anything else is looked at, such as a file of settings."""
+        return super().parse_args(ctx, ["--help"] if "--help" in args else args)
+
 
 class TensorFlowCommand(ZooCommand):
     """A command that imports TensorFlow, once its arguments are known to be right."""

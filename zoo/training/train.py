@@ -82,54 +82,45 @@ def train(
 ) -> bool:
     """Trains a compiled model and leaves a run folder; continues if the model has trained before.
 
-    Batch t and noise t depend only on (source, seed, t), so a model loaded from the folder goes
-    on to the weights that an uninterrupted run reaches. Under several workers every one of them
-    calls this with the same arguments; only the chief writes.
+    Batch t and noise t depend only on (source, seed, t), so a model loaded from the folder goes on
+    to the weights of an uninterrupted run. Each of several workers calls this; the chief writes.
 
     Args:
         model: A compiled model of the zoo, created under the strategy to train with.
         source: Data for `zoo.data.training_stream`.
         out: The run folder; created if absent.
-        epochs: Epochs in all, those already trained included; or
-        steps: training steps in all, the last of which may lie within an epoch; or
-        images: images in all, each as often as it was seen: training ends with the step that sees
-            the last of them.
+        epochs: Epochs in all, those already trained included. In its place:
+        steps: Training steps in all. The last may lie within an epoch.
+        images: Images in all, each counted as often as it is seen.
         batch_size: Images per update, on all replicas together; default the model's own. A model
             with n_critic > 1 takes n_critic of them per step.
         seed: Seed of the order of the data.
         validation: Split to evaluate on after each epoch, logged as `val_…`.
         keep: Checkpoints to keep, at least 1.
         best: Logged metric whose lowest value picks `best.keras`; the highest, where it is better.
-        patience: Epochs after which training ends, if none of them had a better value of `best`.
-            They are counted in history.json, and so across stops.
+        patience: End after so many epochs without a better `best`, counted across stops.
         checkpoint_every: Steps between checkpoints, besides the one after each epoch.
         mirror: Turn left and right round in half of the training images, chosen by (seed, t).
-        random_crop: Read training images so many pixels higher and wider than the model's, and cut
-            a window out at a place that (seed, t) choose.
-        callbacks: Further Keras callbacks, which each worker runs. The run keeps the figures of
-            `zoo.evaluation.EpochMetrics`. One that sets `stop_training`, such as
-            `zoo.training.MaxMinutes`, stops training as Ctrl-C does.
-        recipe: Function of the number of steps that a recipe spans, to further callbacks:
-            `zoo.training.recipes.prepare` makes it.
-        recipe_steps: That number; default: all steps. A run that goes on needs config.json's.
+        random_crop: Read training images so many pixels larger; (seed, t) choose the window.
+        callbacks: Further Keras callbacks. The run keeps what `zoo.evaluation.EpochMetrics` finds;
+            one that stops training, as `zoo.training.MaxMinutes`, does so as Ctrl-C.
+        recipe: What `zoo.training.recipes.prepare` makes.
+        recipe_steps: Steps that it spans; default: all. A run that goes on needs config.json's.
         facts: Further entries of config.json.
         verbose: As in `fit`.
 
     Returns:
-        Whether training ended: at the last step, or because of `patience`. False if Ctrl-C
-        (SIGINT), SIGTERM or a callback stopped it before. Either way the folder holds the state at
-        the step that it reached. A model that was there already is left as it is.
+        Whether it ended, at the last step or by `patience`: False if Ctrl-C (SIGINT), SIGTERM or a
+        callback stopped it. Either way the folder holds the state. A model at its end is left so.
 
     Raises:
         TypeError: If `model` is no model of the zoo.
         ValueError: If the data cannot feed the model, or are others than the run was begun with; an
             argument is out of range; or the model could not be loaded from its checkpoints.
-        FloatingPointError: If a loss is no number or explodes; the step is named, and the last
-            checkpoint is of a step before.
+        FloatingPointError: If a loss is no number or explodes; the step is named.
         FileExistsError: If the folder holds a run with finished epochs, and the model is untrained.
         OSError: If the folder cannot be written, before training where that can be known.
-        ConnectionError: If another worker is lost.
-        BlockingIOError: If another process trains into the folder; nothing is written.
+        ConnectionError, BlockingIOError: If a worker is lost; another process trains into `out`.
 
     Example:
         >>> import numpy as np, tempfile, zoo
@@ -143,14 +134,12 @@ def train(
     """
     check_model(model)
     settings: dict[str, Any] = {
-        "epochs": epochs, "steps": steps, "images": images, "batch_size": batch_size,
-        "seed": seed, "validation": validation, "keep": keep, "best": best,
-        "patience": patience, "checkpoint_every": checkpoint_every,
+        "epochs": epochs, "steps": steps, "images": images, "seed": seed, "validation": validation,
+        "batch_size": model.default_batch_size if batch_size is None else batch_size,
+        "keep": keep, "best": best, "patience": patience, "checkpoint_every": checkpoint_every,
         "mirror": mirror, "random_crop": random_crop,
     }  # fmt: skip
     checks.check_kinds(**settings)
-    if batch_size is None:
-        settings["batch_size"] = model.default_batch_size
     settings |= facts or {}
     if recipe is not None:
         settings["recipe_steps"] = recipe_steps
