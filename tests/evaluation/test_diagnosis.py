@@ -230,7 +230,7 @@ SICK = {
             "rate": {"generator_optimizer": 1e-6, "discriminator_optimizer": 2e-3},
         },
     ),
-    "learning rate too high": ("vae", {"options": MLP, "rate": 1.0}),
+    "learning rate too high": ("gan", {"options": MLP, "rate": 0.2, "epochs": 4}),
     # The rate weighs a thousand times as much as it should, or a ten thousandth.
     "posterior collapse": (
         "beta_vae",
