@@ -126,7 +126,9 @@ def doctor(run: str | Path, source: Any = None, *, seed: int = 0) -> Diagnosis:
         if len(some) > 5:
             findings += _of_samples(some, samples, settled=unsettled is None)
         if model.family == "vae":
-            given = None if not model.num_classes else records.labels[rows[real]]
+            given = None
+            if records.labels is not None and model.num_classes:
+                given = records.labels[rows[real]]
             findings += _of_posterior(model, some, given, len(records))
     found = [each for each in (*findings, unsettled) if each is not None]
     return Diagnosis(found, looked, left_out)
@@ -194,7 +196,7 @@ def _of_samples(
 
 
 def _of_posterior(
-    model: ZooModel, images: np.ndarray, labels: np.ndarray | None, there: int
+    model: Any, images: np.ndarray, labels: np.ndarray | None, there: int
 ) -> Iterator[Finding | None]:
     if model.model_name == "vq_vae":
         yield signs_in_weights.dead_codes(np.asarray(model.encode(images)), model.num_codes)

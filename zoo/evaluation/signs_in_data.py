@@ -39,7 +39,7 @@ def rare_class(counts: np.ndarray, names: Sequence[str] | None = None) -> Findin
     there = np.flatnonzero(counts)
     if len(there) < 2:
         return None
-    rarest, most = there[counts[there].argmin()], counts.argmax()
+    rarest, most = int(there[counts[there].argmin()]), int(counts.argmax())
     if counts[most] < RARE * counts[rarest]:
         return None
     rare, common = (names[i] if names else f"Class {i}" for i in (rarest, most))
