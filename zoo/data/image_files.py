@@ -94,6 +94,7 @@ def read_file(
         ValueError: If it is no such image, or cut short. It is named.
 
     Example:
+        >>> from pathlib import Path
         >>> from PIL import Image
         >>> Image.new("L", (4, 2), 255).save("white.png")
         >>> read_file(Path("white.png"), (1, 1, 1)).tolist()
@@ -180,6 +181,7 @@ def read_header(source: str | Path | bytes, *, name: Callable[[], str] = str) ->
         ValueError: As `read_file`, where the head shows it.
 
     Example:
+        >>> from pathlib import Path
         >>> from PIL import Image
         >>> Image.new("RGB", (4, 2)).save("black.png")
         >>> read_header(Path("black.png"))[:3]
