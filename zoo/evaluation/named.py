@@ -115,7 +115,7 @@ def scores_of(
         msg = "metrics=[]: expected at least one name, such as 'fid10k_test'."
         raise ValueError(msg)
     using = [protocol for protocol in protocols if protocol.metric not in OTHER_FEATURES]
-    choice = {"weights": extractor_weights, "resize": settings.get("resize")}
+    choice: dict[str, Any] = {"weights": extractor_weights, "resize": settings.get("resize")}
     loaded = (
         needed_extractor(
             source, settings.get("extractor"), model.image_shape, what=using[0].name, **choice

@@ -147,7 +147,7 @@ class Scores:
                 check_distance(self.model)
             if protocol.metric in NEED_FEATURES:  # first: they have the statistics too
                 real = self.held(protocol)
-                count, classes = real.statistics.count, self.model.num_classes
+                count, classes = len(real.features), self.model.num_classes
                 check_enough(protocol, count, real.labels, classes, "real images")
         for protocol in self.protocols:
             if protocol.metric == "fid":
