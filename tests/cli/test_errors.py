@@ -48,6 +48,7 @@ COMMANDS: dict[str, list[str]] = {
     "bench": ["--pretrained", "RUN"],
     "push": ["RUN", "hf://nonsense"],
     "report": ["RUN", "--out", "OUT.html"],
+    "doctor": ["RUN"],
     "sweep": ["RUN", "--out", "OUT"],
     "stats": ["RUN", "--out", "OUT.npz"],
     "train-classifier": ["RUN", "--out", "OUT"],
