@@ -105,7 +105,7 @@ def test_options_of_scale(source: Path, tmp_path: Path, capsys: pytest.CaptureFi
     run_zoo(
         "train", "dcgan", "--data", source, "--out", run, "--epochs", 2, "--batch-size", 30,
         "--network", "mlp", "--latent-dim", 4, "--strategy", "mirrored", "--replicas", 2,
-        "--precision", "mixed_bfloat16", "--accumulate", 3, "--steps-per-execution", 5,
+        "--precision", "mixed_bfloat16", "--accumulate", 2, "--steps-per-execution", 5,
         "--clip-norm", 1, "--validation", "test", "--best", "val_generator_loss", "--keep", 1,
         "--generator-learning-rate", 1e-4,
     )  # fmt: skip
@@ -115,7 +115,7 @@ def test_options_of_scale(source: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert [entry["step"] for entry in history] == [5, 10, 15]
     config = json.loads((run / "config.json").read_text())
     wanted = {
-        "precision": "mixed_bfloat16", "accumulate": 3, "steps_per_execution": 5, "keep": 1,
+        "precision": "mixed_bfloat16", "accumulate": 2, "steps_per_execution": 5, "keep": 1,
         "best": "val_generator_loss", "validation": "test", "strategy": "none", "replicas": 1,
     }  # fmt: skip
     assert {name: config[name] for name in wanted} == wanted

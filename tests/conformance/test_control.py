@@ -15,7 +15,8 @@ from tests.support.replicas import replicated
 @pytest.mark.parametrize(
     ("replicas", "accumulate", "steps_per_execution"),
     [
-        (2, 2, 3),
+        (2, 1, 2),
+        pytest.param(2, 2, 3, marks=pytest.mark.slow),
         pytest.param(3, 1, 1, marks=pytest.mark.slow),
         pytest.param(1, 2, 1, marks=pytest.mark.slow),
         pytest.param(1, 1, 3, marks=pytest.mark.slow),
