@@ -157,8 +157,9 @@ def test_every_model_has_its_page() -> None:
 
 def test_every_function_of_zoo_is_in_the_table() -> None:
     """Of docs/api/zoo.md, and its page shows what it takes."""
-    assert set(zoo._HOMES) <= set(re.findall(r"`zoo\.(\w+)`", DOCUMENTS["docs/api/zoo.md"]))
-    shown = re.findall(r"^::: (zoo\.\S+|export\S*)$", "\n".join(DOCUMENTS.values()), re.MULTILINE)
+    functions = {name for name, home in zoo._HOMES.items() if home != f"zoo.{name}"}
+    assert functions <= set(re.findall(r"`zoo\.(\w+)`", DOCUMENTS["docs/api/zoo.md"]))
+    shown = re.findall(r"^::: (zoo\.\S+)$", "\n".join(DOCUMENTS.values()), re.MULTILINE)
     for name in ("train", "resume", "finetune", "standing_statistics"):
         assert f"{getattr(zoo, name).__module__}.{name}" in shown
 
