@@ -81,18 +81,6 @@ def test_it_resumes_bitwise(run: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_run_that_began_from_another_needs_few_updates(run: Path, tmp_path: Path) -> None:
-    """The doctor has no complaint of them, as it has of a run that began from nothing."""
-    model, _ = zoo.finetune(run, IMAGES)
-    model.compile()
-    zoo.train(model, IMAGES, tmp_path / "new", epochs=1, **SETTINGS)
-    found = [
-        {finding.name for finding in zoo.doctor(each, source).findings}
-        for each, source in ((run, None), (tmp_path / "new", IMAGES))
-    ]
-    assert ["too few updates" in names for names in found] == [True, False]
-
-
 def test_classes_follow_the_data(run: Path) -> None:
     """Unlabelled data take the label away; numbered classes say nothing of named ones."""
     model, report = zoo.finetune(run, IMAGES)
