@@ -155,6 +155,15 @@ def test_every_model_has_its_page() -> None:
     assert len(shown) == len(classes)
 
 
+def test_every_function_of_zoo_is_in_the_table() -> None:
+    """Of docs/api/zoo.md, and its page shows what it takes."""
+    functions = {name for name, home in zoo._HOMES.items() if home != f"zoo.{name}"}
+    assert functions <= set(re.findall(r"`zoo\.(\w+)`", DOCUMENTS["docs/api/zoo.md"]))
+    shown = re.findall(r"^::: (zoo\.\S+)$", "\n".join(DOCUMENTS.values()), re.MULTILINE)
+    for name in ("train", "resume", "finetune", "standing_statistics"):
+        assert f"{getattr(zoo, name).__module__}.{name}" in shown
+
+
 def test_a_combination_of_parts() -> None:
     (code,) = blocks(DOCUMENTS["docs/models.md"], "python")
     names: dict[str, Any] = {}

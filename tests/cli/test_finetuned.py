@@ -34,6 +34,14 @@ def test_a_run_starts_from_a_run(tiny: Path, small: Path, tmp_path: Path, capsys
     run_zoo("info", out)
     assert "finetuned_from" in capsys.readouterr().out
     fails(capsys, "train", "--from", source, "--data", small, "--out", out)  # it holds a run
+    # The run goes on with the file that it was begun from, as those of a sweep do.
+    run_zoo(
+        "train", "--config", out / "config.json", "--out", out, "--resume",
+        "--freeze-generator", 2,
+    )  # fmt: skip
+    text = capsys.readouterr().out
+    assert "has had 1 epoch or more: nothing to do" in text
+    assert "--freeze-generator 2 is ignored: the run has 1." in text
 
 
 @pytest.mark.parametrize(
@@ -50,6 +58,7 @@ def test_a_run_starts_from_a_run(tiny: Path, small: Path, tmp_path: Path, capsys
         (["--option", "normalization=none"], "normalization='none': the networks are those"),
         (["--option", "emma=0.9"], "dcgan has no option 'emma'"),
         (["--freeze-discriminator", 3], "freeze_discriminator=3: the discriminator has the blocks"),
+        (["--carried-rate", 0.1], "carried_rate=0.1: every layer is carried over"),
     ],
 )
 def test_what_does_not_fit_is_refused(
@@ -69,7 +78,8 @@ def test_the_model_must_agree_and_the_source_be_there(
     assert "is a dcgan, not a vae" in fails(capsys, "train", "vae", "--from", source, *data)
     assert "Unknown preset 'dcgam'" in fails(capsys, "train", "--from", "dcgam", *data)
     assert "or --from" in fails(capsys, "train", *data)
-    assert "give --from too" in fails(capsys, "train", "dcgan", "--class", "a=b", *data)
+    for option in (("--class", "a=b"), ("--freeze-generator", 1), ("--carried-rate", 0.5)):
+        assert "give --from too" in fails(capsys, "train", "dcgan", *option, *data)
     begun = tmp_path / "begun"
     begun.mkdir()
     (begun / "config.json").write_bytes((source / "config.json").read_bytes())

@@ -222,6 +222,16 @@ def test_twice_the_size_keeps_the_inner_blocks(
     assert report.max_error is None
 
 
+def test_new_layers_are_those_with_new_tensors() -> None:
+    """Not those of another size alone: the discriminator's embedding of classes is new too."""
+    source = source_of("dcgan", "mlp", 0)
+    options = {"carried_rate": 0.1}
+    model, _ = start_from(source, starts(names(2), [], {}), num_classes=2, options=options)
+    assert model.new_layers == ("discriminator/embedding",)
+    with pytest.raises(ValueError, match="carried_rate=0.1: every layer is carried over"):
+        start_from(source, starts([], [], {}), options=options)
+
+
 @pytest.mark.parametrize(
     ("name", "network", "shape", "message"),
     [

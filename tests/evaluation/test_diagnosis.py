@@ -6,6 +6,7 @@ import json
 import math
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -14,7 +15,13 @@ import pytest
 
 import zoo
 from tests.support.command import fails, run_zoo
-from zoo.evaluation import signs_in_data, signs_in_history, signs_in_samples, signs_in_weights
+from zoo.evaluation import (
+    diagnosis,
+    signs_in_data,
+    signs_in_history,
+    signs_in_samples,
+    signs_in_weights,
+)
 from zoo.metrics import density_coverage
 
 ROOT = Path(__file__).parents[2]
@@ -24,8 +31,8 @@ MANY = np.kron(RANDOM.random((2000, 2, 2, 1)), np.ones((1, 4, 4, 1))).astype(np.
 IMAGES = MANY[:200]
 
 
-def _names(diagnosis: Any) -> set[str]:
-    return {finding.name for finding in diagnosis.findings}
+def _names(found: Any) -> set[str]:
+    return {finding.name for finding in found.findings}
 
 
 def _losses(*values: float) -> list[dict[str, float]]:
@@ -82,6 +89,18 @@ def test_a_run_as_advised_has_updates_enough() -> None:
         if "--batch-size" in words:
             size = int(words[words.index("--batch-size") + 1])
         assert signs_in_history.too_few_updates(epochs * (images // size), images, size) is None
+
+
+@pytest.mark.parametrize("origin", [None, "converted_from", "finetuned_from"])
+@pytest.mark.parametrize("preset", [False, True])
+def test_only_a_run_that_began_from_nothing_needs_many_updates(
+    origin: str | None, preset: bool
+) -> None:
+    """A preset has the entries of its run in `facts`."""
+    config: dict[str, Any] = {"batch_size": 20, **({} if origin is None else {origin: "x"})}
+    config = {"facts": config} if preset else config
+    model: Any = SimpleNamespace(steps_done=10, minibatches=1)
+    assert bool([*diagnosis._of_updates(model, config, 200)]) is (origin is None)
 
 
 def test_samples_of_half_the_spread_are_alike() -> None:

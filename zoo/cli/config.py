@@ -32,12 +32,8 @@ if TYPE_CHECKING:
 
 NO_SETTINGS = ("config", "print_config", "resume")  # they say what to do with settings
 LENGTHS = ("epochs", "steps", "images")  # of which one counts
-OF_SOURCE = (
-    "latent_dim",
-    "network",
-    "channels",
-    "precision",
-)  # --from decides, if they are not given
+NETWORKS = ("latent_dim", "network", "channels")  # what the source of --from has decided
+OF_SOURCE = (*NETWORKS, "precision")  # and what it decides, if nothing is given
 # What a run's config.json calls otherwise; for runs without an entry `command`.
 OF_RUN = {"jit_compile": "jit", "metrics": "metric"}
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -222,6 +218,11 @@ def length_of(context: typer.Context) -> dict[str, int | None]:
 def _source(context: typer.Context, name: str) -> str:
     """Where a parameter has its value from: COMMANDLINE, DEFAULT_MAP (a file) or DEFAULT."""
     return getattr(context.get_parameter_source(name), "name", "")
+
+
+def is_in_file(context: typer.Context, name: str) -> bool:
+    """Whether a parameter has its value from the file of `--config`."""
+    return _source(context, name) == "DEFAULT_MAP"
 
 
 def given_options(context: typer.Context) -> dict[str, Any]:

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from zoo.cli.config import given_options
+from zoo.cli.config import NETWORKS, given_options, is_in_file
 from zoo.cli.options import parse_pair, resolve_run
 from zoo.core import registry
 from zoo.io.terminal import console, say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import typer
 
     from zoo.training.resume import Ready
 
-NETWORKS = ("latent_dim", "network", "channels")  # options that the source has decided
+
+def begun_from(context: typer.Context, source: str) -> tuple[str | None, str]:
+    """The source and the name of its model; no source, if a run goes on that its file began."""
+    from zoo.training.run_files import read_config
+
+    given, out = given_options(context), context.params["out"]
+    goes_on = given.get("resume") and is_in_file(context, "source") and out is not None
+    if goes_on and (out / "config.json").exists():
+        return None, given.get("model") or read_config(out)["model"]
+    return source, model_of(context, source)
 
 
 def model_of(context: typer.Context, source: str) -> str:
@@ -59,10 +68,13 @@ def options_of(context: typer.Context, model: str, options: dict[str, Any]) -> d
     return {**chosen, **options, "seed": context.params["seed"]}
 
 
-def check_none(classes: Sequence[str] | None) -> None:
-    """Refuses --class without --from."""
+def check_none(classes: Sequence[str] | None, options: Mapping[str, Any]) -> None:
+    """Refuses options of a start from a trained model without --from."""
     if classes:
         raise ValueError(f"--class {classes[0]} names a class of --from: give --from too.")
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')} {value}"
+        raise ValueError(f"{option} is for weights that are trained already: give --from too.")
 
 
 def ready(

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import typer
 
 LONGEST = 200  # bytes of the name of a cell, which names files too
-OF_SWEEP = ("out", "config", "resume", "print_config")  # no settings of a cell
 
 
 class Cell(NamedTuple):
@@ -65,7 +64,7 @@ def cells_of(file: Path, context: typer.Context) -> list[Cell]:
 
 def _axes(grid: Any, file: Path, context: typer.Context) -> dict[str, list[Any]]:
     """The lists of values by key."""
-    known = [key for key in config.parameters(context) if key not in OF_SWEEP]
+    known = [key for key in config.parameters(context) if key != "out"]  # the sweep's own
     axes: dict[str, list[Any]] = {}
     for key, value in (grid if isinstance(grid, dict) else {}).items():
         if key not in known:
@@ -97,7 +96,7 @@ def _settings(settings: Mapping[str, Any], file: Path, context: typer.Context) -
     """All settings of a cell, checked as those of `zoo train`."""
     checked = config.checked(context, settings, file)
     command: Any = context.command
-    if "model" not in checked:
+    if not {"model", "source"} & checked.keys():
         raise ValueError(f'{file}: expected a model of `zoo list`, such as model = "vae".')
     cell = command.make_context("train", [], default_map=checked)
     return config.settings_of(cell)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     import typer
 
+OF_START = ("freeze_discriminator", "freeze_generator", "carried_rate")
+
 
 def length_of_run(context: typer.Context, run: Path) -> dict[str, int | None]:
     """What a run goes on to: as given; else as it was begun with, and 10 epochs at least."""
@@ -43,6 +45,7 @@ def ignored_options(context: typer.Context, out: Path, model: Any) -> list[str]:
         "seed": config.get("seed"),
         "precision": model.dtype_policy.name,
     }
+    stored |= {name: getattr(model, name) for name in OF_START if hasattr(model, name)}
     optimizer_options: dict[str, Any] = {}
     if was_trained(config):
         optimizer = without_loss_scale(getattr(model, model.optimizer_names[0]))

@@ -97,7 +97,7 @@ def _check_all(train: Any, cells: Sequence[grid.Cell], out: Path) -> None:
 
     for cell in cells:
         folder = out / cell.name
-        if (folder / "model.keras").exists():
+        if _is_begun(folder):
             continue
         default_map = {**cell.settings, "out": str(folder)}
         names = {key: each.name for key, each in config.parameters_of(train).items()}
@@ -115,7 +115,7 @@ def _check_all(train: Any, cells: Sequence[grid.Cell], out: Path) -> None:
 
 def _check_in_a_process(file: Path, out: Path, cells: Sequence[grid.Cell]) -> None:
     """Checks the cells where this process stays free of TensorFlow, which takes a GPU whole."""
-    if all((out / cell.name / "model.keras").exists() for cell in cells):
+    if all(_is_begun(out / cell.name) for cell in cells):
         return
     status = run(["sweep", str(file), "--out", str(out), "--check"])
     if status:
@@ -134,7 +134,7 @@ def _train(cell: grid.Cell, out: Path) -> bool:
     file = out / f"{cell.name}.toml"
     with replacing(file) as temporary:
         temporary.write_text(config.to_toml(cell.settings) + "\n", encoding="utf-8")
-    resume = ["--resume"] if (folder / "model.keras").exists() else []
+    resume = ["--resume"] if _is_begun(folder) else []
     status = run(["train", "--config", str(file), "--out", str(folder), *resume])
     if status in (STOPPED, 128 + signal.SIGTERM):
         say("Stopped; the same command goes on.")
@@ -161,13 +161,20 @@ def run(arguments: Sequence[str]) -> int:
             return 128 - status if status < 0 else status or stopped
 
 
+def _is_begun(folder: Path) -> bool:
+    """Whether a folder holds a run that can go on."""
+    from zoo.training.run_files import LATEST
+
+    return (folder / LATEST).exists()
+
+
 def _is_finished(folder: Path, cell: grid.Cell) -> bool:
     """Whether a run has come to its cell's end, by its files: False if they leave a doubt."""
     from zoo.io import schemas
     from zoo.io.records import read_json
     from zoo.training.run_files import LATEST, read_config
 
-    if not (folder / LATEST).exists() or not (folder / "history.json").exists():
+    if not _is_begun(folder) or not (folder / "history.json").exists():
         return False
     history, begun = read_json(folder / "history.json", schemas.HISTORY), read_config(folder)
     last, settings = history[-1], cell.settings
@@ -203,7 +210,7 @@ def _state(folder: Path, cell: grid.Cell) -> str:
     from zoo.io import schemas
     from zoo.io.records import read_json
 
-    if not (folder / "model.keras").exists():
+    if not _is_begun(folder):
         return "new"
     if _is_finished(folder, cell):
         return "finished"

@@ -99,7 +99,7 @@ def train(
         return
     clock = _clock(max_minutes)
     if source is not None:
-        model = finetuned.model_of(context, source)
+        source, model = finetuned.begun_from(context, source)
     out, model, resume = _run_to_train(model, out, recipe, resume=resume)
     _check_run(out, model, resume=resume)
     check_folder(out)
@@ -110,8 +110,8 @@ def train(
         "freeze_generator": freeze_generator,
         "carried_rate": carried_rate,
     }
-    options = parse_options(option or [])
-    options |= {name: value for name, value in started.items() if value is not None}
+    started = {name: value for name, value in started.items() if value is not None}
+    options = {**parse_options(option or []), **started}
     measured = Measured(
         metric or [], metric_every, metric_extractor, metric_extractor_weights, metric_resize
     )
@@ -158,7 +158,7 @@ def train(
         )
         ignored = []
     else:
-        finetuned.check_none(classes)
+        finetuned.check_none(classes, started)
         chosen = {} if network is None else {"network": network}
         options = {"seed": seed, "dtype": precision, **chosen, **options}
         registry.check_options(model, options)

@@ -62,7 +62,7 @@ CarriedRate = Annotated[
     float | None,
     typer.Option(
         help="Learning rate of the layers that are carried over, as a multiple of that of the new "
-        "ones, which a larger --image-size has.",
+        "ones, which come with a larger --image-size or with classes.",
         rich_help_panel=START,
     ),
 ]

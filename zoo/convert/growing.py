@@ -103,9 +103,6 @@ def grown(
             raise ValueError(msg)
         ours.assign(theirs)
     found += [row for row in rows if row.target.startswith("model/")]
-    if getattr(larger, "carried_rate", 1.0) != 1.0:
-        fresh = [row.target.rpartition("/")[0] for row in found if not row.source]
-        larger.new_layers = tuple(dict.fromkeys(fresh))
     return larger, found
 
 

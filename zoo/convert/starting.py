@@ -64,8 +64,8 @@ def start_from(
         The model, not compiled, and the report.
 
     Raises:
-        ValueError: If an option defines the networks, or the source's networks cannot take the
-            classes or the size.
+        ValueError: If an option defines the networks, the source's networks cannot take the classes
+            or the size, or `carried_rate` is given and no layer is new.
 
     Example:
         >>> import zoo
@@ -90,6 +90,7 @@ def start_from(
         model, rows = grown(model, shape, factor, rows)
         fresh = sum(not row.source for row in rows)
         notes = (f"{fresh} tensors next to the image are new, for {shape[0]} × {shape[1]} pixels.",)
+    _name_new_layers(model, rows)
     return model, StartReport(source.model_name, [*found], rows, compared, error, notes)
 
 
@@ -104,6 +105,22 @@ def check_options(source: ZooModel, options: Mapping[str, Any]) -> None:
                 f"{source.model_name} of {has}. Leave {name} out."
             )
             raise ValueError(msg)
+
+
+def _name_new_layers(model: Any, rows: Sequence[TensorRow]) -> None:
+    """Tells a model whose carried layers are slower which layers are new."""
+    rate = getattr(model, "carried_rate", 1.0)
+    if rate == 1.0:
+        return
+    model.new_layers = tuple(
+        dict.fromkeys(row.target.rpartition("/")[0] for row in rows if not row.source)
+    )
+    if not model.new_layers:
+        msg = (
+            f"carried_rate={rate}: every layer is carried over, and none is new. Leave it out, "
+            "and lower the learning rate of all."
+        )
+        raise ValueError(msg)
 
 
 def _config(source: Any) -> dict[str, Any]:

@@ -287,7 +287,7 @@ def _scheduled(
     if scheduled:
         msg = (
             f"decay_steps, warmup_steps: the learning rate of {optimizer.name} has a schedule "
-            "already."
+            "already. Leave them out, or give the optimizer a number."
         )
         raise ValueError(msg)
     steps = None if decay_steps is None else decay_steps * updates

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 IMAGES = 2000  # training images that are looked at for duplicates, evenly over the split
 SAMPLES = 500  # samples, and training images that they are compared with
 BATCH = 64  # for BatchNorm's statistics of a batch
+ORIGINS = ("converted_from", "finetuned_from")  # entries of a run that began from another model
 
 
 class Diagnosis(NamedTuple):
@@ -171,7 +172,8 @@ def _of_updates(model: ZooModel, config: dict[str, Any], images: int) -> Iterato
     facts = config.get("facts", {})
     updates = model.steps_done or facts.get("steps", 0)
     batch_size = config.get("batch_size") or facts.get("batch_size")
-    if updates and batch_size and "converted_from" not in config:
+    begun = not any(name in where for name in ORIGINS for where in (config, facts))
+    if updates and batch_size and begun:
         yield signs_in_history.too_few_updates(
             updates, images, batch_size, minibatches=model.minibatches
         )

@@ -48,6 +48,8 @@ def check_tracker(name: str) -> None:
 class Tracker(keras.callbacks.Callback):
     """Begins a tracker's run when training begins, and gives each epoch to its Keras callback.
 
+    `tracked` makes one, and ends the tracker's run: another training has a run of its own then.
+
     Where the tracker keeps its runs is for its own settings to say, such as WANDB_MODE and
     WANDB_PROJECT, or MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME. The run has the name of the
     run folder, and its config.json as configuration.
