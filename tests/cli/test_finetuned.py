@@ -70,6 +70,8 @@ def test_the_model_must_agree_and_the_source_be_there(
     assert "Unknown preset 'dcgam'" in fails(capsys, "train", "--from", "dcgam", *data)
     assert "or --from" in fails(capsys, "train", *data)
     assert "give --from too" in fails(capsys, "train", "dcgan", "--class", "a=b", *data)
+    for option in ("--freeze-discriminator", "--freeze-generator", "--carried-rate"):
+        assert "Give --from too" in fails(capsys, "train", "dcgan", option, 1, *data)
     begun = tmp_path / "begun"
     begun.mkdir()
     (begun / "config.json").write_bytes((source / "config.json").read_bytes())

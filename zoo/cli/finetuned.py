@@ -10,7 +10,7 @@ from zoo.core import registry
 from zoo.io.terminal import console, say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import typer
 
@@ -59,10 +59,16 @@ def options_of(context: typer.Context, model: str, options: dict[str, Any]) -> d
     return {**chosen, **options, "seed": context.params["seed"]}
 
 
-def check_none(classes: Sequence[str] | None) -> None:
-    """Refuses --class without --from."""
+def check_none(classes: Sequence[str] | None, started: Mapping[str, Any]) -> None:
+    """Refuses --class, --freeze-… and --carried-rate without --from."""
     if classes:
         raise ValueError(f"--class {classes[0]} names a class of --from: give --from too.")
+    for name, value in started.items():
+        if value is not None:
+            raise ValueError(
+                f"--{name.replace('_', '-')} {value} is of what was trained before, and a new "
+                "model is random. Give --from too, or leave it out."
+            )
 
 
 def ready(
