@@ -64,11 +64,14 @@ def test_every_option_is_a_key() -> None:
 
 def test_printing_trains_nothing(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
-    file = _written(tmp_path, 'model = "vae"\nepochs = 3\nlearning_rate = 1\n[option]\nbeta = 2')
-    run_zoo("train", "beta_vae", "--config", file, "--steps", 5, "--print-config")
+    text = 'model = "vae"\nepochs = 3\nlearning_rate = 1\n[option]\nbeta = 2\nwarm_up = 4'
+    file = _written(tmp_path, text)
+    given = ("--steps", 5, "--option", "warm_up=6", "--print-config")
+    run_zoo("train", "beta_vae", "--config", file, *given)
     said = capsys.readouterr().out.splitlines()
     assert {'model = "beta_vae"', "steps = 5", "learning_rate = 1.0", "beta = 2"} <= {*said}
-    assert "epochs = 3" not in said  # the command line comes first
+    assert "warm_up = 6" in said
+    assert not {"epochs = 3", "warm_up = 4"} & {*said}  # the command line comes first
     assert [*tmp_path.iterdir()] == [file]
 
 

@@ -157,6 +157,16 @@ def test_what_a_sweep_runs(file: Path, tmp_path: Path, monkeypatch, capsys) -> N
     assert "was begun with latent_dim = 2, and not with latent_dim = 3." in said
 
 
+def test_a_cell_whose_minutes_are_over_is_not_finished(
+    file: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """Though its command ends without an error."""
+    file.write_text(f"max_minutes = 1\n{file.read_text()}")
+    monkeypatch.setattr(sweep, "run", lambda _: 0)
+    said = fails(capsys, "sweep", file, "--out", tmp_path / "runs", "--index", 1)
+    assert f"Not finished: {NAMES[1]}. The same command" in said
+
+
 def _forbidden(*_: object) -> int:
     raise AssertionError("it has begun")
 
@@ -210,6 +220,7 @@ def test_wrong_indices(file: Path, tmp_path: Path, monkeypatch, capsys) -> None:
         pytest.param("[1, 4.5]", '[1, "x"]', "beta='x'", marks=pytest.mark.slow),
         ("batch_size = 30", "batch_size = 0", "batch_size = 0"),
         ("[1, 4.5]\nseed = [0, 1]", "[1]\naccumulate = [1, 40]", "batch_size=30"),
+        ("[1, 4.5]\nseed = [0, 1]", '[1]\nvalidation = ["val"]', "no array 'x_val'"),
         pytest.param(
             "seed = [0, 1]",
             'model = ["beta_vae", "dcgan"]',

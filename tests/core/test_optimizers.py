@@ -80,6 +80,9 @@ def test_it_trains_as_keras_s_does(images: np.ndarray) -> None:
         ({"optimizer_options": {"use_ema": True}}, "No optimizer here keeps averages"),
         ({"optimizer_options": {"learning_rate": 0.1}}, "Give learning_rate"),
         ({"optimizer_options": {"global_clipnorm": 0.1}}, "Give clip_norm"),
+        ({"optimizer_options": {"clipnorm": 0.0}}, "clipnorm=0.0 of adam: expected a number above"),
+        ({"optimizer_options": {"clipvalue": 1.0}, "clip_norm": 2.0}, "expected one of them"),
+        ({"clip_norm": float("inf")}, "clip_norm=inf: expected a finite number above 0"),
         ({"algorithm": "adam", "optimizer": "sgd"}, "algorithm='adam' is for optimizers that are"),
     ],
 )

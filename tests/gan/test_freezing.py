@@ -125,6 +125,12 @@ def test_layers_that_were_carried_over_go_a_part_of_the_way(optimizer: Any) -> N
         assert np.abs(part).max() > 0
 
 
+@pytest.mark.parametrize("layers", ["generator/to_pixels", ["to_pixels"]])
+def test_new_layers_are_a_list_of_layers_of_networks(layers: Any) -> None:
+    with pytest.raises(ValueError, match="new_layers=.*: expected a list such as"):
+        frozen(new_layers=layers)
+
+
 @pytest.mark.parametrize("rate", [0.0, 1.5])
 def test_other_rates_are_refused(rate: float) -> None:
     with pytest.raises(ValueError, match=f"carried_rate={rate}: expected more than 0"):

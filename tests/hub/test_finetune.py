@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import zoo
+from tests.support.full_disk import full_disk
 from tests.support.image_files import save_image
 from zoo.io.files import sha256
 
@@ -96,6 +97,16 @@ def test_labels_that_a_model_needs_are_asked_for(tmp_path: Path) -> None:
         zoo.finetune(model, IMAGES, num_classes=0)
     with pytest.raises(ValueError, match="has no labels, which a conditional model needs"):
         zoo.finetune(model, IMAGES)
+
+
+def test_a_full_disk_leaves_no_half_of_a_run(tmp_path: Path) -> None:
+    """Its config.json fits; report.json, which is longer, does not."""
+    model, report = zoo.finetune(zoo.create("vae", (8, 8, 1), 2, network="mlp"), IMAGES)
+    model.compile()
+    size = len(json.dumps(report.to_dict())) - 1
+    with pytest.raises(OSError, match=r"report\.json"), full_disk(size):
+        zoo.train(model, IMAGES, tmp_path / "run", epochs=1, **SETTINGS)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_bad_sources_are_refused(run: Path, tmp_path: Path) -> None:

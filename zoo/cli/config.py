@@ -46,6 +46,17 @@ def from_file(context: typer.Context, file: Path | None) -> Path | None:
     return file
 
 
+def joined(
+    context: typer.Context, param: typer.CallbackParam, value: list[str] | None
+) -> list[str] | None:
+    """The pairs `name=value` of the command line, and those of the file with other names."""
+    if value is None or _source(context, param.name or "") != "COMMANDLINE":
+        return value
+    of_file = (context.default_map or {}).get(param.name or "") or []
+    given = {pair.partition("=")[0] for pair in value}
+    return [*(pair for pair in of_file if pair.partition("=")[0] not in given), *value]
+
+
 def settings_in(file: Path, context: typer.Context) -> dict[str, Any]:
     """What a TOML file, or the config.json of a run, says.
 

@@ -139,7 +139,8 @@ def _train(cell: grid.Cell, out: Path) -> bool:
     if status in (STOPPED, 128 + signal.SIGTERM):
         say("Stopped; the same command goes on.")
         raise typer.Exit(status)
-    return status == 0
+    # --max-minutes ends a run without an error.
+    return status == 0 and ("max_minutes" not in cell.settings or _is_finished(folder, cell))
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -169,7 +169,7 @@ def train(
         ignored = []
     callbacks = measured.callbacks(out, ready.source, resume=resume)
     if context.meta.get(CHECK_ONLY):
-        _check_settings(ready, callbacks)
+        _check_settings(ready, out, callbacks)
         return
     train_and_report(ready, out, model, ignored, callbacks, clock, tracker)
 
@@ -181,13 +181,16 @@ def _clock(minutes: float | None) -> MaxMinutes | None:
     return None if minutes is None else MaxMinutes(minutes)
 
 
-def _check_settings(ready: Ready, callbacks: Sequence[Any]) -> None:
+def _check_settings(ready: Ready, out: Path, callbacks: Sequence[Any]) -> None:
     """Checks what `zoo.train` checks of its arguments before it trains."""
     from zoo.data import open as open_data
     from zoo.training import checks
 
     model, source, options = ready
     images = open_data(source, split="train", image_shape=model.image_shape)
+    checks.check_data(model, source, images, out)
+    if options["validation"]:
+        open_data(source, split=options["validation"], image_shape=model.image_shape)
     batch_size = options["batch_size"] or model.default_batch_size
     checks.check_settings(model, images, {**options, "batch_size": batch_size}, callbacks)
 

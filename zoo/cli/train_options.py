@@ -35,6 +35,7 @@ Classes = Annotated[
     list[str] | None,
     typer.Option(
         "--class",
+        callback=config.joined,
         help="NEW=OLD: the class of --from that a class of --data starts as, by name or number, "
         "such as boot=9. Classes of equal names need none. all=OLD for data without classes. "
         "Repeatable.",
@@ -137,7 +138,10 @@ Channels = Annotated[
 ]
 Option = Annotated[
     list[str] | None,
-    typer.Option(help="An option of the model, such as likelihood=bernoulli or ema=0.999."),
+    typer.Option(
+        callback=config.joined,
+        help="An option of the model, such as likelihood=bernoulli or ema=0.999.",
+    ),
 ]
 Mirror = Annotated[
     bool,
@@ -184,6 +188,7 @@ Optimizer = Annotated[
 OptimizerOption = Annotated[
     list[str] | None,
     typer.Option(
+        callback=config.joined,
         help="An option of the optimizer by Keras's name, such as beta_1=0.5. Repeatable.",
         rich_help_panel=RATES,
     ),

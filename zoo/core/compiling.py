@@ -71,8 +71,8 @@ class Compiling(ReplicatedStep):
                 argument of Keras means nothing here; if a learning rate is no number above 0, or is
                 of an optimizer that is given too; if the algorithm has not such an option; if the
                 steps are no schedule, or a learning rate has one already; if `accumulate` < 1 or
-                `clip_norm` ≤ 0; if XLA is to compile several replicas; or if oneDNN's gradients of
-                a layer are wrong.
+                `clip_norm` is no finite number above 0, or an optimizer clips otherwise; if XLA is
+                to compile several replicas; or if oneDNN's gradients of a layer are wrong.
 
         Example:
             >>> import zoo
@@ -103,7 +103,7 @@ class Compiling(ReplicatedStep):
         self.accumulate = accumulate
         for name, optimizer in ready.items():
             if clip_norm is not None:
-                without_loss_scale(optimizer).global_clipnorm = clip_norm
+                _clip(without_loss_scale(optimizer), clip_norm)
             setattr(self, name, self._prepared(optimizer))
         # The first is Keras's "the optimizer"; float16's scaling is there already, for each.
         kwargs = {**kwargs, "jit_compile": jit_compile, "auto_scale_loss": False}
@@ -139,8 +139,8 @@ class Compiling(ReplicatedStep):
         if accumulate < 1:
             msg = f"accumulate={accumulate}: expected at least 1."
             raise ValueError(msg)
-        if clip_norm is not None and clip_norm <= 0.0:
-            msg = f"clip_norm={clip_norm}: expected more than 0, or None."
+        if clip_norm is not None and not 0.0 < clip_norm < math.inf:
+            msg = f"clip_norm={clip_norm}: expected a finite number above 0, or None."
             raise ValueError(msg)
         replicas = self.distribute_strategy.num_replicas_in_sync
         if jit_compile and replicas > 1:
@@ -255,6 +255,16 @@ class Compiling(ReplicatedStep):
                 for name, value in config.items()
             }
         )
+
+
+def _clip(optimizer: Any, clip_norm: float) -> None:
+    """Gives an optimizer the largest norm of its gradient: Keras obeys but one way of clipping."""
+    for name in ("clipnorm", "clipvalue"):
+        value = getattr(optimizer, name)
+        if value is not None:
+            msg = f"clip_norm={clip_norm}, {name}={value} of an optimizer: expected one of them."
+            raise ValueError(msg)
+    optimizer.global_clipnorm = clip_norm
 
 
 def without_loss_scale(optimizer: Any) -> Any:

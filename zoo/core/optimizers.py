@@ -41,6 +41,7 @@ ELSEWHERE = {
         "No optimizer here keeps averages. A GAN created with ema=0.999 averages its generator.",
     ),
 }
+CLIPPING = ("clipnorm", "clipvalue")
 BELOW_ONE = ("beta_1", "beta_2", "rho", "momentum")
 
 
@@ -126,6 +127,8 @@ def _fault(name: str, value: Any, default: Any) -> str:
     if value is None and (default is None or name == "weight_decay"):
         return ""
     number = isinstance(value, Real) and not isinstance(value, bool)
+    if name in CLIPPING:  # Keras takes 0 for none
+        return "" if number and 0.0 < value < math.inf else "a number above 0"
     if name in BELOW_ONE:
         return "" if number and 0.0 <= value < 1.0 else "a number from 0 to below 1"
     return "" if number and 0.0 <= value < math.inf else "a number of at least 0"

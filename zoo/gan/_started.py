@@ -37,7 +37,8 @@ class StartedGAN(ZooModel):
         new_layers: The layers that are new, such as "discriminator/conv_0".
 
     Raises:
-        ValueError: If one is negative, or no block is left to train.
+        ValueError: If one is negative, no block is left to train, or
+            `new_layers` is no list of layers of networks.
     """
 
     generator: Any
@@ -59,6 +60,9 @@ class StartedGAN(ZooModel):
         self.ema_start = int(ema_start)
         self.carried_rate = float(carried_rate)
         self.new_layers = tuple(new_layers)
+        if isinstance(new_layers, str) or not all("/" in str(name) for name in new_layers):
+            msg = f"new_layers={new_layers!r}: expected a list such as ['discriminator/conv_0']."
+            raise ValueError(msg)
         for name in ("freeze_discriminator", "freeze_generator", "ema_start"):
             if getattr(self, name) < 0:
                 msg = f"{name}={getattr(self, name)}: expected at least 0."

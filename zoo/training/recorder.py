@@ -104,17 +104,17 @@ class Recorder(keras.callbacks.Callback):
             self.pictured = images if isinstance(images, tuple) else (images,)
         checkpoints.check_space(self.model, self.out, self.keep + 2)  # the best and a new one
         begun = (self.out / "config.json").exists()
-        write_json(self.out / "config.json", config)
-        if started_from is not None:
-            write_json(self.out / "report.json", started_from.to_dict())
-        if begins:
-            try:
+        try:
+            write_json(self.out / "config.json", config)
+            if started_from is not None:
+                write_json(self.out / "report.json", started_from.to_dict())
+            if begins:
                 checkpoints.save(self.model, self.out, keep=self.keep)
-            except BaseException:
-                if not begun:  # a run without a state is none
-                    (self.out / "config.json").unlink()
-                    (self.out / "report.json").unlink(missing_ok=True)
-                raise
+        except BaseException:
+            if begins and not begun:  # a run without a state is none
+                for name in ("config.json", "report.json"):
+                    (self.out / name).unlink(missing_ok=True)
+            raise
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Checks the losses from time to time; writes a checkpoint when one is due."""
