@@ -171,7 +171,8 @@ def _of_updates(model: ZooModel, config: dict[str, Any], images: int) -> Iterato
     facts = config.get("facts", {})
     updates = model.steps_done or facts.get("steps", 0)
     batch_size = config.get("batch_size") or facts.get("batch_size")
-    if updates and batch_size and "converted_from" not in config:
+    began_trained = "converted_from" in config or "finetuned_from" in config
+    if updates and batch_size and not began_trained:
         yield signs_in_history.too_few_updates(
             updates, images, batch_size, minibatches=model.minibatches
         )
