@@ -62,6 +62,11 @@ def test_every_option_is_a_key() -> None:
     assert known == names - set(config.NO_SETTINGS)
 
 
+def test_a_former_name_is_printed_only_if_it_was_given() -> None:
+    assert "decay" not in config.settings_of(_context("vae"))
+    assert config.settings_of(_context("vae", "--decay"))["decay"] is True
+
+
 def test_printing_trains_nothing(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     text = 'model = "vae"\nepochs = 3\nlearning_rate = 1\n[option]\nbeta = 2\nwarm_up = 4'

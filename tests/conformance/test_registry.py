@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 
@@ -19,6 +20,13 @@ def test_every_model_has_a_case() -> None:
 def test_summaries_name_the_paper() -> None:
     for model in registry.describe_models():
         assert "arXiv" in model.summary, model.name
+
+
+def test_defaults_are_values() -> None:
+    for name in registry.list_models():
+        for option in registry.describe_options(name):
+            if option.default is not None:
+                ast.literal_eval(option.default)  # not the name of a constant
 
 
 def test_families() -> None:

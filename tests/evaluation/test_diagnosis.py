@@ -197,6 +197,13 @@ def test_the_command(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -
     assert sorted(path.stat().st_mtime_ns for path in run.rglob("*")) == before
 
 
+def test_a_run_that_began_trained_needs_no_thousand_updates(run: Path, tmp_path: Path) -> None:
+    model, _ = zoo.finetune(run, IMAGES)
+    model.compile()
+    zoo.train(model, IMAGES, tmp_path / "on", epochs=1, verbose=0)
+    assert "too few updates" not in _names(zoo.doctor(tmp_path / "on", IMAGES))
+
+
 def test_sick_histories_and_weights_of_a_run(run: Path, tmp_path: Path) -> None:
     import shutil
 

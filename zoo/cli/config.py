@@ -198,7 +198,7 @@ def _settings_by_name(
     height, width, channels = config["image_shape"]
     settings |= {"channels": channels} | ({"image_size": height} if height == width else {})
     if config.get("decay_steps") and "schedule" not in config:
-        settings["decay"] = True
+        settings["schedule"] = "linear"
     options = read_options(file.parent)
     own = [name for name, value in options.items() if isinstance(value, dict)]
     if own:
@@ -251,7 +251,11 @@ def settings_of(context: typer.Context, but: Sequence[str] = ()) -> dict[str, An
     Those that are None are left out.
     """
     values = {**context.params, **length_of(context)}
-    found = {key: values[each.name] for key, each in parameters(context).items()}
+    found = {
+        key: values[each.name]
+        for key, each in parameters(context).items()
+        if not each.hidden or values[each.name]  # a former name is there only if it was given
+    }
     if context.params.get("source") is not None:
         but = (*but, *(name for name in OF_SOURCE if name not in given_options(context)))
     plain = {key: _plain(value) for key, value in found.items()}

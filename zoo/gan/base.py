@@ -17,7 +17,7 @@ from zoo.core.model import EndpointSpec
 from zoo.core.network_tools import check_network, copy_network, with_labels
 from zoo.core.replicas import in_turn
 from zoo.core.replicated_step import Player
-from zoo.gan._average import RAMPUP, check_average, move_average
+from zoo.gan._average import check_average, move_average
 from zoo.gan._little_data import LittleData
 from zoo.gan._started import StartedGAN
 
@@ -90,7 +90,7 @@ class BaseGAN(StartedGAN, LittleData):
         n_critic: int = 1,
         ema: float | None = None,
         ema_images: float | None = None,
-        ema_rampup: float | None = RAMPUP,
+        ema_rampup: float | None = 0.05,  # _average.RAMPUP, as the number that `zoo info` shows
         ttur: float = 1.0,
         num_classes: int = 0,
         seed: int = 0,

@@ -95,9 +95,19 @@ def finetune(
     made, report = start_from(
         model, found, image_shape=image_shape, num_classes=new, options=options
     )
-    report = replace(report, source=origin.get("handle", report.source), origin=origin)
+    hint = _how_to_choose([start.name for start in found if start.old is None], old_names)
+    handle = origin.get("handle", report.source)
+    report = replace(report, source=handle, origin=origin, notes=(*report.notes, *hint))
     made.started_from = report
     return made, report
+
+
+def _how_to_choose(new: list[str], old: Sequence[str]) -> list[str]:
+    """How classes that start as a mean could start as a class of the source."""
+    if not (new and old):
+        return []
+    listed = ", ".join([*old[:20], *(["…"] if len(old) > 20 else [])])
+    return [f"To start as a class of the source, give --class {new[0]}=OLD: one of {listed}."]
 
 
 def _loaded(source: Any, sha256: str | None) -> tuple[ZooModel, dict[str, Any]]:
