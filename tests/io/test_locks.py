@@ -76,7 +76,9 @@ def test_a_second_training_is_refused_before_it_writes(
             ])  # fmt: skip
         assert f"is being written by process {os.getpid()}" in capsys.readouterr().err
         assert [path.name for path in (tmp_path / "run").iterdir()] == [files.LOCK]
-    assert train(model, images, tmp_path / "run", epochs=0, batch_size=20)  # nothing is to be done
+    model.fit(images, batch_size=20, epochs=1, verbose=0)
+    with pytest.warns(UserWarning, match="nothing is trained"):
+        assert train(model, images, tmp_path / "run", epochs=1, batch_size=20)
     assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]
 
 
