@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Standing:
-    """What the statistics of a model were computed from, and the training step that it had."""
+    """What the statistics of a model were computed from, and the training step that it had.
+
+    Example:
+        >>> from zoo.sampling.standing import Standing
+        >>> Standing(batches=100, batch_size=64, seed=0, step=5000).batches
+        100
+    """
 
     batches: int
     batch_size: int
