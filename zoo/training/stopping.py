@@ -40,7 +40,8 @@ class MaxMinutes(keras.callbacks.Callback):
         >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
         >>> model.compile()
         >>> images, clock = np.zeros((8, 8, 8, 1), "float32"), zoo.training.MaxMinutes(30)
-        >>> zoo.train(model, images, tempfile.mkdtemp(), epochs=1, callbacks=[clock], verbose=0)
+        >>> out = tempfile.mkdtemp()
+        >>> zoo.train(model, images, out, epochs=1, batch_size=4, callbacks=[clock], verbose=0)
         True
         >>> clock.over
         False
