@@ -150,6 +150,7 @@ def test_the_recipe_of_a_converted_gan(tiny: Path, tmp_path: Path) -> None:
     assert (config["recipe"], config["recipe_steps"]) == ("warm-up", 3)
 
 
+@pytest.mark.slow
 def test_a_converted_run_decays_if_nothing_else_moves_its_rates(
     tiny: Path, tmp_path: Path, capsys
 ) -> None:

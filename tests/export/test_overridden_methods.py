@@ -49,7 +49,9 @@ def model() -> Overridden:
     return made
 
 
-@pytest.mark.parametrize("format_name", ["saved_model", "onnx"])
+@pytest.mark.parametrize(
+    "format_name", [pytest.param("saved_model", marks=pytest.mark.slow), "onnx"]
+)
 def test_exported_as_the_model_computes(
     format_name: str, model: Overridden, tmp_path: Path
 ) -> None:

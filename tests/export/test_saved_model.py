@@ -113,6 +113,7 @@ def test_discriminate_on_request(tmp_path: Path) -> None:
     assert verify(path, model, runtimes=["ONNX Runtime"]).passed
 
 
+@pytest.mark.slow
 def test_a_keras_generator_of_the_users(tmp_path: Path) -> None:
     latents = keras.Input((5,))
     x = keras.layers.Dense(48, activation="tanh")(latents)

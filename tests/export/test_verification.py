@@ -43,7 +43,7 @@ def test_one_corrupt_onnx_weight_fails(tmp_path: Path, rehash: bool) -> None:
     assert any("decode.onnx" in problem for problem in report.problems) != rehash
 
 
-@pytest.mark.parametrize("rehash", [False, True])
+@pytest.mark.parametrize("rehash", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_one_corrupt_saved_model_weight_fails(tmp_path: Path, rehash: bool) -> None:
     model = shaken_case("dcgan")
     path = export_model(model, tmp_path / "x", verify=False)

@@ -126,7 +126,13 @@ def _one_step(**options: Any) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
     return logs, generator, discriminator
 
 
-@pytest.mark.parametrize("loss", losses.ADVERSARIAL)
+@pytest.mark.parametrize(
+    "loss",
+    [
+        name if name in ("non_saturating", "hinge") else pytest.param(name, marks=pytest.mark.slow)
+        for name in losses.ADVERSARIAL
+    ],
+)
 def test_every_loss_with_every_penalty(loss: str) -> None:
     """Both players move; a penalty changes the discriminator's move and not the generator's."""
     _, generator, discriminator = _one_step(loss=loss)

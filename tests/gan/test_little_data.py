@@ -189,6 +189,7 @@ def test_lecam_is_its_equation() -> None:
 # The guarantees, of all at once; the conformance tests have each alone
 
 
+@pytest.mark.slow
 @ONE_AND_ALL
 def test_two_replicas_are_one_device(letters: str) -> None:
     found = []
