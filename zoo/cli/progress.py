@@ -38,7 +38,6 @@ def train_and_report(
 
     model, source, options = ready
     before = model.steps_done
-    epochs = options["epochs"] or -(-_steps(ready) // _steps(ready, epochs=1))
     devices = model.distribute_strategy
     chief = strategies.is_chief(devices)
     tell = say if chief else (lambda *_: None)  # of the other workers
@@ -58,16 +57,16 @@ def train_and_report(
     with tracked(tracker if chief else None, out) as trackers:
         callbacks = [*measured, report, *([] if clock is None else [clock]), *trackers]
         finished = train_model(model, source, out, **options, callbacks=callbacks, verbose=0)
-    in_steps = options["epochs"] is None
-    steps = _steps(ready) if in_steps else 0
-    end = counted(steps, "step") if in_steps else counted(epochs, "epoch")
+    epochs = options["epochs"]
+    steps = _steps(ready) if epochs is None or options.get("patience") else 0
+    end = counted(steps, "step") if epochs is None else counted(epochs, "epoch")
     if not finished:
         over = "The time is over. " if clock is not None and clock.over else ""
-        more = f"--steps {steps}" if in_steps else f"--epochs {epochs}"
+        more = f"--steps {steps}" if epochs is None else f"--epochs {epochs}"
         tell(f"{over}Stopped at step {model.steps_done}; saved in {out}. Continue with:")
         tell(f"  zoo train {shlex.quote(str(out))} {more}")
         raise typer.Exit(0 if over else 130)  # it was asked for
-    if options.get("patience") and model.steps_done < _steps(ready):
+    if options.get("patience") and model.steps_done < steps:
         waited = counted(options["patience"], "epoch")
         tell(f"No better {options['best']} in {waited}: {out} ends at step {model.steps_done}.")
     elif model.steps_done == before:
@@ -76,13 +75,12 @@ def train_and_report(
         tell(f"Trained {name} to {end}: {out}")
 
 
-def _steps(ready: Ready, **length: int) -> int:
-    """The step that training ends with; or that it would end with, after so many epochs."""
+def _steps(ready: Ready) -> int:
+    """The step that training ends with."""
     from zoo.training.train import total_steps
 
-    names = ("epochs", "steps", "images")
-    length = length or {name: ready.options[name] for name in names}
-    return total_steps(ready.model, ready.source, batch_size=ready.options["batch_size"], **length)
+    length = {name: ready.options[name] for name in ("epochs", "steps", "images", "batch_size")}
+    return total_steps(ready.model, ready.source, **length)
 
 
 def _overwrite(text: str) -> None:

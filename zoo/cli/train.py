@@ -131,6 +131,7 @@ def train(
         "checkpoint_every": checkpoint_every,
         "mirror": mirror,
         "random_crop": random_crop,
+        "facts": {"command": settings_of(context, but=("out",))},  # of a run that begins
     }
     compile_options = {
         **optimizer_arguments(optimizer, optimizer_option or [], weight_decay),
@@ -143,8 +144,6 @@ def train(
         "jit_compile": jit,
         "steps_per_execution": steps_per_execution,
     }
-    if not resume:
-        settings["facts"] = {"command": settings_of(context, but=("out",))}
     if resume:
         settings |= length_of_run(context, out)
         devices = _devices(strategy, replicas)

@@ -18,7 +18,7 @@ from zoo.evaluation import signs_in_data, signs_in_history, signs_in_samples, si
 from zoo.io import schemas
 from zoo.io.names import as_path
 from zoo.io.records import read_json
-from zoo.training.run_files import data_of, read_config, run_folder
+from zoo.training.run_files import ORIGINS, data_of, read_config, run_folder
 from zoo.training.runs import load_run
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 IMAGES = 2000  # training images that are looked at for duplicates, evenly over the split
 SAMPLES = 500  # samples, and training images that they are compared with
 BATCH = 64  # for BatchNorm's statistics of a batch
-ORIGINS = ("converted_from", "finetuned_from")  # entries of a run that began from another model
 
 
 class Diagnosis(NamedTuple):
@@ -115,7 +114,7 @@ def doctor(run: str | Path, source: Any = None, *, seed: int = 0) -> Diagnosis:
     latents = model.sample_latents(SAMPLES, seed)
     samples = model.generate_from(latents, labels)
     looked.append(f"{SAMPLES} samples")
-    unsettled = _unsettled(model, latents, labels)
+    unsettled = _unsettled(model, latents, labels, samples)
     if records is not None:
         rows = np.unique(np.linspace(0, len(records) - 1, IMAGES).astype(np.int64))
         images = records.take(rows)
@@ -213,8 +212,10 @@ def _of_posterior(
         yield signs_in_weights.rate_beyond_data(logs["rate"], there, metrics.active_units(means))
 
 
-def _unsettled(model: ZooModel, latents: np.ndarray, labels: np.ndarray | None) -> Finding | None:
-    """Whether BatchNorm has settled in the network that samples, if it has BatchNorm."""
+def _unsettled(
+    model: ZooModel, latents: np.ndarray, labels: np.ndarray | None, samples: np.ndarray
+) -> Finding | None:
+    """Whether BatchNorm has settled in the network that made samples, if it has BatchNorm."""
     network = getattr(model, "sampling_generator", None)
     if network is None:
         network = model.decoder
@@ -222,18 +223,17 @@ def _unsettled(model: ZooModel, latents: np.ndarray, labels: np.ndarray | None) 
         return None
     kept, trainable = network.get_weights(), network.trainable
     network.trainable = True  # else Keras takes the moving statistics
-    made: dict[bool, list[np.ndarray]] = {False: [], True: []}
+    recomputed = []
     for start in range(0, len(latents) - BATCH + 1, BATCH):
         part = slice(start, start + BATCH)
         inputs = with_labels(latents[part], None if labels is None else labels[part])
-        for training, images in made.items():
-            outputs = network(inputs, training=training)
-            images.append(
-                np.asarray(outputs if model.family == "gan" else model.pixels.mean(outputs))
-            )
+        outputs = network(inputs, training=True)
+        images = outputs if model.family == "gan" else model.pixels.mean(outputs)
+        recomputed.append(np.asarray(images))
     network.set_weights(kept)
     network.trainable = trainable
-    return signs_in_samples.unsettled_statistics(*(np.concatenate(made[k]) for k in (False, True)))
+    of_batches = np.concatenate(recomputed)
+    return signs_in_samples.unsettled_statistics(samples[: len(of_batches)], of_batches)
 
 
 def _growth(model: ZooModel) -> dict[str, float]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zoo.data.info import pixel_hash
 from zoo.evaluation.findings import Finding
 
 if TYPE_CHECKING:
@@ -65,8 +65,7 @@ def duplicate_images(images: np.ndarray) -> Finding | None:
         >>> duplicate_images(np.zeros((4, 8, 8, 1))).seen
         '3 of 4 training images equal an earlier one (more than 10 %).'
     """
-    hashes = {hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images}
-    repeated = len(images) - len(hashes)
+    repeated = len(images) - len({pixel_hash(image) for image in images})
     if repeated <= DUPLICATES * len(images):
         return None
     return Finding(

@@ -13,7 +13,7 @@ from zoo.hub.loading import load, resolve
 from zoo.io.files import sha256 as sha256_of
 from zoo.io.names import printable
 from zoo.presets import is_preset
-from zoo.training.run_files import LATEST, class_names, read_config
+from zoo.training.run_files import LATEST, ORIGINS, class_names, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from zoo.convert.start_report import StartReport
 
 # Entries of a source's config.json that say where it came from itself.
-PROVENANCE = ("data", "seed", "epochs", "converted_from", "finetuned_from")
+PROVENANCE = ("data", "seed", "epochs", *ORIGINS)
 
 
 def finetune(

@@ -76,9 +76,9 @@ class Recorder(keras.callbacks.Callback):
     def begin(self, config: dict[str, Any], started_from: Any = None) -> None:
         """Writes config.json and a first checkpoint, so that a full disk shows before training.
 
-        Of a model that `zoo.finetune` made, its report too.
-        The first checkpoint is of step 0: a training that is killed at any time can be resumed with
-        these settings. (A converted model has a checkpoint already, without them.)
+        A model that `zoo.finetune` made has its report written too. The first checkpoint is of
+        step 0: a training that is killed at any time can be resumed with these settings. (A
+        converted model has a checkpoint already, without them.)
         """
         self.saved_step = self.model.steps_done
         begins = self.saved_step == 0 or not (self.out / checkpoints.LATEST).exists()

@@ -9,7 +9,7 @@ from zoo.presets import is_preset
 from zoo.training import recipes, strategies
 from zoo.training.checkpoints import usable
 from zoo.training.measuring import of
-from zoo.training.run_files import LATEST, data_of, read_config
+from zoo.training.run_files import LATEST, ORIGINS, data_of, read_config
 from zoo.training.runs import load_run
 from zoo.training.train import total_steps, train
 
@@ -146,7 +146,7 @@ def prepare(
         if not was_trained(config):
             length = {"epochs": epochs, "steps": steps, "images": images}
             _compile(model, source, length, options, recipe, compile_options or {}, decay=decay)
-    kept = {name: config.get(name) for name in ("converted_from", "finetuned_from", "command")}
+    kept = {name: config.get(name) for name in (*ORIGINS, "command")}
     facts = {**kept, "recipe": recipe}
     return Ready(
         model,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from zoo.core.model import ZooModel
 
 LATEST, BEST, CHECKPOINTS = "model.keras", "best.keras", "checkpoints"
+# Entries of config.json that a run has which began from another model.
+ORIGINS = ("converted_from", "finetuned_from")
 PACKAGES = ("vaegan-zoo", "tensorflow", "keras", "numpy")
 LOAD_MODEL = (  # of a file that `model.save` wrote
     "In Python `keras.models.load_model` loads such a file. `zoo.train` leaves a run folder, which "
