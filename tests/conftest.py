@@ -39,6 +39,11 @@ def each(request: pytest.FixtureRequest) -> Case:
     return request.param
 
 
+@pytest.fixture(params=_params([case for case in CASES if not case.variant]))
+def distinct(request: pytest.FixtureRequest) -> Case:
+    return request.param
+
+
 @pytest.fixture(params=_params(CORE))
 def case(request: pytest.FixtureRequest) -> Case:
     return request.param
@@ -46,6 +51,16 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 @pytest.fixture(params=_params(FULLEST))
 def full(request: pytest.FixtureRequest) -> Case:
+    return request.param
+
+
+@pytest.fixture(params=_params([case for case in FULLEST if not case.is_gan]))
+def full_vae(request: pytest.FixtureRequest) -> Case:
+    return request.param
+
+
+@pytest.fixture(params=_params([case for case in FULLEST if case.is_gan]))
+def full_gan(request: pytest.FixtureRequest) -> Case:
     return request.param
 
 

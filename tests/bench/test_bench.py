@@ -83,6 +83,7 @@ def test_each_row_can_be_made(name: str, source: Path, monkeypatch: pytest.Monke
     assert model.generate(2, seed=0).shape == (2, 28, 28, 1)
 
 
+@pytest.mark.slow
 def test_rows_are_trained_and_measured(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,6 +131,7 @@ def test_the_recipe_of_a_converted_vae(tiny: Path, tmp_path: Path, capsys) -> No
     )
 
 
+@pytest.mark.slow
 def test_a_frozen_recipe(tiny: Path, tmp_path: Path) -> None:
     """To its end and beyond, resumed, the VAE draws what it drew."""
     run = copy_of(tiny / "vae", tmp_path)
@@ -142,6 +143,7 @@ def test_a_frozen_recipe(tiny: Path, tmp_path: Path) -> None:
     assert config_of(run)["recipe"] == "frozen"
 
 
+@pytest.mark.slow
 def test_the_recipe_of_a_converted_gan(tiny: Path, tmp_path: Path) -> None:
     out = tmp_path / "gan"
     run_zoo("convert", tiny / "vae", "--to", "gan", "--out", out, "--no-whiten")
@@ -180,6 +182,7 @@ def test_recipes_of_ordinary_runs_are_refused(tiny: Path, tmp_path: Path, capsys
     assert "recipe" not in config_of(tiny / "gan")
 
 
+@pytest.mark.slow
 def test_a_converted_run_killed_at_its_first_step(tiny: Path, tmp_path: Path, monkeypatch) -> None:
     """It goes on with the settings that its training was begun with."""
     from zoo.core.model import ZooModel

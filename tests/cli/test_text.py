@@ -66,6 +66,7 @@ def _in_a_table(text: object, table: str) -> bool:
     return "".join(str(text).split()) in "".join(table.split())
 
 
+@pytest.mark.slow
 def test_paths_in_messages_and_tables(run: Path, tmp_path: Path, capsys, monkeypatch) -> None:
     out = tmp_path / ODD
     assert f"Resuming {run}, as" in _run(capsys, "train", run, "--epochs", 1)

@@ -99,6 +99,7 @@ def test_a_killed_run_goes_on_to_the_epochs_it_was_begun_with(tiny: Path, tmp_pa
     assert len(json.loads((run / "history.json").read_text())) == 12
 
 
+@pytest.mark.slow
 def test_options_of_scale(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """All at once, resumed, and the best checkpoint evaluated and exported."""
     run = tmp_path / "run"

@@ -15,7 +15,7 @@ from tests.support.replicas import replicated
 @pytest.mark.parametrize(
     ("replicas", "accumulate", "steps_per_execution"),
     [
-        (2, 1, 3),
+        pytest.param(2, 1, 3, marks=pytest.mark.slow),
         pytest.param(2, 2, 3, marks=pytest.mark.slow),
         pytest.param(3, 1, 1, marks=pytest.mark.slow),
         pytest.param(1, 2, 1, marks=pytest.mark.slow),

@@ -8,8 +8,8 @@ import pytest
 from tests.cases import Case
 
 
-def test_generate(each: Case) -> None:
-    model = each.create()
+def test_generate(distinct: Case) -> None:
+    model = distinct.create()
     first = model.generate(5, seed=3)
     np.testing.assert_array_equal(model.generate(5, seed=3), first)
     assert np.abs(model.generate(5, seed=4) - first).max() > 0

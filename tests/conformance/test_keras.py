@@ -12,8 +12,8 @@ from tests.support.equivalence import (
 )
 
 
-def test_fit_evaluate_predict(each: Case) -> None:
-    case, images = each, structured_images(each.image_shape)
+def test_fit_evaluate_predict(distinct: Case) -> None:
+    case, images = distinct, structured_images(distinct.image_shape)
     model = case.create()
     model.compile()
     seen = []
@@ -33,13 +33,13 @@ def test_fit_evaluate_predict(each: Case) -> None:
     assert predicted.max() <= 1
 
 
-def test_labels_in_the_data_are_ignored(full: Case, images: np.ndarray) -> None:
-    if full.labels(1) is not None:
+def test_labels_in_the_data_are_ignored(full_gan: Case, images: np.ndarray) -> None:
+    if full_gan.labels(1) is not None:
         pytest.skip("conditional: needs labels")
     histories = []
     for data in ({"x": images}, {"x": images, "y": np.arange(60)}):
         keras.utils.set_random_seed(0)
-        model = full.create()
+        model = full_gan.create()
         model.compile()
         histories.append(model.fit(**data, batch_size=20, verbose=0, shuffle=False).history)
     assert histories[0] == histories[1]

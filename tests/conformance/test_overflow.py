@@ -15,7 +15,7 @@ from tests.support.replicas import replicated
 
 
 @pytest.mark.parametrize("replicas", [2, pytest.param(3, marks=pytest.mark.slow)])
-def test_all_replicas_skip_an_overflow(full: Case, replicas: int, images: np.ndarray) -> None:
+def test_all_replicas_skip_an_overflow(full_gan: Case, replicas: int, images: np.ndarray) -> None:
     """An image that overflows one replica's gradients skips the update of all, and no other."""
     # In the first batch, in the first replica's share; even, as the images of FactorVAE's VAE are.
     images[2] = np.inf
@@ -23,9 +23,9 @@ def test_all_replicas_skip_an_overflow(full: Case, replicas: int, images: np.nda
     for n in (1, replicas):
         keras.utils.set_random_seed(0)
         with replicated(n).scope():
-            model = full.create_without_batch_norm(guarded=True)
+            model = full_gan.create_without_batch_norm(guarded=True)
         first, others = (
-            tf.data.Dataset.from_tensor_slices(full.data(part)).batch(24)
+            tf.data.Dataset.from_tensor_slices(full_gan.data(part)).batch(24)
             for part in (images[:24], images[24:])
         )
         with pytest.raises(ValueError, match="to inf; expected"):  # after the step
@@ -34,8 +34,8 @@ def test_all_replicas_skip_an_overflow(full: Case, replicas: int, images: np.nda
         slots = [v for name in model.optimizer_names for v in getattr(model, name).variables]
         variables = [*model.trainable_variables, *slots]
         outcomes.append({f"weight/{i} {v.name}": np.asarray(v) for i, v in enumerate(variables)})
-        default = ("discriminator_optimizer",) if full.is_gan else model.optimizer_names
-        for name in full.overflowing or default:
+        default = ("discriminator_optimizer",) if full_gan.is_gan else model.optimizer_names
+        for name in full_gan.overflowing or default:
             optimizer = getattr(model, name)
             updates = 3 * model.updates_a_step(name)
             done = int(optimizer.inner_optimizer.iterations.numpy())

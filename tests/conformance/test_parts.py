@@ -19,16 +19,16 @@ from zoo.core.replicas import in_turn
 
 
 @pytest.mark.parametrize("replicas", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_accumulation_equals_the_large_batch(full: Case, replicas: int, images: Any) -> None:
+def test_accumulation_equals_the_large_batch(full_gan: Case, replicas: int, images: Any) -> None:
     """In three parts or at once; without BatchNorm and losses between examples: they see parts."""
-    if full.coupled:
+    if full_gan.coupled:
         pytest.skip("its loss is between examples")
     outcomes = []
     for accumulate in (1, 3):
         keras.utils.set_random_seed(0)
         with replicated(replicas if accumulate > 1 else 1).scope():
-            model = full.create_without_batch_norm(accumulate=accumulate, guarded=replicas > 1)
-        data = full.data(images)
+            model = full_gan.create_without_batch_norm(accumulate=accumulate, guarded=replicas > 1)
+        data = full_gan.data(images)
         history = model.fit(*data, batch_size=24, epochs=2, shuffle=False, verbose=0).history
         logs = {f"history/{name}": np.ravel(values) for name, values in history.items()}
         outcomes.append({**logs, **outcome(model)})

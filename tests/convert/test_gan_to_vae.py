@@ -57,6 +57,7 @@ def test_vae_draws_the_gans_images(name: str, options: dict) -> None:
     assert_unchanged(gan, before)
 
 
+@pytest.mark.slow
 def test_attention_and_spectral_norms_pass_unchanged() -> None:
     gan = zoo.create("sagan", (8, 8, 1), LATENT, network="sagan-4")
     for seed in range(5):

@@ -225,7 +225,14 @@ def test_options_of_a_new_gan(vae: Any) -> None:
     assert_same_images(gan, vae)
 
 
-@pytest.mark.parametrize("options", [{}, {"batch_norm": "none"}, {"model": "projection_gan"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        pytest.param({"batch_norm": "none"}, marks=pytest.mark.slow),
+        pytest.param({"model": "projection_gan"}, marks=pytest.mark.slow),
+    ],
+)
 def test_a_conditional_gan_begins_as_the_vae_and_learns_classes(
     options: dict, vae: Any, pictures: np.ndarray
 ) -> None:

@@ -59,6 +59,7 @@ def _assert_equal_states(one: Any, other: Any) -> None:
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b), err_msg=a.path)
 
 
+@pytest.mark.slow
 def test_a_run_with_metrics(tmp_path: Path) -> None:
     """It stops after an epoch and goes on; its state is bitwise that of a run without metrics.
 

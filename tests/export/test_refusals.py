@@ -35,6 +35,7 @@ def test_an_unsupported_operation_is_named(tmp_path: Path) -> None:
     assert verify(path, model).passed
 
 
+@pytest.mark.slow
 def test_a_generator_of_the_users_own_class(tmp_path: Path) -> None:
     """It cannot be folded or cast to float64, yet exports and verifies."""
 

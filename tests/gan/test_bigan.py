@@ -93,6 +93,7 @@ def test_a_penalty_holds_the_codes_fixed(images: np.ndarray) -> None:
     assert measured == pytest.approx(wanted, rel=1e-3)  # step² and float32 / step are 1e-4 and less
 
 
+@pytest.mark.slow
 def test_the_encoder_inverts_the_generator(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reconstructions are closer to their images than the mean image is, or those of others."""
     monkeypatch.setattr("zoo.networks.mlp.WIDTH", 128)

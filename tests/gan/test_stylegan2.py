@@ -240,6 +240,7 @@ def test_truncation() -> None:
 # Other options
 
 
+@pytest.mark.slow
 def test_conditional_and_in_turn(images: np.ndarray) -> None:
     """With labels and two critic updates: the averages still move."""
     model = _model(num_classes=3, n_critic=2, ema=None, path_length_every=1)

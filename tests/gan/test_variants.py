@@ -143,6 +143,7 @@ def test_the_critic_measures_the_wasserstein_distance() -> None:
     assert estimate == pytest.approx(-logs["discriminator_loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -192,6 +193,7 @@ def test_spectral_norms_stay_at_one(images: np.ndarray) -> None:
     assert float(tf.reduce_max(norms)) < 2.0 * 1.05**3
 
 
+@pytest.mark.slow
 def test_r1_keeps_gradients_short() -> None:
     """Of a discriminator that could tell real from fake ever more sharply."""
     rng = np.random.default_rng(0)
@@ -218,6 +220,7 @@ def test_r1_keeps_gradients_short() -> None:
 # Classes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["projection_gan", pytest.param("acgan", marks=pytest.mark.slow)])
 def test_the_class_asked_is_the_class_drawn(name: str) -> None:
     """Three classes that differ in brightness: 0.2, 0.5 and 0.8."""

@@ -41,6 +41,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_other_classes(run: Path, tmp_path: Path) -> None:
     data = folder_of(tmp_path / "data", "coat", "shoe")
     source = zoo.load(run)
@@ -69,6 +70,7 @@ def test_a_run_goes_on_with_other_classes(run: Path, tmp_path: Path) -> None:
     assert json.loads((out / "config.json").read_text())["finetuned_from"] == origin
 
 
+@pytest.mark.slow
 def test_it_resumes_bitwise(run: Path, tmp_path: Path) -> None:
     models = []
     for name, epochs in (("whole", 2), ("parts", 1)):
