@@ -19,11 +19,11 @@ LATENT_DIM = 3
 class Case:
     """A model to test, with arguments that make it small.
 
-    Every Case is created (fixture `each`), and all but variants go through what a user meets first
-    (fixture `distinct`). The `core` ones, a Case for every branch of the common machinery, go
-    through most (fixture `case`). The FULLEST, a VAE and a GAN that take most branches, go through
-    the rest (fixture `full`), or one of them does (`full_vae`, `full_gan`). The others go there
-    only in `make test-slow`.
+    Every Case is created (fixture `each`), and all but the `slow` ones go through what a user meets
+    first (fixture `distinct`). The `core` ones, a Case for every branch of the common machinery,
+    go through most (fixture `case`). The FULLEST, a VAE and a GAN that take most branches, go
+    through the rest (fixture `full`), or one of them does (`full_vae`, `full_gan`). The others go
+    there only in `make test-slow`.
 
     Args:
         name: The model's.
@@ -31,7 +31,8 @@ class Case:
         endpoints: What it exports.
         options: Arguments of `zoo.create`.
         core: Whether it goes through most tests in the fast suite.
-        variant: Whether its training step is that of another Case, with other options.
+        slow: Whether its training is a slow test: its step is that of another Case with other
+            options, or its own tests train it.
         coupled: Whether its loss is between examples, and not the sum of the parts' losses.
         noisy: Whether training draws noise, so that another seed gives another run.
         overflowing: Optimizers whose loss is not finite where an image is not. None given: all of a
@@ -44,7 +45,7 @@ class Case:
     endpoints: tuple[str, ...]
     options: dict[str, Any] = field(default_factory=dict)
     core: bool = False
-    variant: bool = False
+    slow: bool = False
     coupled: bool = False
     noisy: bool = True
     overflowing: tuple[str, ...] = ()
@@ -139,7 +140,7 @@ GENERATE = ("generate",)
 CASES = [
     Case("vae", 14, VAE_ENDPOINTS, core=True),
     Case("vae", 23, VAE_ENDPOINTS, {"network": "mlp", "transfer": (1.0, 1.0, 0.1, 5.0)}, core=True),
-    Case("vae", 13, VAE_ENDPOINTS, {"likelihood": "bernoulli"}, variant=True),
+    Case("vae", 13, VAE_ENDPOINTS, {"likelihood": "bernoulli"}, slow=True),
     Case("dcgan", 12, GENERATE, core=True),
     Case("dcgan", 19, GENERATE, {"ema": 0.9, "n_critic": 2}, core=True),
     Case("wgan_gp", 12, GENERATE, {"n_critic": 2}, core=True),
@@ -154,21 +155,21 @@ CASES = [
             "freeze_generator": 1,
             "carried_rate": 0.5,
         },
-        variant=True,
+        slow=True,
     ),
     Case(
         "gan",
         13,
         GENERATE,
         {"num_classes": 3, "regularizer": "r1", "diff_augment": "color"},
-        variant=True,
+        slow=True,
     ),
     Case(
         "gan",
         19,
         GENERATE,
         {"network": "mlp", "ada": "bc", "augment_images": 240, "augment_target": -0.9},
-        variant=True,
+        slow=True,
     ),
     Case(
         "gan",
@@ -182,7 +183,7 @@ CASES = [
             "lecam": 0.03,
             "n_critic": 2,
         },
-        variant=True,
+        slow=True,
     ),
     Case("beta_vae", 14, VAE_ENDPOINTS, {"capacity": 2.0, "capacity_steps": 4, "gamma": 3.0}),
     Case("beta_tc_vae", 14, VAE_ENDPOINTS, coupled=True),
@@ -195,25 +196,25 @@ CASES = [
     ),
     Case("info_vae", 14, VAE_ENDPOINTS, {"lambda_mmd": 10.0}, coupled=True),
     Case("wae_mmd", 14, VAE_ENDPOINTS, {"lambda_mmd": 10.0}, coupled=True),
-    Case("lsgan", 12, GENERATE, variant=True),
-    Case("sngan", 14, GENERATE, {"network": "conv", "n_critic": 2}, variant=True),
-    Case("wgan", 12, GENERATE, {"n_critic": 2, "clip_weights": 0.1}, variant=True),
-    Case("r3gan", 19, GENERATE, {"network": "mlp", "regularizer_every": 2}, variant=True),
+    Case("lsgan", 12, GENERATE, slow=True),
+    Case("sngan", 14, GENERATE, {"network": "conv", "n_critic": 2}, slow=True),
+    Case("wgan", 12, GENERATE, {"n_critic": 2, "clip_weights": 0.1}, slow=True),
+    Case("r3gan", 19, GENERATE, {"network": "mlp", "regularizer_every": 2}, slow=True),
     Case(
         "projection_gan",
         16,
         GENERATE,
         {"num_classes": 3, "network": "conv", "n_critic": 1},
-        variant=True,
+        slow=True,
     ),
-    Case("sagan", 66, GENERATE, {"network": "sagan-4", "num_classes": 3}, variant=True),
+    Case("sagan", 66, GENERATE, {"network": "sagan-4", "num_classes": 3}, slow=True),
     Case("acgan", 14, GENERATE, {"num_classes": 3}),
     Case("infogan", 14, GENERATE, {"categorical": 2, "continuous": 0}),
-    Case("infogan", 14, GENERATE, {"categorical": 0, "continuous": 2, "n_critic": 2}, variant=True),
+    Case("infogan", 14, GENERATE, {"categorical": 0, "continuous": 2, "n_critic": 2}, slow=True),
     Case("bigan", 32, ("generate", "encode", "reconstruct"), {"ema_images": 30}),
     Case("iwae", 14, VAE_ENDPOINTS, {"samples": 3}),
     Case("vamp_prior", 15, VAE_ENDPOINTS, {"components": 4}),
-    Case("cvae", 14, VAE_ENDPOINTS, {"num_classes": 3}, variant=True),
+    Case("cvae", 14, VAE_ENDPOINTS, {"num_classes": 3}, slow=True),
     Case("ladder_vae", 26, VAE_ENDPOINTS, {"layers": 3}),
     Case(
         "stylegan2",
@@ -225,6 +226,7 @@ CASES = [
             "regularizer_every": 2,
             "path_length_every": 2,
         },
+        slow=True,
     ),
     Case(
         "vq_vae",

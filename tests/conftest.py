@@ -39,7 +39,7 @@ def each(request: pytest.FixtureRequest) -> Case:
     return request.param
 
 
-@pytest.fixture(params=_params([case for case in CASES if not case.variant]))
+@pytest.fixture(params=_params([case for case in CASES if not case.slow]))
 def distinct(request: pytest.FixtureRequest) -> Case:
     return request.param
 

@@ -55,9 +55,11 @@ def model() -> Overridden:
 def test_exported_as_the_model_computes(
     format_name: str, model: Overridden, tmp_path: Path
 ) -> None:
-    report = verify(export_model(model, tmp_path / "x", format_name), model)
+    functions = ["generate", "encode", "reconstruct", "sample"]
+    path = export_model(model, tmp_path / "x", format_name, functions=functions, verify=False)
+    report = verify(path, model)
     assert report.passed, report.problems
-    assert {row.function for row in report.rows} >= {"generate", "encode", "reconstruct", "sample"}
+    assert {row.function for row in report.rows} >= set(functions)
 
 
 def test_networks_are_replaced_and_the_model_stays(model: Overridden) -> None:
