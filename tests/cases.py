@@ -185,7 +185,13 @@ CASES = [
         },
         slow=True,
     ),
-    Case("beta_vae", 14, VAE_ENDPOINTS, {"capacity": 2.0, "capacity_steps": 4, "gamma": 3.0}),
+    Case(
+        "beta_vae",
+        14,
+        VAE_ENDPOINTS,
+        {"capacity": 2.0, "capacity_steps": 4, "gamma": 3.0},
+        slow=True,
+    ),
     Case("beta_tc_vae", 14, VAE_ENDPOINTS, coupled=True),
     Case(
         "factor_vae",
@@ -194,7 +200,7 @@ CASES = [
         {"discriminator_width": 32, "discriminator_layers": 2},
         overflowing=("optimizer",),  # the discriminator has the other half of the images, too
     ),
-    Case("info_vae", 14, VAE_ENDPOINTS, {"lambda_mmd": 10.0}, coupled=True),
+    Case("info_vae", 14, VAE_ENDPOINTS, {"lambda_mmd": 10.0}, coupled=True, slow=True),
     Case("wae_mmd", 14, VAE_ENDPOINTS, {"lambda_mmd": 10.0}, coupled=True),
     Case("lsgan", 12, GENERATE, slow=True),
     Case("sngan", 14, GENERATE, {"network": "conv", "n_critic": 2}, slow=True),

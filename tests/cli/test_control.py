@@ -82,6 +82,7 @@ def test_a_recipe_takes_no_schedule(tiny: Path, tmp_path: Path, capsys) -> None:
     assert "schedule: recipe 'joint' sets the learning rates" in fails(capsys, *train)
 
 
+@pytest.mark.slow
 def test_standing_statistics(gan: Path, tiny: Path, tmp_path: Path, capsys) -> None:
     """In what an evaluation writes; refused where there is nothing to compute anew."""
     run = copy_of(gan, tmp_path)

@@ -33,6 +33,7 @@ def test_gan_to_vae_to_gan(tiny: Path, tmp_path: Path) -> None:
     assert "the decoder's own float32 noise" in page
 
 
+@pytest.mark.slow
 def test_whitened_conversion(tiny: Path, tmp_path: Path) -> None:
     out = tmp_path / "gan"
     run_zoo("convert", tiny / "vae", "--to", "gan", "--out", out)

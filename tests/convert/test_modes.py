@@ -89,6 +89,7 @@ def test_distillation_of_what_cannot_be_read() -> None:
     assert_complete(report, targets, {f"generator/{w.path}" for w in black.weights})
 
 
+@pytest.mark.slow
 def test_distillation_into_a_new_vae_of_an_unusual_end() -> None:
     """A generator that can be read, but whose end is no decoder's."""
     generator = make_stack(layers.Dense(64), layers.Reshape(SHAPE), layers.ReLU(max_value=1.0))

@@ -162,7 +162,7 @@ def _biased(*, norm: bool = True) -> keras.Model:
     return keras.Model(inputs, layers.Rescaling(0.5, 0.5)(layers.Activation("tanh")(x)))
 
 
-@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("norm", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_given_gan_takes_the_decoder(norm: bool, vae: Any) -> None:
     gan = make_gan("wgan_gp", generator=_biased(norm=norm), ema=0.9)
     critic = values_of(gan.discriminator)
@@ -252,6 +252,7 @@ def test_a_conditional_gan_begins_as_the_vae_and_learns_classes(
     assert np.abs(one - other).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_a_dry_run_to_a_gan(vae: Any, pictures: np.ndarray) -> None:
     nothing, dry = convert.vae_to_gan(vae, images=pictures, dry_run=True)
     assert nothing is None
@@ -275,7 +276,9 @@ def test_a_converted_gan_is_saved_whole(vae: Any, pictures: np.ndarray, tmp_path
     assert_same_state(loaded, gan)
 
 
-@pytest.mark.parametrize("options", [{}, {"network": "mlp"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, pytest.param({"network": "mlp"}, marks=pytest.mark.slow)], ids=str
+)
 def test_there_and_back(options: dict) -> None:
     """GAN → VAE → GAN draws the same images; so does VAE → GAN → VAE."""
     gan = make_gan(**options)

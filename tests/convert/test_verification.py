@@ -121,7 +121,11 @@ def test_errors_by_hand() -> None:
     assert not measure(images, lambda z: images(z) + 6e-6, None, LATENTS).passed
 
 
-@pytest.mark.parametrize("layer", ["hidden", "project", "conv", "last"])
+@pytest.mark.parametrize(
+    "layer",
+    [pytest.param(name, marks=pytest.mark.slow) for name in ("hidden", "project", "last")]
+    + ["conv"],
+)
 def test_one_perturbed_kernel_entry_fails_and_is_found(layer: str) -> None:
     source, target, pairs = _pair()
     assert first_diverging_block(read(source), read(target), pairs, LATENTS) is None

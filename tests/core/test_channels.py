@@ -222,6 +222,7 @@ def test_conversion_where_it_does_not_run() -> None:
     convert_there_and_back()
 
 
+@pytest.mark.slow
 def test_conversion_where_it_may_run() -> None:
     """TensorFlow convolves no float64 channels first, whatever the processor: rounding is known."""
     convert_there_and_back()

@@ -115,6 +115,7 @@ def test_every_architecture_is_tested() -> None:
     assert known == {name.partition("-")[0] for name, _ in NETWORKS}
 
 
+@pytest.mark.slow
 def test_pixelcnn() -> None:
     assert_the_same(lambda: pixelcnn.prior((2, 3), 4, width=4, layers=1, num_classes=3))
 
@@ -134,8 +135,8 @@ def test_the_classifier() -> None:
     "layer",
     [
         lambda: SpectralConv2D(4, 3),
-        lambda: EqualizedConv2D(4, 3),
-        lambda: Blur(1, strides=2),
+        pytest.param(lambda: EqualizedConv2D(4, 3), marks=pytest.mark.slow),
+        pytest.param(lambda: Blur(1, strides=2), marks=pytest.mark.slow),
     ],
     ids=["spectral", "equalized", "blur"],
 )
@@ -147,6 +148,7 @@ def test_layers_by_themselves(layer: Any) -> None:
     assert_the_same(network)
 
 
+@pytest.mark.slow
 def test_modulated_layers_by_themselves() -> None:
     def network() -> keras.Model:
         images, styles = keras.Input(SHAPE), keras.Input((SHAPE[-1],))

@@ -122,6 +122,7 @@ def test_latents_with_codes() -> None:
     assert model.generate_from(given[:2]).shape == (2, *IMAGE_SHAPE)
 
 
+@pytest.mark.slow
 def test_categories_can_be_read_off_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """At first Q knows nothing of them; then L_I nears log K, and drawn images show their code."""
     monkeypatch.setattr("zoo.networks.mlp.WIDTH", 128)

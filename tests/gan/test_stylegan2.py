@@ -173,6 +173,7 @@ def test_penalty_is_that_of_the_jacobian() -> None:
     assert "path_lengths" not in model.extend_batch(batch, training=False)
 
 
+@pytest.mark.slow
 def test_lazy_penalties_move_weights_every_kth_step(images: np.ndarray) -> None:
     """With no other loss, the players move in their penalty's steps alone, and a with them."""
     model = _model(path_length_every=2, regularizer_every=3, ema=None)

@@ -171,6 +171,7 @@ def test_all_modes_of_a_ring_are_covered(name: str, options: dict[str, Any]) -> 
     assert np.bincount(distances.argmin(axis=1)[close], minlength=8).min() > 2000 / 16
 
 
+@pytest.mark.slow
 def test_spectral_norms_stay_at_one(images: np.ndarray) -> None:
     """After training, of every kernel; so no gradient is longer than that of the input's ×2.
 
