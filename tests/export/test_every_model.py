@@ -22,7 +22,7 @@ from zoo.core.model import ZooModel
 # The models beside the fullest VAE whose exported graphs are of another kind: labels, codes and a
 # PixelCNN. The fullest GAN is exported to SavedModel.
 KINDS = ("cvae", "vq_vae")
-ONNX = [case for case in CASES if case in FULLEST and not case.is_gan or case.name in KINDS]
+ONNX = [case for case in CASES if (case in FULLEST and not case.is_gan) or case.name in KINDS]
 
 
 @pytest.mark.parametrize(
