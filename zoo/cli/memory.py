@@ -15,7 +15,7 @@ MEANINGS = {
     "optimizers": "slots of the optimizers",
     "activations": "of the forward pass, at the fullest moment of a step",
     "gradients": "of the backward pass, at that moment",
-    "program": "TensorFlow itself",
+    "program": "TensorFlow's graph of the step",
 }
 
 

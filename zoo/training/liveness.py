@@ -52,12 +52,13 @@ class Peak(NamedTuple):
         return self.forward + self.backward
 
 
-def peak(graph: Any, unknown: int = 1) -> Peak:
+def peak(graph: Any, unknown: int = 1, *, inputs: bool = True) -> Peak:
     """The fullest moment of a graph's execution.
 
     Args:
         graph: A `FuncGraph`, as a concrete function has it.
         unknown: What stands for a size that the graph does not know.
+        inputs: Whether its inputs take memory of their own.
 
     Example:
         >>> import tensorflow as tf
@@ -69,7 +70,7 @@ def peak(graph: Any, unknown: int = 1) -> Peak:
         40004
     """
     order = _order(_needed(graph))
-    memory = _Memory(order, graph.outputs, unknown)
+    memory = _Memory(order, graph.outputs, unknown, inputs=inputs)
     best, operations = Peak(0, 0, 0), 0
     for op in order:
         inner = _inner(op, unknown)
@@ -84,8 +85,11 @@ def peak(graph: Any, unknown: int = 1) -> Peak:
 class _Memory:
     """The tensors that are there while a graph is executed."""
 
-    def __init__(self, order: Sequence[Any], outputs: Sequence[Any], unknown: int) -> None:
+    def __init__(
+        self, order: Sequence[Any], outputs: Sequence[Any], unknown: int, *, inputs: bool
+    ) -> None:
         self.unknown = unknown
+        self.elsewhere = NO_MEMORY if inputs else NO_MEMORY | {"Placeholder"}
         self.totals = [0, 0]  # bytes of the forward pass, and of the backward pass
         self.live: dict[Any, tuple[int, bool]] = {}
         self.roots: dict[Any, Any] = {}  # of each tensor, that whose memory it is
@@ -109,7 +113,7 @@ class _Memory:
         """Makes the outputs of an operation, in place of inputs where it can."""
         dying = [root for root in self.taken(op) if self.left[root] == 1 and root in self.live]
         for i, x in enumerate(op.outputs):
-            if self.roots[x.ref()] != x.ref() or op.type in NO_MEMORY:
+            if self.roots[x.ref()] != x.ref() or op.type in self.elsewhere:
                 continue
             size = _size(x, op, i, self.unknown)
             over = [r for r in dying if op.type in IN_PLACE and self.live[r][0] == size][:1]
@@ -187,7 +191,7 @@ def _size(tensor: Any, op: Any, output: int, unknown: int) -> int:
 
 def _inner(op: Any, unknown: int) -> Peak:
     """The fullest moment within a conditional or a call."""
-    peaks = [peak(graph, unknown) for graph in _branches(op)]
+    peaks = [peak(graph, unknown, inputs=False) for graph in _branches(op)]
     fullest = max(peaks, key=lambda each: each.bytes, default=Peak(0, 0, 0))
     return fullest._replace(operations=sum(each.operations for each in peaks))
 
