@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from zoo.core.model import ZooModel
 
 ERROR = 0.25  # of an estimate: tests hold measured peaks against it
-# What an operation of the step takes of a process: in Python, in the graph and its rewritten copies,
-# and in the executor. Measured as what is left of the peaks of a small and a large graph, which agree
-# (69 and 67 KiB): 1,919 operations of a DCGAN and 8,693 of a SAGAN.
-OPERATION = 68 * 2**10
+# What an operation of the step takes of a process: in Python, in the graph and its copies, in the
+# executor. It is what the tensors leave of measured peaks: 53 to 82 KiB per operation, for graphs of
+# 1,919 operations (a DCGAN) to 13,209 (a SAGAN with gradient checkpointing).
+OPERATION = 60 * 2**10
 GRAPHS = 2**30  # more than most graphs take
 # A step is traced, which takes seconds, only where so many times the outputs of all layers do not
 # fit. A GAN with a penalty that differentiates twice keeps about eight times what one pass makes.
@@ -110,9 +110,10 @@ def estimate(model: ZooModel, batch_size: int | None = None) -> Memory:
     here = 1 if _has_gpu() or is_multi_worker(model.distribute_strategy) else replicas
     share = -(-batch_size // replicas)
     step = liveness.peak(_graph(model, share), share)
-    held = [here * part for part in _held(model)]
+    weights, averages, optimizers = (here * part for part in _held(model))
     program = 0 if _has_gpu() else here * OPERATION * step.operations
-    return Memory(*held, here * step.forward, here * step.backward, program)
+    tensors = here * step.forward, here * step.backward
+    return Memory(weights, averages, optimizers, *tensors, program)
 
 
 def _held(model: ZooModel) -> tuple[int, int, int]:
