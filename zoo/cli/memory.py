@@ -13,8 +13,8 @@ MEANINGS = {
     "weights": "weights and states of the networks",
     "averages": "averaged and frozen copies of networks",
     "optimizers": "slots of the optimizers",
-    "activations": "of the forward pass, at the fullest moment of a step",
-    "gradients": "of the backward pass, at that moment",
+    "activations": "forward pass and updates, at a step's fullest moment",
+    "gradients": "backward pass, at that moment",
     "program": "TensorFlow's graph of the step",
 }
 
@@ -33,7 +33,7 @@ def show_memory(
 
     Args:
         model: A model of `zoo list`; or a run, which has its own images, options and parts.
-        image_shape: Of a new model, as are the next two.
+        image_shape: (height, width, channels), for a new model, as the next two are.
         latent_dim: Its latent dimensions.
         options: Its options, `dtype` among them.
         batch_size: Images per update; None takes the model's.

@@ -48,8 +48,9 @@ class Memory(NamedTuple):
         weights: Weights and states of the networks that train.
         averages: Averaged and frozen copies of networks.
         optimizers: Their slots, such as Adam's moments.
-        activations: Of the forward pass, at the fullest moment of a step.
-        gradients: Of the backward pass, at that moment: of weights and of activations.
+        activations: What the forward pass and the updates have made and still need, at the fullest
+            moment of a step.
+        gradients: What the backward pass has, at that moment: for weights and for activations.
         program: The step's graph itself; 0 on a GPU.
 
     Example:
