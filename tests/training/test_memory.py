@@ -205,6 +205,7 @@ print(json.dumps([peak, *estimate(model, batch)]))
         ("sagan", 128, 48, {"network": "sagan-8"}, {}),
         ("sagan", 128, 48, {"network": "sagan-8"}, {"remat": True}),
         ("vae", 128, 64, {"network": "resnet-8"}, {}),
+        ("vae", 128, 64, {"network": "resnet-8"}, {"remat": True}),
         ("dcgan", 64, 16, {}, {}),
         ("stylegan2", 64, 32, {"network": "style-8"}, {}),
     ],

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ERROR = 0.25  # of an estimate: tests hold measured peaks against it
 # What an operation of the step takes of a process: in Python, in the graph and its copies, in the
-# executor. It is what the tensors leave of measured peaks: 53 to 82 KiB per operation, in graphs
+# executor. It is what the tensors leave of measured peaks: 46 to 82 KiB per operation, in graphs
 # of 1,919 operations (a DCGAN) to 13,209 (a SAGAN with gradient checkpointing).
 OPERATION = 60 * 2**10
 GRAPHS = 2**30  # more than most graphs take
