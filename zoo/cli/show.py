@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import zoo
+from zoo.cli import train_options  # noqa: TC001  (Typer reads the annotations)
 from zoo.cli.console import number
-from zoo.cli.options import model_names, preset_names, resolve_run
+from zoo.cli.memory import show_memory
+from zoo.cli.options import ImageSize, model_names, parse_options, preset_names, resolve_run
 from zoo.core import registry
 from zoo.io.terminal import console, say, table_of
 
@@ -92,13 +94,38 @@ def info(
             autocompletion=lambda incomplete: model_names(incomplete) + preset_names(incomplete),
         ),
     ],
+    *,
+    memory: Annotated[
+        bool,
+        typer.Option(
+            "--memory",
+            help="Show what a training would take of memory. The options below say which training, "
+            "as for `zoo train`.",
+        ),
+    ] = False,
+    image_size: ImageSize = None,
+    channels: train_options.Channels = None,
+    batch_size: train_options.BatchSize = None,
+    latent_dim: train_options.LatentDim = 64,
+    network: train_options.Network = None,
+    option: train_options.Option = None,
+    precision: train_options.Precision = "float32",
+    accumulate: train_options.Accumulate = 1,
+    remat: train_options.Remat = None,
 ) -> None:
     """Shows the options of a model; or what a run or an export is, and what was measured.
 
     Each option of a model is listed with its default and its meaning: `zoo info wgan_gp`.
+    `zoo info wgan_gp --memory --image-size 64` shows what training it would take of memory.
     """
     from zoo.training.run_files import run_folder
 
+    if memory:
+        given = {} if network is None else {"network": network}
+        options = {"dtype": precision, **given, **parse_options(option or [])}
+        size = (image_size or 64, image_size or 64, channels or 3)
+        show_memory(run, size, latent_dim, options, batch_size, accumulate, remat=remat)
+        return
     if run in registry.list_models():
         console.print(_options_of(run))
         if Path(run).exists():

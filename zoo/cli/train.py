@@ -75,6 +75,8 @@ def train(
     replicas: opt.Replicas = None,
     precision: opt.Precision = "float32",
     accumulate: opt.Accumulate = 1,
+    remat: opt.Remat = None,
+    memory_check: opt.MemoryCheck = True,
     steps_per_execution: opt.StepsPerExecution = 1,
     jit: opt.Jit = False,
     clip_norm: opt.ClipNorm = None,
@@ -141,6 +143,7 @@ def train(
         ),
         "accumulate": accumulate,
         "clip_norm": clip_norm,
+        "remat": bool(remat),
         "jit_compile": jit,
         "steps_per_execution": steps_per_execution,
     }
@@ -148,6 +151,8 @@ def train(
         settings |= length_of_run(context, out)
         devices = _devices(strategy, replicas)
         ready = _resumed(out, settings, compile_options, devices, recipe, decay=decay)
+        if remat is not None:
+            ready.model.set_remat(remat)
         ignored = ignored_options(context, out, ready.model)
     elif source is not None:
         options = finetuned.options_of(context, model, options)
@@ -166,6 +171,10 @@ def train(
         new = (model, data, shape, latent_dim, options)
         ready = _new(*new, settings, compile_options, devices)
         ignored = []
+    if memory_check:
+        from zoo.training.memory import check_memory
+
+        check_memory(ready.model, ready.options["batch_size"])
     callbacks = measured.callbacks(out, ready.source, resume=resume)
     if context.meta.get(CHECK_ONLY):
         _check_settings(ready, out, callbacks)

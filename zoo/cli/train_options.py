@@ -276,6 +276,24 @@ Accumulate = Annotated[
         rich_help_panel=SCALE,
     ),
 ]
+Remat = Annotated[
+    bool | None,
+    typer.Option(
+        "--remat/--no-remat",
+        help="Keep few activations, and compute the others again in the backward pass (gradient "
+        "checkpointing). The weights come out the same, in less memory and more time. A resumed "
+        "run may change over.",
+        rich_help_panel=SCALE,
+    ),
+]
+MemoryCheck = Annotated[
+    bool,
+    typer.Option(
+        "--memory-check/--no-memory-check",
+        help="Refuse what cannot fit into memory, before anything is written.",
+        rich_help_panel=SCALE,
+    ),
+]
 StepsPerExecution = Annotated[
     int,
     typer.Option(

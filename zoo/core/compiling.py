@@ -14,6 +14,7 @@ from zoo.core import schedules
 from zoo.core.hooks import check_names, check_players
 from zoo.core.keras_fixes import gradients_are_sums
 from zoo.core.onednn_faults import check_convolutions
+from zoo.core.remat import rematerialize
 from zoo.core.replicated_step import ReplicatedStep
 
 
@@ -37,6 +38,7 @@ class Compiling(ReplicatedStep):
         decay_steps: int | None = None,
         accumulate: int = 1,
         clip_norm: float | None = None,
+        remat: bool = False,
         jit_compile: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -60,6 +62,7 @@ class Compiling(ReplicatedStep):
                 examples, which see the parts: BatchNorm, and the losses of `beta_tc_vae`,
                 `info_vae` and `wae_mmd`.
             clip_norm: Largest norm of each optimizer's whole gradient. None does not clip.
+            remat: Compute activations again in the backward pass, to save memory: `core.remat`.
             jit_compile: Compile the step with XLA. XLA draws other random numbers: the run is as
                 repeatable, but it is another run.
             **kwargs: Optimizers by name; `run_eagerly` and `steps_per_execution` as in Keras.
@@ -72,7 +75,8 @@ class Compiling(ReplicatedStep):
                 of an optimizer that is given too; if the algorithm has not such an option; if the
                 steps are no schedule, or a learning rate has one already; if `accumulate` < 1 or
                 `clip_norm` is no finite number above 0, or an optimizer clips otherwise; if XLA is
-                to compile several replicas; or if oneDNN's gradients of a layer are wrong.
+                to compile several replicas, or `remat`; or if oneDNN's gradients of a layer are
+                wrong.
 
         Example:
             >>> import zoo
@@ -88,7 +92,7 @@ class Compiling(ReplicatedStep):
         _check_alone(given, algorithm=algorithm, optimizer_options=optimizer_options)
         rates = self._given_rates(learning_rate, given)
         shape = schedules.checked_shape(schedule, warmup_steps, decay_steps)
-        self._check_step(accumulate, clip_norm, jit_compile)
+        self._check_step(accumulate, clip_norm, jit_compile, remat=remat)
         ready = {name: keras.optimizers.get(optimizer) for name, optimizer in given.items()}
         for name in self.optimizer_names:
             optimizer = ready.get(name) or algorithms.optimizer_of(
@@ -101,6 +105,7 @@ class Compiling(ReplicatedStep):
                 optimizer = _scheduled(optimizer, shape, updates, warmup_steps, decay_steps)
             ready[name] = optimizer
         self.accumulate = accumulate
+        self._set_remat(remat)
         for name, optimizer in ready.items():
             if clip_norm is not None:
                 _clip(without_loss_scale(optimizer), clip_norm)
@@ -110,6 +115,19 @@ class Compiling(ReplicatedStep):
         super().compile(optimizer=getattr(self, self.optimizer_names[0]), **kwargs)
         for name in self.optimizer_names:
             getattr(self, name).build(self.variables_of(name))
+
+    def set_remat(self, remat: bool) -> None:  # noqa: FBT001
+        """Turns gradient checkpointing on or off, as `compile(remat=…)` does.
+
+        A run trains to equal weights with and without it, and may change over when it is resumed.
+        """
+        _check_remat(remat, self.jit_compile)
+        self._set_remat(remat)
+        self.train_function = None  # which `fit` then makes anew
+
+    def _set_remat(self, remat: bool) -> None:  # noqa: FBT001
+        self.remat = remat
+        rematerialize(self, remat=remat)
 
     def _check_compile(self, given: dict[str, Any], jit_compile: Any) -> None:
         """Refuses what Keras's `compile` takes and no step here would look at."""
@@ -134,8 +152,11 @@ class Compiling(ReplicatedStep):
             )
             raise ValueError(msg)
 
-    def _check_step(self, accumulate: int, clip_norm: float | None, jit_compile: Any) -> None:
+    def _check_step(
+        self, accumulate: int, clip_norm: float | None, jit_compile: Any, *, remat: bool
+    ) -> None:
         """Refuses what a step cannot be computed with."""
+        _check_remat(remat, jit_compile)
         if accumulate < 1:
             msg = f"accumulate={accumulate}: expected at least 1."
             raise ValueError(msg)
@@ -241,6 +262,7 @@ class Compiling(ReplicatedStep):
         return {
             **optimizers,
             "accumulate": self.accumulate,
+            **({"remat": True} if self.remat else {}),
             "jit_compile": self.jit_compile,
             "steps_per_execution": self.steps_per_execution,
         }
@@ -265,6 +287,15 @@ def _clip(optimizer: Any, clip_norm: float) -> None:
             msg = f"clip_norm={clip_norm}, {name}={value} of an optimizer: expected one of them."
             raise ValueError(msg)
     optimizer.global_clipnorm = clip_norm
+
+
+def _check_remat(remat: bool, jit_compile: Any) -> None:  # noqa: FBT001
+    if remat and jit_compile:
+        msg = (
+            "remat=True with jit_compile=True: XLA would join the second computation of an "
+            "activation with the first, and save nothing. Leave one of them out."
+        )
+        raise ValueError(msg)
 
 
 def without_loss_scale(optimizer: Any) -> Any:
