@@ -91,7 +91,7 @@ def check_needs(
         raise ValueError(msg)
     if protocol.truncation is not None and not hasattr(model, "truncation"):
         msg = (
-            f"truncation={protocol.truncation}: a {model.model_name} has none; a stylegan2 has. "
+            f"truncation={protocol.truncation}: a {model.model_name} has none; a stylegan2 and a biggan have. "
             "Leave it out."
         )
         raise ValueError(msg)

@@ -261,4 +261,3 @@ def _relu(name: str) -> Any:
 
 def _channels(stage: int, width: int) -> int:
     return min(width << stage, 4 * width)
-
