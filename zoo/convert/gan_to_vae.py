@@ -86,9 +86,8 @@ def gan_to_vae(
     Args:
         gan: A GAN of the zoo; or any Keras generator of images in [0, 1] or [−1, 1] (functional,
             sequential, or subclassed), or the path of its `.keras` file. It is not changed.
-        vae: The VAE whose decoder takes the weights. It is changed only if all goes well. None
-            makes one around the rewritten generator: a `vae`, or of a conditional GAN a `cvae` of
-            the same classes.
+        vae: The VAE whose decoder takes the weights, changed only if all goes well. None makes one
+            around the rewritten generator: a `vae`; from a conditional GAN a `cvae` of its classes.
         mode: `"exact"`: the decoder computes the generator's images, or the conversion fails.
             `"partial"`: what fits is copied, and the difference stated. `"distill"`: the decoder,
             of any architecture, is trained to draw the generator's images.

@@ -42,7 +42,7 @@ class Plan:
         source: The source's network, in the form that was aligned.
         pairs: Block of `network` to block of `source`.
         carry: Matrix from latents of the source to those of `network`; None if they are the same.
-        num_classes: Of labels that both take, which latents then hold as `with_classes` adds them.
+        num_classes: Classes that both take, which latents then hold as `with_classes` adds them.
         notes: For the report.
     """
 
@@ -149,7 +149,7 @@ def plan_into(
         latents: float32 [n, latent_dim], prior draws of the source, as `with_classes` gives them.
         mapping: As in `align`.
         mode: "exact" or "partial".
-        num_classes: Of the labels that both take.
+        num_classes: Classes that both take; 0 for none.
 
     Raises:
         ValueError: As `align`.

@@ -43,7 +43,7 @@ class Generator:
         image_range: Darkest and brightest value of its images.
         latent_dim: Number of latent dimensions.
         image_shape: (height, width, channels).
-        num_classes: Of the labels that it takes too; 0 for none. Latents then hold the labels, as
+        num_classes: Classes that it takes too; 0 for none. Latents then hold them, as
             `with_classes` adds them.
     """
 

@@ -78,10 +78,8 @@ def vae_to_gan(
         labels: Their classes, int32 [n], for a conditional VAE.
         whiten_posterior: Fold z = A ε + m, A Aᵀ = S, into the first layer, with m and S the moments
             of the aggregate posterior. Else the generator draws the VAE's own prior samples.
-        discriminator_init: `"encoder"` takes the discriminator's layers but the last from the
-            encoder; `"random"`.
-        batch_norm: For a new generator: `"insert"` BatchNorms that change nothing but how it
-            trains, or `"none"`.
+        discriminator_init: `"encoder"`: it takes the encoder's layers but the last; or `"random"`.
+        batch_norm: Of a new generator: `"insert"` ones that change only training, or `"none"`.
         mode: `"exact"`: the generator computes the decoder's images, or the conversion fails.
             `"partial"`: what fits is copied, and the difference stated.
         mapping: Regular expressions from the decoder's block names to the generator's, where the
@@ -90,9 +88,8 @@ def vae_to_gan(
         dry_run: Only report: nothing is changed, and no new GAN returned.
         seed: Seed of the check's latents and of a new GAN's training noise.
         **options: Further arguments of a new GAN, such as `ema=0.999`; its `discriminator` too, if
-            that is not made from the encoder. A conditional VAE makes a conditional GAN of the same
-            classes. With `num_classes` the GAN of another VAE is conditional: at first it draws the
-            decoder's images whatever the class, and training teaches it to heed it.
+            that is not made from the encoder. A GAN has the VAE's classes. With `num_classes` that
+            of a VAE without them is conditional: at first it draws the same for each class.
 
     Returns:
         The GAN, not compiled if it is new (`zoo.training.recipes.DiscriminatorWarmUp` is how to
@@ -113,28 +110,21 @@ def vae_to_gan(
     """
     check_choice("batch_norm", batch_norm, ("insert", "none"))
     _check(vae, gan, mode, model, options, discriminator_init)
-    if vae.num_classes and gan is None:
-        options["num_classes"] = vae.num_classes
-    draws = with_classes(normal_draws(MOMENT_LATENTS, vae.latent_dim, seed + 1), vae.num_classes)
+    classes = {"num_classes": vae.num_classes} if vae.num_classes else {}
+    added = 0 if classes else int(options.get("num_classes", 0))
     original = rules.to_channels_last(rules.unwrap_spectral_norm(read(vae.decoder, "decoder")))
     posterior = _posterior(vae, images, labels, whiten=whiten_posterior)
     network = rules.affine_latent(original, *posterior) if whiten_posterior else original
     if gan is None:
-        added = 0 if vae.num_classes else int(options.get("num_classes", 0))
-        given = network_inputs(draws, vae.num_classes)
-        network = _new_generator(network, batch_norm, given, added)
+        network = _new_generator(vae, network, batch_norm, added, seed)
         plan = plan_new(network, original, vae.num_classes)
     else:
-        added = 0
-        plan = plan_into(
-            gan.generator, _ending_as(gan.generator, network), original, draws,
-            mapping=mapping, mode=mode, num_classes=vae.num_classes,
-        )  # fmt: skip
+        plan = _plan_into(vae, gan, network, original, mapping, mode, seed)
     generator = build(plan.network)
     compared = _compared(vae, original, posterior, plan, generator, added, seed)
-    discriminator = _discriminator(vae, gan, discriminator_init, model, options)
+    discriminator = _discriminator(vae, gan, discriminator_init, model, options | classes)
     networks = {"generator": generator, "discriminator": discriminator.model}
-    options = {"network": vae.network, "seed": seed, **options, **networks}
+    options = {"network": vae.network, "seed": seed, **options, **classes, **networks}
     return conclude(
         gan,
         plan,
@@ -218,14 +208,37 @@ def _posterior(
 
 
 def _new_generator(
-    network: Network, batch_norm: str, draws: list[np.ndarray], added: int
+    vae: BaseVAE, network: Network, batch_norm: str, added: int, seed: int
 ) -> Network:
     """A decoder to logits as a new GAN's generator; with `added` classes, if there are any."""
     if batch_norm == "insert":
+        draws = network_inputs(_draws(vae, seed), vae.num_classes)
         network = rules.insert_batch_norm(network, draws, use_bias=False)
     if added:
         network = rules.add_label(network, added)
     return rules.images_from_logits(network)
+
+
+def _plan_into(
+    vae: BaseVAE,
+    gan: BaseGAN,
+    network: Network,
+    original: Network,
+    mapping: Mapping[str, str] | None,
+    mode: str,
+    seed: int,
+) -> Plan:
+    """The plan of a given GAN's generator."""
+    network = _ending_as(gan.generator, network)
+    return plan_into(
+        gan.generator, network, original, _draws(vae, seed),
+        mapping=mapping, mode=mode, num_classes=vae.num_classes,
+    )  # fmt: skip
+
+
+def _draws(vae: BaseVAE, seed: int) -> np.ndarray:
+    """Latents for BatchNorm's moments, with classes where the VAE has them."""
+    return with_classes(normal_draws(MOMENT_LATENTS, vae.latent_dim, seed + 1), vae.num_classes)
 
 
 def _compared(

@@ -46,7 +46,7 @@ class FeatureSlice(layers.Layer):
 
 @keras.saving.register_keras_serializable("zoo")
 class FeatureModulation(layers.Layer):
-    """y = (1 + g) x + b with a gain g and a bias b per example and channel (FiLM, arXiv 1709.07871).
+    """y = (1 + g) x + b: a gain and a bias per example and channel (FiLM, arXiv 1709.07871).
 
     BigGAN's conditional BatchNorm is a BatchNorm without parameters and this layer, whose gains and
     biases are linear in the latent and the class (arXiv 1809.11096, section 3.1).

@@ -1,7 +1,8 @@
 """Penalties on gradients, per example, and on kernels; without their weights.
 
-Each of the former is differentiable once more, for a tape outside with the weights of the network. The network
-must not mix the examples of a batch (as BatchNorm does): the gradient is of the sum of its outputs.
+Each of the former is differentiable once more, for a tape outside with the weights of the network.
+The network must not mix the examples of a batch (as BatchNorm does): the gradient is of the sum of
+its outputs.
 """
 
 from __future__ import annotations
