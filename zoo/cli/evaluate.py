@@ -61,8 +61,8 @@ def evaluate(
         typer.Option(
             min=0.0,
             max=2.0,
-            help="With --metric: ψ of a stylegan2, or the threshold of a biggan's latents. Default: "
-            "the model's own.",
+            help="With --metric: ψ of a stylegan2, or the threshold of a biggan's latents. "
+            "Default: the model's own.",
         ),
     ] = None,
     reference: Annotated[
