@@ -76,9 +76,8 @@ def copy_norm(model: keras.Model, name: str, theirs: Any, index: int) -> None:
         norm.beta.assign(numbers(theirs.bias))
 
 
-def copied(theirs: Any, side: int, width: int, truncation: float) -> keras.Model:
-    """Our generator with their weights, and the statistics of a truncation."""
-    model = biggan_deep.generator((side, side, 3), LATENT, width, num_classes=CLASSES)
+def copy_weights(model: keras.Model, theirs: Any, truncation: float) -> None:
+    """Gives our generator their weights, and their statistics of a truncation."""
     index = round(truncation * 50)
     model.get_layer("class_embedding").kernel.assign(numbers(theirs.embeddings.weight).T)
     generator = theirs.generator
@@ -99,7 +98,6 @@ def copied(theirs: Any, side: int, width: int, truncation: float) -> keras.Model
         copy_linear(layer, getattr(attention, f"snconv1x1_{part}"))
     copy_norm(model, "output", generator.bn, index)
     copy_linear(model.get_layer("logits"), generator.conv_to_rgb, 3)
-    return model
 
 
 @pytest.mark.slow
@@ -113,8 +111,9 @@ def test_it_is_pytorch_pretrained_biggan(side: int, width: int, seed: int) -> No
     z = rng.normal(size=(3, LATENT)).astype(np.float32)
     labels = np.array([0, 7, 9], np.int32)
     direction = rng.normal(size=(3, side, side, 3)).astype(np.float32)
+    model = biggan_deep.generator((side, side, 3), LATENT, width, num_classes=CLASSES)
     for truncation in (0.4, 1.0):
-        model = copied(theirs, side, width, truncation)
+        copy_weights(model, theirs, truncation)
         given = torch.tensor(z, requires_grad=True)
         rows = torch.tensor(np.eye(CLASSES, dtype=np.float32)[labels])
         drawn = (theirs(given, rows, truncation).permute(0, 2, 3, 1) + 1) / 2
