@@ -189,7 +189,7 @@ CASES = [
     Case("r3gan", 19, GENERATE, {"network": "mlp", "regularizer_every": 2}),
     Case("projection_gan", 16, GENERATE, {"num_classes": 3, "network": "conv", "n_critic": 1}),
     Case("sagan", 66, GENERATE, {"network": "sagan-4", "num_classes": 3}),
-    Case("biggan", 93, GENERATE, {"network": "biggan-4", "num_classes": 3, "n_critic": 1}),
+    Case("biggan", 112, GENERATE, {"network": "biggan-4", "num_classes": 3, "n_critic": 1}),
     Case("acgan", 14, GENERATE, {"num_classes": 3}),
     Case("infogan", 14, GENERATE, {"categorical": 2, "continuous": 0}),
     Case("infogan", 14, GENERATE, {"categorical": 0, "continuous": 2, "n_critic": 2}),

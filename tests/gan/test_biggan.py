@@ -135,6 +135,7 @@ def test_weight_out_of_range() -> None:
 # Standing statistics
 
 
+@pytest.mark.slow
 def test_standing_statistics_are_those_of_the_truncation() -> None:
     model = small(network="biggan-4")
     norm = model.generator.get_layer("output_batch_norm")

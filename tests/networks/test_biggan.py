@@ -13,6 +13,7 @@ from tests.support.small_networks import random_images, shake
 from zoo import networks
 from zoo.networks import biggan, biggan_deep
 
+slow = pytest.mark.slow
 CLASSES, LATENT = 3, 5
 LABELS = np.array([0, 1, 2, 1], np.int32)
 # Channels by halvings of the side, in units of ch: tables 4 to 9 of arXiv 1809.11096.
@@ -92,7 +93,7 @@ def assert_close(found: Any, wanted: np.ndarray) -> None:
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
 
 
-@pytest.mark.parametrize("role", ["generator", "decoder"])
+@pytest.mark.parametrize("role", ["generator", pytest.param("decoder", marks=slow)])
 def test_every_block_has_a_chunk_of_the_latent(role: str) -> None:
     """Figure 15 (a) and (b): 5 latents as chunks of 2, 2 and 1."""
     import torch
@@ -114,6 +115,7 @@ def test_every_block_has_a_chunk_of_the_latent(role: str) -> None:
     assert_close(model([latents(), LABELS]), finish(model, x, norm=norm))
 
 
+@slow
 @pytest.mark.parametrize("role", ["generator", "decoder"])
 def test_deep_blocks_take_the_whole_latent(role: str) -> None:
     """Figure 16 (a) and (b)."""
@@ -136,7 +138,7 @@ def test_deep_blocks_take_the_whole_latent(role: str) -> None:
     assert_close(model([latents(), LABELS]), finish(model, x, norm=norm))
 
 
-@pytest.mark.parametrize("module", [biggan, biggan_deep])
+@pytest.mark.parametrize("module", [biggan, pytest.param(biggan_deep, marks=slow)])
 def test_discriminators_are_the_papers(module: Any) -> None:
     """Figures 15 (c) and 16 (c)."""
     import torch
@@ -163,10 +165,13 @@ def test_discriminators_are_the_papers(module: Any) -> None:
             x = x + conv(model, f"{name}_conv_3", h)
         x = attention(model, x)
     features = relu(x).sum((2, 3))
-    wanted = features @ kernel_of(model, "logit") + torch.tensor(np.asarray(model.get_layer("logit").bias))
+    wanted = features @ kernel_of(model, "logit") + torch.tensor(
+        np.asarray(model.get_layer("logit").bias)
+    )
     assert_close(model(images), wanted.numpy())
 
 
+@slow
 def test_a_deep_discriminator_adds_the_channels_that_are_missing() -> None:
     """The channels that are there pass unchanged (figure 16 c)."""
     model = biggan_deep.discriminator((64, 64, 1), "none", 4)
@@ -176,7 +181,7 @@ def test_a_deep_discriminator_adds_the_channels_that_are_missing() -> None:
     assert [tensor.shape[-1] for tensor in joined.input] == [8, 8]
 
 
-@pytest.mark.slow
+@slow
 @pytest.mark.parametrize("side", TABLES)
 def test_channels_and_attention_are_those_of_the_tables(side: int) -> None:
     multiples = TABLES[side]
@@ -194,7 +199,7 @@ def test_channels_and_attention_are_those_of_the_tables(side: int) -> None:
         assert model.get_layer("attention").output.shape[1:3] == (64, 64)
 
 
-@pytest.mark.slow
+@slow
 @pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (96, 64, 3), (64, 64, 1)], ids=str)
 @pytest.mark.parametrize("name", ["biggan-4", "biggan_deep-4"])
 def test_sizes_and_precision(name: str, shape: tuple[int, int, int]) -> None:
