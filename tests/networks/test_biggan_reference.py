@@ -118,10 +118,10 @@ def test_it_is_pytorch_pretrained_biggan(side: int, width: int, seed: int) -> No
         rows = torch.tensor(np.eye(CLASSES, dtype=np.float32)[labels])
         drawn = (theirs(given, rows, truncation).permute(0, 2, 3, 1) + 1) / 2
         (drawn * torch.tensor(direction)).sum().backward()
-        ours = tf.constant(z)
+        ours, classes = tf.constant(z), tf.constant(labels)
         with tf.GradientTape() as tape:
             tape.watch(ours)
-            found = model([ours, labels], training=False)
+            found = model([ours, classes], training=False)
             value = tf.reduce_sum(found * direction)
         wanted = numbers(drawn)
         assert wanted.std() > 0.05  # neither grey nor saturated
