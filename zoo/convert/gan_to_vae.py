@@ -321,7 +321,7 @@ def _new_vae(
     for layer in decoder.layers:
         if isinstance(layer, NORMS):
             layer.trainable = False  # its statistics are the generator's
-    options = {"num_classes": source.num_classes} if source.num_classes else {}
+    options: Any = {"num_classes": source.num_classes} if source.num_classes else {}
     with unchecked():  # the decoder was compared with the generator, whatever its logits' range
         return _new_class(source)(
             image_shape=source.image_shape,
