@@ -59,10 +59,7 @@ def evaluate(
     truncation: Annotated[
         float | None,
         typer.Option(
-            min=0.0,
-            max=2.0,
-            help="With --metric: ψ of a stylegan2, or the threshold of a biggan's latents. "
-            "Default: the model's own.",
+            min=0.0, max=2.0, help="With --metric: of a stylegan2 or biggan. Default: its own."
         ),
     ] = None,
     reference: Annotated[

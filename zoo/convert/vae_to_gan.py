@@ -79,7 +79,7 @@ def vae_to_gan(
         whiten_posterior: Fold z = A ε + m, A Aᵀ = S, into the first layer, with m and S the moments
             of the aggregate posterior. Else the generator draws the VAE's own prior samples.
         discriminator_init: `"encoder"`: it takes the encoder's layers but the last; or `"random"`.
-        batch_norm: Of a new generator: `"insert"` ones that change only training, or `"none"`.
+        batch_norm: In a new generator: `"insert"` ones that change only training, or `"none"`.
         mode: `"exact"`: the generator computes the decoder's images, or the conversion fails.
             `"partial"`: what fits is copied, and the difference stated.
         mapping: Regular expressions from the decoder's block names to the generator's, where the
