@@ -117,7 +117,7 @@ def test_regularised_kernels_become_orthogonal() -> None:
         return float(np.abs(np.corrcoef(matrix.T) - np.eye(6)).max())
 
     before = correlation()
-    for _ in range(200):
+    for _ in range(300):
         with tf.GradientTape() as tape:
             penalty = zoo.losses.orthogonal_regularization(kernel)
         kernel.assign_sub(0.01 * tape.gradient(penalty, kernel))
