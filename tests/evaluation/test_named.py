@@ -133,6 +133,17 @@ def test_truncation_is_for_the_measurement_alone() -> None:
     assert gan.truncation == 1.0
     with pytest.raises(ValueError, match="a vae has none"):
         _found(_model("vae"), "fid60_test", truncation=0.5)
+    with pytest.raises(ValueError, match=r"truncation=1.5: expected 0 .* to 1"):
+        _found(gan, "fid60_test", truncation=1.5)
+
+
+def test_latents_are_truncated_for_the_measurement() -> None:
+    keras.utils.set_random_seed(0)
+    gan = zoo.create("biggan", (8, 8, 1), 2, network="mlp", ema=None)
+    plain, cut = (_found(gan, "fid60_test", truncation=threshold) for threshold in (None, 0.1))
+    assert plain != cut
+    gan.truncation = 0.1
+    assert _found(gan, "fid60_test") == cut
 
 
 def test_a_metric_that_the_model_has_not() -> None:

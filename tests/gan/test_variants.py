@@ -70,6 +70,8 @@ def _discriminator() -> keras.Model:
         ("acgan", "Adam", (2e-4, 0.5, 0.999), "conv", None, 1),
         # arXiv 1805.08318, section 4; the discriminator's rate is four times the generator's
         ("sagan", "Adam", (1e-4, 0.0, 0.9), "sagan", None, 1),
+        # arXiv 1809.11096, appendix C; again four times
+        ("biggan", "Adam", (5e-5, 0.0, 0.999), "biggan", None, 2),
         # arXiv 1511.06434, section 4
         ("dcgan", "Adam", (2e-4, 0.5, 0.999), "conv", None, 1),
     ],
@@ -90,7 +92,7 @@ def test_settings_are_the_papers(
     rate, *others = settings
     rates = {
         model.generator_optimizer: rate,
-        model.discriminator_optimizer: 4 * rate if name == "sagan" else rate,
+        model.discriminator_optimizer: 4 * rate if name in ("sagan", "biggan") else rate,
     }
     for each, wanted in rates.items():
         config = each.get_config()

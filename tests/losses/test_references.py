@@ -156,6 +156,10 @@ REFERENCES: dict[str, tuple[tuple[Any, ...], Callable[..., Any]]] = {
         (_drawn, Z, LOGITS),
         lambda _, z, noise: np.linalg.norm(noise.reshape(5, 6) @ OUT.T, axis=1) / np.sqrt(6),
     ),
+    "orthogonal_regularization": (
+        (OUT,),  # arXiv 1809.11096, eq. 3, as it is written
+        lambda w: np.linalg.norm((w.T @ w) * (np.ones((6, 6)) - np.eye(6)), "fro") ** 2,
+    ),
     "sum_per_example": ((IMAGES,), _sums),
     "full_precision": ((IMAGES,), lambda x: x),
 }

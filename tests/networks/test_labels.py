@@ -10,6 +10,7 @@ from keras import layers
 
 from tests.support.small_networks import (
     CLASSES,
+    EVERY,
     LABELS,
     NAMES,
     build_network,
@@ -79,7 +80,7 @@ def test_a_generators_label_joins_the_latents_and_goes_through_batch_norm(name: 
 
 
 @pytest.mark.parametrize("normalization", ["none", "spectral"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_the_label_is_projected(name: str, normalization: str) -> None:
     """⟨embed(y), φ⟩ + ψ(φ), and further heads, computed in NumPy from the weights."""
     model = shake(

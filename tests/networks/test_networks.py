@@ -12,7 +12,9 @@ import tensorflow as tf
 
 from tests.support.small_networks import (
     CLASSES,
+    EVERY,
     LABELS,
+    LARGE,
     NAMES,
     build_network,
     random_images,
@@ -68,7 +70,7 @@ def test_a_residual_generator_of_small_images_has_a_million_weights() -> None:
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 3), (8, 12, 2)], ids=str)
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_shapes_ranges_and_precision(name: str, dtype: str, shape: tuple[int, ...]) -> None:
     policy = keras.DTypePolicy(dtype)
     images, latents = random_images(shape), random_latents()
@@ -96,7 +98,7 @@ def test_shapes_ranges_and_precision(name: str, dtype: str, shape: tuple[int, ..
 # Latents
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_latents_join_the_features(name: str) -> None:
     model = build_network(
         name, "discriminator", (8, 8, 1), normalization="none", latent_dim=5, heads=(2,)
@@ -141,7 +143,7 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
 
 
 def test_names() -> None:
-    assert networks.list_networks() == list(NAMES)
+    assert networks.list_networks() == sorted((*NAMES, *LARGE))
     with pytest.raises(ValueError, match="'rsnet'.*resnet"):
         networks.build("rsnet", "generator", (8, 8, 1), 5)
     for hidden in ("_heads", "pixelcnn"):
@@ -151,7 +153,7 @@ def test_names() -> None:
         networks.build("conv", "halvings", (8, 8, 1))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_discriminators_refuse(name: str) -> None:
     with pytest.raises(ValueError, match=r"normalization='layer': expected 'batch', 'none' or"):
         networks.build(name, "discriminator", (8, 8, 1), normalization="layer")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support.small_networks import (
-    NAMES,
+    EVERY,
     build_network,
     random_images,
     random_latents,
@@ -80,7 +80,7 @@ def test_the_residual_generator_is_the_papers(role: str) -> None:
 
 
 @pytest.mark.parametrize("normalization", ["batch", "spectral"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_discriminators_trunk_takes_an_encoders_heads(name: str, normalization: str) -> None:
     critic = build_network(name, "discriminator", (8, 8, 1), normalization=normalization)
     encoder = trunks.encoder_on(trunks.encoder_trunk(critic), 5)

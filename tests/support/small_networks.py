@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 from zoo import networks
 
 NAMES = ("conv", "mlp", "resnet", "sagan")
+LARGE = ("biggan", "biggan_deep")  # which take long to build
+EVERY = [*NAMES, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)]
 CLASSES = 3
 LABELS = np.array([0, 1, 2, 1], np.int32)
 

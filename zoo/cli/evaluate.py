@@ -59,7 +59,7 @@ def evaluate(
     truncation: Annotated[
         float | None,
         typer.Option(
-            min=0.0, max=1.0, help="With --metric: ψ of a stylegan2. Default: the model's own."
+            min=0.0, max=2.0, help="With --metric: of a stylegan2 or biggan. Default: its own."
         ),
     ] = None,
     reference: Annotated[

@@ -24,6 +24,13 @@ def sample(
         ),
     ] = None,
     sampler: SamplerName = "prior",
+    truncation: Annotated[
+        float | None,
+        typer.Option(
+            help="ψ of a stylegan2, or the threshold of a biggan's latents. Default: the model's "
+            "own."
+        ),
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """Draws images from a model, into a PNG grid or an .npy of float32 [n, h, w, c]."""
@@ -33,6 +40,13 @@ def sample(
 
     folder = resolve_run(run)
     model = load_run(folder)
+    if truncation is not None:
+        if not hasattr(model, "truncation"):
+            raise ValueError(
+                f"--truncation {truncation}: a {model.model_name} has none; a stylegan2 and a "
+                "biggan have one. Leave it out."
+            )
+        model.truncation = truncation
     if label is None:
         labels = model.sample_labels(n, seed)
     else:

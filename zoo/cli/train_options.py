@@ -124,9 +124,9 @@ LatentDim = Annotated[int, typer.Option(min=1, callback=COUNTED, help="Latent di
 Network = Annotated[
     str | None,
     typer.Option(
-        help="Architecture: mlp, conv, resnet or sagan; a number sets the width of the last "
-        "three, as in conv-32. vq_vae takes grid, and stylegan2 takes style. Default: the model's "
-        "own."
+        help="Architecture: mlp, conv, resnet, sagan, biggan or biggan_deep; a number sets the "
+        "width of all but mlp, as in conv-32. vq_vae takes grid, and stylegan2 takes style. "
+        "Default: the model's own."
     ),
 ]
 Channels = Annotated[

@@ -22,6 +22,7 @@ from zoo.convert.plan import (
     Companion,
     Comparison,
     Plan,
+    check_classes,
     check_family,
     check_plain,
     check_shapes,
@@ -38,10 +39,12 @@ from zoo.convert.sources import (
     generator_of,
     images_in_float64,
 )
-from zoo.convert.verification import measure, normal_draws, prior_latents
+from zoo.convert.verification import measure, normal_draws, prior_latents, with_classes
 from zoo.core.contracts import unchecked
 from zoo.core.network_tools import copy_network
+from zoo.layers import ConditionalBatchNormalization
 from zoo.vae.base import BaseVAE
+from zoo.vae.cvae import CVAE
 from zoo.vae.vae import VAE
 
 if TYPE_CHECKING:
@@ -60,6 +63,7 @@ TRANSFER = (1.0, 1.0, 0.0, 0.0)
 # ratio of variances) have not converged: several times the noise that a momentum of 0.9 leaves.
 DRIFTED = 0.5
 RECALIBRATION_LATENTS = 8192
+NORMS = (keras.layers.BatchNormalization, ConditionalBatchNormalization)
 
 
 def gan_to_vae(
@@ -82,8 +86,8 @@ def gan_to_vae(
     Args:
         gan: A GAN of the zoo; or any Keras generator of images in [0, 1] or [−1, 1] (functional,
             sequential, or subclassed), or the path of its `.keras` file. It is not changed.
-        vae: The VAE whose decoder takes the weights. It is changed only if all goes well. None
-            makes one around the rewritten generator.
+        vae: The VAE whose decoder takes the weights, changed only if all goes well. None makes one
+            around the rewritten generator: a `vae`; from a conditional GAN a `cvae` of its classes.
         mode: `"exact"`: the decoder computes the generator's images, or the conversion fails.
             `"partial"`: what fits is copied, and the difference stated. `"distill"`: the decoder,
             of any architecture, is trained to draw the generator's images.
@@ -125,7 +129,7 @@ def gan_to_vae(
     discriminator = getattr(gan, "discriminator", None)
     _check(source, vae, mode, batch_norm, encoder_init, discriminator)
     architecture = str(network or getattr(gan, "network", "conv"))
-    latents = prior_latents(source.latent_dim, seed)
+    latents = with_classes(prior_latents(source.latent_dim, seed), source.num_classes)
     if mode == "distill":
         reference, statistics = source.network, ""
         plan = _distilled(source, vae, architecture, distill_steps, seed)
@@ -145,7 +149,7 @@ def gan_to_vae(
         new=lambda: _new_vae(source, decoder, encoder.model, architecture, seed),
         dry_run=dry_run,
         source=source.name,
-        target="vae" if vae is None else vae.model_name,
+        target=_new_class(source).model_name if vae is None else vae.model_name,
         weights=source.weights,
         mode=mode,
         batch_norm=statistics,
@@ -168,9 +172,16 @@ def _check(
     if mode == "distill" and batch_norm != "fold":
         msg = f"batch_norm={batch_norm!r} rewrites layers, which mode='distill' does not read."
         raise ValueError(msg)
+    if mode == "distill" and source.num_classes:
+        msg = (
+            f"mode='distill' is for a generator without classes, and this has {source.num_classes}."
+            " Take 'exact', or fix a class with zoo.convert.rules.fix_label."
+        )
+        raise ValueError(msg)
     if vae is not None:
         check_family(vae, BaseVAE)
         check_plain(vae)
+        check_classes("generator", source.num_classes, vae)
         check_shapes("generator", (source.image_shape, source.latent_dim), vae, mode)
 
 
@@ -183,6 +194,7 @@ def _reference(
     if batch_norm != "recalibrate":
         return network, statistics
     draws = normal_draws(RECALIBRATION_LATENTS, source.latent_dim, seed + 1)
+    draws = with_classes(draws, source.num_classes)
     network = rules.recalibrate_batch_norm(network, source.carried(draws))
     return network, f"{statistics}; recalibrated on the prior"
 
@@ -202,8 +214,11 @@ def _planned(
     if source.prior != "standard_normal":
         network = rules.transport_prior(network, source.prior)
     if vae is None:
-        return plan_new(network, reference)
-    return plan_into(vae.decoder, network, reference, latents, mapping=mapping, mode=mode)
+        return plan_new(network, reference, source.num_classes)
+    return plan_into(
+        vae.decoder, network, reference, latents, mapping=mapping, mode=mode,
+        num_classes=source.num_classes,
+    )  # fmt: skip
 
 
 def _provenance(source: Generator, network: Network, latents: np.ndarray) -> str:
@@ -234,7 +249,7 @@ def _compared(
     if reference is not None and batch_norm == "recalibrate":
         wanted = source.images_of(build(reference))
     exact, notes = images_in_float64(source, reference)
-    equality = measure(wanted, lambda z: images(plan.carried(z)), exact, latents)
+    equality = measure(wanted, lambda z: images(*plan.inputs(z)), exact, latents)
     return Comparison(latents, equality, notes)
 
 
@@ -279,7 +294,8 @@ def _encoder(
         encoder = trunks.encoder_on(trunk, source.latent_dim)
     elif vae is None:
         shapes = (source.image_shape, source.latent_dim)
-        encoder = trunks.clamped(networks.build(architecture, "encoder", *shapes))
+        options = {"num_classes": source.num_classes} if source.num_classes else {}
+        encoder = trunks.clamped(networks.build(architecture, "encoder", *shapes, **options))
     target = encoder if vae is None else vae.encoder
     if trunk is not None:
         original = read(discriminator, "discriminator")
@@ -292,16 +308,22 @@ def _encoder(
     return Companion(encoder, rows, arrays)
 
 
+def _new_class(source: Generator) -> type[VAE | CVAE]:
+    return CVAE if source.num_classes else VAE
+
+
 def _new_vae(
     source: Generator, decoder: keras.Model, encoder: Any, architecture: str, seed: int
-) -> VAE:
+) -> VAE | CVAE:
     # The name tells the decoder from the generator in summaries and checkpoints.
-    decoder = keras.Model(decoder.inputs[0], decoder.outputs[0], name="decoder")
+    inputs = decoder.inputs if source.num_classes else decoder.inputs[0]
+    decoder = keras.Model(inputs, decoder.outputs[0], name="decoder")
     for layer in decoder.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
+        if isinstance(layer, NORMS):
             layer.trainable = False  # its statistics are the generator's
+    options: Any = {"num_classes": source.num_classes} if source.num_classes else {}
     with unchecked():  # the decoder was compared with the generator, whatever its logits' range
-        return VAE(
+        return _new_class(source)(
             image_shape=source.image_shape,
             latent_dim=source.latent_dim,
             network=architecture,
@@ -309,4 +331,5 @@ def _new_vae(
             decoder=decoder,
             transfer=TRANSFER,
             seed=seed,
+            **options,
         )

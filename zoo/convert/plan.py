@@ -15,7 +15,11 @@ from zoo.convert.align import align, rows_of
 from zoo.convert.forms import rewrite_towards
 from zoo.convert.reading import read
 from zoo.convert.report import Report, within
-from zoo.convert.verification import first_diverging_block, verified_equivalence
+from zoo.convert.verification import (
+    first_diverging_block,
+    network_inputs,
+    verified_equivalence,
+)
 from zoo.convert.writing import commit
 
 if TYPE_CHECKING:
@@ -38,6 +42,7 @@ class Plan:
         source: The source's network, in the form that was aligned.
         pairs: Block of `network` to block of `source`.
         carry: Matrix from latents of the source to those of `network`; None if they are the same.
+        num_classes: Classes that both take, which latents then hold as `with_classes` adds them.
         notes: For the report.
     """
 
@@ -47,11 +52,13 @@ class Plan:
     source: Network | None = None
     pairs: Mapping[str, str] = field(default_factory=dict)
     carry: np.ndarray | None = None
+    num_classes: int = 0
     notes: tuple[str, ...] = ()
 
-    def carried(self, latents: np.ndarray) -> np.ndarray:
-        """Latents of the source as latents of `network`, float32."""
-        return latents if self.carry is None else np.asarray(latents @ self.carry, np.float32)
+    def inputs(self, latents: np.ndarray) -> list[np.ndarray]:
+        """What `network` takes in place of latents of the source: latents float32, and labels."""
+        z, *labels = network_inputs(latents, self.num_classes)
+        return [z if self.carry is None else np.asarray(z @ self.carry, np.float32), *labels]
 
     def kind(self, strongest: str) -> str:
         """The strongest equivalence it can have: a smaller latent loses some of the function."""
@@ -62,7 +69,7 @@ class Plan:
         """The first block that differs from its partner, if one does."""
         if self.source is None or not self.pairs:
             return None
-        return first_diverging_block(self.source, self.network, self.pairs, self.carried(latents))
+        return first_diverging_block(self.source, self.network, self.pairs, self.inputs(latents))
 
 
 class Companion(NamedTuple):
@@ -117,9 +124,10 @@ ROLES = {
 }
 
 
-def plan_new(network: Network, original: Network) -> Plan:
+def plan_new(network: Network, original: Network, num_classes: int = 0) -> Plan:
     """The plan of a new network, which rules made of `original`."""
-    return Plan(network, rows_of(network, original), notes=network.notes)
+    rows = rows_of(network, original)
+    return Plan(network, rows, num_classes=num_classes, notes=network.notes)
 
 
 def plan_into(
@@ -130,6 +138,7 @@ def plan_into(
     *,
     mapping: Mapping[str, str] | None,
     mode: str,
+    num_classes: int = 0,
 ) -> Plan:
     """The plan of a given model's network.
 
@@ -137,22 +146,24 @@ def plan_into(
         model: The Keras model that takes the weights.
         network: What rules have made of the source so far.
         original: The source as it was read.
-        latents: float32 [n, latent_dim], prior draws of the source.
+        latents: float32 [n, latent_dim], prior draws of the source, as `with_classes` gives them.
         mapping: As in `align`.
         mode: "exact" or "partial".
+        num_classes: Classes that both take; 0 for none.
 
     Raises:
         ValueError: As `align`.
     """
     target = rules.merge_rescalings(rules.to_channels_last(read(model, model.name)))
     (old,), (new,) = (rules.latent_input(each).shape for each in (network, target))
-    carry = None
+    carry, (draws, *labels) = None, network_inputs(latents, num_classes)
     if new != old:
         # Exact on carried latents where the new size is the larger.
         carry = np.eye(old, new) if new > old else rules.latent_directions(network)[0][:, :new]
-        network, latents = rules.resize_latent(network, new), latents @ carry
+        network, draws = rules.resize_latent(network, new), draws @ carry
     network = rewrite_towards(network, target)
-    alignment = align(network, target, mapping, mode, latents, original=original)
+    given = [draws, *labels] if labels else draws
+    alignment = align(network, target, mapping, mode, given, original=original)
     return Plan(
         network=with_arrays(target, alignment.arrays),
         rows=alignment.rows,
@@ -160,6 +171,7 @@ def plan_into(
         source=network,
         pairs=alignment.pairs,
         carry=carry,
+        num_classes=num_classes,
         notes=network.notes,
     )
 
@@ -188,12 +200,9 @@ def check_plain(model: Any) -> None:
     """Raises ValueError if a model's images are another function of N(0, I) than its network's.
 
     A conversion carries networks over: a decoder from N(0, I) to logits whose sigmoid is the image,
-    or a generator.
+    or a generator. Either may take labels, too.
     """
     reasons = {
-        "it is conditional: fix a class of its network with zoo.convert.rules.fix_label": (
-            model.num_classes
-        ),
         f"its prior is {model.prior}": model.prior != "standard_normal",
         "its images are no plain function of one decoder": not model.single_decoder,
         "its mean image is not the sigmoid of the logits": (
@@ -204,6 +213,28 @@ def check_plain(model: Any) -> None:
         if holds:
             msg = f"This {model.model_name} cannot be converted: {reason}."
             raise ValueError(msg)
+
+
+def check_classes(name: str, num_classes: int, model: Any) -> None:
+    """Raises ValueError if a given model has other classes than the network it is to take.
+
+    Args:
+        name: What the network is.
+        num_classes: Its number of classes; 0 for none.
+        model: The model of the zoo that is to take it.
+    """
+    if model.num_classes == num_classes:
+        return
+    one = (
+        " To convert one class of it, fix that with zoo.convert.rules.fix_label."
+        if num_classes and not model.num_classes
+        else ""
+    )
+    msg = (
+        f"The {name} has {num_classes or 'no'} classes, the {model.family.upper()} "
+        f"{model.num_classes or 'none'}. Create it with num_classes={num_classes}.{one}"
+    )
+    raise ValueError(msg)
 
 
 def check_shapes(name: str, source: tuple[Any, int], model: Any, mode: str) -> None:

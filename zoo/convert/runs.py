@@ -46,7 +46,7 @@ def convert_run(
         name: How the new run names its source, such as a preset's handle; default: `run`.
         dry_run: Only report: nothing is written, and `out` is not needed.
         **options: Further arguments of `gan_to_vae` or `vae_to_gan`, such as `mode` or `model`.
-            The images that `vae_to_gan` needs are taken from the data.
+            The images and labels that `vae_to_gan` needs are taken from the data.
 
     Returns:
         The new model, compiled, and the report. In a dry run what `gan_to_vae` and `vae_to_gan`
@@ -95,9 +95,12 @@ def convert_run(
         converted, report = gan_to_vae(source, target, **options)
     else:
         if options.get("whiten_posterior", True):
-            options["images"] = zoo_data.to_array(
-                data, split="train", limit=WHITENED, image_shape=source.image_shape
-            )
+            taken = zoo_data.to_array(
+                data, split="train", limit=WHITENED, image_shape=source.image_shape,
+                labels=bool(source.num_classes),
+            )  # fmt: skip
+            both = taken if isinstance(taken, tuple) else (taken,)
+            options |= dict(zip(("images", "labels"), both, strict=False))
         converted, report = vae_to_gan(source, target, **options)
     if out is not None and not dry_run:
         # A trained `into` has steps and an optimizer: the new run begins now, recipe and all.

@@ -13,7 +13,7 @@ import tensorflow as tf
 from zoo.convert import rules
 from zoo.convert.building import build, float32_layers, in_float32
 from zoo.convert.reading import read
-from zoo.convert.verification import normal_draws
+from zoo.convert.verification import network_inputs, normal_draws, with_classes
 from zoo.core import registry
 from zoo.core.contracts import ROUNDING
 from zoo.gan.base import BaseGAN
@@ -43,6 +43,8 @@ class Generator:
         image_range: Darkest and brightest value of its images.
         latent_dim: Number of latent dimensions.
         image_shape: (height, width, channels).
+        num_classes: Classes that it takes too; 0 for none. Latents then hold them, as
+            `with_classes` adds them.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Generator:
     image_range: tuple[float, float]
     latent_dim: int
     image_shape: tuple[int, int, int]
+    num_classes: int = 0
 
     def readable(self) -> Network:
         """Its network.
@@ -63,11 +66,13 @@ class Generator:
         """
         return _read(self.model)[0] if self.network is None else self.network
 
-    def carried(self, latents: np.ndarray) -> np.ndarray:
-        """Latents from N(0, I) as latents of the generator's own prior."""
-        if self.prior == "standard_normal":
-            return latents
-        return np.asarray(prior_layer(self.prior)(latents))
+    def carried(self, latents: np.ndarray) -> list[np.ndarray]:
+        """Latents from N(0, I) as what the generator takes: of its own prior, and with labels."""
+        z, *labels = network_inputs(latents, self.num_classes)
+        return [
+            z if self.prior == "standard_normal" else np.asarray(prior_layer(self.prior)(z)),
+            *labels,
+        ]
 
     def images(self, latents: np.ndarray) -> np.ndarray:
         """Images of latents from N(0, I): float32 [n, height, width, channels] in [0, 1]."""
@@ -78,7 +83,7 @@ class Generator:
         low, high = self.image_range
 
         def images(latents: np.ndarray) -> np.ndarray:
-            drawn = run(model, self.carried(np.asarray(latents)))
+            drawn = run(model, *self.carried(np.asarray(latents)))
             return drawn if low == 0.0 else (drawn - low) / (high - low)
 
         return images
@@ -138,7 +143,7 @@ def generator_of(gan: Any, weights: str = "auto", prior: str = "standard_normal"
         FileNotFoundError: If there is no such file.
         TypeError: If it is no model, or a VAE.
         ValueError: If the file cannot be loaded, the average is asked for and absent, the generator
-            is conditional or draws no images, or an option is unknown.
+            is no GAN of the zoo and takes labels, or draws no images; or an option is unknown.
     """
     check_choice("weights", weights, ("auto", "ema", "raw"))
     check_choice("prior", prior, PRIORS)
@@ -151,11 +156,11 @@ def generator_of(gan: Any, weights: str = "auto", prior: str = "standard_normal"
     if weights == "ema" and not averaged:
         msg = "weights='ema': the GAN keeps no average of its generator. Take 'raw' or 'auto'."
         raise ValueError(msg)
-    model = gan
+    model, num_classes = gan, 0
     if isinstance(gan, BaseGAN):
-        prior = gan.prior
+        prior, num_classes = gan.prior, gan.num_classes
         model = gan.generator if weights == "raw" else gan.sampling_generator
-    latent_dim, image_shape = _shapes_of(model)
+    latent_dim, image_shape = (gan.noise_dim, gan.image_shape) if num_classes else _shapes_of(model)
     source = Generator(
         name=getattr(gan, "model_name", gan.name),
         model=in_float32(model),
@@ -165,6 +170,7 @@ def generator_of(gan: Any, weights: str = "auto", prior: str = "standard_normal"
         image_range=(0.0, 1.0),
         latent_dim=latent_dim,
         image_shape=image_shape,
+        num_classes=num_classes,
     )
     try:
         network, image_range = _read(model)
@@ -183,8 +189,8 @@ def _range_of(generator: Generator) -> tuple[float, float]:
     """The darkest and brightest value that its images can have, judged by a few of them."""
     draws = normal_draws(64, generator.latent_dim, 0)
     # Far from 0 too: what only happens to lie in a range leaves it there.
-    draws = np.concatenate([draws, 4.0 * draws])
-    drawn = run(generator.model, generator.carried(draws))
+    draws = with_classes(np.concatenate([draws, 4.0 * draws]), generator.num_classes)
+    drawn = run(generator.model, *generator.carried(draws))
     low, high = float(drawn.min()), float(drawn.max())
     if not (low >= -1.0 - ROUNDING and high <= 1.0 + ROUNDING):
         msg = f"The generator draws {low:.9g} to {high:.9g}; expected images in [0, 1] or [−1, 1]."
@@ -207,9 +213,9 @@ def _shapes_of(model: Any) -> tuple[int, tuple[int, int, int]]:
         raise ValueError(msg)
     if isinstance(inputs, dict) or any(isinstance(part, (list, tuple)) for part in inputs):
         msg = (
-            f"The generator {model.name!r} takes {len(inputs)} inputs: it is conditional, and a "
-            "VAE of the zoo is not. Fix a class with zoo.convert.rules.fix_label, or convert the "
-            "network alone with zoo.convert.rules."
+            f"The generator {model.name!r} takes {len(inputs)} inputs: it is conditional, and "
+            "which input means what only a GAN of the zoo says. Make it one, with generator=…, or "
+            "fix a class with zoo.convert.rules.fix_label."
         )
         raise ValueError(msg)
     if outputs is None and len(inputs) == 2:
@@ -240,9 +246,9 @@ def run(model: Any, *inputs: np.ndarray) -> np.ndarray:
     return np.concatenate([np.asarray(part) for part in outputs])
 
 
-def decoded(decoder: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """The function of a decoder to logits: latents to images [n, height, width, channels]."""
-    return lambda latents: np.asarray(tf.sigmoid(run(decoder, np.asarray(latents))))
+def decoded(decoder: keras.Model) -> Callable[..., np.ndarray]:
+    """The function of a decoder to logits: its inputs to images [n, height, width, channels]."""
+    return lambda *inputs: np.asarray(tf.sigmoid(run(decoder, *map(np.asarray, inputs))))
 
 
 def images_in_float64(

@@ -97,14 +97,16 @@ def clamped(encoder: keras.Model) -> keras.Model:
     """An encoder whose log-variance is clamped."""
     mean, log_variance = encoder.outputs
     outputs = [mean, keras.ops.clip(log_variance, *LOG_VARIANCE)]
-    return keras.Model(encoder.inputs[0], outputs, name=encoder.name)
+    inputs = encoder.inputs if len(encoder.inputs) > 1 else encoder.inputs[0]
+    return keras.Model(inputs, outputs, name=encoder.name)
 
 
 def discriminator_on(trunk: Network) -> keras.Model:
     """A discriminator with this trunk and a new head, random."""
     model = build(trunk)
     logit = layers.Dense(1, dtype="float32", name="logit")(model.outputs[0])
-    return keras.Model(model.inputs[0], logit, name="discriminator")
+    inputs = model.inputs if len(model.inputs) > 1 else model.inputs[0]
+    return keras.Model(inputs, logit, name="discriminator")
 
 
 def rows_as_they_are(model: keras.Model, status: str, rule: str = "") -> list[TensorRow]:

@@ -19,6 +19,7 @@ from zoo.convert.plan import (
     Companion,
     Comparison,
     Plan,
+    check_classes,
     check_family,
     check_plain,
     check_shapes,
@@ -28,7 +29,13 @@ from zoo.convert.plan import (
 )
 from zoo.convert.reading import read
 from zoo.convert.sources import check_choice, decoded, in_float32_only, run
-from zoo.convert.verification import measure, normal_draws, prior_latents
+from zoo.convert.verification import (
+    measure,
+    network_inputs,
+    normal_draws,
+    prior_latents,
+    with_classes,
+)
 from zoo.core import registry
 from zoo.gan.base import BaseGAN
 from zoo.sampling.posterior import aggregate_moments
@@ -50,6 +57,7 @@ def vae_to_gan(
     gan: BaseGAN | None = None,
     *,
     images: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
     whiten_posterior: bool = True,
     discriminator_init: str = "encoder",
     batch_norm: str = "insert",
@@ -67,12 +75,11 @@ def vae_to_gan(
         gan: The GAN that takes the weights. It is changed only if all goes well. None makes one.
         images: float32 [n, height, width, channels] in [0, 1], training images that the aggregate
             posterior is taken over: needed for `whiten_posterior`.
+        labels: Their classes, int32 [n], for a conditional VAE.
         whiten_posterior: Fold z = A ε + m, A Aᵀ = S, into the first layer, with m and S the moments
             of the aggregate posterior. Else the generator draws the VAE's own prior samples.
-        discriminator_init: `"encoder"` takes the discriminator's layers but the last from the
-            encoder; `"random"`.
-        batch_norm: For a new generator: `"insert"` BatchNorms that change nothing but how it
-            trains, or `"none"`.
+        discriminator_init: `"encoder"`: it takes the encoder's layers but the last; or `"random"`.
+        batch_norm: In a new generator: `"insert"` ones that change only training, or `"none"`.
         mode: `"exact"`: the generator computes the decoder's images, or the conversion fails.
             `"partial"`: what fits is copied, and the difference stated.
         mapping: Regular expressions from the decoder's block names to the generator's, where the
@@ -81,8 +88,8 @@ def vae_to_gan(
         dry_run: Only report: nothing is changed, and no new GAN returned.
         seed: Seed of the check's latents and of a new GAN's training noise.
         **options: Further arguments of a new GAN, such as `ema=0.999`; its `discriminator` too, if
-            that is not made from the encoder. With `num_classes` the GAN is conditional: at first
-            it draws the decoder's images whatever the class, and training teaches it to heed it.
+            that is not made from the encoder. A GAN has the VAE's classes. With `num_classes` that
+            of a VAE without them is conditional: at first it draws the same for each class.
 
     Returns:
         The GAN, not compiled if it is new (`zoo.training.recipes.DiscriminatorWarmUp` is how to
@@ -103,21 +110,21 @@ def vae_to_gan(
     """
     check_choice("batch_norm", batch_norm, ("insert", "none"))
     _check(vae, gan, mode, model, options, discriminator_init)
-    classes = int(options.get("num_classes", 0))
-    draws = normal_draws(MOMENT_LATENTS, vae.latent_dim, seed + 1)
+    classes = {"num_classes": vae.num_classes} if vae.num_classes else {}
+    added = 0 if classes else int(options.get("num_classes", 0))
     original = rules.to_channels_last(rules.unwrap_spectral_norm(read(vae.decoder, "decoder")))
-    posterior = _posterior(vae, images, whiten=whiten_posterior)
+    posterior = _posterior(vae, images, labels, whiten=whiten_posterior)
     network = rules.affine_latent(original, *posterior) if whiten_posterior else original
     if gan is None:
-        plan = plan_new(_new_generator(network, batch_norm, draws, classes), original)
+        network = _new_generator(vae, network, batch_norm, added, seed)
+        plan = plan_new(network, original, vae.num_classes)
     else:
-        network = _ending_as(gan.generator, network)
-        plan = plan_into(gan.generator, network, original, draws, mapping=mapping, mode=mode)
+        plan = _plan_into(vae, gan, network, original, mapping, mode, seed)
     generator = build(plan.network)
-    compared = _compared(vae, original, posterior, plan, generator, classes, seed)
-    discriminator = _discriminator(vae, gan, discriminator_init, model, options)
+    compared = _compared(vae, original, posterior, plan, generator, added, seed)
+    discriminator = _discriminator(vae, gan, discriminator_init, model, options | classes)
     networks = {"generator": generator, "discriminator": discriminator.model}
-    options = {"network": vae.network, "seed": seed, **options, **networks}
+    options = {"network": vae.network, "seed": seed, **options, **classes, **networks}
     return conclude(
         gan,
         plan,
@@ -151,11 +158,18 @@ def _check(
         if options:
             msg = f"{', '.join(options)}: options are for a new GAN; the given one has its own."
             raise ValueError(msg)
+        check_classes("decoder", vae.num_classes, gan)
         check_shapes("decoder", (vae.image_shape, vae.latent_dim), gan, mode)
         return
     check_choice("model", model, registry.list_models("gan"))
     made = {"generator"} | ({"discriminator"} if discriminator_init == "encoder" else set())
-    if options.get("num_classes") and "discriminator" in made:
+    if vae.num_classes and options.get("num_classes", vae.num_classes) != vae.num_classes:
+        msg = (
+            f"num_classes={options['num_classes']}: the {vae.model_name} has {vae.num_classes} "
+            "classes, and so has the GAN that is made of it. Leave it out."
+        )
+        raise ValueError(msg)
+    if options.get("num_classes") and not vae.num_classes and "discriminator" in made:
         msg = (
             f"num_classes={options['num_classes']} with discriminator_init='encoder': the "
             "encoder knows no classes. Take discriminator_init='random'."
@@ -180,22 +194,51 @@ def _check_images(images: Any, shape: tuple[int, ...]) -> None:
         raise ValueError(msg)
 
 
-def _posterior(vae: BaseVAE, images: Any, *, whiten: bool) -> tuple[np.ndarray, np.ndarray]:
+def _posterior(
+    vae: BaseVAE, images: Any, labels: Any, *, whiten: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """(A, m) of z = A ε + m, with the aggregate posterior's moments; (I, 0) for the VAE's prior."""
     if not whiten:
         return np.eye(vae.latent_dim), np.zeros(vae.latent_dim)
     _check_images(images, vae.image_shape)
-    mean, covariance = aggregate_moments(vae, np.asarray(images))
+    if vae.num_classes or labels is not None:
+        labels = vae.checked_labels(labels, len(images))
+    mean, covariance = aggregate_moments(vae, np.asarray(images), labels)
     return np.linalg.cholesky(covariance), mean
 
 
-def _new_generator(network: Network, batch_norm: str, draws: np.ndarray, classes: int) -> Network:
-    """A decoder to logits as a new GAN's generator."""
+def _new_generator(
+    vae: BaseVAE, network: Network, batch_norm: str, added: int, seed: int
+) -> Network:
+    """A decoder to logits as a new GAN's generator; with `added` classes, if there are any."""
     if batch_norm == "insert":
+        draws = network_inputs(_draws(vae, seed), vae.num_classes)
         network = rules.insert_batch_norm(network, draws, use_bias=False)
-    if classes:
-        network = rules.add_label(network, classes)
+    if added:
+        network = rules.add_label(network, added)
     return rules.images_from_logits(network)
+
+
+def _plan_into(
+    vae: BaseVAE,
+    gan: BaseGAN,
+    network: Network,
+    original: Network,
+    mapping: Mapping[str, str] | None,
+    mode: str,
+    seed: int,
+) -> Plan:
+    """The plan of a given GAN's generator."""
+    network = _ending_as(gan.generator, network)
+    return plan_into(
+        gan.generator, network, original, _draws(vae, seed),
+        mapping=mapping, mode=mode, num_classes=vae.num_classes,
+    )  # fmt: skip
+
+
+def _draws(vae: BaseVAE, seed: int) -> np.ndarray:
+    """Latents for BatchNorm's moments, with classes where the VAE has them."""
+    return with_classes(normal_draws(MOMENT_LATENTS, vae.latent_dim, seed + 1), vae.num_classes)
 
 
 def _compared(
@@ -204,20 +247,25 @@ def _compared(
     posterior: tuple[np.ndarray, np.ndarray],
     plan: Plan,
     generator: keras.Model,
-    classes: int,
+    added: int,
     seed: int,
 ) -> Comparison:
-    """The decoder's images beside the generator's."""
+    """The decoder's images beside the generator's, of any of the classes that were added."""
     factor, mean = posterior
-    latents = prior_latents(vae.latent_dim, seed)
+    latents = with_classes(prior_latents(vae.latent_dim, seed), vae.num_classes)
 
     def decoder_images(decoder: keras.Model, dtype: Any) -> Callable[[np.ndarray], np.ndarray]:
         images = decoded(decoder)
-        return lambda z: images((np.asarray(z, np.float64) @ factor.T + mean).astype(dtype))
 
-    def generator_images(z: np.ndarray) -> np.ndarray:
-        labels = (np.arange(len(z), dtype=np.int32) % classes,) if classes else ()
-        return run(generator, plan.carried(z), *labels)
+        def of_normals(given: np.ndarray) -> np.ndarray:
+            z, *labels = network_inputs(np.asarray(given, np.float64), vae.num_classes)
+            return images((z @ factor.T + mean).astype(dtype), *labels)
+
+        return of_normals
+
+    def generator_images(given: np.ndarray) -> np.ndarray:
+        labels = (np.arange(len(given), dtype=np.int32) % added,) if added else ()
+        return run(generator, *plan.inputs(given), *labels)
 
     wanted = decoder_images(in_float32(vae.decoder), np.float32)
     in_double = build(original, "float64")

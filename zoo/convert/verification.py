@@ -45,6 +45,24 @@ def normal_draws(n: int, dim: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((n, dim), np.float32)
 
 
+def with_classes(latents: np.ndarray, num_classes: int) -> np.ndarray:
+    """Latents with a further column, of all classes in turn; without classes as they are.
+
+    So whatever part of them a network is given, each keeps its class.
+    """
+    if not num_classes:
+        return latents
+    classes = np.arange(len(latents)) % num_classes
+    return np.concatenate([latents, classes[:, None].astype(latents.dtype)], axis=1)
+
+
+def network_inputs(latents: np.ndarray, num_classes: int) -> list[np.ndarray]:
+    """What a network takes of the latents of `with_classes`: latents, and int32 labels [n]."""
+    if not num_classes:
+        return [latents]
+    return [latents[:, :-1], latents[:, -1].astype(np.int32)]
+
+
 def tolerance_for(noise_floor: float) -> float:
     """Largest difference that rounding may cause: 4 × the noise floor, within [5e-6, 5e-5].
 
@@ -130,7 +148,7 @@ def first_diverging_block(
     source: Network,
     target: Network,
     pairs: Mapping[str, str],
-    latents: np.ndarray,
+    latents: np.ndarray | Sequence[np.ndarray],
     tolerance: float = 5e-6,
 ) -> str | None:
     """The first target block whose output differs from its partner's by more than rounding.
@@ -143,8 +161,8 @@ def first_diverging_block(
         source: The source, as it was aligned.
         target: `read` of the target model after its weights were set.
         pairs: The pairs of the alignment.
-        latents: float32 [n, latent_dim]; the last 64 are used, among them the extremes of
-            `prior_latents`.
+        latents: float32 [n, latent_dim], or one array for each input; the last 64 are used, among
+            them the extremes of `prior_latents`.
         tolerance: Relative difference that is always allowed.
 
     Returns:
@@ -153,7 +171,8 @@ def first_diverging_block(
     source, target = normal(source), normal(target)
     theirs = [name for name in target.blocks if name in pairs]
     ours = [pairs[name] for name in theirs]
-    few = latents[-BATCH:]
+    given = [latents] if isinstance(latents, np.ndarray) else latents
+    few = [x[-BATCH:] for x in given]
     reached = _outputs(target, theirs, few, "float64")
     wanted = _outputs(source, ours, few, "float64")
     rounded = _outputs(source, ours, few, "float32")
@@ -166,10 +185,12 @@ def first_diverging_block(
 
 
 def _outputs(
-    network: Network, names: Sequence[str], latents: np.ndarray, dtype: str
+    network: Network, names: Sequence[str], inputs: Sequence[np.ndarray], dtype: str
 ) -> list[np.ndarray]:
     model = build(network.upto(*names), dtype)
-    return [np.asarray(x) for x in tree.flatten(model(latents.astype(dtype), training=False))]
+    given = [x.astype(dtype) if x.dtype.kind == "f" else x for x in inputs]
+    outputs = model(given if len(given) > 1 else given[0], training=False)
+    return [np.asarray(x) for x in tree.flatten(outputs)]
 
 
 def _run(function: Callable[[np.ndarray], Any], latents: np.ndarray) -> np.ndarray:

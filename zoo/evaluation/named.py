@@ -43,7 +43,7 @@ def evaluate_named(
         extractor_weights: File of the extractor's weights, in place of a download.
         resize: How images are brought to the extractor's size; default: its own way.
         weights: "ema" for the averaged generator, where the model has one; "raw" for the trained.
-        truncation: ψ of a style-based generator; default: the model's own.
+        truncation: ψ of a stylegan2, or a biggan's threshold; default: the model's own.
         reference: File of statistics that `zoo stats`, `pytorch-fid` or `clean-fid` wrote, to
             compare with in place of a split.
         seed: Seed of the samples.

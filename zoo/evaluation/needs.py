@@ -91,10 +91,14 @@ def check_needs(
         raise ValueError(msg)
     if protocol.truncation is not None and not hasattr(model, "truncation"):
         msg = (
-            f"truncation={protocol.truncation}: a {model.model_name} has none; a stylegan2 has. "
-            "Leave it out."
+            f"truncation={protocol.truncation}: a {model.model_name} has none; a stylegan2 and "
+            "a biggan have one. Leave it out."
         )
         raise ValueError(msg)
+    if protocol.truncation is not None:  # the model says whether it is in range
+        own = model.truncation
+        model.truncation = protocol.truncation
+        model.truncation = own
     labels = model.sample_labels(protocol.samples, protocol.seed) if metric == "ifid" else None
     check_enough(protocol, protocol.samples, labels, model.num_classes, "samples")
 

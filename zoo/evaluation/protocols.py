@@ -75,7 +75,7 @@ class Protocol:
         extractor: Extractor of the features; None takes the one made for the data.
         resize: How images are brought to the extractor's size; None takes the extractor's own way.
         weights: "ema" for the averaged generator, where a model has one; "raw" for the trained one.
-        truncation: ψ of a style-based generator; None leaves the model's own.
+        truncation: ψ of a stylegan2, or a biggan's threshold; None leaves the model's own.
         seed: Seed of the samples.
 
     Example:

@@ -253,8 +253,8 @@ class Scores:
         The samples are held as bytes: they are a training set.
         """
         model, n, seed = self.model, protocol.samples, protocol.seed
-        latents, labels = model.sample_latents(n, seed), model.sample_labels(n, seed)
         with sampling(model, protocol.truncation):
+            latents, labels = model.sample_latents(n, seed), model.sample_labels(n, seed)
             batches = streams.samples(model, latents, labels, weights=protocol.weights)
             pixels = np.concatenate([quantise(batch.images) for batch in batches])
         network = classifiers.fit(

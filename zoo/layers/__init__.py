@@ -2,6 +2,7 @@
 
 from zoo.layers.attention import SelfAttention2D
 from zoo.layers.conditional import ConditionalBatchNormalization
+from zoo.layers.features import FeatureModulation, FeatureSlice
 from zoo.layers.priors import (
     FROM_NORMAL,
     PRIORS,
@@ -9,6 +10,7 @@ from zoo.layers.priors import (
     TruncatedNormalFromNormal,
     UniformFromNormal,
     prior_layer,
+    truncated_normal,
 )
 from zoo.layers.quantization import VectorQuantizer, commitment_loss, perplexity
 from zoo.layers.spectral import SpectralConv2D, SpectralDense, SpectralLayer
@@ -29,6 +31,8 @@ __all__ = [
     "ConditionalBatchNormalization",
     "EqualizedConv2D",
     "EqualizedDense",
+    "FeatureModulation",
+    "FeatureSlice",
     "HypersphereFromNormal",
     "LearnedConstant",
     "ModulatedConv2D",
@@ -44,4 +48,5 @@ __all__ = [
     "perplexity",
     "prior_layer",
     "scaled_leaky_relu",
+    "truncated_normal",
 ]

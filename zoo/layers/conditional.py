@@ -52,6 +52,7 @@ class ConditionalBatchNormalization(layers.Layer):
         rows = ops.one_hot(labels, self.num_classes, dtype=self.compute_dtype)
         shape = (-1, *[1] * (len(inputs.shape) - 2), inputs.shape[-1])
         gamma, beta = (ops.reshape(rows @ table, shape) for table in (self.gamma, self.beta))
+        training = training and self.trainable  # a frozen layer keeps its statistics
         return gamma * self.normalize(inputs, training=training) + beta
 
     def compute_output_shape(self, inputs_shape: Any, labels_shape: Any) -> Any:  # noqa: ARG002

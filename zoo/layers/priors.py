@@ -57,8 +57,7 @@ class TruncatedNormalFromNormal(layers.Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         """Maps draws of N(0, 1) to draws of N(0, 1) within ±2."""
-        probability = math.erf(TRUNCATION / math.sqrt(2.0)) * ops.erf(inputs * math.sqrt(0.5))
-        return math.sqrt(2.0) * _erfinv(probability)
+        return truncated_normal(inputs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape of the inputs."""
@@ -93,6 +92,35 @@ FROM_NORMAL: dict[str, type[layers.Layer]] = {
     "hypersphere": HypersphereFromNormal,
 }
 PRIORS = tuple(FROM_NORMAL)
+
+
+def truncated_normal(normals: Tensor, threshold: float = TRUNCATION) -> Tensor:
+    """Maps draws of N(0, 1) to the normal distribution truncated at ± `threshold`, elementwise.
+
+    z = √2 erfinv(c · erf(ε / √2)) with c = erf(threshold / √2). It is the law of draws that are
+    drawn again until they are within the threshold, and a growing function of ε.
+
+    Args:
+        normals: ε, float of any shape.
+        threshold: More than 0, at most 2.
+
+    Returns:
+        z, |z| ≤ threshold, of the same shape.
+
+    Raises:
+        ValueError: If the threshold is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo.layers import truncated_normal
+        >>> truncated_normal(np.array([-4.0, 0.0, 4.0]), 0.5).numpy().round(2).tolist()
+        [-0.5, 0.0, 0.5]
+    """
+    if not 0.0 < threshold <= TRUNCATION:
+        msg = f"threshold={threshold}: expected more than 0, and at most {TRUNCATION:g}."
+        raise ValueError(msg)
+    probability = math.erf(threshold / math.sqrt(2.0)) * ops.erf(normals * math.sqrt(0.5))
+    return ops.clip(math.sqrt(2.0) * _erfinv(probability), -threshold, threshold)
 
 
 def prior_layer(prior: str) -> layers.Layer:

@@ -36,6 +36,7 @@ from zoo.losses.likelihoods import (
 )
 from zoo.losses.penalties import (
     gradient_norm_penalty,
+    orthogonal_regularization,
     path_lengths,
     squared_gradient_norm,
     unit_gradient_penalty,
@@ -64,6 +65,7 @@ __all__ = [
     "minimax_discriminator_loss",
     "non_saturating_generator_loss",
     "normal_log_density",
+    "orthogonal_regularization",
     "path_lengths",
     "relativistic_discriminator_loss",
     "relativistic_generator_loss",

@@ -1,7 +1,8 @@
-"""Penalties on gradients, per example and without their weight.
+"""Penalties on gradients, per example, and on kernels; without their weights.
 
-Each is differentiable once more, for a tape outside with the weights of the network. The network
-must not mix the examples of a batch (as BatchNorm does): the gradient is of the sum of its outputs.
+Each of the former is differentiable once more, for a tape outside with the weights of the network.
+The network must not mix the examples of a batch (as BatchNorm does): the gradient is of the sum of
+its outputs.
 """
 
 from __future__ import annotations
@@ -135,3 +136,26 @@ def _gradient(function: Callable[[Any], Any], inputs: Tensor) -> Tensor:
         tape.watch(inputs)
         values = function(inputs)
     return tape.gradient(values, inputs)
+
+
+def orthogonal_regularization(kernel: Tensor) -> Tensor:
+    """‖WᵀW ⊙ (1 − I)‖²_F, how far filters are from orthogonal, whatever their norms.
+
+    It is R_β of arXiv 1809.11096, eq. 3, without its weight β; 1 is the matrix of ones.
+
+    Args:
+        kernel: W, float [..., filters]: a filter is a column of [fan_in, filters].
+
+    Returns:
+        float32 scalar.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo import losses
+        >>> float(losses.orthogonal_regularization(tf.constant([[1.0, 3.0], [2.0, 0.0]])))
+        18.0
+    """
+    matrix = tf.reshape(full_precision(kernel), [-1, kernel.shape[-1]])
+    products = tf.matmul(matrix, matrix, transpose_a=True)
+    others = tf.linalg.set_diag(products, tf.zeros([kernel.shape[-1]]))
+    return tf.reduce_sum(tf.square(others))

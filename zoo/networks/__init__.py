@@ -43,7 +43,7 @@ def list_networks() -> list[str]:
     Example:
         >>> from zoo.networks import list_networks
         >>> list_networks()
-        ['conv', 'mlp', 'resnet', 'sagan']
+        ['biggan', 'biggan_deep', 'conv', 'mlp', 'resnet', 'sagan']
     """
     return [name for name in _modules() if name not in (*GAN_ONLY, *GRID_ONLY)]
 

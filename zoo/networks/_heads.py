@@ -93,6 +93,15 @@ def halvings(image_shape: Sequence[int], architecture: str) -> int:
     return stages
 
 
+def attended(image_shape: Sequence[int], stages: int, largest: int) -> int:
+    """How often the side of the feature map with attention is halved: at least once.
+
+    It is the first of the maps smaller than the image whose sides are at most `largest`.
+    """
+    small = (i for i in range(1, stages) if max(image_shape[:2]) >> i <= largest)
+    return next(small, stages)
+
+
 def batch_norm(name: str) -> layers.Layer:
     """BatchNorm over the global batch."""
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=True, name=name)

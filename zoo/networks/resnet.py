@@ -170,7 +170,7 @@ def _expand(
     x = dense(rows * columns * channels, name="project")(latents)
     x = layers.Reshape((rows, columns, channels), name="reshape")(x)
     for i in reversed(range(stages)):
-        if attention and i + 1 == _attended(image_shape, stages):
+        if attention and i + 1 == _heads.attended(image_shape, stages, ATTENTION_SIDE):
             x = SelfAttention2D(spectral=spectral, name="attention")(x)
         x = _up_block(x, _channels(i, width), f"block_{i}", conv, norm)
     x = _activate(x, "output", norm)
@@ -209,7 +209,7 @@ def _trunk(
     stages = _heads.halvings(image_shape, "resnet")
     for i in range(stages):
         x = _down_block(x, _channels(i, width), f"block_{i}", conv, norm, first=i == 0)
-        if attention and i + 1 == _attended(image_shape, stages):
+        if attention and i + 1 == _heads.attended(image_shape, stages, ATTENTION_SIDE):
             x = SelfAttention2D(spectral=conv is SpectralConv2D, name="attention")(x)
     x = _down_block(x, x.shape[-1], f"block_{stages}", conv, norm, pool=False)
     return _activate(x, "output", norm)
@@ -261,9 +261,3 @@ def _relu(name: str) -> Any:
 
 def _channels(stage: int, width: int) -> int:
     return min(width << stage, 4 * width)
-
-
-def _attended(image_shape: Sequence[int], stages: int) -> int:
-    """How often the side of the feature map with attention is halved: at least once."""
-    small = (i for i in range(1, stages) if max(image_shape[:2]) >> i <= ATTENTION_SIDE)
-    return next(small, stages)

@@ -44,12 +44,15 @@ def posteriors(
     return means.astype(np.float64), deviations.astype(np.float64)
 
 
-def aggregate_moments(vae: BaseVAE, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def aggregate_moments(
+    vae: BaseVAE, images: np.ndarray, labels: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean [d] and covariance [d, d] of q(z): m = E[μ], S = Cov(μ) + E[diag σ²].
 
     Args:
         vae: A VAE that has a latent code.
         images: float32 [n, height, width, channels] in [0, 1], n ≥ 2.
+        labels: The classes of the images, int32 [n], for a conditional model.
 
     Example:
         >>> import numpy as np
@@ -61,7 +64,7 @@ def aggregate_moments(vae: BaseVAE, images: np.ndarray) -> tuple[np.ndarray, np.
         >>> mean.shape, covariance.shape
         ((2,), (2, 2))
     """
-    means, deviations = posteriors(vae, images)
+    means, deviations = posteriors(vae, images, labels)
     covariance = np.atleast_2d(np.cov(means, rowvar=False, bias=True))
     return means.mean(axis=0), covariance + np.diag(np.square(deviations).mean(axis=0))
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import tensorflow as tf
 
 from zoo import losses
-from zoo.core.network_tools import copy_network
+from zoo.core.network_tools import copy_network, with_labels
 from zoo.core.replicated_step import Player
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ class TransferLoss:
 
     def __init__(self, vae: BaseVAE, weights: Sequence[float]) -> None:
         self._vae = vae
-        self.first_decoder = copy_network(vae.decoder, (vae.latent_dim,))
+        self.first_decoder = copy_network(
+            vae.decoder, (vae.latent_dim,), labels=bool(vae.num_classes)
+        )
         self.weights = vae.add_weight(
             shape=(len(TERMS),), trainable=False, name="term_weights",
             initializer=lambda shape, dtype=None: tf.constant(weights, dtype),  # noqa: ARG005
@@ -68,22 +70,21 @@ class TransferLoss:
         Networks run in inference mode: nothing here may update BatchNorm.
 
         Args:
-            batch: Holds what `batch_noise` draws.
+            batch: Holds what `batch_noise` draws, and labels: those of the dreamt images.
             training: Skip a term whose weight is 0, and give 0 for it. In evaluation none is.
         """
-        vae, latents = self._vae, batch["dream"]
+        vae, latents, labels = self._vae, batch["dream"], batch.get("labels")
 
         def sleep() -> Any:
-            dreamt = tf.stop_gradient(vae.decode(latents))
-            deviation = vae.pixels.pixel_deviation()
-            mean, log_variance = vae.encoder(
-                dreamt + deviation * batch["dream_pixels"], training=False
-            )
+            dreamt = tf.stop_gradient(vae.decode(latents, labels))
+            seen = dreamt + vae.pixels.pixel_deviation() * batch["dream_pixels"]
+            mean, log_variance = vae.encoder(with_labels(seen, labels), training=False)
             return -losses.normal_log_density(latents, mean, log_variance)
 
         def anchor() -> Any:
-            first = vae.pixels.mean(self.first_decoder(latents, training=False))
-            return losses.sum_per_example(tf.square(vae.decode(latents) - first))
+            logits = self.first_decoder(with_labels(latents, labels), training=False)
+            change = vae.decode(latents, labels) - vae.pixels.mean(logits)
+            return losses.sum_per_example(tf.square(change))
 
         def zeros() -> Any:
             return tf.zeros([tf.shape(latents)[0]])
@@ -113,17 +114,18 @@ class TransferLoss:
         return sum(tf.math.multiply_no_nan(terms[name], weight) for name, weight in weights)
 
 
-def check_transfer(vae: BaseVAE, weights: Sequence[float], num_classes: int) -> None:
+def check_transfer(vae: BaseVAE, weights: Sequence[float]) -> None:
     """Checks the option `transfer` before a model is built.
 
     Raises:
-        ValueError: If a weight is missing or negative, or the model cannot be trained so: it is
-            conditional, or has a step of its own.
+        ValueError: If a weight is missing or negative, or the model has a step of its own.
     """
     if len(weights) != len(TERMS) or min(weights) < 0:
         msg = f"transfer={weights}: expected a weight, at least 0, for each of {TERMS}."
         raise ValueError(msg)
-    if num_classes or not vae.transferable:
-        reason = "conditional" if num_classes else "trained in a step of its own"
-        msg = f"transfer={weights}: this {vae.model_name} is {reason}, and has no transfer."
+    if not vae.transferable:
+        msg = (
+            f"transfer={weights}: this {vae.model_name} is trained in a step of its own, and has "
+            "no transfer."
+        )
         raise ValueError(msg)

@@ -110,7 +110,7 @@ class BaseVAE(ZooModel):
         **kwargs: Any,
     ) -> None:
         if transfer is not None:
-            check_transfer(self, transfer, num_classes)
+            check_transfer(self, transfer)
             self.log_names = (*self.log_names, *TransferLoss.log_names)
             self.players = TransferLoss.players
         super().__init__(

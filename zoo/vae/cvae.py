@@ -17,7 +17,7 @@ class CVAE(BaseVAE):
     does not say, such as the style. The model of Sohn et al. (NeurIPS 2015) is another one: its
     prior p(z | x) depends on a second image x.
 
-    The arguments are those of `BaseVAE` without `transfer`; `num_classes` is required.
+    The arguments are those of `BaseVAE`; `num_classes` is required.
 
     Example:
         >>> import zoo

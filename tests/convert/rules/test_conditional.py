@@ -16,6 +16,7 @@ from zoo import networks
 from zoo.convert import rules
 from zoo.convert.building import build
 from zoo.convert.reading import read
+from zoo.layers import FeatureModulation, FeatureSlice
 
 CLASSES = 4
 
@@ -105,6 +106,22 @@ def test_one_class_of_a_conditional_generator(make: Callable[[], keras.Model], l
     for wrong in (-1, CLASSES, 1.0):
         with pytest.raises(ValueError, match=f"label={wrong}: expected a class from 0 to 3"):
             rules.fix_label(read(model), wrong)
+
+
+def test_one_class_where_the_embedding_joins_several_vectors() -> None:
+    """As in BigGAN: each chunk of the latent, and each of their Dense layers, has a bias of it."""
+    latent, label = keras.Input((5,), name="latent"), keras.Input((), dtype="int32", name="label")
+    c = layers.CategoryEncoding(CLASSES, output_mode="one_hot")(label)
+    c = layers.Dense(3, use_bias=False, name="embedding")(c)
+    one = layers.Concatenate()([FeatureSlice(0, 2)(latent), c])
+    other = layers.Concatenate()([c, FeatureSlice(2, 5)(latent)])
+    x = layers.Reshape((1, 1, 4))(layers.Dense(4)(one))
+    gains, biases = (layers.Dense(4, use_bias=False)(other) for _ in range(2))
+    model = shake(keras.Model([latent, label], FeatureModulation()(x, gains, biases)))
+    given = labelled(model, np.full(16, 2))
+    found = rules.fix_label(read(model), 2)
+    assert not {"Concatenate", "CategoryEncoding"} & set(kinds(found))
+    assert_equal(found, model, given[0], given)
 
 
 @pytest.mark.parametrize("network", ["conv-4", "resnet-4"])

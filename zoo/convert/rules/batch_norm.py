@@ -111,6 +111,8 @@ def insert_batch_norm(
         ValueError: If a block of `after` does not exist.
     """
     after = _places(network) if after is None else list(after)
+    if not after:
+        return network
     for name in after:
         if name not in network.blocks:
             msg = f"after={name!r}: no such block. Choose among {list(network.blocks)}."

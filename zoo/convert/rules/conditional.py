@@ -223,6 +223,8 @@ def _with_constant(
         return network.replaced(_of_one_class(block, int(constant), helpers))
     if joins_vectors(block) and others:
         for dense in first_denses(network, name):
+            if consumer not in network[dense.name].parents:
+                continue  # it takes the constant elsewhere
             rows = dense.rows(network)
             bias = constant @ rows + network[dense.name].arrays.get("bias", 0.0)
             network = dense.with_rows(network, rows[:0], bias, FIX, *helpers)
