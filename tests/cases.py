@@ -189,6 +189,18 @@ CASES = [
     Case("r3gan", 19, GENERATE, {"network": "mlp", "regularizer_every": 2}),
     Case("projection_gan", 16, GENERATE, {"num_classes": 3, "network": "conv", "n_critic": 1}),
     Case("sagan", 66, GENERATE, {"network": "sagan-4", "num_classes": 3}),
+    Case(
+        "projected_gan",
+        105,
+        GENERATE,
+        {
+            "network": "mlp",
+            "features": "random-1",
+            "feature_size": 32,
+            "projection_width": 2,
+            "normalization": "none",  # what it does otherwise takes long to trace
+        },
+    ),
     Case("acgan", 14, GENERATE, {"num_classes": 3}),
     Case("infogan", 14, GENERATE, {"categorical": 2, "continuous": 0}),
     Case("infogan", 14, GENERATE, {"categorical": 0, "continuous": 2, "n_critic": 2}),

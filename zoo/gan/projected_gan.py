@@ -130,9 +130,9 @@ class ProjectedGAN(GAN):
         made = [tuple(tensor.shape[1:]) for tensor in self.discriminator.outputs]
         if given != wanted or len(made) != 2 or made[0] != (1,) or len(made[1]) != 1:
             msg = (
-                f"The discriminator maps {given} to {made}; expected one of features, from {wanted} "
-                "to a logit (1,) and the logits (n,) that it is the mean of. Leave it out "
-                "(in vae_to_gan: discriminator_init='random')."
+                f"The discriminator maps {given} to {made}; expected one of features, from "
+                f"{wanted} to a logit (1,) and the logits (n,) that it is the mean of. Leave it "
+                "out (in vae_to_gan: discriminator_init='random')."
             )
             raise ValueError(msg)
 

@@ -103,7 +103,9 @@ def map_shapes(image_shape: Sequence[int], size: int | None, width: int) -> list
     height, columns = seen_size(image_shape, size)
     return [
         (height // stride, columns // stride, channels)
-        for stride, channels in zip((2, 4, 8, 16), (width, width, 2 * width, 4 * width), strict=True)
+        for stride, channels in zip(
+            (2, 4, 8, 16), (width, width, 2 * width, 4 * width), strict=True
+        )
     ]
 
 
@@ -265,7 +267,7 @@ def _logits(
     x = convolution(CLASS_MAPS, kernel, **last)(x)
     places = x.shape[1] * x.shape[2]
     x = layers.Reshape((places, CLASS_MAPS), dtype="float32", name=f"{name}_places")(x)
-    # A table of classes is a dense layer of one-hot rows; it is not normalised, as with the authors.
+    # A table of classes is a dense layer of one-hot rows; as with the authors, not normalised.
     rows = layers.Dense(EMBEDDING, use_bias=False, name=f"{name}_embedding")(embedded)
     rows = leaky_relu(f"{name}_class_activation")(dense(CLASS_MAPS, name=f"{name}_class")(rows))
     x = layers.Dot(axes=(2, 1), dtype="float32", name=f"{name}_projection")([x, rows])
