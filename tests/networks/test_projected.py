@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.metrics.test_efficientnet_lite import converter, reference_outputs
 from tests.support.small_networks import shake
+from tests.support.torch_efficientnet import converter, reference_outputs
 from zoo.networks import projected
 
 WIDTH = 4

@@ -46,7 +46,7 @@ class ProjectedGAN(GAN):
             the discriminators scale with it.
         loss: One of `zoo.losses.ADVERSARIAL`, at each place.
         network: Architecture of the generator.
-        normalization: Of the discriminators: `"spectral"` (with BatchNorm, as in the authors'
+        normalization: For the discriminators: `"spectral"` (with BatchNorm, as in the authors'
             code), `"batch"` or `"none"`.
         diff_augment: As in any GAN; None does not augment.
         ema_images: Half-life of the averaged generator, in training images.

@@ -17,7 +17,7 @@ class BilinearResize(layers.Layer):
     """Resizes feature maps [batch, height, width, channels] to a height and a width.
 
     Args:
-        height: Of the result, at least 1.
+        height: Pixels of the result, at least 1.
         width: Likewise.
         align_corners: Whether the outermost pixels of both maps lie on each other, as in PyTorch's
             `interpolate(..., align_corners=True)`. Else pixels are squares that fill the same area;

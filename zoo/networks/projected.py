@@ -57,7 +57,7 @@ def seen_size(image_shape: Sequence[int], size: int | None) -> tuple[int, int]:
 
     Args:
         image_shape: (height, width, channels) of the images.
-        size: Of the smaller side; None takes that of the image, and at least `SIZE`.
+        size: Pixels of the smaller side; None takes those of the image, and at least `SIZE`.
 
     Raises:
         ValueError: If the size is no multiple of `STRIDE`, or the images have other channels than
@@ -123,7 +123,7 @@ def feature_network(
         features: As in `check_features`.
         size: As in `seen_size`.
         width: Channels of the largest map.
-        seed: Of the random weights, which are a function of it.
+        seed: The random weights are a function of it.
 
     Returns:
         A model, not to be trained, from images [batch, height, width, channels] in [0, 1] to a list
