@@ -191,7 +191,7 @@ CASES = [
     Case("sagan", 66, GENERATE, {"network": "sagan-4", "num_classes": 3}),
     Case(
         "projected_gan",
-        105,
+        51,
         GENERATE,
         {
             "network": "mlp",
