@@ -195,9 +195,9 @@ CASES = [
         GENERATE,
         {
             "network": "mlp",
-            "features": "random-1",
+            "features": "random-4",
             "feature_size": 32,
-            "projection_width": 2,
+            "projection_width": 4,
             "normalization": "none",  # what it does otherwise takes long to trace
         },
     ),
