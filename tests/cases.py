@@ -214,6 +214,26 @@ CASES = [
         slow=True,
     ),
     Case("sagan", 66, GENERATE, {"network": "sagan-4", "num_classes": 3}, slow=True),
+    Case(
+        "biggan",
+        112,
+        GENERATE,
+        {"network": "biggan-4", "num_classes": 3, "n_critic": 1},
+        slow=True,
+    ),
+    Case(
+        "projected_gan",
+        51,
+        GENERATE,
+        {
+            "network": "mlp",
+            "features": "random-4",
+            "feature_size": 32,
+            "projection_width": 4,
+            "normalization": "none",  # what it does otherwise takes long to trace
+        },
+        slow=True,
+    ),
     Case("acgan", 14, GENERATE, {"num_classes": 3}),
     Case("infogan", 14, GENERATE, {"categorical": 2, "continuous": 0}),
     Case("infogan", 14, GENERATE, {"categorical": 0, "continuous": 2, "n_critic": 2}, slow=True),

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import pytest
 from sklearn.datasets import load_sample_images
 
+from tests.support.torch_efficientnet import converter, reference_outputs
 from zoo import metrics
 from zoo.metrics import efficientnet_lite
 from zoo.metrics.efficientnet_lite import assign, efficientnet_lite0, resized
 
-ROOT = Path(__file__).resolve().parents[2]
 PALACE, DAISY = 698, 985  # of ImageNet's classes
 
 
@@ -94,33 +92,6 @@ def test_left_over_weights_are_named() -> None:
 
 
 # Against the package that the weights are from
-
-
-def converter() -> Any:
-    place = ROOT / "benchmarks" / "convert_efficientnet.py"
-    spec = importlib.util.spec_from_file_location("convert_efficientnet", place)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def reference_outputs(network: Any, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Every output by our names. It pads for one size: that of the images."""
-    torch = pytest.importorskip("torch")
-    found: dict[str, np.ndarray] = {}
-    with torch.no_grad():
-        x = torch.from_numpy((255.0 * images - 127.0) / 128.0).permute(0, 3, 1, 2).float()
-        x = network._swish(network._bn0(network._conv_stem(x)))
-        for i, block in enumerate(network._blocks):
-            x = block(x)
-            if i in (0, 2, 4, 10, 15):
-                found[f"level_{len(found) + 1}"] = x.permute(0, 2, 3, 1).numpy()
-        x = network._swish(network._bn1(network._conv_head(x)))
-        features = x.mean(dim=(2, 3))
-        found |= {"features": features.numpy(), "logits": network._fc(features).numpy()}
-    return found
 
 
 @pytest.mark.slow

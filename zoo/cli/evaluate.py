@@ -136,6 +136,7 @@ def _measure(
 ) -> None:
     """Measures what is measured without --metric, writes and prints it."""
     from zoo import data as zoo_data
+    from zoo.evaluation.extractors import note_on_features
     from zoo.evaluation.measure import evaluate as evaluate_model
     from zoo.io.records import write_json
     from zoo.sampling.samplers import sampler_of_run
@@ -159,6 +160,8 @@ def _measure(
         f"features: {results['extractor'] or 'none (samples not measured)'}; "
         "likelihoods in nats per image"
     )
+    if note := note_on_features(model, results["extractor"]):
+        say(note)
 
 
 def report(

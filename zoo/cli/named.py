@@ -79,6 +79,7 @@ def measure_named(
     settings: Mapping[str, Any],
 ) -> None:
     """Measures named metrics, prints them, and adds them to a file of a run."""
+    from zoo.evaluation.extractors import note_on_features
     from zoo.evaluation.named import evaluate_named
     from zoo.io import schemas
     from zoo.io.records import read_json, write_json
@@ -105,6 +106,9 @@ def measure_named(
     psi = first["truncation"]
     truncated = f"; truncation: {psi:g}" if psi not in (None, 1.0) else ""
     say(f"features: {features}; weights: {first['weights']}; seed: {first['seed']}{truncated}")
+    for extractor in dict.fromkeys(record["extractor"] for record in results["protocols"].values()):
+        if note := note_on_features(model, extractor):
+            say(note)
 
 
 def stats(

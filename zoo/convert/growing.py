@@ -111,7 +111,10 @@ def _filled(
 ) -> list[TensorRow]:
     """Gives a network the layers of the smaller one, and returns the rows of its tensors."""
     have, wanted = variables(smaller), variables(network)
-    inner = {path: _inner(path, factor.bit_length() - 1) for path in wanted}
+    stages = factor.bit_length() - 1
+    if _shapes(have) == _shapes(wanted):  # a network that does not depend on the images' size
+        stages = 0
+    inner = {path: _inner(path, stages) for path in wanted}
     fresh = set()  # layers that are new, with all that is in them
     for path, variable in wanted.items():
         given, size = have.get(inner[path]), tuple(variable.shape)
@@ -134,6 +137,10 @@ def _filled(
         row = before.get(old, TensorRow(old, old, "copy", size, "COPIED", size))
         rows.append(replace(row, target=target))
     return rows
+
+
+def _shapes(weights: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {path: tuple(weight.shape) for path, weight in weights.items()}
 
 
 def _width(model: Any) -> int:

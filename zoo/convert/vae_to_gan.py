@@ -317,6 +317,5 @@ def _discriminator(
 
 def _new_discriminator(vae: BaseVAE, model: str, options: Mapping[str, Any]) -> keras.Model:
     """The random discriminator of a new GAN."""
-    classes = {key: options[key] for key in ("num_classes",) if options.get(key)}
-    shapes = (vae.image_shape, vae.latent_dim)
-    return registry.create(model, *shapes, network=vae.network, **classes).discriminator
+    options = {"network": vae.network, **options}
+    return registry.create(model, vae.image_shape, vae.latent_dim, **options).discriminator

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from zoo.core.model import ZooModel
     from zoo.metrics import FeatureExtractor
 
 # Extractors that were trained on the training split of a data set. Drawings of known factors take
@@ -50,6 +51,29 @@ def extractor_for(
     own = EXTRACTORS.get(data_name, ANY_IMAGES)
     fits = own != "fashion_mnist_classifier" or tuple(image_shape) == FASHION_SHAPE
     return own if fits else ANY_IMAGES
+
+
+def note_on_features(model: ZooModel, extractor: str | None) -> str | None:
+    """What to know of figures over the features that a model was trained to match; else None.
+
+    Args:
+        model: The model that is measured.
+        extractor: The name of the extractor.
+
+    Example:
+        >>> import zoo
+        >>> from zoo.evaluation.extractors import note_on_features
+        >>> model = zoo.create("dcgan", (8, 8, 1), 2, network="mlp")
+        >>> note_on_features(model, "efficientnet_lite0") is None
+        True
+    """
+    if extractor is None or getattr(model, "features", None) != extractor:
+        return None
+    return (
+        f"Note: a {model.model_name} trains on features of {extractor}, and figures over the same "
+        "features flatter it (arXiv 2203.06026). To compare it with other models, take another "
+        "--extractor, such as inception_fid."
+    )
 
 
 def needed_extractor(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test compares it with the 
     from zoo.gan.gan import GAN as GAN
     from zoo.gan.infogan import InfoGAN as InfoGAN
     from zoo.gan.lsgan import LSGAN as LSGAN
+    from zoo.gan.projected_gan import ProjectedGAN as ProjectedGAN
     from zoo.gan.projection_gan import ProjectionGAN as ProjectionGAN
     from zoo.gan.r3gan import R3GAN as R3GAN
     from zoo.gan.sagan import SAGAN as SAGAN

@@ -254,9 +254,16 @@ class BaseGAN(StartedGAN, LittleData):
     ) -> list[Any]:
         """The discriminator's outputs: the logit [batch, 1], then those of further heads."""
         images = self.augmented(images, batch, real=real)
-        inputs = with_labels(images, self.condition(batch, real=real))
-        outputs = self.discriminator(inputs, training=training)
+        return self.outputs_of(images, self.condition(batch, real=real), training=training)
+
+    def outputs_of(self, images: Tensor, condition: Tensor, *, training: bool) -> list[Any]:
+        """As `judge`, of images that are not augmented, with their condition or None."""
+        outputs = self.discriminator(with_labels(images, condition), training=training)
         return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+
+    def adversarial_logits(self, outputs: list[Any]) -> Tensor:
+        """What both losses take of the discriminator's outputs: the logit, [batch, 1]."""
+        return outputs[0]
 
     # Steps
 
@@ -337,13 +344,15 @@ class BaseGAN(StartedGAN, LittleData):
         fake = generator(with_labels(latents, labels), training=training)
         batch = self.with_pseudo_reals(batch, training=training)
         batch = self.extend_batch(batch, training=training)
-        real_logit, *real_heads = self.judge(batch["images"], batch, real=True, training=training)
-        fake_logit, *fake_heads = self.judge(fake, batch, real=False, training=training)
+        of_real = self.judge(batch["images"], batch, real=True, training=training)
+        of_fake = self.judge(fake, batch, real=False, training=training)
+        logits = self.adversarial_logits(of_real), self.adversarial_logits(of_fake)
+        (real_logit, *real_heads), (fake_logit, *fake_heads) = of_real, of_fake
         logs = {
             "real_logit": real_logit,
             "fake_logit": fake_logit,
-            "generator_loss": self.generator_loss(real_logit, fake_logit),
-            "discriminator_loss": self.discriminator_loss(real_logit, fake_logit),
+            "generator_loss": self.generator_loss(*logits),
+            "discriminator_loss": self.discriminator_loss(*logits),
             **self.augmentation_logs(real_logit),
         }
         totals = {player: logs[f"{player}_loss"] for player in PLAYERS}
@@ -391,10 +400,7 @@ class BaseGAN(StartedGAN, LittleData):
 
     def discriminate(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """The discriminator's logits, float32 tensor [batch]. Higher is more real."""
-        images = self.images_of(images)
-        outputs = self.discriminator(with_labels(images, labels), training=False)
-        logit = outputs[0] if isinstance(outputs, (list, tuple)) else outputs
-        return logit[:, 0]
+        return self.outputs_of(self.images_of(images), labels, training=False)[0][:, 0]
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:  # noqa: ARG002, FBT001, FBT002
         """Generates, so that `predict(latents)` does, or `predict([latents, labels])`."""

@@ -1,6 +1,7 @@
 """Layers that Keras lacks. Importing this package makes all of them known to Keras."""
 
 from zoo.layers.attention import SelfAttention2D
+from zoo.layers.bilinear import BilinearResize
 from zoo.layers.conditional import ConditionalBatchNormalization
 from zoo.layers.features import FeatureModulation, FeatureSlice
 from zoo.layers.priors import (
@@ -27,6 +28,7 @@ from zoo.layers.style import (
 __all__ = [
     "FROM_NORMAL",
     "PRIORS",
+    "BilinearResize",
     "Blur",
     "ConditionalBatchNormalization",
     "EqualizedConv2D",

@@ -83,7 +83,11 @@ def pretrained_efficientnet_lite0() -> keras.Model:
 
     Raises:
         ValueError: If the file of the weights is not the one that was published.
+        FileNotFoundError: If it is not there.
     """
+    if not (FOLDER / WEIGHTS).is_file():
+        msg = f"{FOLDER / WEIGHTS}, which comes with this package, is not there. Reinstall it."
+        raise FileNotFoundError(msg)
     published = read_json(FOLDER / CONFIG, schemas.CLASSIFIER)["sha256"]
     actual = sha256(FOLDER / WEIGHTS)
     if actual != published:

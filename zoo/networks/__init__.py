@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 GAN_ONLY = ("style",)  # architectures without an encoder and a decoder
 GRID_ONLY = ("grid",)  # whose encoder and decoder are of a grid of codes
-OTHER = ("pixelcnn",)  # modules that are no architecture
+OTHER = ("pixelcnn", "projected")  # modules that are no architecture
 ROLES = ("encoder", "decoder", "generator", "discriminator")
 
 
