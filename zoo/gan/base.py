@@ -216,6 +216,10 @@ class BaseGAN(StartedGAN, LittleData):
         """Further values [batch] by name: to log, if in `log_names`, or for further players."""
         return {}
 
+    def judged_logits(self, logit: Tensor, heads: list[Any]) -> Tensor:  # noqa: ARG002
+        """What the two losses take: the logit [batch, 1]; of patches, [batch, patches]."""
+        return logit
+
     def condition(self, batch: dict[str, Any], *, real: bool) -> Tensor:  # noqa: ARG002
         """What the discriminator takes beside the images: [batch, ...], or None for nothing.
 
@@ -339,11 +343,15 @@ class BaseGAN(StartedGAN, LittleData):
         batch = self.extend_batch(batch, training=training)
         real_logit, *real_heads = self.judge(batch["images"], batch, real=True, training=training)
         fake_logit, *fake_heads = self.judge(fake, batch, real=False, training=training)
+        judged = (
+            self.judged_logits(real_logit, real_heads),
+            self.judged_logits(fake_logit, fake_heads),
+        )
         logs = {
             "real_logit": real_logit,
             "fake_logit": fake_logit,
-            "generator_loss": self.generator_loss(real_logit, fake_logit),
-            "discriminator_loss": self.discriminator_loss(real_logit, fake_logit),
+            "generator_loss": self.generator_loss(*judged),
+            "discriminator_loss": self.discriminator_loss(*judged),
             **self.augmentation_logs(real_logit),
         }
         totals = {player: logs[f"{player}_loss"] for player in PLAYERS}

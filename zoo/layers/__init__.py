@@ -2,6 +2,8 @@
 
 from zoo.layers.attention import SelfAttention2D
 from zoo.layers.conditional import ConditionalBatchNormalization
+from zoo.layers.gating import AdaptiveAveragePooling, GatedLinearUnit
+from zoo.layers.grouped import GroupedConv2D
 from zoo.layers.priors import (
     FROM_NORMAL,
     PRIORS,
@@ -25,10 +27,13 @@ from zoo.layers.style import (
 __all__ = [
     "FROM_NORMAL",
     "PRIORS",
+    "AdaptiveAveragePooling",
     "Blur",
     "ConditionalBatchNormalization",
     "EqualizedConv2D",
     "EqualizedDense",
+    "GatedLinearUnit",
+    "GroupedConv2D",
     "HypersphereFromNormal",
     "LearnedConstant",
     "ModulatedConv2D",
