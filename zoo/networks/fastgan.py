@@ -1,4 +1,4 @@
-"""Networks of FastGAN (arXiv 2101.04775, section 3): light generator, self-supervised discriminator.
+"""Networks of FastGAN (arXiv 2101.04775, section 3).
 
 Generator: the side is doubled from 4 to 7 pixels by nearest neighbours, each time with one or, in
 every other stage, two convolutions, BatchNorm and gated linear units. Skip-layer excitation (eq. 1)
@@ -193,23 +193,29 @@ def reconstructor(
         [(None, 16, 16, 1), (None, 8, 8, 1)]
     """
     build = _Builder(normalization)
-    rows, columns, channels = image_shape
-    sizes = [(rows, columns), (rows // 2, columns // 2)]
     inputs = [
-        keras.Input(shape, name=name)
-        for shape, name in ((whole, "whole_features"), (part, "part_features"))
+        keras.Input(shape, name=f"{name}_features")
+        for shape, name in ((whole, "whole"), (part, "part"))
     ]
-    outputs = []
-    for x, size, name in zip(inputs, sizes, ("whole", "part"), strict=True):
-        doublings = (size[0] // x.shape[1]).bit_length() - 1
-        for i in range(min(doublings, DECODED)):
-            x = layers.UpSampling2D(2, name=f"{name}_upsample_{i}", **_heads.LAST)(x)
-            filters = max(_channels(16 << i, width) // 2, 1)
-            x = build.gated(x, filters, f"{name}_conv_{i}")
-        x = build.conv(x, channels, 3, f"{name}_to_rgb", dtype="float32")
-        x = layers.Activation("tanh", dtype="float32", name=f"{name}_tanh")(x)
-        outputs.append(layers.Rescaling(0.5, 0.5, dtype="float32", name=f"{name}_image")(x))
+    rows, channels = image_shape[0], image_shape[2]
+    outputs = [
+        _decoded(inputs[0], rows, channels, width, "whole", build),
+        _decoded(inputs[1], rows // 2, channels, width, "part", build),
+    ]
     return keras.Model(inputs, outputs, name="reconstructor")
+
+
+def _decoded(
+    x: keras.KerasTensor, rows: int, channels: int, width: int, name: str, build: _Builder
+) -> keras.KerasTensor:
+    """An image in [0, 1] of feature maps, of that many rows or fewer."""
+    doublings = (rows // x.shape[1]).bit_length() - 1
+    for i in range(min(doublings, DECODED)):
+        x = layers.UpSampling2D(2, name=f"{name}_upsample_{i}", **_heads.LAST)(x)
+        x = build.gated(x, max(_channels(16 << i, width) // 2, 1), f"{name}_conv_{i}")
+    x = build.conv(x, channels, 3, f"{name}_to_rgb", dtype="float32")
+    x = layers.Activation("tanh", dtype="float32", name=f"{name}_tanh")(x)
+    return layers.Rescaling(0.5, 0.5, dtype="float32", name=f"{name}_image")(x)
 
 
 class _Builder:
