@@ -39,7 +39,7 @@ def test_losses_are_the_papers() -> None:
 
     corners = [(slice(i, i + 8), slice(j, j + 8)) for i in (0, 8) for j in (0, 8)]
     parts = np.stack([np.asarray(larger)[n][place] for n, place in enumerate(corners)])
-    decoded = model.reconstructor([whole, parts], training=False)
+    decoded = model.reconstructor([whole, tf.constant(parts)], training=False)
     targets = images, np.stack([images[n][place] for n, place in enumerate(corners)])
     wanted = sum(
         2.0 * np.abs(np.asarray(x) - y).mean(axis=(1, 2, 3))
@@ -70,6 +70,7 @@ def test_a_larger_target_is_averaged() -> None:
     np.testing.assert_allclose(_distance(tf.constant(decoded), tf.constant(target)), [1.0])
 
 
+@pytest.mark.slow
 def test_reconstruction_moves_the_discriminator_and_its_decoders() -> None:
     model = _model(loss="wasserstein", diff_augment=None)
     model.compile(keras.optimizers.SGD(0.0), keras.optimizers.SGD(0.01))
