@@ -97,7 +97,7 @@ class FastGAN(GAN):
 
     def new_generator(self) -> keras.Model:
         """A generator of the architecture, with the normalisation."""
-        options = {"num_classes": self.num_classes} if self.num_classes else {}
+        options: dict[str, Any] = {"num_classes": self.num_classes} if self.num_classes else {}
         if self._is_fastgan:
             options["normalization"] = self.normalization
         return self.build_network("generator", self.image_shape, self.latent_dim, **options)
