@@ -14,7 +14,8 @@ class R3GAN(GAN):
 
     Adam has no momentum; β₂ = 0.99 is where the authors' code ends. Their networks, ResNeXts
     without normalisation, are `zoo.networks.r3gan`. Departures: by default the networks are
-    `resnet`, with BatchNorm in the generator only, as saved models have them. The code lets the learning rate, γ and β₂ change in training; here they stay.
+    `resnet`, with BatchNorm in the generator only, as saved models have them. The code lets the
+    learning rate, γ and β₂ change in training; here they stay.
 
     Args:
         loss: softplus(D(G(z)) − D(x)) for the discriminator, softplus(D(x) − D(G(z))) for the
