@@ -207,6 +207,15 @@ CASES = [
     Case("wgan", 12, GENERATE, {"n_critic": 2, "clip_weights": 0.1}, slow=True),
     Case("r3gan", 19, GENERATE, {"network": "mlp", "regularizer_every": 2}, slow=True),
     Case(
+        "r3gan",
+        47,
+        GENERATE,
+        # The penalties, which take long to trace, are those of the Case above.
+        {"network": "r3gan-8", "normalization": "none", "regularizer": None, "ema": None},
+        slow=True,
+    ),
+    Case("fastgan", 39, GENERATE, {"network": "fastgan-2", "ema": None}, slow=True),
+    Case(
         "projection_gan",
         16,
         GENERATE,

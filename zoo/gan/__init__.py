@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test compares it with the 
     from zoo.gan.bigan import BiGAN as BiGAN
     from zoo.gan.biggan import BigGAN as BigGAN
     from zoo.gan.dcgan import DCGAN as DCGAN
+    from zoo.gan.fastgan import FastGAN as FastGAN
     from zoo.gan.gan import GAN as GAN
     from zoo.gan.infogan import InfoGAN as InfoGAN
     from zoo.gan.lsgan import LSGAN as LSGAN

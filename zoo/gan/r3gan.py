@@ -12,16 +12,17 @@ from zoo.gan.gan import GAN
 class R3GAN(GAN):
     """The GAN of arXiv 2501.05441: a loss on pairs, two penalties, and no tricks.
 
-    Adam has no momentum; β₂ = 0.99 is where the authors' code ends. Departures: their networks are
-    ResNeXts without normalisation, initialised as Fix-up; here, `resnet` with BatchNorm in the
-    generator only. The code lets the learning rate, γ and β₂ change in training; here they stay.
+    Adam has no momentum; β₂ = 0.99 is where the authors' code ends. Their networks, ResNeXts
+    without normalisation, are `zoo.networks.r3gan`. Departures: by default the networks are
+    `resnet`, with BatchNorm in the generator only, as saved models have them. The code lets the
+    learning rate, γ and β₂ change in training; here they stay.
 
     Args:
         loss: softplus(D(G(z)) − D(x)) for the discriminator, softplus(D(x) − D(G(z))) for the
             generator, each fake paired with a real image (section 2).
         regularizer: ½ γ ‖∇D‖² at real and at fake images. By default γ = 0.25, which on [−1, 1]
             is 1; there the authors' code starts with 0.05 (CIFAR-10) to 150 (FFHQ at 256 × 256).
-        network: See above.
+        network: `"r3gan"` for the paper's networks, perhaps with a width, such as `"r3gan-64"`.
         ema: Decay of the averaged generator.
         **kwargs: Further arguments of `GAN`.
 

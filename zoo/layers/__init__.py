@@ -4,6 +4,8 @@ from zoo.layers.attention import SelfAttention2D
 from zoo.layers.bilinear import BilinearResize
 from zoo.layers.conditional import ConditionalBatchNormalization
 from zoo.layers.features import FeatureModulation, FeatureSlice
+from zoo.layers.gating import AdaptiveAveragePooling, GatedLinearUnit
+from zoo.layers.grouped import GroupedConv2D
 from zoo.layers.priors import (
     FROM_NORMAL,
     PRIORS,
@@ -28,6 +30,7 @@ from zoo.layers.style import (
 __all__ = [
     "FROM_NORMAL",
     "PRIORS",
+    "AdaptiveAveragePooling",
     "BilinearResize",
     "Blur",
     "ConditionalBatchNormalization",
@@ -35,6 +38,8 @@ __all__ = [
     "EqualizedDense",
     "FeatureModulation",
     "FeatureSlice",
+    "GatedLinearUnit",
+    "GroupedConv2D",
     "HypersphereFromNormal",
     "LearnedConstant",
     "ModulatedConv2D",

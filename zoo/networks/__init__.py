@@ -31,14 +31,15 @@ if TYPE_CHECKING:
 
     import keras
 
-GAN_ONLY = ("style",)  # architectures without an encoder and a decoder
+# Architectures made for one GAN: their discriminators take no latent and have no heads.
+GAN_ONLY = ("fastgan", "r3gan", "style")
 GRID_ONLY = ("grid",)  # whose encoder and decoder are of a grid of codes
 OTHER = ("pixelcnn", "projected")  # modules that are no architecture
 ROLES = ("encoder", "decoder", "generator", "discriminator")
 
 
 def list_networks() -> list[str]:
-    """Lists the architectures that have all four networks.
+    """Lists the architectures that every model takes.
 
     Example:
         >>> from zoo.networks import list_networks
