@@ -209,6 +209,21 @@ CASES = [
         },
     ),
     Case(
+        "stylegan2",
+        61,
+        GENERATE,
+        {
+            "network": "stylegan2-4",
+            "style_dim": 8,
+            "layer_noise": "random",
+            "ema": None,
+            "regularizer_weight": 0.1,
+            "regularizer_every": 2,
+            "path_length_every": 2,
+        },
+        coupled=True,
+    ),
+    Case(
         "vq_vae",
         46,
         VAE_ENDPOINTS,

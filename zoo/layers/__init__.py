@@ -2,6 +2,8 @@
 
 from zoo.layers.attention import SelfAttention2D
 from zoo.layers.conditional import ConditionalBatchNormalization
+from zoo.layers.minibatch import MinibatchDeviation
+from zoo.layers.per_layer import LatentPart, NoiseInjection, StoredNoise, StyleOfLayer
 from zoo.layers.priors import (
     FROM_NORMAL,
     PRIORS,
@@ -11,6 +13,7 @@ from zoo.layers.priors import (
     prior_layer,
 )
 from zoo.layers.quantization import VectorQuantizer, commitment_loss, perplexity
+from zoo.layers.resampling import FilteredUpSampling2D, ModulatedUpConv2D
 from zoo.layers.spectral import SpectralConv2D, SpectralDense, SpectralLayer
 from zoo.layers.style import (
     Blur,
@@ -29,13 +32,20 @@ __all__ = [
     "ConditionalBatchNormalization",
     "EqualizedConv2D",
     "EqualizedDense",
+    "FilteredUpSampling2D",
     "HypersphereFromNormal",
+    "LatentPart",
     "LearnedConstant",
+    "MinibatchDeviation",
     "ModulatedConv2D",
+    "ModulatedUpConv2D",
+    "NoiseInjection",
     "SelfAttention2D",
     "SpectralConv2D",
     "SpectralDense",
     "SpectralLayer",
+    "StoredNoise",
+    "StyleOfLayer",
     "TruncatedNormalFromNormal",
     "Truncation",
     "UniformFromNormal",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     import keras
 
-GAN_ONLY = ("style",)  # architectures without an encoder and a decoder
+GAN_ONLY = ("style", "stylegan2")  # architectures without an encoder and a decoder
 GRID_ONLY = ("grid",)  # whose encoder and decoder are of a grid of codes
 OTHER = ("pixelcnn",)  # modules that are no architecture
 ROLES = ("encoder", "decoder", "generator", "discriminator")
