@@ -63,7 +63,7 @@ class StyleGAN2(GAN):
         truncation: ψ of a sample's style w̄ + ψ (w − w̄), from 0 (every image is that of the mean
             style w̄) to 1 (no truncation). A property: it can be set at any time.
         ema: Decay of the averaged generator.
-        layer_noise: Noise of the layers of `stylegan2`. Training draws it anew for each image and step.
+        layer_noise: Noise of the layers of `stylegan2`, in training drawn for each image and step.
             Samples take `"fixed"`, one stored image per layer, which is what None takes; or
             `"random"`, where each image has its own: further numbers of its latent, so that
             `noise_dim` is larger than `latent_dim`. `"none"` makes networks without noise. A
@@ -145,7 +145,8 @@ class StyleGAN2(GAN):
             shape=(), initializer="zeros", trainable=False, name="path_length"
         )
         self.truncation = truncation
-        self.layer_noise = self._layer_noise
+        self._check_noise(self._layer_noise)
+        self.trace_anew()  # with the numbers that random noise adds to a latent
 
     def new_generator(self, **options: Any) -> keras.Model:
         """A generator of the architecture."""
@@ -198,13 +199,16 @@ class StyleGAN2(GAN):
 
     @layer_noise.setter
     def layer_noise(self, noise: str) -> None:
+        self._check_noise(noise)
+        self._layer_noise = noise
+        self.trace_anew()
+
+    def _check_noise(self, noise: str) -> None:
         has = bool(self._noise_shapes())
         if noise not in NOISE or has != (noise != "none"):
             expected = "'fixed' or 'random'" if has else "'none', for the generator takes no noise"
             msg = f"layer_noise={noise!r}: expected {expected}."
             raise ValueError(msg)
-        self._layer_noise = noise
-        self.trace_anew()
 
     @property
     def noise_dim(self) -> int:
@@ -260,15 +264,17 @@ class StyleGAN2(GAN):
     def styles_by_layer(self, batch: dict[str, Any]) -> Tensor:
         """The styles of each layer, [batch, layers, style_dim], mixed as in training."""
         count = stylegan2.layered(self.generator).inputs[0].shape[1]
-        styles = tf.repeat(self._styles(batch)[:, None], count, axis=1)
         if not self.style_mixing:
-            return styles
+            return tf.repeat(self._styles(batch)[:, None], count, axis=1)
+        both = {key: [batch[key], batch[key]] for key in ("latents", "labels") if key in batch}
+        both["latents"][1] = batch["mixing_latents"]
+        joined = {key: tf.concat(values, axis=0) for key, values in both.items()}
+        styles, others = tf.split(self._styles(joined)[:, None], 2)
         chance, place = tf.unstack(batch["crossover"][..., None], axis=1)
         first = 1.0 + tf.floor(place * (count - 1))  # from 1 on, so that both styles are used
         number = tf.range(count, dtype=tf.float32)
         mixed = (number >= first) & (chance < self.style_mixing)
-        others = self._styles({**batch, "latents": batch["mixing_latents"]})
-        return tf.where(mixed[..., None], others[:, None], styles)
+        return tf.where(mixed[..., None], others, styles)
 
     def _with_noise(self, styles: Tensor, batch: dict[str, Any]) -> Any:
         """What `by_layer` takes."""
@@ -282,16 +288,18 @@ class StyleGAN2(GAN):
         if not training or not self.path_length_weight:
             return batch
 
+        if self.is_full:
+            by_layer = stylegan2.layered(self.generator)
+            styles = self.styles_by_layer(batch)
+        else:
+            by_layer = self.generator.get_layer("synthesis")
+            styles = self._styles(batch)
+
         def lengths() -> Any:
-            if not self.is_full:
-                synthesis = self.generator.get_layer("synthesis")
-                return losses.path_lengths(synthesis, self._styles(batch), batch["direction"])
+            def synthesize(w: Tensor) -> Any:
+                return by_layer(self._with_noise(w, batch))
 
-            def synthesize(styles: Tensor) -> Any:
-                by_layer = stylegan2.layered(self.generator)
-                return by_layer(self._with_noise(styles, batch))
-
-            return losses.path_lengths(synthesize, self.styles_by_layer(batch), batch["direction"])
+            return losses.path_lengths(synthesize, styles, batch["direction"])
 
         zeros = tf.zeros([tf.shape(batch["latents"])[0]])
         return {**batch, "path_lengths": tf.cond(self._is_due(), lengths, lambda: zeros)}
@@ -358,7 +366,9 @@ def _names(network: keras.Model) -> set[str]:
     return {layer.name for layer in network.layers}
 
 
-def _check_options(layer_noise: str | None, style_mixing: float | None, style_dim: int | None) -> None:
+def _check_options(
+    layer_noise: str | None, style_mixing: float | None, style_dim: int | None
+) -> None:
     """Raises ValueError if an option is out of range."""
     if layer_noise not in (None, *NOISE):
         msg = f"layer_noise={layer_noise!r}: expected one of {', '.join(map(repr, NOISE))}."
