@@ -83,6 +83,8 @@ NETWORKS = [
     *((name, role) for name in ("conv-8", "resnet-8", "sagan-8", "mlp") for role in networks.ROLES),
     ("style-8", "generator"),
     ("style-8", "discriminator"),
+    ("stylegan2-4", "generator"),
+    ("stylegan2-4", "discriminator"),
     ("grid-8", "encoder"),
     ("grid-8", "decoder"),
 ]
