@@ -191,6 +191,7 @@ def test_an_image_is_judged_alone(gan: Any) -> None:
     np.testing.assert_allclose(gan.discriminate(images), alone, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_there_and_back(gan: Any) -> None:
     """As the decoder of a VAE, and from it into the generator of another GAN: the same images."""
     vae, report = gan_to_vae(gan, network="mlp")

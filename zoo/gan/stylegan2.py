@@ -266,7 +266,8 @@ class StyleGAN2(GAN):
         count = stylegan2.layered(self.generator).inputs[0].shape[1]
         if not self.style_mixing:
             return tf.repeat(self._styles(batch)[:, None], count, axis=1)
-        both = {key: [batch[key], batch[key]] for key in ("latents", "labels") if key in batch}
+        kept = [key for key in ("latents", "labels") if key in batch]
+        both: dict[str, Any] = {key: [batch[key], batch[key]] for key in kept}
         both["latents"][1] = batch["mixing_latents"]
         joined = {key: tf.concat(values, axis=0) for key, values in both.items()}
         styles, others = tf.split(self._styles(joined)[:, None], 2)
