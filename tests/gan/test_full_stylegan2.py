@@ -14,6 +14,8 @@ import zoo
 from tests.cases import IMAGE_SHAPE, LATENT_DIM
 from zoo import losses
 from zoo.convert import gan_to_vae, vae_to_gan
+from zoo.convert.classes import starts
+from zoo.convert.starting import start_from
 from zoo.networks import stylegan2
 
 RNG = np.random.default_rng(0)
@@ -202,6 +204,18 @@ def test_there_and_back(gan: Any) -> None:
     _, report = vae_to_gan(vae, other, whiten_posterior=False, discriminator_init="random")
     assert report.equivalence == "tolerance"
     np.testing.assert_allclose(other.generate(5, seed=0), images, atol=5e-5)
+
+
+@pytest.mark.slow
+def test_it_grows(gan: Any) -> None:
+    """To twice the side: blocks at the old sides are kept, and so is the width."""
+    model: Any
+    model, _ = start_from(gan, starts([], [], {}), image_shape=(16, 16, 1))
+    assert (model.image_shape, model.network) == ((16, 16, 1), gan.network)
+    large, small = (stylegan2.layered(each.generator) for each in (model, gan))
+    for ours, theirs in (("conv_1_0", "conv_0_0"), ("to_rgb_1", "to_rgb_0")):
+        kernels = [n.get_layer(name).kernel for n, name in ((large, ours), (small, theirs))]
+        np.testing.assert_array_equal(*map(np.asarray, kernels))
 
 
 @pytest.mark.parametrize(
