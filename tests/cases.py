@@ -264,6 +264,21 @@ CASES = [
         slow=True,
     ),
     Case(
+        "stylegan2",
+        61,
+        GENERATE,
+        {
+            "network": "stylegan2-4",
+            "style_dim": 8,
+            "layer_noise": "random",
+            "ema": None,
+            # The penalties, which take long to trace, are those of the Case above.
+            "regularizer": None,
+            "path_length_weight": 0.0,
+        },
+        coupled=True,
+    ),
+    Case(
         "vq_vae",
         46,
         VAE_ENDPOINTS,

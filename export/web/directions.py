@@ -30,15 +30,18 @@ def strongest_directions(
         the share of the mean change that each has, float64 [count], the largest first.
     """
     dim = model.noise_dim
-    steps = np.concatenate([np.eye(dim, dtype=np.float32), -np.eye(dim, dtype=np.float32)]) * STEP
-    gram = np.zeros((dim, dim))
+    # Noise of layers, of a number per pixel, is no direction that anyone would look for.
+    moved = model.latent_dim if getattr(model, "layer_noise", "") == "random" else dim
+    axes = np.eye(moved, dim, dtype=np.float32)
+    steps = np.concatenate([axes, -axes]) * STEP
+    gram = np.zeros((moved, moved))
     for i, base in enumerate(model.sample_latents(BASES, seed)):
         label = i % model.num_classes if model.num_classes else None
-        images = model.generate_from(base + steps, label).reshape(2 * dim, -1).astype(np.float64)
-        jacobian = (images[:dim] - images[dim:]) / (2 * STEP)  # transposed: [noise_dim, pixels]
+        images = model.generate_from(base + steps, label).reshape(2 * moved, -1).astype(np.float64)
+        jacobian = (images[:moved] - images[moved:]) / (2 * STEP)  # transposed: [moved, pixels]
         gram += jacobian @ jacobian.T / BASES
     values, vectors = np.linalg.eigh(gram)
     shares = values[::-1][:count] / max(float(np.trace(gram)), np.finfo(float).tiny)
-    directions = vectors.T[::-1][:count]
+    directions = vectors.T[::-1][:count] @ axes
     largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=1)[:, None], axis=1)
     return (directions * np.sign(largest)).astype(np.float32), shares

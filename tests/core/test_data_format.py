@@ -84,6 +84,8 @@ NETWORKS = [
     *((name, role) for name in ("fastgan-2", "r3gan-8") for role in networks.ROLES),
     ("style-8", "generator"),
     ("style-8", "discriminator"),
+    ("stylegan2-4", "generator"),
+    ("stylegan2-4", "discriminator"),
     ("grid-8", "encoder"),
     ("grid-8", "decoder"),
 ]

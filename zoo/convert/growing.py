@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from zoo.core.model import ZooModel
 
-WIDTHS = {"conv": 64, "resnet": 64, "style": 32}  # defaults of the architectures that can grow
+# Defaults of the architectures that can grow.
+WIDTHS = {"conv": 64, "resnet": 64, "style": 32, "stylegan2": 512}
+BY_SIDE = ("stylegan2",)  # whose channels follow from the side: they keep their width
 # Layers that count their stages from the image, and those next to it, which are new.
 STAGES = re.compile(r"^(conv|conv_transpose|batch_norm|block|to_rgb)_(\d+)(?=_|/)")
 OUTER = re.compile(r"^(logits|output_\w+|output|from_rgb)/")
@@ -59,9 +61,9 @@ def factor_of(source: Any, shape: Sequence[int]) -> int:
     grows = name in WIDTHS and not source._own_networks
     fits = [f"{height} × {width}"]
     if grows:
-        fits += [f"{k * height} × {k * width}" for k in (2, 4) if _width(source) % k == 0]
+        fits += [f"{k * height} × {k * width}" for k in (2, 4) if _width(source, k)]
     scaled = tuple(shape) == (factor * height, factor * width, channels)
-    if not scaled or not grows or factor & (factor - 1) or _width(source) % factor:
+    if not scaled or not grows or factor & (factor - 1) or not _width(source, factor):
         msg = (
             f"Images of {' × '.join(map(str, shape))}: the source's {source.network} networks take "
             f"{' or '.join(fits)} pixels of {channels} channel{'s' * (channels > 1)}. Take one "
@@ -90,7 +92,7 @@ def grown(
     """
     name = model.network.partition("-")[0]
     config = {**model.get_config(), "image_shape": [*shape]}
-    config["network"] = f"{name}-{_width(model) // factor}"
+    config["network"] = f"{name}-{_width(model, factor)}"
     config.pop("name", None)
     larger = type(model).from_config(config)
     before = {row.target: row for row in rows}
@@ -143,9 +145,13 @@ def _shapes(weights: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {path: tuple(weight.shape) for path, weight in weights.items()}
 
 
-def _width(model: Any) -> int:
+def _width(model: Any, factor: int) -> int:
+    """The width for images of so many times the side; 0 if there is none."""
     name, _, width = model.network.partition("-")
-    return int(width) if width else WIDTHS[name]
+    own = int(width) if width else WIDTHS[name]
+    if name in BY_SIDE:
+        return own
+    return 0 if own % factor else own // factor
 
 
 def _inner(path: str, stages: int) -> str:

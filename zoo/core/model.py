@@ -136,6 +136,10 @@ class ZooModel(CheckedLoops, Compiling):
         )
         self.running_means = RunningMeans(self.log_names)
         self.accumulate = 1
+        self.trace_anew()
+
+    def trace_anew(self) -> None:
+        """Makes `generate` compute what `images_from_latents` now does."""
         signature = [tf.TensorSpec([None, self.noise_dim], tf.float32, name="latent")]
         if self.num_classes:
             signature.append(tf.TensorSpec([None], tf.int32, name="label"))

@@ -108,6 +108,12 @@ def check_space(model: Any, protocol: Protocol) -> None:
             "has no space w. Take ppl2_zend."
         )
         raise ValueError(msg)
+    if getattr(model, "layer_noise", "") == "random":
+        msg = (
+            f"{protocol.name} is measured with the same noise along a path, and this "
+            f"{model.model_name} has layer_noise='random'. Set model.layer_noise = 'fixed'."
+        )
+        raise ValueError(msg)
     if model.prior != "standard_normal" or model.noise_dim != model.latent_dim:
         msg = (
             f"{protocol.name} needs a Gaussian prior, and this {model.model_name} has another. "

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from zoo import data
-from zoo.core.network_tools import with_labels
 from zoo.core.replicas import is_multi_worker
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def images_function(model: ZooModel, weights: str) -> Callable[..., Any]:
     """
     if weights == "ema" or not has_average(model):
         return model.images_from_latents
-    return lambda *given: model.generator(with_labels(*given, *[None] * (2 - len(given))))
+    return partial(model.drawn_by, model.generator)
 
 
 def has_average(model: Any) -> bool:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from zoo.core.model import ZooModel
-from zoo.core.network_tools import with_labels
 from zoo.core.replicas import all_reduce_sum
 from zoo.layers import ada as ada_transforms
 from zoo.layers.diff_augment import diff_augment as apply_diff_augment
@@ -57,6 +56,9 @@ class LittleData(ZooModel):
         ValueError: If an option is out of range, `ada` meets `diff_augment` or `apa`, or p has
             options without `ada` or `apa`.
     """
+
+    generator: Any
+    generated: Callable[..., Any]  # that of `BaseGAN`
 
     def __init__(
         self,
@@ -136,8 +138,8 @@ class LittleData(ZooModel):
         """In training with APA, the batch with generated images among the real ones."""
         if not self.apa or not training:
             return batch
-        inputs = with_labels(batch["pseudo_latents"], batch.get("labels"))
-        pseudo = tf.stop_gradient(self.generator(inputs, training=True))
+        latents = {**batch, "latents": batch["pseudo_latents"]}
+        pseudo = tf.stop_gradient(self.generated(self.generator, latents, training=True))
         shown = tf.where(batch["pseudo_chance"] < self._p, pseudo, batch["images"])
         return {**batch, "images": shown}
 

@@ -133,9 +133,10 @@ class BaseGAN(StartedGAN, LittleData):
 
     # Networks
 
-    def new_generator(self) -> keras.Model:
+    def new_generator(self, **options: Any) -> keras.Model:
         """A generator of the architecture."""
-        options = {"num_classes": self.num_classes} if self.num_classes else {}
+        if self.num_classes:
+            options = {"num_classes": self.num_classes, **options}
         return self.build_network("generator", self.image_shape, self.latent_dim, **options)
 
     def new_discriminator(self, **options: Any) -> keras.Model:
@@ -230,6 +231,10 @@ class BaseGAN(StartedGAN, LittleData):
     def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
         """The noise of a batch by name, each [batch, ...]; `draw` is that of `noise_source`."""
         return {"latents": draw("latent", [self.latent_dim]), **super().batch_noise(draw)}
+
+    def generated(self, generator: keras.Model, batch: dict[str, Any], *, training: bool) -> Tensor:
+        """The images of a batch's `latents`, and labels, by the generator or its average."""
+        return generator(with_labels(batch["latents"], batch.get("labels")), training=training)
 
     def extend_batch(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:  # noqa: ARG002
         """The batch with what further networks add to it. It is called under the tape."""
@@ -340,8 +345,7 @@ class BaseGAN(StartedGAN, LittleData):
             `generator_loss` and `discriminator_loss` without; the logits, and the extras by name.
         """
         generator = self.generator if training else self.sampling_generator
-        latents, labels = batch["latents"], batch.get("labels")
-        fake = generator(with_labels(latents, labels), training=training)
+        fake = self.generated(generator, batch, training=training)
         batch = self.with_pseudo_reals(batch, training=training)
         batch = self.extend_batch(batch, training=training)
         of_real = self.judge(batch["images"], batch, real=True, training=training)
@@ -396,7 +400,13 @@ class BaseGAN(StartedGAN, LittleData):
 
     def images_from_latents(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Images, float32 tensor [batch, height, width, channels] in [0, 1], of latents."""
-        return self.sampling_generator(with_labels(latents, labels), training=False)
+        return self.drawn_by(self.sampling_generator, latents, labels)
+
+    def drawn_by(
+        self, generator: keras.Model, latents: Tensor, labels: Tensor | None = None
+    ) -> Tensor:
+        """As `images_from_latents`, by the generator or its average."""
+        return generator(with_labels(latents, labels), training=False)
 
     def discriminate(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """The discriminator's logits, float32 tensor [batch]. Higher is more real."""
@@ -416,7 +426,7 @@ class BaseGAN(StartedGAN, LittleData):
 
     def endpoints(self) -> dict[str, EndpointSpec]:
         """What is exported: `generate`."""
-        inputs, outputs = {"latent": (self.latent_dim,)}, {"image": self.image_shape}
+        inputs, outputs = {"latent": (self.noise_dim,)}, {"image": self.image_shape}
         spec = EndpointSpec("images_from_latents", inputs, outputs, self.served_networks)
         return {"generate": spec}
 

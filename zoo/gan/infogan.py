@@ -110,10 +110,10 @@ class InfoGAN(GAN):
     def _new_codes_layer(self) -> CodesFromNormal:
         return CodesFromNormal(self.categorical, self.continuous, dtype="float32", name="codes")
 
-    def new_generator(self) -> keras.Model:
+    def new_generator(self, **options: Any) -> keras.Model:
         """A generator of the architecture, behind the layer that makes the codes."""
         latents = keras.Input((self.latent_dim,), name="latent")
-        images = super().new_generator()(self._new_codes_layer()(latents))
+        images = super().new_generator(**options)(self._new_codes_layer()(latents))
         return keras.Model(latents, images, name="generator")
 
     @property

@@ -48,8 +48,8 @@ def finetune(
         data: The data to train on, as for `zoo.data.read`, whose classes a conditional model takes;
             None keeps the source's classes.
         image_shape: The new model's; default: the source's, to which data are converted. Height
-            and width may be 2 or 4 times the source's for `conv`, `resnet` and small `style`
-            networks: the blocks next to the image are new then.
+            and width may be 2 or 4 times the source's for `conv`, `resnet`, `stylegan2` and
+            small `style` networks: the blocks next to the image are new then.
         num_classes: Number of classes, 0 for none; default: that of the data for a conditional
             source, and 0 for one without classes.
         classes: Old class by new class, by name or number: `{"boot": "ankle_boot", "hat": 3}`. The

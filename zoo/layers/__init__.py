@@ -6,6 +6,8 @@ from zoo.layers.conditional import ConditionalBatchNormalization
 from zoo.layers.features import FeatureModulation, FeatureSlice
 from zoo.layers.gating import AdaptiveAveragePooling, GatedLinearUnit
 from zoo.layers.grouped import GroupedConv2D
+from zoo.layers.minibatch import MinibatchDeviation
+from zoo.layers.per_layer import LatentPart, NoiseInjection, StoredNoise, StyleOfLayer
 from zoo.layers.priors import (
     FROM_NORMAL,
     PRIORS,
@@ -16,6 +18,7 @@ from zoo.layers.priors import (
     truncated_normal,
 )
 from zoo.layers.quantization import VectorQuantizer, commitment_loss, perplexity
+from zoo.layers.resampling import FilteredUpSampling2D, ModulatedUpConv2D
 from zoo.layers.spectral import SpectralConv2D, SpectralDense, SpectralLayer
 from zoo.layers.style import (
     Blur,
@@ -40,13 +43,20 @@ __all__ = [
     "FeatureSlice",
     "GatedLinearUnit",
     "GroupedConv2D",
+    "FilteredUpSampling2D",
     "HypersphereFromNormal",
+    "LatentPart",
     "LearnedConstant",
+    "MinibatchDeviation",
     "ModulatedConv2D",
+    "ModulatedUpConv2D",
+    "NoiseInjection",
     "SelfAttention2D",
     "SpectralConv2D",
     "SpectralDense",
     "SpectralLayer",
+    "StoredNoise",
+    "StyleOfLayer",
     "TruncatedNormalFromNormal",
     "Truncation",
     "UniformFromNormal",

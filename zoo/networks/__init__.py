@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import keras
 
 # Architectures made for one GAN: their discriminators take no latent and have no heads.
-GAN_ONLY = ("fastgan", "r3gan", "style")
+GAN_ONLY = ("fastgan", "r3gan", "style", "stylegan2")
 GRID_ONLY = ("grid",)  # whose encoder and decoder are of a grid of codes
 OTHER = ("pixelcnn", "projected")  # modules that are no architecture
 ROLES = ("encoder", "decoder", "generator", "discriminator")

@@ -181,6 +181,11 @@ def _scaled_before(network: Network, name: str, factor: float, rule: str) -> Net
     if linear is not None:
         return network.replaced(after_affine(linear, factor, None, rule))
     before = network[network[name].parents[0]]
+    if _is_scalar_rescaling(before) and network.is_private(before.name):
+        scale, offset = (factor * before.config[key] for key in ("scale", "offset"))
+        if (scale, offset) == (1.0, 0.0):
+            return network.without(before.name)
+        return network.replaced(before.with_config(scale=scale, offset=offset))
     config = {"scale": float(factor), "offset": 0.0}
     block = Block("rescaling", layers.Rescaling, config, shape=before.shape)
     return network.inserted(block, after=before.name)
