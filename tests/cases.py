@@ -106,7 +106,7 @@ class Case:
 
     def create_without_batch_norm(self, **options: Any) -> Any:
         """With SGD, and networks that treat each example alone."""
-        own = (*networks.GAN_ONLY, *networks.GRID_ONLY)  # which have none
+        own = (*networks.GAN_ONLY, *networks.GRID_ONLY, *networks.DEEP_ONLY)  # which have none
         if not self.options.get("network", "").startswith(own):
             options["network"] = "mlp"
         if self.is_gan:
@@ -197,6 +197,7 @@ CASES = [
     Case("vamp_prior", 15, VAE_ENDPOINTS, {"components": 4}),
     Case("cvae", 14, VAE_ENDPOINTS, {"num_classes": 3}),
     Case("ladder_vae", 26, VAE_ENDPOINTS, {"layers": 3}),
+    Case("vdvae", 1, VAE_ENDPOINTS, {"network": "vdvae-8"}),
     Case(
         "stylegan2",
         93,

@@ -296,7 +296,7 @@ def likelihood_metrics(
 
     @tf.function(reduce_retracing=True)
     def measure(start: Any, batch: Any, *labels: Any) -> dict[str, Any]:
-        shape = [importance_samples, tf.shape(batch)[0], model.latent_dim]
+        shape = [importance_samples, tf.shape(batch)[0], model.noise_dim]
         noise = tf.random.stateless_normal(shape, tf.stack([tf.cast(seed, tf.int64), start]))
         error = tf.square(batch - model.reconstruct(batch, *labels))
         values = {"squared_error": tf.reduce_mean(error, axis=[1, 2, 3])}

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 GAN_ONLY = ("style",)  # architectures without an encoder and a decoder
 GRID_ONLY = ("grid",)  # whose encoder and decoder are of a grid of codes
+DEEP_ONLY = ("vdvae",)  # whose encoder and decoder are of many layers of latents
 OTHER = ("pixelcnn",)  # modules that are no architecture
 ROLES = ("encoder", "decoder", "generator", "discriminator")
 
@@ -45,7 +46,7 @@ def list_networks() -> list[str]:
         >>> list_networks()
         ['conv', 'mlp', 'resnet', 'sagan']
     """
-    return [name for name in _modules() if name not in (*GAN_ONLY, *GRID_ONLY)]
+    return [name for name in _modules() if name not in (*GAN_ONLY, *GRID_ONLY, *DEEP_ONLY)]
 
 
 def _modules() -> list[str]:
@@ -59,7 +60,8 @@ def build(
     """Builds one network.
 
     Args:
-        architecture: One of `list_networks()`, `GAN_ONLY` or `GRID_ONLY`, with or without a width.
+        architecture: One of `list_networks()`, `GAN_ONLY`, `GRID_ONLY` or `DEEP_ONLY`, with or without
+            a width.
         role: `"encoder"`, `"decoder"`, `"generator"` or `"discriminator"`.
         *args: The role's positional arguments.
         dtype: Precision of all layers but the output layers; None takes Keras's own setting.
