@@ -197,7 +197,12 @@ CASES = [
     Case("vamp_prior", 15, VAE_ENDPOINTS, {"components": 4}),
     Case("cvae", 14, VAE_ENDPOINTS, {"num_classes": 3}),
     Case("ladder_vae", 26, VAE_ENDPOINTS, {"layers": 3}),
-    Case("vdvae", 1, VAE_ENDPOINTS, {"network": "vdvae-8"}),
+    Case(
+        "vdvae",
+        115,
+        VAE_ENDPOINTS,
+        {"network": "vdvae-4", "decoder_blocks": (1, 1, 1), "encoder_blocks": (1, 1, 1)},
+    ),
     Case(
         "stylegan2",
         93,

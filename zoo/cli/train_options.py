@@ -125,8 +125,8 @@ Network = Annotated[
     str | None,
     typer.Option(
         help="Architecture: mlp, conv, resnet or sagan; a number sets the width of the last "
-        "three, as in conv-32. vq_vae takes grid, and stylegan2 takes style. Default: the model's "
-        "own."
+        "three, as in conv-32. vq_vae takes grid, vdvae takes vdvae, and stylegan2 takes style. "
+        "Default: the model's own."
     ),
 ]
 Channels = Annotated[

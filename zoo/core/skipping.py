@@ -23,7 +23,7 @@ def apply_below(
         norm: Smallest norm of the whole gradient, not clipped, that is skipped.
 
     Returns:
-        1 if the update was skipped here, else 0; scalar float32, the same on each replica.
+        1 if the update was skipped, else 0; scalar float32, the same on each replica.
 
     Example:
         >>> import keras
@@ -55,7 +55,7 @@ def apply_below(
             _if(first, lambda: every(apply, args=(gradients,)))
 
         tf.distribute.get_replica_context().merge_call(merged, args=(gradients, small))
-    return 1.0 - tf.cast(small, tf.float32)
+    return 1.0 - tf.cast(found < norm, tf.float32)
 
 
 def _if(condition: Any, do: Any) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import keras
 import tensorflow as tf
 
 from zoo import losses, networks
+from zoo.core.adam import Adam
 from zoo.core.contracts import LOGITS
 from zoo.core.network_tools import check_network
 from zoo.core.registry import register_model
@@ -20,6 +20,8 @@ from zoo.vae.base import BaseVAE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    import keras
 
     from zoo.core.model import EndpointSpec
     from zoo.io.types import Tensor
@@ -208,13 +210,13 @@ class VDVAE(BaseVAE):
         return {"skipped": self.skipped.value if training else tf.zeros([])}
 
     def default_optimizer(self, name: str) -> keras.optimizers.Optimizer:  # noqa: ARG002
-        """The authors' AdamW."""
-        return keras.optimizers.AdamW(
+        """The authors' AdamW, which is Adam with Keras's decoupled weight decay."""
+        return Adam(
             2e-4,
-            weight_decay=0.01,
             beta_1=0.9,
             beta_2=0.9,
             epsilon=1e-8,
+            weight_decay=0.01,
             global_clipnorm=200.0 * math.prod(self.image_shape),
         )
 
