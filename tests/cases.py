@@ -199,7 +199,7 @@ CASES = [
     Case("ladder_vae", 26, VAE_ENDPOINTS, {"layers": 3}),
     Case(
         "vdvae",
-        115,
+        111,
         VAE_ENDPOINTS,
         {"network": "vdvae-4", "decoder_blocks": (1, 1, 1), "encoder_blocks": (1, 1, 1)},
     ),

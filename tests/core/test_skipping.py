@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import keras
@@ -45,11 +46,11 @@ def _trained(replicas: int, *, scaled: bool) -> list[list[np.ndarray]]:
 
 
 @pytest.mark.parametrize("scaled", [False, True])
-def test_replicas_skip_alike(scaled: bool) -> None:  # noqa: FBT001  (a parameter of the test)
+def test_replicas_skip_alike(scaled: bool) -> None:
     states = _trained(1, scaled=scaled)
     moved = [
         any(np.any(a != b) for a, b in zip(before, after, strict=True))
-        for before, after in zip(states[:-1], states[1:], strict=True)
+        for before, after in pairwise(states)
     ]
     # A loss scale falls where gradients are not finite.
     assert moved == [True, False, False, scaled, True]

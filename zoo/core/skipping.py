@@ -18,8 +18,8 @@ def apply_below(
     Args:
         optimizer: It must be built. With a loss scale, the norm is that of the gradients without
             it; those that are not finite are left to the optimizer, which skips them too.
-        gradients: Of the variables, summed over replicas: the same on each.
-        variables: Keras's.
+        gradients: Those of the variables, summed over replicas: the same on each.
+        variables: Keras's variables.
         norm: Smallest norm of the whole gradient, not clipped, that is skipped.
 
     Returns:

@@ -184,12 +184,10 @@ def discretized_logistic_mixture_nll(images: Tensor, logits: Tensor) -> Tensor:
     signed = 2.0 * images - 1.0
     nll = -tf.nn.log_softmax(weights)
     for c, (mean, log_scale) in enumerate(zip(means, log_scales, strict=True)):
-        for b in range(c):
-            mean += coefficients[b, c] * signed[..., b, None]
+        shifts = [coefficients[b, c] * signed[..., b, None] for b in range(c)]
         # On the scale of the images, which is half as wide.
-        nll += _discretized_logistic(
-            images[..., c, None], 0.5 * (mean + 1.0), log_scale - math.log(2.0)
-        )
+        center, log_width = 0.5 * (sum(shifts, mean) + 1.0), log_scale - math.log(2.0)
+        nll += _discretized_logistic(images[..., c, None], center, log_width)
     return sum_per_example(-tf.reduce_logsumexp(-nll, axis=-1))
 
 
@@ -217,10 +215,9 @@ def discretized_logistic_mixture_mean(logits: Tensor, channels: int) -> Tensor:
     weights, means, log_scales, coefficients = _components(full_precision(logits), channels)
     drawn: list[Any] = []  # of each component
     for c, (mean, log_scale) in enumerate(zip(means, log_scales, strict=True)):
-        for b in range(c):
-            mean += coefficients[b, c] * (2.0 * drawn[b] - 1.0)
-        mean, scale = 0.5 * (mean + 1.0), 0.5 * tf.exp(log_scale)
-        above = tf.nn.softplus(mean / scale) - tf.nn.softplus((mean - 1.0) / scale)
+        shifts = [coefficients[b, c] * (2.0 * drawn[b] - 1.0) for b in range(c)]
+        center, scale = 0.5 * (sum(shifts, mean) + 1.0), 0.5 * tf.exp(log_scale)
+        above = tf.nn.softplus(center / scale) - tf.nn.softplus((center - 1.0) / scale)
         drawn.append(tf.clip_by_value(scale * above, 0.0, 1.0))  # against rounding
     return tf.stack([tf.reduce_sum(tf.nn.softmax(weights) * x, axis=-1) for x in drawn], axis=-1)
 

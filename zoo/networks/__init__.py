@@ -46,7 +46,8 @@ def list_networks() -> list[str]:
         >>> list_networks()
         ['conv', 'mlp', 'resnet', 'sagan']
     """
-    return [name for name in _modules() if name not in (*GAN_ONLY, *GRID_ONLY, *DEEP_ONLY)]
+    own = (*GAN_ONLY, *GRID_ONLY, *DEEP_ONLY)
+    return [name for name in _modules() if name not in own]
 
 
 def _modules() -> list[str]:

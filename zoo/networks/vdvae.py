@@ -326,7 +326,7 @@ def _split(x: keras.KerasTensor, sizes: Sequence[int]) -> Iterator[Any]:
 
 
 def _like(x: keras.KerasTensor, rows: keras.KerasTensor) -> Any:
-    """Flat rows in the shape of x. (A layer would cast them down.)"""
+    """Flat rows in the shape of x; without a layer, which would cast them down."""
     return ops.reshape(rows, (-1, *x.shape[1:]))
 
 

@@ -136,7 +136,7 @@ class VDVAE(BaseVAE):
         return self.build_network("encoder", self.image_shape, blocks=self.encoder_blocks)
 
     def new_decoder(self, *args: Any, **options: Any) -> keras.Model:
-        """From latents to logits. It makes the network of the posterior too, which shares layers."""
+        """From latents to logits; makes the posterior's network too, which shares its layers."""
         blocks = self.decoder_blocks
         decoder = self.build_network("decoder", *args, blocks=blocks, **options)
         with networks.precision(self.dtype_policy):
