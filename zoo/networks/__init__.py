@@ -61,8 +61,8 @@ def build(
     """Builds one network.
 
     Args:
-        architecture: One of `list_networks()`, `GAN_ONLY`, `GRID_ONLY` or `DEEP_ONLY`, with or without
-            a width.
+        architecture: One of `list_networks()`, `GAN_ONLY`, `GRID_ONLY` or `DEEP_ONLY`, with a width
+            or without.
         role: `"encoder"`, `"decoder"`, `"generator"` or `"discriminator"`.
         *args: The role's positional arguments.
         dtype: Precision of all layers but the output layers; None takes Keras's own setting.
