@@ -197,7 +197,8 @@ def posterior(
     maps = {x.shape[1:3]: x for x in features}
     layer = _layers({each.name: each for each in decoder.layers})
     parts = _split(noise, latent_sizes(image_shape, latent_dim, blocks))
-    means, log_variances = [], []
+    means: list[Any] = []
+    log_variances: list[Any] = []
 
     def draw(x: Any, mean: Any, log_deviation: Any) -> Any:
         name = f"posterior_{len(means)}"
