@@ -281,3 +281,29 @@ def test_refuses(options: dict[str, Any], message: str) -> None:
 def test_it_does_not_convert() -> None:
     with pytest.raises(ValueError, match="no plain function of one decoder"):
         convert.vae_to_gan(zoo.create("vdvae", (8, 8, 1), 1, **TINY))
+
+
+@pytest.mark.slow
+def test_it_beats_the_ladder_at_equal_size() -> None:
+    """A higher ELBO of unseen clothes after equally many steps, with no more weights."""
+    train, test = (
+        zoo.data.to_array("fashion_mnist_sample", split=split, image_shape=(14, 14, 1))
+        for split in ("train", "test")
+    )
+    train, test = (np.round(255 * x) / 255 for x in (train, test))
+
+    def elbo(name: str, latent_dim: int, **options: Any) -> tuple[float, int]:
+        keras.utils.set_random_seed(0)
+        likelihood = "discretized_logistic"
+        model = zoo.create(name, (14, 14, 1), latent_dim, likelihood=likelihood, **options)
+        model.compile(learning_rate=1e-3)
+        model.fit(train, batch_size=32, epochs=10, verbose=0)
+        found = model.evaluate(test, batch_size=100, verbose=0, return_dict=True)
+        return -found["loss"], model.count_params()
+
+    deep, size = elbo(
+        "vdvae", 8, network="vdvae-32", decoder_blocks=(1, 2, 2), encoder_blocks=(1, 1, 2)
+    )
+    ladder, ladder_size = elbo("ladder_vae", 32, network="conv-20")
+    assert size <= ladder_size
+    assert deep > ladder
