@@ -236,15 +236,14 @@ class VDVAE(BaseVAE):
 
     def endpoints(self) -> dict[str, EndpointSpec]:
         """As in `BaseVAE`, with latents of all layers."""
-        latents = (self.noise_dim,)
-        uses = {"encode": self.served_networks[:2], "reconstruct": self.served_networks}
+        given, latents = super().endpoints(), (self.noise_dim,)
+        moments = dict.fromkeys(MOMENTS, latents)
+        inferring, every = self.served_networks[:2], self.served_networks
         return {
-            name: endpoint._replace(
-                networks=uses.get(name, ("decoder",)),
-                **({"inputs": {"latent": latents}} if name not in uses else {}),
-                **({"outputs": dict.fromkeys(MOMENTS, latents)} if name == "encode" else {}),
-            )
-            for name, endpoint in super().endpoints().items()
+            "generate": given["generate"]._replace(inputs={"latent": latents}),
+            "encode": given["encode"]._replace(outputs=moments, networks=inferring),
+            "decode": given["decode"]._replace(inputs={"latent": latents}),
+            "reconstruct": given["reconstruct"]._replace(networks=every),
         }
 
     def get_config(self) -> dict[str, Any]:
