@@ -110,7 +110,7 @@ class Case:
 
     def create_without_batch_norm(self, **options: Any) -> Any:
         """With SGD, and networks that treat each example alone."""
-        own = (*networks.GAN_ONLY, *networks.GRID_ONLY)  # which have none
+        own = (*networks.GAN_ONLY, *networks.GRID_ONLY, *networks.DEEP_ONLY)  # which have none
         if not self.options.get("network", "").startswith(own):
             options["network"] = "mlp"
         if self.is_gan:
@@ -252,6 +252,17 @@ CASES = [
     Case("cvae", 14, VAE_ENDPOINTS, {"num_classes": 3}, slow=True),
     Case("ladder_vae", 26, VAE_ENDPOINTS, {"layers": 3}),
     Case(
+        "vdvae",
+        111,
+        VAE_ENDPOINTS,
+        {
+            "network": "vdvae-4",
+            "decoder_blocks": (1, 1, 1),
+            "encoder_blocks": (1, 1, 1),
+            "skip_norm": 0.0,  # whose conditional would double the time to trace a step
+        },
+    ),
+    Case(
         "stylegan2",
         93,
         GENERATE,
@@ -277,6 +288,7 @@ CASES = [
             "path_length_weight": 0.0,
         },
         coupled=True,
+        slow=True,
     ),
     Case(
         "vq_vae",

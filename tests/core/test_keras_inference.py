@@ -23,7 +23,10 @@ from zoo.evaluation import measure
     [
         "vae",
         "bigan",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in ("cvae", "vq_vae", "ladder_vae")),
+        *(
+            pytest.param(n, marks=pytest.mark.slow)
+            for n in ("cvae", "vq_vae", "ladder_vae", "vdvae")
+        ),
     ],
 )
 def test_images_of_inference(name: str) -> None:

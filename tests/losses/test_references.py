@@ -20,6 +20,9 @@ IMAGES = np.round(RNG.random((5, 2, 3, 1)) * 255) / 255
 LOGITS = RNG.normal(size=IMAGES.shape)
 REAL, FAKE = RNG.normal(size=(2, 5, 1))
 Z, MEAN, LOG_VARIANCE, PRIOR_MEAN, PRIOR_LOG_VARIANCE = RNG.normal(size=(5, 5, 3))
+# A mixture of two components for two channels: 2 weights, 4 means, 4 scales, 2 coefficients.
+TWO_CHANNELS = np.round(RNG.random((3, 2, 2, 2)) * 255) / 255
+MIXTURE = RNG.normal(size=(3, 2, 2, 12))
 DIRECTION = RNG.normal(size=(6, 1))
 MIX = RNG.random((5, 1, 1, 1))
 OUT = RNG.normal(size=(3, 6))
@@ -60,6 +63,36 @@ def _logistic_masses(images: np.ndarray, mean: np.ndarray, log_scale: float) -> 
     scale = np.exp(log_scale)
     masses = logistic.cdf(upper, mean, scale) - logistic.cdf(lower, mean, scale)
     return -_sums(np.log(masses))
+
+
+def _mixture(images: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """arXiv 1701.05517, eq. 1 to 3, in grey levels: a component's masses, channel by channel."""
+    x = 2 * images - 1
+    mass = 0.0
+    for k in range(2):
+        weight = np.exp(logits[..., k] - logsumexp(logits[..., :2], axis=-1))
+        means, scales = logits[..., 2 + k : 6 : 2], np.exp(logits[..., 6 + k : 10 : 2])
+        shift = np.tanh(logits[..., 10 + k]) * x[..., 0]
+        mean = means + np.stack([np.zeros_like(shift), shift], axis=-1)
+        upper = np.where(x > 0.999, np.inf, x + 1 / 255)
+        lower = np.where(x < -0.999, -np.inf, x - 1 / 255)
+        each = logistic.cdf(upper, mean, scales) - logistic.cdf(lower, mean, scales)
+        mass += weight * each.prod(axis=-1)
+    return -_sums(np.log(mass))
+
+
+def _mixture_mean(logits: np.ndarray, _: int) -> np.ndarray:
+    """E[clip(x, 0, 1)] by quantiles; the second channel around the mean of the first."""
+    chances = (np.arange(20_000) + 0.5) / 20_000
+    weights = np.exp(logits[..., :2] - logsumexp(logits[..., :2], axis=-1, keepdims=True))
+    means: list[Any] = []
+    for c in range(2):
+        mean, scale = logits[..., 2 + 2 * c : 4 + 2 * c], np.exp(logits[..., 6 + 2 * c : 8 + 2 * c])
+        if c:
+            mean = mean + np.tanh(logits[..., 10:]) * means[0]
+        drawn = logistic.ppf(chances, mean[..., None], scale[..., None])
+        means.append(np.clip(drawn, -1, 1).mean(axis=-1))
+    return np.stack([(weights * (mean + 1) / 2).sum(axis=-1) for mean in means], axis=-1)
 
 
 def _log_normal(z: np.ndarray, mean: np.ndarray, log_variance: np.ndarray) -> np.ndarray:
@@ -105,6 +138,8 @@ REFERENCES: dict[str, tuple[tuple[Any, ...], Callable[..., Any]]] = {
         (LOGITS,),
         lambda x: expit(x) / (2 * expit(x) - 1) + 1 / (2 * np.arctanh(1 - 2 * expit(x))),
     ),
+    "discretized_logistic_mixture_nll": ((TWO_CHANNELS, MIXTURE), _mixture),
+    "discretized_logistic_mixture_mean": ((MIXTURE, 2), _mixture_mean),
     "discretized_logistic_nll": ((IMAGES, LOGITS, -1.0), _logistic_masses),
     "kl_standard_normal": ((MEAN, LOG_VARIANCE), _kl),
     "kl_normals": ((MEAN, LOG_VARIANCE, PRIOR_MEAN, PRIOR_LOG_VARIANCE), _kl),

@@ -53,7 +53,7 @@ def _check_values(kind: type, logit: float, support: tuple[float, float]) -> Non
         weight = np.full(200_000, (high - low) / 200_000)
         x = low + (np.arange(len(weight)) + 0.5) * weight
     images = np.float32(x).reshape(-1, 1, 1, 1)
-    logits = np.full_like(images, logit)
+    logits = np.full((len(x), 1, 1, pixels.logits_per_pixel(1)), logit, np.float32)
     nll = np.asarray(pixels.nll(images, logits, None), np.float64)
     assert nll.shape == (len(x),)
     density = weight * np.exp(-nll)
@@ -73,6 +73,31 @@ def test_values(name: str, logit: float) -> None:
     _check_values(kind, logit, SUPPORT.get(name, (-FAR, FAR)))
 
 
+def test_the_mass_of_colours() -> None:
+    """Channels that depend on each other: 256² colours of a mixture have mass 1 in all."""
+    pixels = LIKELIHOODS["discretized_logistic_mixture"](keras.layers.Layer().add_weight)
+    levels = np.arange(256) / 255
+    colours = np.stack(np.meshgrid(levels, levels), axis=-1).reshape(-1, 1, 1, 2)
+    rng = np.random.default_rng(0)
+    one = 2 * rng.normal(size=(1, 1, 1, pixels.logits_per_pixel(2)))
+    logits = np.broadcast_to(one, (len(colours), 1, 1, one.size))
+    mass = np.exp(-np.float64(pixels.nll(np.float32(colours), np.float32(logits), None)))
+    assert mass.sum() == pytest.approx(1.0, abs=1e-5)
+    found = pixels.mean(np.float32(one))[0, 0, 0, 0]  # the first channel depends on no other
+    assert mass @ colours[:, 0, 0, 0] == pytest.approx(float(found), abs=0.5 / 255)
+
+
+@pytest.mark.parametrize("name", ["vae", "vq_vae"])
+def test_a_mixture_has_many_logits(name: str, images: np.ndarray) -> None:
+    """Thirty for a grey pixel. Every VAE takes them, and makes images of them."""
+    network = {"vae": "mlp", "vq_vae": "grid-4"}[name]
+    model = zoo.create(
+        name, (8, 8, 1), 3, network=network, likelihood="discretized_logistic_mixture"
+    )
+    assert model.decoder.output_shape == (None, 8, 8, 30)
+    assert model.reconstruct(images[:3]).shape == (3, 8, 8, 1)
+
+
 def test_a_wrong_density_is_seen() -> None:
     with pytest.raises(AssertionError, match=r"1\.99.* == 1\.0"):
         _check_values(Unnormalised, 0.8, (-FAR, FAR))
@@ -83,8 +108,8 @@ def test_an_image_is_the_product_of_its_pixels(name: str) -> None:
     pixels = {**LIKELIHOODS, "laplace": Laplace}[name](keras.layers.Layer().add_weight)
     rng = np.random.default_rng(0)
     images = np.float32(np.round(rng.random((3, 2, 4, 1)) * 255) / 255)
-    logits = rng.normal(size=images.shape).astype(np.float32)
-    single = pixels.nll(images.reshape(24, 1, 1, 1), logits.reshape(24, 1, 1, 1), None)
+    logits = rng.normal(size=(3, 2, 4, pixels.logits_per_pixel(1))).astype(np.float32)
+    single = pixels.nll(images.reshape(24, 1, 1, 1), logits.reshape(24, 1, 1, -1), None)
     wanted = np.asarray(single).reshape(3, 8).sum(axis=1)
     np.testing.assert_allclose(pixels.nll(images, logits, None), wanted, rtol=1e-5)
 

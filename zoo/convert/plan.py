@@ -206,7 +206,8 @@ def check_plain(model: Any) -> None:
         f"its prior is {model.prior}": model.prior != "standard_normal",
         "its images are no plain function of one decoder": not model.single_decoder,
         "its mean image is not the sigmoid of the logits": (
-            getattr(model, "likelihood", None) == "continuous_bernoulli"
+            getattr(model, "likelihood", None)
+            in ("continuous_bernoulli", "discretized_logistic_mixture")
         ),
     }
     for reason, holds in reasons.items():

@@ -38,6 +38,10 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda x: isinstance(x, (list, tuple)) and all(KINDS["float"][0](each) for each in x),
         "a list of finite numbers",
     ),
+    "Sequence[int]": (
+        lambda x: isinstance(x, (list, tuple)) and all(KINDS["int"][0](each) for each in x),
+        "a list of whole numbers",
+    ),
     "bool": (lambda x: isinstance(x, bool), "true or false"),
     "str": (lambda x: isinstance(x, str), "text"),
     "None": (lambda x: x is None, "None (null)"),

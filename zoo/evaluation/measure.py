@@ -18,7 +18,7 @@ from zoo.evaluation.perceptual import diversity_metrics, reconstruction_metrics
 from zoo.sampling import standing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from zoo.core.model import ZooModel
     from zoo.evaluation.streams import Batch
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from zoo.vae.base import BaseVAE
 
 BATCH = streams.BATCH
+MAX_NOISE = 1 << 27  # numbers drawn at a time for the bound, 512 MiB
 
 
 def evaluate(
@@ -296,7 +297,7 @@ def likelihood_metrics(
 
     @tf.function(reduce_retracing=True)
     def measure(start: Any, batch: Any, *labels: Any) -> dict[str, Any]:
-        shape = [importance_samples, tf.shape(batch)[0], model.latent_dim]
+        shape = [importance_samples, tf.shape(batch)[0], model.noise_dim]
         noise = tf.random.stateless_normal(shape, tf.stack([tf.cast(seed, tf.int64), start]))
         error = tf.square(batch - model.reconstruct(batch, *labels))
         values = {"squared_error": tf.reduce_mean(error, axis=[1, 2, 3])}
@@ -310,11 +311,11 @@ def likelihood_metrics(
             values["rate"] = model.rate(mean, log_variance, latents)
         return values
 
+    size = min(max(MAX_NOISE // (importance_samples * model.noise_dim), 1), BATCH)
+    batches = _parts(streams.batches_of(images, labels), size)
     parts = [
         measure(tf.constant(start, tf.int64), *(tf.constant(x) for x in batch if x is not None))
-        for start, batch in zip(
-            itertools.count(step=BATCH), streams.batches_of(images, labels), strict=False
-        )
+        for start, batch in zip(itertools.count(step=size), batches, strict=False)
     ]
     values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     results = {}
@@ -332,6 +333,14 @@ def likelihood_metrics(
         dims, levels = int(np.prod(model.image_shape)), model.pixels.levels
         results["bits_per_dim"] = float(measures.bits_per_dim(results["iwae_bound"], dims, levels))
     return results
+
+
+def _parts(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
+    """The batches, those of more than `size` images in parts."""
+    for images, labels in batches:
+        for i in range(0, len(images), size):
+            rows = slice(i, i + size)
+            yield streams.Batch(images[rows], None if labels is None else labels[rows])
 
 
 def dream_metrics(model: BaseVAE, samples: int, seed: int) -> tuple[float | None, np.ndarray]:

@@ -149,6 +149,7 @@ class LearnedConstant(layers.Layer):
 
     Args:
         target_shape: (height, width, channels).
+        initializer: Its first values; None draws them from N(0, 1).
         **kwargs: Arguments of any Keras layer.
 
     Example:
@@ -158,13 +159,16 @@ class LearnedConstant(layers.Layer):
         TensorShape([2, 4, 4, 3])
     """
 
-    def __init__(self, target_shape: Any, **kwargs: Any) -> None:
+    def __init__(self, target_shape: Any, initializer: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.target_shape = tuple(target_shape)
+        self.initializer = initializer
 
     def build(self, input_shape: Any) -> None:  # noqa: ARG002  (Keras passes it)
-        """Creates the image, from N(0, 1)."""
-        self.image = self.add_weight(name="image", shape=self.target_shape, initializer=_normal())
+        """Creates the image."""
+        self.image = self.add_weight(
+            name="image", shape=self.target_shape, initializer=self.initializer or _normal()
+        )
 
     def call(self, inputs: Tensor) -> Tensor:
         """Repeats the image for each of `inputs` [batch, ...]: [batch, height, width, channels]."""
@@ -176,7 +180,8 @@ class LearnedConstant(layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
-        return {**super().get_config(), "target_shape": self.target_shape}
+        options = {"initializer": self.initializer} if self.initializer else {}
+        return {**super().get_config(), "target_shape": self.target_shape, **options}
 
 
 @keras.saving.register_keras_serializable("zoo")

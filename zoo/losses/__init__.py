@@ -31,6 +31,8 @@ from zoo.losses.likelihoods import (
     bernoulli_nll,
     continuous_bernoulli_mean,
     continuous_bernoulli_nll,
+    discretized_logistic_mixture_mean,
+    discretized_logistic_mixture_nll,
     discretized_logistic_nll,
     gaussian_nll,
 )
@@ -49,6 +51,8 @@ __all__ = [
     "bernoulli_nll",
     "continuous_bernoulli_mean",
     "continuous_bernoulli_nll",
+    "discretized_logistic_mixture_mean",
+    "discretized_logistic_mixture_nll",
     "discretized_logistic_nll",
     "full_precision",
     "gaussian_kernel",

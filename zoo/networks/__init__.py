@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 # Architectures made for one GAN: their discriminators take no latent and have no heads.
 GAN_ONLY = ("fastgan", "r3gan", "style", "stylegan2")
 GRID_ONLY = ("grid",)  # whose encoder and decoder are of a grid of codes
+DEEP_ONLY = ("vdvae",)  # whose encoder and decoder are of many layers of latents
 OTHER = ("pixelcnn", "projected")  # modules that are no architecture
 ROLES = ("encoder", "decoder", "generator", "discriminator")
 
@@ -46,7 +47,8 @@ def list_networks() -> list[str]:
         >>> list_networks()
         ['biggan', 'biggan_deep', 'conv', 'mlp', 'resnet', 'sagan']
     """
-    return [name for name in _modules() if name not in (*GAN_ONLY, *GRID_ONLY)]
+    own = (*GAN_ONLY, *GRID_ONLY, *DEEP_ONLY)
+    return [name for name in _modules() if name not in own]
 
 
 def _modules() -> list[str]:
@@ -60,7 +62,8 @@ def build(
     """Builds one network.
 
     Args:
-        architecture: One of `list_networks()`, `GAN_ONLY` or `GRID_ONLY`, with or without a width.
+        architecture: One of `list_networks()`, `GAN_ONLY`, `GRID_ONLY` or `DEEP_ONLY`, with a width
+            or without.
         role: `"encoder"`, `"decoder"`, `"generator"` or `"discriminator"`.
         *args: The role's positional arguments.
         dtype: Precision of all layers but the output layers; None takes Keras's own setting.

@@ -73,8 +73,15 @@ def unit_range(x: keras.KerasTensor) -> keras.KerasTensor:
     return layers.Rescaling(0.5, 0.5, dtype="float32", name="to_unit_range")(x)
 
 
-def halvings(image_shape: Sequence[int], architecture: str) -> int:
+def halvings(
+    image_shape: Sequence[int], architecture: str, otherwise: str = ", or network='mlp'"
+) -> int:
     """Number of halvings that leave the smaller side at 4 to 7 pixels.
+
+    Args:
+        image_shape: (height, width, channels).
+        architecture: The name that the error has.
+        otherwise: What else the error advises.
 
     Raises:
         ValueError: If a side is less than 8, or cannot be halved so often.
@@ -87,7 +94,7 @@ def halvings(image_shape: Sequence[int], architecture: str) -> int:
         msg = (
             f"The {architecture} network cannot make {height} × {width} images: both sides must be "
             f"at least 8 and divisible by {step}. Resize to {near[0]} × {near[1]}, or take "
-            "another size (--image-size, image_shape), or network='mlp'."
+            f"another size (--image-size, image_shape){otherwise}."
         )
         raise ValueError(msg)
     return stages

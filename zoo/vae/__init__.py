@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test compares it with the 
     from zoo.vae.vae import VAE as VAE
     from zoo.vae.vae_gan import VAEGAN as VAEGAN
     from zoo.vae.vamp_prior import VampPriorVAE as VampPriorVAE
+    from zoo.vae.vdvae import VDVAE as VDVAE
     from zoo.vae.vq_vae import VQVAE as VQVAE
     from zoo.vae.wae_mmd import WAEMMD as WAEMMD
 

@@ -6,12 +6,14 @@ learns a scale, the scale is a weight of the model.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import tensorflow as tf
 
 from zoo import losses
+from zoo.losses.likelihoods import mixture_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +26,7 @@ MOMENTUM = 0.9
 MIN_VARIANCE = 1e-6
 # Half a grey level of 256: the narrowest that a learned scale may become.
 MIN_LOG_SCALE = math.log(0.5 / 255.0)
+COMPONENTS = 10  # of a mixture, as in arXiv 1701.05517
 
 
 class Likelihood:
@@ -35,8 +38,15 @@ class Likelihood:
     def __init__(self, add_weight: Callable[..., Any]) -> None:
         """Makes its weights, if it has any, with the model's `add_weight`."""
 
+    def logits_per_pixel(self, channels: int) -> int:
+        """Number of the decoder's logits per pixel of images with so many channels."""
+        return channels
+
     def mean(self, logits: Tensor) -> Tensor:
-        """Mean images in [0, 1] of logits, both [batch, height, width, channels]."""
+        """Mean images in [0, 1] of logits, both [batch, height, width, channels].
+
+        Logits are [batch, height, width, logits per pixel] where these are not the channels.
+        """
         return tf.sigmoid(logits)
 
     def nll(self, images: Tensor, logits: Tensor, statistic: Any) -> Tensor:
@@ -159,10 +169,34 @@ class DiscretizedLogistic(LearnedGaussian):
         return tf.exp(self._bounded()) * (math.pi / math.sqrt(3.0))
 
 
+class DiscretizedLogisticMixture(Likelihood):
+    """Ten discretized logistics per pixel, whose channels depend on each other (arXiv 1701.05517).
+
+    The decoder gives their weights, means, scales and coefficients.
+    """
+
+    levels = 1
+
+    def logits_per_pixel(self, channels: int) -> int:
+        """Ten times those of a component."""
+        return COMPONENTS * mixture_size(channels)
+
+    def mean(self, logits: Tensor) -> Tensor:
+        """Mean images in [0, 1], [batch, height, width, channels]."""
+        size = logits.shape[-1]
+        channels = next(c for c in itertools.count(1) if self.logits_per_pixel(c) >= size)
+        return losses.discretized_logistic_mixture_mean(logits, channels)
+
+    def nll(self, images: Tensor, logits: Tensor, statistic: Any) -> Tensor:  # noqa: ARG002
+        """−log P(x | z), [batch] in nats."""
+        return losses.discretized_logistic_mixture_nll(images, logits)
+
+
 LIKELIHOODS: dict[str, type[Likelihood]] = {
     "gaussian": OptimalGaussian,
     "gaussian_learned": LearnedGaussian,
     "bernoulli": Bernoulli,
     "continuous_bernoulli": ContinuousBernoulli,
     "discretized_logistic": DiscretizedLogistic,
+    "discretized_logistic_mixture": DiscretizedLogisticMixture,
 }

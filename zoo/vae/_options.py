@@ -39,6 +39,12 @@ def check_options(
         raise ValueError(msg)
 
 
+def logits_shape(vae: BaseVAE) -> tuple[int, int, int]:
+    """Shape of the decoder's logits of one image: (height, width, logits per pixel)."""
+    height, width, channels = vae.image_shape
+    return height, width, vae.pixels.logits_per_pixel(channels)
+
+
 def named_outputs(vae: BaseVAE, outputs: Any) -> dict[str, Any]:
     """What `forward` returned, if it is what `terms` needs.
 

@@ -23,7 +23,7 @@ from zoo.core.replicas import global_mean
 from zoo.core.replicated_step import Player
 from zoo.data.checked import checked_pixels
 from zoo.vae._likelihoods import LIKELIHOODS
-from zoo.vae._options import check_options, named_outputs, weighted_sum
+from zoo.vae._options import check_options, logits_shape, named_outputs, weighted_sum
 from zoo.vae._transfer import TransferLoss, check_transfer
 
 if TYPE_CHECKING:
@@ -127,9 +127,9 @@ class BaseVAE(ZooModel):
         self.pixels = LIKELIHOODS[likelihood](self.add_weight)
         self.keep_own(encoder=encoder, decoder=decoder)
         options = {"num_classes": self.num_classes} if self.num_classes else {}
-        shapes = (self.image_shape, self.latent_dim)
-        self.encoder = runnable(encoder, "encoder") or self.new_encoder(*shapes, **options)
-        self.decoder = runnable(decoder, "decoder") or self.new_decoder(*shapes, **options)
+        shapes = [(shape, self.latent_dim) for shape in (self.image_shape, logits_shape(self))]
+        self.encoder = runnable(encoder, "encoder") or self.new_encoder(*shapes[0], **options)
+        self.decoder = runnable(decoder, "decoder") or self.new_decoder(*shapes[1], **options)
         self.check_networks()
         self.transfer = None if transfer is None else [float(weight) for weight in transfer]
         self.transfer_loss = None if transfer is None else TransferLoss(self, transfer)
@@ -202,7 +202,7 @@ class BaseVAE(ZooModel):
             self.encoder, "encoder", self.image_shape, outputs, labels=labels, values=values
         )
         check_network(
-            self.decoder, "decoder", latent, [self.image_shape], labels=labels, values=[LOGITS]
+            self.decoder, "decoder", latent, [logits_shape(self)], labels=labels, values=[LOGITS]
         )
 
     # Steps

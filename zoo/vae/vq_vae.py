@@ -17,6 +17,7 @@ from zoo.layers.priors import LIMIT
 from zoo.layers.quantization import VectorQuantizer, commitment_loss, perplexity
 from zoo.networks import pixelcnn
 from zoo.networks.grid import grid_shape
+from zoo.vae._options import logits_shape
 from zoo.vae.base import BaseVAE
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class VQVAE(BaseVAE):
         """Raises ValueError if a network is not what the model needs."""
         features = (*self.grid, self.latent_dim)
         check_network(self.encoder, "encoder", self.image_shape, [features])
-        check_network(self.decoder, "decoder", features, [self.image_shape], values=[LOGITS])
+        check_network(self.decoder, "decoder", features, [logits_shape(self)], values=[LOGITS])
 
     # The loss
 
