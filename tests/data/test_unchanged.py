@@ -17,8 +17,8 @@ from zoo.bench import run as bench
 from zoo.cli import main
 from zoo.data import unchanged
 from zoo.io.records import read_json, write_json
+from zoo.training.loop import train
 from zoo.training.runs import load_run
-from zoo.training.train import train
 
 CLASSES = ("class 2", "class 10", "[x]")  # in natural order "[x]" comes first
 
@@ -64,7 +64,7 @@ def test_commands_say_what_the_data_are(
         spoken.append(capsys.readouterr().out)
         raise ValueError("enough seen")
 
-    for name in ("training.train.train", "evaluation.measure.evaluate", "convert.convert_run"):
+    for name in ("training.loop.train", "evaluation.measure.evaluate", "convert.convert_run"):
         monkeypatch.setattr(f"zoo.{name}", stop)
     other = classes / "x.svg"
     other.write_bytes(b"x")

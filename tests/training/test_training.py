@@ -14,9 +14,9 @@ import pytest
 
 import zoo
 from tests.cases import Case, assert_same_state
+from zoo.training.loop import train
 from zoo.training.run_files import read_config
 from zoo.training.runs import load_run, save_run
-from zoo.training.train import train
 
 EPOCHS = 3
 BATCH = 10  # six steps an epoch; n_critic of them a step for WGAN-GP
