@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zoo import data
-from zoo.evaluation.measure import evaluate
+from zoo.evaluation import measure
 from zoo.evaluation.named import evaluate_named
 from zoo.evaluation.protocols import parse
 from zoo.io import schemas
@@ -121,8 +121,9 @@ def evaluate_run(
         samples = samples or len(test)
         labels = model.sample_labels(samples, seed)  # those of the evaluation
         latents = sampler_of_run(path, model, sampler).sample(samples, seed, labels)
-    settings |= {"importance_samples": importance_samples, "seed": seed, "sampler": sampler}
-    results = evaluate(model, source, split=split, samples=samples, latents=latents, **settings)
+    settings |= {"split": split, "samples": samples, "latents": latents, "sampler": sampler}
+    settings |= {"importance_samples": importance_samples, "seed": seed}
+    results = measure.evaluate(model, source, **settings)
     if file is not None:
         write_json(file, {**results, "step": model.steps_done})
     return results
