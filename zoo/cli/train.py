@@ -23,17 +23,16 @@ from zoo.cli.options import (
     parse_options,
 )
 from zoo.cli.progress import train_and_report
-from zoo.cli.resumed import ignored_options, length_of_run
+from zoo.cli.resumed import check_classes, ignored_options, length_of_run
 from zoo.core import registry
 from zoo.io.terminal import say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from zoo.training.resume import Ready
     from zoo.training.stopping import MaxMinutes
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+LOGGED = "zoo.logged"  # there: the names of the figures that an epoch will log, after the check
 CHECK_ONLY = "zoo.check_only"  # in a context's `meta`: all is checked, and nothing is trained
 
 
@@ -145,6 +144,7 @@ def train(
         "steps_per_execution": steps_per_execution,
     }
     if resume:
+        check_classes(context, out)
         settings |= length_of_run(context, out)
         devices = _devices(strategy, replicas)
         ready = _resumed(out, settings, compile_options, devices, recipe, decay=decay)
@@ -168,7 +168,10 @@ def train(
         ignored = []
     callbacks = measured.callbacks(out, ready.source, resume=resume)
     if context.meta.get(CHECK_ONLY):
-        _check_settings(ready, out, callbacks)
+        from zoo.training.loop import check
+
+        settings = {**ready.options, "callbacks": callbacks}
+        context.meta[LOGGED] = check(ready.model, ready.source, out, **settings)
         return
     train_and_report(ready, out, model, ignored, callbacks, clock, tracker)
 
@@ -178,20 +181,6 @@ def _clock(minutes: float | None) -> MaxMinutes | None:
     from zoo.training import MaxMinutes
 
     return None if minutes is None else MaxMinutes(minutes)
-
-
-def _check_settings(ready: Ready, out: Path, callbacks: Sequence[Any]) -> None:
-    """Checks what `zoo.train` checks of its arguments before it trains."""
-    from zoo.data import open as open_data
-    from zoo.training import checks
-
-    model, source, options = ready
-    images = open_data(source, split="train", image_shape=model.image_shape)
-    checks.check_data(model, source, images, out)
-    if options["validation"]:
-        open_data(source, split=options["validation"], image_shape=model.image_shape)
-    batch_size = options["batch_size"] or model.default_batch_size
-    checks.check_settings(model, images, {**options, "batch_size": batch_size}, callbacks)
 
 
 def _rates(rate: float | None, *players: float | None) -> float | dict[str, float] | None:
