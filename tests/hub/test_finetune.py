@@ -85,6 +85,18 @@ def test_it_resumes_bitwise(run: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+def test_the_source_is_not_compiled(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With XLA, say, it could not be on the replicas of the new model."""
+
+    def refuse(*_: Any) -> None:
+        raise ValueError("jit_compile=True with 2 replicas")
+
+    monkeypatch.setattr(zoo.gan.DCGAN, "compile_from_config", refuse)
+    model, report = zoo.finetune(run, num_classes=3)
+    assert not model.compiled
+    assert report.origin["step"] == 2
+
+
 KILLED = """
 import os, signal, sys, keras, zoo
 run, images, out = sys.argv[1:]
