@@ -32,9 +32,9 @@ from zoo.io import schemas
 from zoo.io.records import read_json, write_json
 from zoo.networks import conv
 from zoo.sampling.posterior import draw, fit_mixture
+from zoo.training.loop import train
 from zoo.training.recipes import DiscriminatorWarmUp, SleepWakeJoint
 from zoo.training.runs import load_run
-from zoo.training.train import train
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -31,8 +31,8 @@ from zoo.bench.run import processor
 from zoo.bench.table import markdown
 from zoo.evaluation.extractors import needed_extractor
 from zoo.io.records import read_json, write_json
+from zoo.training.loop import train
 from zoo.training.runs import load_run
-from zoo.training.train import train
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

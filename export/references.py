@@ -72,16 +72,17 @@ class Reference:
         self.seeds = SEEDS[1:2] if exact is None else SEEDS
         self.seeded = "seed" in endpoint.inputs
         self.feeds = {name: inputs[name] for name in endpoint.inputs if name in inputs}
-        self.function = by_name(endpoint, eager=exact is None)
-        self.wanted, _ = self.outputs(self.function, self.batches[0])
         pictures = any(name in IMAGES for name in endpoint.outputs)
+        few_calls = pictures and (self.seeded or not endpoint.piecewise_constant)
+        self.function = by_name(endpoint, eager=exact is None or few_calls)
+        self.wanted, _ = self.outputs(self.function, self.batches[0])
         if exact is None:
             in_double = None
         else:
             # An artefact's largest difference is of all inputs, and so is the floor beside it. Each
             # image has so many values that a batch of them is enough; a logit is one value.
             few = self.batches[0] if pictures else None
-            in_double = self.outputs(by_name(exact), self.batches[0], few)
+            in_double = self.outputs(by_name(exact, eager=True), self.batches[0], few)
         if self.seeded and endpoint.piecewise_constant:
             # An input that can be nudged, and a function of it.
             draws = [portable_draw(self.batches[0], seed) for seed in self.seeds]
@@ -250,11 +251,11 @@ def by_name(endpoint: Endpoint, *, eager: bool = False) -> Callable[..., dict[st
 
     Args:
         endpoint: The endpoint.
-        eager: Not to trace it: faster for few calls.
+        eager: Not to trace it: faster for few calls. Traced, it is traced once, for all sizes.
     """
     function = endpoint.function
     if not eager:
-        function = tf.function(function, reduce_retracing=True)
+        function = tf.function(function, input_signature=endpoint.signature())
     return lambda **feeds: {
         name: tensor.numpy()
         for name, tensor in function(*(tf.constant(feeds[n]) for n in endpoint.inputs)).items()

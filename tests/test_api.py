@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import pkgutil
 import pydoc
 import re
 import subprocess
@@ -66,6 +67,17 @@ def test_rooms_show_what_they_offer(name: str) -> None:
     assert all(getattr(room, each).__name__ == each for each in dir(room))
     with pytest.raises(AttributeError, match=f"module {name!r} has no attribute 'no_such_name'"):
         _ = room.no_such_name
+
+
+def test_a_lazy_name_is_no_file_of_its_room() -> None:
+    """An import of a file `train.py` would put itself in the place of the function `train`."""
+    rooms = [room for name in dir(zoo) if hasattr(room := getattr(zoo, name), "__path__")]
+    lazy = [room for room in (zoo, *rooms) if hasattr(room, "_HOMES")]
+    assert {zoo, zoo.training} <= {*lazy}
+    for room in lazy:
+        for file in {each.name for each in pkgutil.iter_modules(room.__path__)} & {*room._HOMES}:
+            assert room._HOMES[file] == f"{room.__name__}.{file}"  # the module itself
+    assert zoo.training.train is zoo.train
 
 
 def test_importing_is_cheap() -> None:

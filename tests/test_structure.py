@@ -16,7 +16,7 @@ DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rg
 MAX_LINES = 450
 MAX_FUNCTION_LINES = 90
 # Commands, whose signature is one long table of options, each with its help.
-TABLES = ("zoo/cli/train.py:train", "zoo/cli/convert.py:convert", "zoo/training/train.py:train")
+TABLES = ("zoo/cli/train.py:train", "zoo/cli/convert.py:convert", "zoo/training/loop.py:train")
 _OF_A = re.compile(r"(?:^|[.;:|] )Of (?:a|an|the) [^.\n]{0,40}", re.MULTILINE)
 
 

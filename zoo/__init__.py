@@ -46,9 +46,9 @@ if TYPE_CHECKING:  # for editors and type checkers; a test compares it with what
     from zoo.presets import save_preset
     from zoo.sampling.samplers import fit_sampler
     from zoo.sampling.standing import standing_statistics
+    from zoo.training.loop import train
     from zoo.training.resume import resume
     from zoo.training.runs import load_run
-    from zoo.training.train import train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -96,7 +96,7 @@ _HOMES = {
     "resume": "zoo.training.resume",
     "save_preset": "zoo.presets",
     "standing_statistics": "zoo.sampling.standing",
-    "train": "zoo.training.train",
+    "train": "zoo.training.loop",
     "verify": "export",
 }
 _HOMES |= {name: f"zoo.{name}" for name in __all__ if name not in (*_HOMES, *globals())}  # rooms

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,15 @@ def test_printing_trains_nothing(tmp_path: Path, monkeypatch, capsys) -> None:
     assert "warm_up = 6" in said
     assert not {"epochs = 3", "warm_up = 4"} & {*said}  # the command line comes first
     assert [*tmp_path.iterdir()] == [file]
+
+
+def test_printing_imports_no_tensorflow() -> None:
+    code = "import sys; from zoo.cli import app; app(sys.argv[1:], standalone_mode=False); "
+    code += "print('tensorflow' in sys.modules)"
+    arguments = [sys.executable, "-c", code, "train", "vae", "--print-config"]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0] == 'model = "vae"'
+    assert done.stdout.splitlines()[-1] == "False"
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,11 @@ def test_an_optimizer_and_a_schedule(small: Path, tmp_path: Path, capsys) -> Non
         (("--optimizer-option", "beta1=0.4"), "adam has no option 'beta1'. Did you mean beta_1"),
         (("--optimizer-option", "beta_1=1"), "beta_1=1 of adam: expected a number from 0 to below"),
         (("--optimizer-option", "use_ema=true"), "No optimizer here keeps averages"),
+        (
+            ("--optimizer-option", "beta_1=0.4", "--optimizer-option", "beta_1=0.5"),
+            "--optimizer-option beta_1 is given twice, at last as beta_1=0.5. Give it once",
+        ),
+        (("--option", "ema=0.9", "--option", "ema=0.8"), "--option ema is given twice"),
         (("--optimizer-option", "beta_1"), "--optimizer-option beta_1: expected name=value"),
         (("--weight-decay", 0, "--optimizer-option", "weight_decay=1"), "Give one"),
         (("--schedule", "cosin"), "--schedule cosin: expected one of .* Did you mean cosine"),

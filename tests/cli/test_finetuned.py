@@ -44,6 +44,12 @@ def test_a_run_starts_from_a_run(tiny: Path, small: Path, tmp_path: Path, capsys
     assert "--freeze-generator 2 is ignored: the run has 1." in text
 
 
+def test_a_run_that_goes_on_keeps_its_classes(tiny: Path, capsys) -> None:
+    for resume in ((tiny / "gan",), ("dcgan", "--out", tiny / "gan", "--resume")):
+        said = fails(capsys, "train", *resume, "--class", "boot=9")
+        assert f"--class boot=9: {tiny / 'gan'} has had its classes since it was begun" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -239,6 +239,17 @@ def test_all_cells_are_checked_before_one_is_trained(
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_figure_that_no_run_will_have_is_refused_before_one_is_trained(
+    file: Path, tmp_path: Path, commands: list[list[str]], capsys
+) -> None:
+    file.write_text(file.read_text().replace("[1, 4.5]\nseed = [0, 1]", "[1]"))
+    said = fails(capsys, "sweep", file, "--out", tmp_path / "runs", "--metric", "fid10k_test")
+    assert "--metric fid10k_test: no run has it. They have loss, distortion, rate" in said
+    assert [command[0] for command in commands] == ["sweep"]
+    assert not (tmp_path / "runs").exists()
+    run_zoo("sweep", file, "--out", tmp_path / "runs", "--check", "--metric", "rate")
+
+
 @pytest.mark.parametrize(
     ("values", "text"),
     [

@@ -206,7 +206,7 @@ def test_channels_and_augmentation_reach_the_run(
         raise ValueError("enough seen")
 
     found: list[Any] = []
-    monkeypatch.setattr("zoo.training.train.train", stop)
+    monkeypatch.setattr("zoo.training.loop.train", stop)
     for i in range(4):
         save_image(tmp_path / "x" / f"{i}.png", np.full((8, 8, 4), 9, np.uint8))
     command = [

@@ -111,7 +111,7 @@ def test_these_tests_run_as_the_user_decided() -> None:
     assert environment.onednn_is_on() == (os.environ[ONEDNN] not in ("0", "false"))
 
 
-@pytest.mark.parametrize("module", ["zoo", "zoo.cli", "zoo.data", "export", "zoo.training.train"])
+@pytest.mark.parametrize("module", ["zoo", "zoo.cli", "zoo.data", "export", "zoo.training.loop"])
 def test_no_module_imports_tensorflow_first(module: str) -> None:
     """With a TensorFlow that says what it finds and goes no further, for time's sake."""
     code = f"""

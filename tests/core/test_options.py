@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 import zoo
+from zoo import losses
 from zoo.core import registry
 from zoo.core.model import ZooModel
+from zoo.gan.gan import REGULARIZERS
 from zoo.io import names
 
 SHAPE = (8, 8, 1)
@@ -137,6 +139,12 @@ def test_a_variant_says_its_own_defaults_and_meanings() -> None:
     assert rows["image_shape"].default is None
     with pytest.raises(ValueError, match="Unknown model 'wgan_pg'. Did you mean wgan_gp"):
         registry.describe_options("wgan_pg")
+
+
+def test_the_meaning_of_an_option_names_its_choices() -> None:
+    meanings = {row.name: row.meaning for row in registry.describe_options("gan")}
+    for option, choices in (("loss", losses.ADVERSARIAL), ("regularizer", REGULARIZERS)):
+        assert [name for name in choices if f'"{name}"' not in meanings[option]] == []
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from tests.cases import CASES, IMAGE_SHAPE, LATENT_DIM, Case, assert_same_state,
 from zoo import convert
 from zoo.core.model import ZooModel
 from zoo.training import strategy
-from zoo.training.train import train
+from zoo.training.loop import train
 
 MIXED = pytest.mark.parametrize(
     "precision", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)]

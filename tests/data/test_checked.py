@@ -14,7 +14,7 @@ from tests.support.image_files import image_tree, random_pixels
 from zoo import data
 from zoo.data.checked import TOLERANCE, checked_labels, checked_pixels, count_classes
 from zoo.io.records import read_json, write_json
-from zoo.training.train import train
+from zoo.training.loop import train
 
 
 @pytest.mark.parametrize(

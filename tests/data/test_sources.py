@@ -13,9 +13,9 @@ from export.metadata import provenance
 from tests.support.image_files import random_pixels
 from zoo import data
 from zoo.evaluation.report import write_report
+from zoo.training.loop import train
 from zoo.training.run_files import read_config
 from zoo.training.runs import load_run
-from zoo.training.train import train
 
 
 def test_a_run_on_data_whose_name_is_no_utf_8(tmp_path: Path) -> None:

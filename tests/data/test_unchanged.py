@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from zoo import data
 from zoo.bench import run as bench
 from zoo.cli import main
 from zoo.data import unchanged
+from zoo.data.contents import held_out
 from zoo.io.records import read_json, write_json
+from zoo.training.loop import train
 from zoo.training.runs import load_run
-from zoo.training.train import train
 
 CLASSES = ("class 2", "class 10", "[x]")  # in natural order "[x]" comes first
 
@@ -64,7 +66,7 @@ def test_commands_say_what_the_data_are(
         spoken.append(capsys.readouterr().out)
         raise ValueError("enough seen")
 
-    for name in ("training.train.train", "evaluation.measure.evaluate", "convert.convert_run"):
+    for name in ("training.loop.train", "evaluation.measure.evaluate", "convert.convert_run"):
         monkeypatch.setattr(f"zoo.{name}", stop)
     other = classes / "x.svg"
     other.write_bytes(b"x")
@@ -221,3 +223,31 @@ def test_large_data_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(seen())
     monkeypatch.setattr(unchanged, "HASHED", images.nbytes // 4)
     assert [number for number, found in enumerate(seen()) if found] == [0, 4, 8, 12, 16]
+
+
+def test_a_file_that_changed_but_kept_its_size(tmp_path: Path) -> None:
+    """In a folder that is streamed; runs of earlier versions have no mark that could tell."""
+    files = [f"train/{i}.png" for i in range(20)]
+    folder = image_tree(tmp_path / "images", *files, "test/0.png", size=8)
+    before = data.fingerprint(data.open(folder), labels=False)
+    assert before.keys() == {"images", "shape", "index", "bytes"}
+    copy = shutil.copytree(folder, tmp_path / "copy", copy_function=shutil.copyfile)
+    assert data.fingerprint(data.open(copy), labels=False, like=before) == before
+    changed = bytearray((folder / "train" / "7.png").read_bytes())
+    changed[-1] ^= 1
+    (folder / "train" / "7.png").write_bytes(changed)
+    after = data.fingerprint(data.open(folder), labels=False, like=before)
+    assert after == {**before, "bytes": after["bytes"]} != before
+    earlier = {name: before[name] for name in ("images", "shape", "index")}
+    assert data.fingerprint(data.open(folder), labels=False, like=earlier) == earlier
+
+
+def test_the_test_split_of_a_folder_is_found_once() -> None:
+    names = [b"%d.png" % i for i in range(35)]
+    held, _ = held_out(names, "x")
+    assert held_out([*names], "x")[0] is held
+    ranked = sorted(names, key=lambda name: hashlib.sha256(name).digest())
+    assert [name for name, test in zip(names, held, strict=True) if test] == sorted(
+        ranked[:3], key=names.index
+    )
+    assert held_out(names[1:], "x")[0].sum() == 3

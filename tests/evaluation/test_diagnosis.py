@@ -166,6 +166,24 @@ def test_the_table_of_diagnoses_is_complete() -> None:
     assert set(told) == made
 
 
+def test_the_statistics_of_batches_are_those_of_a_copy() -> None:
+    """Every variable of the network stays, the seeds of Dropout too."""
+    layers = keras.layers
+    parts = [layers.Dense(64), layers.BatchNormalization(), layers.Dropout(0.1)]
+    last = [layers.Activation("sigmoid"), layers.Reshape((8, 8, 1))]
+    generator = keras.Sequential([keras.Input((2,)), *parts, *last])
+    generator.trainable = False
+    model = zoo.create("gan", (8, 8, 1), 2, network="mlp", generator=generator)
+    before = [variable.numpy().copy() for variable in generator.variables]
+    assert len(before) > len(generator.weights)
+    latents = model.sample_latents(128, 0)
+    samples = model.generate_from(latents)
+    assert diagnosis._unsettled(model, latents, None, samples) is not None
+    assert not generator.trainable
+    for variable, value in zip(generator.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+
 # Runs
 
 
@@ -181,6 +199,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_command(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Its exit status is 0 with findings too, and 1 where there is no run."""
     before = sorted(path.stat().st_mtime_ns for path in run.rglob("*"))
     run_zoo("doctor", run)
     said = capsys.readouterr().out

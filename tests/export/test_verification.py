@@ -12,10 +12,14 @@ import onnx.reference
 import pytest
 import tensorflow as tf
 
+import zoo
 from export import export_model, verify
+from export.functions import endpoints
 from export.metadata import NAME, hashes, place_of
+from export.references import reference_of
 from tests.cases import LATENT_DIM
 from tests.support.exports import shaken_case
+from zoo.convert import in_float64
 
 
 def _rehash(folder: Path) -> None:
@@ -166,3 +170,16 @@ def test_the_other_family_fails(tmp_path: Path) -> None:
     )
     path = export_model(gan, tmp_path / "gan", format="onnx", functions=["generate"], verify=False)
     assert not verify(path, vae, runtimes=["ONNX Runtime"]).passed
+
+
+def test_models_that_are_verified_one_after_the_other_trace_little(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """TensorFlow warns where most calls of a function are its first, as if by mistake."""
+    model = zoo.create("gan", (8, 8, 1), 2, network="mlp")
+    inputs = {"latent": np.zeros((256, 2), np.float32)}
+    exact = {e.name: e for e in endpoints(model, in_float64, ["sample"])}
+    for _ in range(5):
+        for endpoint in endpoints(model, functions=["sample"]):
+            reference_of(endpoint, {}, exact, model, inputs)
+    assert not [record for record in caplog.records if "retracing" in record.getMessage()]

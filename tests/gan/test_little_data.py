@@ -14,6 +14,7 @@ import zoo
 from tests.cases import LATENT_DIM, assert_same_state
 from tests.support.equivalence import assert_equivalent, outcome, structured_images
 from tests.support.replicas import replicated
+from tests.support.watched import images_judged
 from zoo.layers.ada import ada
 
 IMAGE_SHAPE = (8, 8, 1)
@@ -102,23 +103,15 @@ def test_both_players_see_augmented_images(dtype: str) -> None:
     model = _gan(ada="bgcfnx", augment_p=0.7, regularizer="r1", dtype=dtype)
     model.compile()
     batch = _batch(model)
-    seen: list[Any] = []
-    discriminator = model.discriminator
-
-    def noted(images: tf.Tensor, training: bool) -> tf.Tensor:
-        seen.append(images)
-        return discriminator(images, training=training)
-
-    model.discriminator = noted
-    for real in (True, False):
-        model.judge(batch["images"], batch, real=real, training=True)
-        name = f"augment_{'real' if real else 'fake'}"
-        draws = (batch[name], batch[f"{name}_normal"], batch[f"{name}_pixels"])
-        wanted = ada(batch["images"], tf.constant(0.7), "bgcfnx", *draws)
-        assert seen[-1].dtype == tf.float32
-        np.testing.assert_array_equal(seen[-1], wanted)
+    with images_judged(model) as seen:
+        for real in (True, False):
+            model.judge(batch["images"], batch, real=real, training=True)
+            name = f"augment_{'real' if real else 'fake'}"
+            draws = (batch[name], batch[f"{name}_normal"], batch[f"{name}_pixels"])
+            wanted = ada(batch["images"], tf.constant(0.7), "bgcfnx", *draws)
+            assert seen[-1].dtype == tf.float32
+            np.testing.assert_array_equal(seen[-1], wanted)
     assert np.abs(seen[0] - seen[1]).max() > 0.1
-    model.discriminator = discriminator
     before = model.generator.get_weights()
     logs = model.train_step(batch["images"])
     assert logs["gradient_penalty"] > 0

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +84,52 @@ def test_it_resumes_bitwise(run: Path, tmp_path: Path) -> None:
     resumed = zoo.resume(tmp_path / "parts", epochs=2, source=IMAGES, verbose=0)
     assert resumed.ema_start == 2
     for one, other in zip(models[0].variables, resumed.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_source_is_not_compiled(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With XLA, say, it could not be on the replicas of the new model."""
+
+    def refuse(*_: Any) -> None:
+        raise ValueError("jit_compile=True with 2 replicas")
+
+    monkeypatch.setattr(zoo.gan.DCGAN, "compile_from_config", refuse)
+    model, report = zoo.finetune(run, num_classes=3)
+    assert not model.compiled
+    assert report.origin["step"] == 2
+
+
+KILLED = """
+import os, signal, sys, keras, zoo
+run, images, out = sys.argv[1:]
+class Kill(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if self.model.steps_done == 7:
+            os.kill(os.getpid(), signal.SIGKILL)
+model, _ = zoo.finetune(run, images, num_classes=0, classes={"all": "bag"}, seed=5)
+model.compile(learning_rate=1e-4)
+settings = {"epochs": 2, "batch_size": 2, "checkpoint_every": 3}
+zoo.train(model, images, out, **settings, callbacks=[Kill()], verbose=0)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_resumes_bitwise(run: Path, tmp_path: Path) -> None:
+    """Within its second epoch, from the checkpoint of step 6."""
+    images, killed = tmp_path / "images.npz", tmp_path / "killed"
+    np.savez(images, x_train=IMAGES, x_test=IMAGES)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(run), str(images), str(killed)], check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert zoo.load(killed).steps_done == 6
+    resumed = zoo.resume(killed, epochs=2, verbose=0)
+    whole, _ = zoo.finetune(run, images, num_classes=0, classes={"all": "bag"}, seed=5)
+    whole.compile(learning_rate=1e-4)
+    settings = {"epochs": 2, "batch_size": 2, "checkpoint_every": 3, "verbose": 0}
+    zoo.train(whole, images, tmp_path / "whole", **settings)
+    assert whole.steps_done == resumed.steps_done == 8
+    for one, other in zip(whole.variables, resumed.variables, strict=True):
         np.testing.assert_array_equal(one, other)
 
 

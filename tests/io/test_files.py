@@ -21,8 +21,8 @@ from zoo.io import files
 from zoo.io.files import replacing
 from zoo.io.records import read_json, write_json
 from zoo.presets import save_preset
+from zoo.training.loop import train
 from zoo.training.runs import save_run
-from zoo.training.train import train
 
 WRITING = """
 import sys, time

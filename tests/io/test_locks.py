@@ -17,8 +17,8 @@ from zoo.cli import main
 from zoo.io import files
 from zoo.io.locks import locked
 from zoo.io.records import write_json
+from zoo.training.loop import train
 from zoo.training.runs import save_run
-from zoo.training.train import train
 
 HOLDING = """
 import sys, time

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 import zoo
 from tests.cases import LATENT_DIM
+from tests.support.watched import images_judged
 from zoo.layers.diff_augment import POLICIES, diff_augment, parse_policy
 
 RNG = np.random.default_rng(0)
@@ -125,21 +126,13 @@ def test_both_players_see_augmented_images() -> None:
     batch = {"images": tf.ones([20, 8, 8, 1])}
     batch |= model.batch_noise(model.noise_source(batch["images"]))
     assert np.abs(batch["augment_real"] - batch["augment_fake"]).min() > 0
-    seen = []
-    discriminator = model.discriminator
-
-    def noted(images: tf.Tensor, training: bool) -> tf.Tensor:
-        seen.append(images)
-        return discriminator(images, training=training)
-
-    model.discriminator = noted
-    for real in (True, False):
-        model.judge(batch["images"], batch, real=real, training=True)
-        noise = batch["augment_real" if real else "augment_fake"]
-        wanted = diff_augment(batch["images"], noise, ("cutout",))
-        np.testing.assert_array_equal(seen[-1], wanted)
+    with images_judged(model) as seen:
+        for real in (True, False):
+            model.judge(batch["images"], batch, real=real, training=True)
+            noise = batch["augment_real" if real else "augment_fake"]
+            wanted = diff_augment(batch["images"], noise, ("cutout",))
+            np.testing.assert_array_equal(seen[-1], wanted)
     assert np.abs(seen[0] - seen[1]).max() == 1.0
-    model.discriminator = discriminator
     before = model.generator.get_weights()
     model.train_step(batch["images"])
     after = model.generator.get_weights()

@@ -21,8 +21,8 @@ import keras
 
 from tests.cases import CASES
 from zoo.training import checkpoints
+from zoo.training.loop import train
 from zoo.training.runs import load_run
-from zoo.training.train import train
 
 
 def main(case_id: str, source: Path, out: Path, epochs: int, point: str) -> None:

@@ -18,9 +18,9 @@ import pytest
 
 import zoo
 from tests.cases import IMAGE_SHAPE, LATENT_DIM
+from zoo.training.loop import train
 from zoo.training.run_files import read_config
 from zoo.training.runs import load_run
-from zoo.training.train import train
 
 
 def _new(**options: Any) -> Any:

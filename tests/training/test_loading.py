@@ -14,8 +14,8 @@ from keras import layers
 import zoo
 from tests.cases import IMAGE_SHAPE, LATENT_DIM
 from zoo.training import loading, strategies
+from zoo.training.loop import train
 from zoo.training.runs import save_run
-from zoo.training.train import train
 from zoo.vae.vae import VAE
 
 if TYPE_CHECKING:

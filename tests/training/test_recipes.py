@@ -20,9 +20,9 @@ from tests.cases import assert_same_state
 from zoo import convert
 from zoo.sampling import posterior
 from zoo.training import recipes
+from zoo.training.loop import train
 from zoo.training.recipes import DiscriminatorWarmUp, SleepWakeJoint, learning_rate
 from zoo.training.runs import load_run
-from zoo.training.train import train
 
 SHAPE, LATENT = (8, 8, 1), 3
 BATCH = 20  # of 60 images: three steps an epoch

@@ -12,10 +12,10 @@ import pytest
 
 import zoo
 from tests.cases import IMAGE_SHAPE, LATENT_DIM, assert_same_state
+from zoo.training.loop import train
 from zoo.training.resume import resume
 from zoo.training.run_files import read_config
 from zoo.training.runs import load_run, save_run
-from zoo.training.train import train
 
 
 def _gan(**options: Any) -> Any:

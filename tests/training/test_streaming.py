@@ -19,8 +19,8 @@ from zoo.data import order
 from zoo.io.records import read_json, write_json
 from zoo.training import checks
 from zoo.training.launch import launch
+from zoo.training.loop import train
 from zoo.training.runs import load_run
-from zoo.training.train import train
 
 
 @pytest.fixture

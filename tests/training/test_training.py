@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import pytest
 
 import zoo
 from tests.cases import Case, assert_same_state
+from zoo.training import loop
+from zoo.training.loop import train
 from zoo.training.run_files import read_config
 from zoo.training.runs import load_run, save_run
-from zoo.training.train import train
 
 EPOCHS = 3
 BATCH = 10  # six steps an epoch; n_critic of them a step for WGAN-GP
@@ -251,3 +253,38 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="model=None: expected a model, as zoo.create makes it"):
         zoo.train(None, "fashion_mnist_sample", tmp_path / "run", epochs=1)  # type: ignore[arg-type]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "no length: expected one of epochs"),
+        ({"epochs": 1, "batch_size": 0}, "batch_size=0: expected at least 1"),
+        ({"epochs": 1, "mirror": "no"}, "mirror='no': expected true or false"),
+        ({"epochs": 1, "best": "fid"}, "best='fid': it is not measured"),
+        ({"epochs": 1, "validation": "val"}, "no array 'x_val'"),
+        ({"epochs": 1, "random_crop": -1}, "random_crop=-1: expected at least 0"),
+    ],
+)
+def test_what_is_checked_before_is_what_training_refuses(
+    options: dict[str, Any], message: str, source: Path, tmp_path: Path
+) -> None:
+    model = zoo.create("vae", (8, 8, 1), 3, network="mlp")
+    model.compile()
+    for begin in (loop.check, train):
+        with pytest.raises(ValueError, match=message):
+            begin(model, source, tmp_path / "run", **{"batch_size": 10, **options})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_warm_up_that_training_does_not_see_the_end_of_is_told(
+    source: Path, tmp_path: Path
+) -> None:
+    model = zoo.create("vae", (8, 8, 1), 3, network="mlp")
+    model.compile(warmup_steps=7)
+    said = "warmup_steps=7: training ends after 6 steps, when the learning rates have risen to 86%"
+    with pytest.warns(UserWarning, match=said):
+        loop.check(model, source, tmp_path / "run", epochs=1, batch_size=10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loop.check(model, source, tmp_path / "run", steps=7, batch_size=10)

@@ -38,9 +38,9 @@ from zoo.io.names import suggestion
 from zoo.io.records import read_json, write_json
 from zoo.sampling.samplers import fit_sampler, training_images
 from zoo.training import checkpoints
+from zoo.training.loop import train
 from zoo.training.run_files import read_config
 from zoo.training.runs import load_run, with_classes
-from zoo.training.train import train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

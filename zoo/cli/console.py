@@ -43,9 +43,10 @@ class TensorFlowCommand(ZooCommand):
     """A command that imports TensorFlow, once its arguments are known to be right."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Imports TensorFlow, then runs the command."""
-        with silent_stderr():
-            import tensorflow as tf  # noqa: F401
+        """Imports TensorFlow, then runs the command; one that only prints settings needs none."""
+        if not ctx.params.get("print_config"):
+            with silent_stderr():
+                import tensorflow as tf  # noqa: F401
         return super().invoke(ctx)
 
 

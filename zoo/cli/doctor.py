@@ -21,7 +21,7 @@ def doctor(
     """Says what is wrong with a run, how it knows, and what helps.
 
     It looks at the history, at samples beside training images, and at the weights. Nothing is
-    written.
+    written. The exit status is 0 whatever it finds; scripts read the findings of --json.
     """
     from zoo.evaluation.diagnosis import doctor as examine
 

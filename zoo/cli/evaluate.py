@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from zoo.cli.console import number
 from zoo.cli.named import (
-    PROTOCOLS,
     Extractor,
     ExtractorWeights,
     Resize,
+    announce,
     check_names,
-    measure_named,
+    show_figures,
 )
 from zoo.cli.options import (
     COUNTED,
@@ -28,7 +27,7 @@ from zoo.cli.options import (
     compute_anew,
     resolve_run,
 )
-from zoo.io.terminal import console, say, table_of
+from zoo.io.terminal import bars, say
 
 
 def evaluate(
@@ -84,10 +83,7 @@ def evaluate(
     With another sampler than the prior it writes metrics_SAMPLER.json. With --metric it adds to
     protocols.json. The figures of a pretrained model, which brings its own, are only printed.
     """
-    from zoo import data as zoo_data
-    from zoo.presets import is_preset
-    from zoo.training.run_files import data_of, read_config
-    from zoo.training.runs import load_run
+    from zoo.evaluation.of_run import evaluate_run, figures_file, model_and_data
 
     protocol = {
         "extractor_weights": extractor_weights,
@@ -99,69 +95,22 @@ def evaluate(
     protocol = {name: value for name, value in protocol.items() if value is not None}
     if raw and standing_statistics is not None:
         raise ValueError("--standing-statistics are of the averaged generator. Leave --raw out.")
-    check_names(metric or [], protocol, sampler=sampler, samples=samples, split=split)
-    name = "metrics.json" if sampler == "prior" else f"metrics_{sampler}.json"
-    name = PROTOCOLS if metric else name
+    metrics = metric or []
+    check_names(metrics, protocol, sampler=sampler, samples=samples, split=split)
     folder = resolve_run(run)
-    place = folder / name if folder.is_dir() else folder.with_suffix(f".{name}")
-    written = None if is_preset(folder) else place  # a preset's figures are part of it
-    if written is not None:
-        check_file(written)
-    config = read_config(folder)
-    model, source = load_run(folder), data or data_of(config, folder)
-    if model.num_classes:
-        zoo_data.check_classes(source, config)
+    if (file := figures_file(folder, sampler, named=bool(metrics))) is not None:
+        check_file(file)
+    model, source = model_and_data(folder, data)
     if standing_statistics is not None:
         compute_anew(model, standing_statistics, seed)
-    if metric:
-        settings = {"extractor": extractor, "seed": seed, **protocol}
-        measure_named(run, model, source, metric, written, settings)
-        return
-    say(zoo_data.describe(source, split=split, image_shape=model.image_shape))
-    say(f"Measuring {run} …")
-    settings = {"extractor": extractor, "importance_samples": importance_samples, "seed": seed}
-    _measure(run, folder, model, source, written, split, samples, sampler, settings)
-
-
-def _measure(
-    run: str,
-    folder: Path,
-    model: Any,
-    source: Any,
-    written: Path | None,
-    split: str,
-    samples: int | None,
-    sampler: str,
-    settings: dict[str, Any],
-) -> None:
-    """Measures what is measured without --metric, writes and prints it."""
-    from zoo import data as zoo_data
-    from zoo.evaluation.extractors import note_on_features
-    from zoo.evaluation.measure import evaluate as evaluate_model
-    from zoo.io.records import write_json
-    from zoo.sampling.samplers import sampler_of_run
-
-    latents = None
-    if sampler != "prior":
-        test = zoo_data.open(source, split=split, image_shape=model.image_shape)
-        samples = samples or len(test)
-        labels = model.sample_labels(samples, settings["seed"])  # those of the evaluation
-        latents = sampler_of_run(folder, model, sampler).sample(samples, settings["seed"], labels)
-    results = evaluate_model(
-        model, source, split=split, samples=samples, latents=latents, sampler=sampler, **settings
-    )
-    if written is not None:
-        write_json(written, {**results, "step": model.steps_done})
-    rows = [(name, number(value)) for name, value in results["metrics"].items()]
-    say(f"{run} on {results['data']} ({split})")
-    console.print(table_of(("metric", "value"), rows))
-    say(
-        f"{results['samples']} samples against {results['images']} images; "
-        f"features: {results['extractor'] or 'none (samples not measured)'}; "
-        "likelihoods in nats per image"
-    )
-    if note := note_on_features(model, results["extractor"]):
-        say(note)
+    announce(run, model, source, split, metrics, extractor)
+    with bars() as progress:
+        results = evaluate_run(
+            folder, model, source, metrics=metrics, split=split, samples=samples, sampler=sampler,
+            importance_samples=importance_samples, seed=seed, extractor=extractor,
+            progress=progress, **protocol,
+        )  # fmt: skip
+    show_figures(run, model, results, split)
 
 
 def report(

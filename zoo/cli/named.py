@@ -14,7 +14,6 @@ from zoo.io.terminal import bars, console, say, table_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-PROTOCOLS = "protocols.json"  # in a run folder: what was measured by name
 Extractor = Annotated[
     str | None,
     typer.Option(
@@ -70,43 +69,41 @@ def features_of(metrics: Sequence[str], model: Any, source: Any, extractor: str 
     return f"{', '.join(metrics)} (features: {', '.join(seen)})"
 
 
-def measure_named(
-    run: str,
-    model: Any,
-    source: Any,
-    metrics: Sequence[str],
-    written: Path | None,
-    settings: Mapping[str, Any],
+def announce(
+    run: str, model: Any, source: Any, split: str, metrics: Sequence[str], extractor: str | None
 ) -> None:
-    """Measures named metrics, prints them, and adds them to a file of a run."""
-    from zoo.evaluation.extractors import note_on_features
-    from zoo.evaluation.named import evaluate_named
-    from zoo.io import schemas
-    from zoo.io.records import read_json, write_json
+    """Says what will be measured."""
+    from zoo import data
 
-    before = []
-    if written is not None and written.exists():
-        before = read_json(written, schemas.PROTOCOLS)
-    say(f"Measuring {features_of(metrics, model, source, settings['extractor'])} …")
-    with bars() as show:
-        results = evaluate_named(model, source, metrics, **settings, progress=show)
-    step, data = model.steps_done, results["data"]
-    entries = [
-        {**record, "data": data, "step": step, "metrics": _values(name, results["metrics"])}
-        for name, record in results["protocols"].items()
-    ]
-    if written is not None:
-        kept = [entry for entry in before if entry["name"] not in results["protocols"]]
-        write_json(written, [*kept, *entries])
+    if metrics:
+        say(f"Measuring {features_of(metrics, model, source, extractor)} …")
+        return
+    say(data.describe(source, split=split, image_shape=model.image_shape))
+    say(f"Measuring {run} …")
+
+
+def show_figures(run: str, model: Any, results: Mapping[str, Any], split: str) -> None:
+    """Prints what was measured, and by which protocol."""
+    from zoo.evaluation.extractors import note_on_features
+
+    protocols = list(results.get("protocols", {}).values())
     rows = [(name, number(value)) for name, value in results["metrics"].items()]
-    say(f"{run} on {data}")
+    say(f"{run} on {results['data']}" + ("" if protocols else f" ({split})"))
     console.print(table_of(("metric", "value"), rows))
-    first = next(iter(results["protocols"].values()))
-    features = ", ".join(dict.fromkeys(map(_features, results["protocols"].values())))
-    psi = first["truncation"]
-    truncated = f"; truncation: {psi:g}" if psi not in (None, 1.0) else ""
-    say(f"features: {features}; weights: {first['weights']}; seed: {first['seed']}{truncated}")
-    for extractor in dict.fromkeys(record["extractor"] for record in results["protocols"].values()):
+    if not protocols:
+        say(
+            f"{results['samples']} samples against {results['images']} images; "
+            f"features: {results['extractor'] or 'none (samples not measured)'}; "
+            "likelihoods in nats per image"
+        )
+    else:
+        first = protocols[0]
+        features = ", ".join(dict.fromkeys(map(_features, protocols)))
+        psi = first["truncation"]
+        truncated = f"; truncation: {psi:g}" if psi not in (None, 1.0) else ""
+        say(f"features: {features}; weights: {first['weights']}; seed: {first['seed']}{truncated}")
+    records = protocols or [results]
+    for extractor in dict.fromkeys(record["extractor"] for record in records):
         if note := note_on_features(model, extractor):
             say(note)
 
@@ -178,10 +175,3 @@ def _features(protocol: Mapping[str, Any]) -> str:
     """What sees the images: two figures compare if it is the same."""
     name, resize = protocol["extractor"], protocol["resize"]
     return f"{name} ({resize})" if resize else name
-
-
-def _values(name: str, values: Mapping[str, float]) -> dict[str, float]:
-    """The values that one protocol gave."""
-    from zoo.evaluation.protocols import parse
-
-    return {each: values[each] for each in parse(name).directions}

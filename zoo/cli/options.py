@@ -125,6 +125,8 @@ def parse_values(pairs: Sequence[str], option: str) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for pair in pairs:
         name, text = parse_pair(pair, option)
+        if name in values:
+            raise ValueError(f"{option} {name} is given twice, at last as {pair}. Give it once.")
         try:
             values[name] = json.loads(text)
         except (ValueError, RecursionError):  # no JSON, or more digits or brackets than it takes

@@ -32,9 +32,9 @@ def train_and_report(
     from zoo import data
     from zoo.data.contents import counted
     from zoo.training import strategies
+    from zoo.training.loop import train as train_model
     from zoo.training.progress import Progress
     from zoo.training.trackers import tracked
-    from zoo.training.train import train as train_model
 
     model, source, options = ready
     before = model.steps_done
@@ -77,7 +77,7 @@ def train_and_report(
 
 def _steps(ready: Ready) -> int:
     """The step that training ends with."""
-    from zoo.training.train import total_steps
+    from zoo.training.loop import total_steps
 
     length = {name: ready.options[name] for name in ("epochs", "steps", "images", "batch_size")}
     return total_steps(ready.model, ready.source, **length)

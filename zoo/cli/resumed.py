@@ -28,6 +28,19 @@ def length_of_run(context: typer.Context, run: Path) -> dict[str, int | None]:
     return {**length, "epochs": max(length["epochs"] or 0, config.get("epochs", 0))}
 
 
+def check_classes(context: typer.Context, run: Path) -> None:
+    """Refuses --class for a run that goes on, unless it is that of the file it was begun with."""
+    from zoo.training.run_files import read_config
+
+    given = given_options(context).get("classes")
+    begun = read_config(run).get("command") or {}
+    if given and [*given] != begun.get("class"):
+        raise ValueError(
+            f"--class {given[0]}: {run} has had its classes since it was begun. Leave --class out, "
+            f"or begin a new run with --from {run}."
+        )
+
+
 def ignored_options(context: typer.Context, out: Path, model: Any) -> list[str]:
     """What a resumed run says: each option that it ignores, and the value that it has."""
     from zoo import data

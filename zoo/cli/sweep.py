@@ -67,10 +67,10 @@ def sweep(
         console.print(table_of(("index", "cell", "state"), rows))
         return
     if check:
-        _check_all(train, chosen, out)
+        _check_all(train, chosen, out, metric or [])
         return
     if index is None:
-        _check_in_a_process(file, out, cells)
+        _check_in_a_process(file, out, cells, metric or [])
     failed = [cell.name for cell in chosen if not _train(cell, out)]
     if index is None:
         _table(cells, out, metric or [])
@@ -87,17 +87,19 @@ def _check_begun(folder: Path, cell: grid.Cell) -> None:
         grid.check_begun(folder, read_config(folder).get("command") or {}, cell.settings)
 
 
-def _check_all(train: Any, cells: Sequence[grid.Cell], out: Path) -> None:
+def _check_all(train: Any, cells: Sequence[grid.Cell], out: Path, chosen: Sequence[str]) -> None:
     """Makes the model of each cell that has not begun, and checks it against its data."""
     import gc
 
     import keras
 
-    from zoo.cli.train import CHECK_ONLY
+    from zoo.cli.train import CHECK_ONLY, LOGGED
 
+    known: list[str] = []
     for cell in cells:
         folder = out / cell.name
         if _is_begun(folder):
+            known += [name for some in _figures(folder) for name in some]
             continue
         default_map = {**cell.settings, "out": str(folder)}
         names = {key: each.name for key, each in config.parameters_of(train).items()}
@@ -109,15 +111,28 @@ def _check_all(train: Any, cells: Sequence[grid.Cell], out: Path) -> None:
         except Exception:
             say(f"{cell.name}:", errors)
             raise
+        known += context.meta[LOGGED]
         keras.utils.clear_session()
         gc.collect()
+    _check_metrics(chosen, known)
 
 
-def _check_in_a_process(file: Path, out: Path, cells: Sequence[grid.Cell]) -> None:
+def _check_metrics(chosen: Sequence[str], known: Sequence[str]) -> None:
+    """Refuses a figure of the table that no run has, or will have."""
+    unknown = next((name for name in chosen if name not in known), None)
+    if unknown is not None:
+        there = ", ".join(dict.fromkeys(known)) or "none"
+        raise ValueError(f"--metric {unknown}: no run has it. They have {there}.")
+
+
+def _check_in_a_process(
+    file: Path, out: Path, cells: Sequence[grid.Cell], chosen: Sequence[str]
+) -> None:
     """Checks the cells where this process stays free of TensorFlow, which takes a GPU whole."""
     if all(_is_begun(out / cell.name) for cell in cells):
         return
-    status = run(["sweep", str(file), "--out", str(out), "--check"])
+    metrics = [text for name in chosen for text in ("--metric", name)]
+    status = run(["sweep", str(file), "--out", str(out), "--check", *metrics])
     if status:
         raise typer.Exit(status)
 
@@ -249,11 +264,7 @@ def _table(cells: Sequence[grid.Cell], out: Path, chosen: Sequence[str]) -> None
         for name, (measured, last) in found.items()
     }
     there = list(dict.fromkeys(name for each in figures.values() for name in each))
-    unknown = next((name for name in chosen if name not in there), None)
-    if unknown is not None:
-        raise ValueError(
-            f"--metric {unknown}: no run has it. They have {', '.join(there) or 'none'}."
-        )
+    _check_metrics(chosen, there)
     names, axes = list(chosen) or there, grid.columns(cells)
     groups: dict[str, list[grid.Cell]] = {}
     for cell in cells:

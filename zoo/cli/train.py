@@ -23,17 +23,16 @@ from zoo.cli.options import (
     parse_options,
 )
 from zoo.cli.progress import train_and_report
-from zoo.cli.resumed import ignored_options, length_of_run
+from zoo.cli.resumed import check_classes, ignored_options, length_of_run
 from zoo.core import registry
 from zoo.io.terminal import say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from zoo.training.resume import Ready
     from zoo.training.stopping import MaxMinutes
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+LOGGED = "zoo.logged"  # there: the names of the figures that an epoch will log, after the check
 CHECK_ONLY = "zoo.check_only"  # in a context's `meta`: all is checked, and nothing is trained
 
 
@@ -147,12 +146,12 @@ def train(
         "jit_compile": jit,
         "steps_per_execution": steps_per_execution,
     }
+    ignored: list[str] = []
     if resume:
+        check_classes(context, out)
         settings |= length_of_run(context, out)
         devices = _devices(strategy, replicas)
-        ready = _resumed(out, settings, compile_options, devices, recipe, decay=decay)
-        if remat is not None:
-            ready.model.set_remat(remat)
+        ready = _resumed(out, settings, compile_options, devices, recipe, remat, decay=decay)
         ignored = ignored_options(context, out, ready.model)
     elif source is not None:
         options = finetuned.options_of(context, model, options)
@@ -160,7 +159,6 @@ def train(
         ready = finetuned.ready(
             source, data, image_size, classes, options, settings, compile_options, devices
         )
-        ignored = []
     else:
         finetuned.check_none(classes, started)
         chosen = {} if network is None else {"network": network}
@@ -170,14 +168,16 @@ def train(
         devices = _devices(strategy, replicas)
         new = (model, data, shape, latent_dim, options)
         ready = _new(*new, settings, compile_options, devices)
-        ignored = []
     if memory_check:
         from zoo.training.memory import check_memory
 
         check_memory(ready.model, ready.options["batch_size"])
     callbacks = measured.callbacks(out, ready.source, resume=resume)
     if context.meta.get(CHECK_ONLY):
-        _check_settings(ready, out, callbacks)
+        from zoo.training.loop import check
+
+        settings = {**ready.options, "callbacks": callbacks}
+        context.meta[LOGGED] = check(ready.model, ready.source, out, **settings)
         return
     train_and_report(ready, out, model, ignored, callbacks, clock, tracker)
 
@@ -187,20 +187,6 @@ def _clock(minutes: float | None) -> MaxMinutes | None:
     from zoo.training import MaxMinutes
 
     return None if minutes is None else MaxMinutes(minutes)
-
-
-def _check_settings(ready: Ready, out: Path, callbacks: Sequence[Any]) -> None:
-    """Checks what `zoo.train` checks of its arguments before it trains."""
-    from zoo.data import open as open_data
-    from zoo.training import checks
-
-    model, source, options = ready
-    images = open_data(source, split="train", image_shape=model.image_shape)
-    checks.check_data(model, source, images, out)
-    if options["validation"]:
-        open_data(source, split=options["validation"], image_shape=model.image_shape)
-    batch_size = options["batch_size"] or model.default_batch_size
-    checks.check_settings(model, images, {**options, "batch_size": batch_size}, callbacks)
 
 
 def _rates(rate: float | None, *players: float | None) -> float | dict[str, float] | None:
@@ -316,6 +302,7 @@ def _resumed(
     compile_options: dict[str, Any],
     devices: Any,
     recipe: str | None,
+    remat: bool | None,  # noqa: FBT001
     *,
     decay: bool,
 ) -> Ready:
@@ -324,7 +311,7 @@ def _resumed(
 
     config = begun_with(out)
     new = not was_trained(config)
-    return prepare(
+    ready = prepare(
         out,
         **{name: settings[name] for name in (*LENGTHS, "patience")},
         recipe=recipe,
@@ -333,3 +320,6 @@ def _resumed(
         compile_options=compile_options if new else None,
         strategy=devices,
     )
+    if remat is not None:
+        ready.model.set_remat(remat)
+    return ready

@@ -93,7 +93,7 @@ def checked_shape(schedule: str | None, warmup_steps: int, decay_steps: int | No
     if decay_steps is None and schedule in ("linear", "cosine"):
         msg = (
             f"schedule={schedule!r}: at which step is the rate 0? Give decay_steps, such as "
-            "zoo.training.train.total_steps(model, source, epochs)."
+            "zoo.training.loop.total_steps(model, source, epochs)."
         )
         raise ValueError(msg)
     if decay_steps is not None and schedule == "constant":

@@ -61,11 +61,17 @@ def augment(
 def widened(image_shape: Sequence[int], random_crop: int) -> tuple[int, int, int]:
     """The shape that images have before `random_crop` rows and columns are cut off.
 
+    Raises:
+        ValueError: If `random_crop` is less than 0.
+
     Example:
         >>> from zoo.data.augment import widened
         >>> widened((28, 28, 1), 4)
         (32, 32, 1)
     """
+    if random_crop < 0:
+        msg = f"random_crop={random_crop}: expected at least 0."
+        raise ValueError(msg)
     height, width, channels = image_shape
     return height + random_crop, width + random_crop, channels
 

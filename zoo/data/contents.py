@@ -30,6 +30,8 @@ VERIFY = (
 
 Shape = tuple[int, int, int]
 
+_held: dict[bytes, np.ndarray] = {}  # by a hash of the names, which images are the test split
+
 
 @dataclass(frozen=True)
 class Contents:
@@ -121,15 +123,28 @@ def held_out(names: Sequence[bytes], what: str, by: str = "names") -> tuple[np.n
     if len(names) < 2:
         msg = f"{what} has {len(names)} image; expected at least 2, to hold one out as test."
         raise ValueError(msg)
-    ranked = sorted(range(len(names)), key=lambda i: hashlib.sha256(names[i]).digest())
-    held = np.zeros(len(names), bool)
-    held[ranked[: max(1, len(names) // 10)]] = True
+    held = _held_out(names)
     count = int(held.sum())
     note = (
         f"{counted(count, 'image')}, a tenth, chosen by a hash of the {by}, "
         f"{'is' if count == 1 else 'are'} the test split."
     )
     return held, note
+
+
+def _held_out(names: Sequence[bytes]) -> np.ndarray:
+    """Bool [n]: the tenth of the names with the lowest hashes, found once for the same names."""
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(b"%d:%s" % (len(name), name))
+    key = digest.digest()
+    if key not in _held:
+        ranked = sorted(range(len(names)), key=lambda i: hashlib.sha256(names[i]).digest())
+        held = np.zeros(len(names), bool)
+        held[ranked[: max(1, len(names) // 10)]] = True
+        held.setflags(write=False)
+        _held[key] = held
+    return _held[key]
 
 
 def known_size(shape: tuple[int | None, int | None, int], name: str) -> Shape:

@@ -111,6 +111,10 @@ class Converted(Records):
         """That of the other records."""
         return self._records.index()
 
+    def sampled(self) -> str | None:
+        """That of the other records."""
+        return self._records.sampled()
+
 
 def converted(records: Records, shape: Shape | None) -> Records:
     """The same images in a shape, centre-cropped to its aspect and resized with antialiasing.

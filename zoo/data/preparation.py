@@ -167,7 +167,8 @@ def _plan(records: Records) -> dict[str, Any]:
     of_one = records.nbytes // len(records)
     per_shard = max(SHARD_BYTES // of_one, -(-len(records) // MOST_SHARDS), 1)
     cheap = records.index() is not None or isinstance(records, Images)  # no decoding for it
-    marks = fingerprint(records, labels=True) if cheap else {"images": len(records)}
+    like = {"index": ""}  # the marks that every dataset.json has
+    marks = fingerprint(records, labels=True, like=like) if cheap else {"images": len(records)}
     return {"images_per_shard": per_shard, **marks}
 
 

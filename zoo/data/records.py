@@ -135,6 +135,13 @@ class Records:
         """
         return None
 
+    def sampled(self) -> str | None:
+        """SHA-256 of the first bytes of some files, which an index of names and sizes cannot tell.
+
+        None where the index is of all bytes, or where there is none.
+        """
+        return None
+
     @property
     def nbytes(self) -> int:
         """The bytes that all images take once decoded."""

@@ -36,7 +36,8 @@ def fingerprint(
         `images`, their number; `shape`, of one; and `labels`, the SHA-256 of the labels, if they
         matter. Then `pixels`, the SHA-256 of all, or beyond 1 GiB of every k-th image; or, for
         records that are not in memory but have an index, `index`, the SHA-256 of that: names and
-        sizes of files, or hashes of shards.
+        sizes of files, or hashes of shards; and `bytes`, the SHA-256 of the beginnings of up to 256
+        files, where the index is of names and sizes. Runs of earlier versions have no `bytes`.
 
     Raises:
         ValueError: As `Records.labels`, if they matter; as `Records.take`.
@@ -51,6 +52,8 @@ def fingerprint(
     marks: dict[str, Any] = {"images": len(images), "shape": list(images.shape)}
     index = None if "pixels" in (like or {}) else images.index()
     marks |= {"pixels": _sha256_of_pixels(images)} if index is None else {"index": index}
+    sampled = images.sampled() if index and "bytes" in (like or {"bytes"}) else None
+    marks |= {} if sampled is None else {"bytes": sampled}
     if labels and images.labels is not None:
         marks["labels"] = _sha256(images.labels)
     return marks

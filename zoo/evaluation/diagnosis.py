@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from zoo import data, metrics
-from zoo.core.network_tools import with_labels
+from zoo.core.network_tools import copy_network, with_labels
 from zoo.data.floats import as_floats
 from zoo.evaluation import signs_in_data, signs_in_history, signs_in_samples, signs_in_weights
 from zoo.io import schemas
@@ -221,7 +221,8 @@ def _unsettled(
         network = model.decoder
     if not any("moving_variance" in weight.path for weight in network.weights):
         return None
-    kept, trainable = network.get_weights(), network.trainable
+    # In a copy: training mode moves the statistics, and may move more.
+    network = copy_network(network, latents.shape[1:], labels=labels is not None)
     network.trainable = True  # else Keras takes the moving statistics
     recomputed = []
     for start in range(0, len(latents) - BATCH + 1, BATCH):
@@ -230,8 +231,6 @@ def _unsettled(
         outputs = network(inputs, training=True)
         images = outputs if model.family == "gan" else model.pixels.mean(outputs)
         recomputed.append(np.asarray(images))
-    network.set_weights(kept)
-    network.trainable = trainable
     of_batches = np.concatenate(recomputed)
     return signs_in_samples.unsettled_statistics(samples[: len(of_batches)], of_batches)
 

@@ -36,7 +36,8 @@ class GAN(BaseGAN):
     """A GAN of a chosen adversarial loss and gradient penalty; most named GANs are its variants.
 
     Args:
-        loss: One of `zoo.losses.ADVERSARIAL`.
+        loss: `"non_saturating"`, `"least_squares"`, `"hinge"`, `"wasserstein"` or
+            `"relativistic"`: the names of `zoo.losses.ADVERSARIAL`.
         regularizer: Penalty on the discriminator's gradient, one of `REGULARIZERS`, or None:
             `"gradient_penalty"` (‖∇f‖ − 1)² between real and fake (arXiv 1704.00028, eq. 3);
             `"r1"`, `"r2"`: ½ ‖∇f‖² at real, at fake images (arXiv 1801.04406, eq. 9); `"r1_r2"`

@@ -9,11 +9,12 @@ from zoo import data as zoo_data
 from zoo.convert.classes import starts
 from zoo.convert.starting import start_from
 from zoo.core.model import ZooModel
-from zoo.hub.loading import load, resolve
+from zoo.hub.loading import resolve
 from zoo.io.files import sha256 as sha256_of
 from zoo.io.names import printable
 from zoo.presets import is_preset
 from zoo.training.run_files import LATEST, ORIGINS, class_names, read_config
+from zoo.training.runs import load_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,8 +116,9 @@ def _loaded(source: Any, sha256: str | None) -> tuple[ZooModel, dict[str, Any]]:
     if isinstance(source, ZooModel):
         return source, {"model": source.model_name, "step": source.steps_done}
     path = resolve(source, sha256=sha256)
-    model = load(path)
     config = read_config(path)
+    # Its devices and XLA need not be those of the new model.
+    model = load_run(path, compiled=False)
     file = path if path.is_file() else path / ("config.json" if is_preset(path) else LATEST)
     facts = config.get("facts", {})
     known = {name: config[name] for name in PROVENANCE if config.get(name) is not None}

@@ -1,6 +1,6 @@
 """Training a model into a run folder, going on with one, and the devices to train on.
 
-    zoo.train(model, source, out, epochs=…)     zoo.training.train: a run folder, and what is in it
+    zoo.train(model, source, out, epochs=…)     zoo.training.loop: a run folder, and what is in it
     zoo.resume(run, epochs=…)                   zoo.training.resume: on with it, bitwise
     zoo.load_run(run)                           zoo.training.runs: the model of a run
     zoo.training.strategy("mirrored")           zoo.training.strategies: several GPUs or machines
@@ -27,8 +27,8 @@ __all__ = [
 
 _HOMES = {"load_run": "zoo.training.runs", "save_run": "zoo.training.runs"}
 _HOMES |= {"strategy": "zoo.training.strategies", "MaxMinutes": "zoo.training.stopping"}
-_HOMES |= {"tracked": "zoo.training.trackers"}
-_HOMES |= {name: f"zoo.training.{name}" for name in ("recipes", "resume", "train")}  # modules
+_HOMES |= {"tracked": "zoo.training.trackers", "train": "zoo.training.loop"}
+_HOMES |= {name: f"zoo.training.{name}" for name in ("recipes", "resume")}  # modules
 __getattr__ = lazy(__name__, _HOMES)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from zoo import data
@@ -130,7 +131,16 @@ def check_settings(
     _check_schedule(measured, -(-steps // per_epoch))
     _check_execution(model, per_epoch, steps)
     _check_decay(model, steps, per_epoch)
+    _warn_of_warmup(model, steps)
     return per_epoch, steps
+
+
+def logged_names(
+    model: ZooModel, validation: str | None, measured: Sequence[MeasuringCallback]
+) -> list[str]:
+    """The names of the figures that an epoch of a training logs."""
+    held_out = [f"val_{name}" for name in model.log_names if validation]
+    return [*model.log_names, *held_out, *directions(measured)]
 
 
 def last_step(model: ZooModel, steps_per_epoch: int, settings: Mapping[str, Any]) -> int:
@@ -247,6 +257,17 @@ def _check_decay(model: ZooModel, steps: int, steps_per_epoch: int) -> None:
         raise ValueError(msg)
 
 
+def _warn_of_warmup(model: ZooModel, steps: int) -> None:
+    """Says, before the first step, that the learning rates will not have risen at the last."""
+    warmup = model.schedule["warmup_steps"]
+    if warmup > steps and model.steps_done == 0:
+        warnings.warn(
+            f"warmup_steps={warmup}: training ends after {steps} steps, when the learning rates "
+            f"have risen to {steps / warmup:.0%} of theirs. Take fewer, or train longer.",
+            stacklevel=4,
+        )
+
+
 def _check_patience(patience: int | None, best: str | None) -> None:
     if patience is not None and patience < 1:
         msg = f"patience={patience}: expected a number of epochs, at least 1."
@@ -265,11 +286,7 @@ def _check_metric(
     validation: str | None,
     measured: Sequence[MeasuringCallback],
 ) -> None:
-    known = [
-        *model.log_names,
-        *(f"val_{name}" for name in model.log_names if validation),
-        *directions(measured),
-    ]
+    known = logged_names(model, validation, measured)
     if best is not None and best not in known:
         without = "" if validation else "; with a validation split also these with val_ before"
         msg = (

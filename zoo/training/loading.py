@@ -47,12 +47,13 @@ class _Foreign(NamedTuple):
         return f"{self.where} ({self.kind})"
 
 
-def load(path: Path, model_name: str) -> ZooModel:
+def load(path: Path, model_name: str, *, compiled: bool = True) -> ZooModel:
     """Loads a checkpoint: the model, compiled, with its optimizers' state.
 
     Args:
         path: A `.keras` file in a run folder.
         model_name: The model of the run.
+        compiled: Whether to compile it as it was, on devices that can be other ones now.
 
     Raises:
         ValueError: If the file is damaged, of another model, or holds a class that this process
@@ -61,7 +62,7 @@ def load(path: Path, model_name: str) -> ZooModel:
     checkpoints.check(path, model_name)
     registry.import_models()
     try:
-        return keras.models.load_model(path)
+        return keras.models.load_model(path, compile=compiled)
     except FAULTS as error:
         with zipfile.ZipFile(path) as file:
             config = parse_json(file.read("config.json"), "config.json")

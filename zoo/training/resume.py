@@ -8,10 +8,10 @@ from zoo.io.names import as_path
 from zoo.presets import is_preset
 from zoo.training import recipes, strategies
 from zoo.training.checkpoints import usable
+from zoo.training.loop import total_steps, train
 from zoo.training.measuring import of
 from zoo.training.run_files import LATEST, ORIGINS, data_of, read_config
 from zoo.training.runs import load_run
-from zoo.training.train import total_steps, train
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

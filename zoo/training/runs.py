@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from zoo.core.model import ZooModel
 
 
-def load_run(path: str | Path) -> ZooModel:
+def load_run(path: str | Path, *, compiled: bool = True) -> ZooModel:
     """Loads the model of a run, compiled, with its optimizers' state; or that of a preset.
 
     Args:
         path: A run folder, for its latest state, or one of its checkpoints, such as
             `runs/vae/best.keras` or `runs/vae/checkpoints/step_00001200.keras`; or the folder of a
             preset, whose model has no optimizers.
+        compiled: Whether to compile it as it was; else it has no optimizers.
 
     Raises:
         FileNotFoundError: If there is none.
@@ -53,7 +54,7 @@ def load_run(path: str | Path) -> ZooModel:
             else f"{file} does not exist. {others}".strip()
         )
         raise FileNotFoundError(msg)
-    model = loading.load(file, config["model"])
+    model = loading.load(file, config["model"], compiled=compiled)
     for key in ("image_shape", "latent_dim"):
         if (held := model.get_config()[key]) != config[key]:
             msg = f"{file} is of another run: its {key} is {held}, but the run's {config[key]}."

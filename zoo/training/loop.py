@@ -15,9 +15,10 @@ A run folder holds:
 from __future__ import annotations
 
 import functools
+import inspect
 import warnings
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo import data
 from zoo.core import replicas
@@ -30,7 +31,7 @@ from zoo.training.interruption import lost_workers, stop_on_signal
 from zoo.training.recorder import ContinueMeans, Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import keras
@@ -132,21 +133,106 @@ def train(
         >>> zoo.load_run(out).steps_done
         2
     """
-    check_model(model)
-    settings: dict[str, Any] = {
-        "epochs": epochs, "steps": steps, "images": images, "seed": seed, "validation": validation,
-        "batch_size": model.default_batch_size if batch_size is None else batch_size,
-        "keep": keep, "best": best, "patience": patience, "checkpoint_every": checkpoint_every,
-        "mirror": mirror, "random_crop": random_crop,
-    }  # fmt: skip
-    checks.check_kinds(**settings)
-    settings |= facts or {}
+    settings = _settings(
+        model,
+        epochs=epochs, steps=steps, images=images, seed=seed, validation=validation,
+        batch_size=batch_size, keep=keep, best=best, patience=patience,
+        checkpoint_every=checkpoint_every, mirror=mirror, random_crop=random_crop,
+    ) | (facts or {})  # fmt: skip
     if recipe is not None:
         settings["recipe_steps"] = recipe_steps
     out, chief = as_path(out, "out"), strategies.is_chief(model.distribute_strategy)
     # One process at a time writes into a run folder; workers other than the chief write nothing.
     with locked(out) if chief else nullcontext():
         return _train(model, source, out, settings, [*callbacks], recipe, verbose)
+
+
+def check(
+    model: ZooModel,
+    source: Any,
+    out: str | Path,
+    *,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    **options: Any,
+) -> list[str]:
+    """Checks what `train` checks of its arguments and of the data; nothing is written.
+
+    Args:
+        model: As for `train`.
+        source: As for `train`.
+        out: As for `train`.
+        callbacks: As for `train`. They measure nothing.
+        **options: Further arguments of `train`.
+
+    Returns:
+        The names of the figures that an epoch logs.
+
+    Raises:
+        TypeError, ValueError, FileExistsError: As `train`.
+
+    Example:
+        >>> import numpy as np, zoo
+        >>> from zoo.training import loop
+        >>> model = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> model.compile()
+        >>> images = np.zeros((8, 8, 8, 1), "float32")
+        >>> loop.check(model, images, "runs/vae", epochs=1, batch_size=4)
+        ['loss', 'distortion', 'rate']
+    """
+    arguments = inspect.signature(train).parameters
+    given = {name: options.get(name, arguments[name].default) for name in checks.SETTINGS}
+    settings = _settings(model, **given)
+    measured = _checked(model, source, as_path(out, "out"), settings, callbacks).measured
+    best = [f"best_{name}" for name in measuring.directions(measured)]
+    return [*checks.logged_names(model, settings["validation"], measured), *best]
+
+
+def _settings(model: ZooModel, **given: Any) -> dict[str, Any]:
+    """Arguments of `train` that config.json holds, of the right types."""
+    check_model(model)
+    if given["batch_size"] is None:
+        given["batch_size"] = model.default_batch_size
+    checks.check_kinds(**given)
+    return given
+
+
+class _Checked(NamedTuple):
+    """What the checks of a training find.
+
+    Attributes:
+        images: The training split.
+        held_out: The split to evaluate on, if there is one.
+        fingerprint: That of `zoo.data.fingerprint`, of the images.
+        measured: The callbacks that add figures to the logs of an epoch.
+        steps_per_epoch: Training steps in which the model sees all images.
+        steps: The step that training ends with.
+    """
+
+    images: Records
+    held_out: Records | None
+    fingerprint: dict[str, Any]
+    measured: list[measuring.MeasuringCallback]
+    steps_per_epoch: int
+    steps: int
+
+
+def _checked(
+    model: ZooModel,
+    source: Any,
+    out: Path,
+    settings: Mapping[str, Any],
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> _Checked:
+    """Checks everything that can be without training."""
+    checks.check_name(out)
+    checks.check_new_run(model, out)
+    shape = widened(model.image_shape, settings["random_crop"])
+    images = data.cached(data.open(source, split="train", image_shape=shape))
+    fingerprint = checks.check_data(model, source, images, out)
+    measured = measuring.of(callbacks)
+    ends = checks.check_settings(model, images, settings, measured)
+    held_out = _held_out(model, source, settings["validation"])
+    return _Checked(images, held_out, fingerprint, measured, *ends)
 
 
 def _train(
@@ -159,14 +245,10 @@ def _train(
     verbose: int | str,
 ) -> bool:
     """Checks everything, then fits to the last step; `settings` are entries of config.json."""
-    checks.check_name(out)
-    checks.check_new_run(model, out)
-    shape = widened(model.image_shape, settings["random_crop"])
-    images = data.cached(data.open(source, split="train", image_shape=shape))
-    fingerprint = checks.check_data(model, source, images, out)
-    measured = measuring.of(callbacks)
+    images, held_out, fingerprint, measured, steps_per_epoch, steps = _checked(
+        model, source, out, settings, callbacks
+    )
     callbacks = [each for each in callbacks if each not in measured]
-    steps_per_epoch, steps = checks.check_settings(model, images, settings, measured)
     if settings.pop("images") is not None:
         settings["steps"] = steps
     settings["epochs"] = -(-steps // steps_per_epoch)
@@ -179,7 +261,6 @@ def _train(
         each.begin(model, images, settings, steps_per_epoch, steps)
     settings |= measuring.begun(measured, model)
     order = checks.order_of_data(model, out)
-    held_out = _held_out(model, source, settings["validation"])
     like = {"batch_size": settings["batch_size"], "labels": bool(model.num_classes)}
     validation_data = None if held_out is None else data.load(held_out, **like)
     if recipe is not None:
