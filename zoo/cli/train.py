@@ -302,7 +302,7 @@ def _resumed(
     compile_options: dict[str, Any],
     devices: Any,
     recipe: str | None,
-    remat: bool | None,  # noqa: FBT001
+    remat: bool | None,
     *,
     decay: bool,
 ) -> Ready:
