@@ -95,12 +95,11 @@ class FastGAN(GAN):
 
     # Networks
 
-    def new_generator(self) -> keras.Model:
+    def new_generator(self, **options: Any) -> keras.Model:
         """A generator of the architecture, with the normalisation."""
-        options: dict[str, Any] = {"num_classes": self.num_classes} if self.num_classes else {}
         if self._is_fastgan:
             options["normalization"] = self.normalization
-        return self.build_network("generator", self.image_shape, self.latent_dim, **options)
+        return super().new_generator(**options)
 
     def new_discriminator(self, **options: Any) -> keras.Model:
         """A discriminator of the architecture, with its features."""
