@@ -73,7 +73,13 @@ def test_every_model_has_a_row() -> None:
     assert {row.model for row in rows.values()} == set(zoo.list_models())
 
 
-@pytest.mark.parametrize("name", bench.list_rows())
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("gan", "vae_gan", "vq_vae") else pytest.param(name, marks=pytest.mark.slow)
+        for name in bench.list_rows()
+    ],
+)
 def test_each_row_can_be_made(name: str, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the options it is run with."""
     monkeypatch.undo()

@@ -89,8 +89,18 @@ class Row:
 ROWS: dict[str, Row] = {
     # With its defaults it would be DCGAN again.
     "gan": Row("gan", {"regularizer": "r1"}, note="non-saturating, R1"),
+    "sagan": Row("sagan", {"network": "sagan-32"}, note="its own networks"),
+    "biggan": Row("biggan", {"network": "biggan-16"}, note="its own networks"),
+    "fastgan": Row("fastgan", {"network": "fastgan-16"}, note="its own networks"),
     "stylegan2": Row("stylegan2", {"network": "style-16"}, note="its own networks"),
     "vq_vae": Row("vq_vae", {"network": "grid"}, note="its own networks"),
+    "vdvae": Row("vdvae", {"network": "vdvae"}, note="its own networks"),
+    # It has an average of its own, by images.
+    "projected_gan": Row(
+        "projected_gan",
+        {"ema": None, "feature_size": 64, "projection_width": 16},
+        note="features of 64 × 64 pixels",
+    ),
     # Its decoder plays as a generator does.
     "vae_gan": Row("vae_gan", batch_size=GAN_BATCH),
 }
