@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import zoo
 from tests.support.small_networks import (
     CLASSES,
     EVERY,
@@ -169,3 +170,11 @@ def test_impossible_sizes(name: str, role: str) -> None:
         networks.build(name, role, (30, 30, 1), *latent)
     with pytest.raises(ValueError, match="at least 8"):
         networks.build(name, role, (6, 6, 1), *latent)
+
+
+@pytest.mark.parametrize("network", ["fastgan-2", "r3gan-8", "style-8", "stylegan2-4"])
+@pytest.mark.parametrize(("model", "option"), [("bigan", "latent_dim"), ("acgan", "heads")])
+def test_a_network_of_one_gan_is_refused_by_others(model: str, option: str, network: str) -> None:
+    options = {"num_classes": 3} if model == "acgan" else {}
+    with pytest.raises(ValueError, match=rf"its discriminator takes no {option}.*Take one of"):
+        zoo.create(model, (16, 16, 1), 4, network=network, **options)

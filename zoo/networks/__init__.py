@@ -73,8 +73,9 @@ def build(
         A functional `keras.Model`.
 
     Raises:
-        ValueError: If the architecture is unknown, has no such role, cannot make the image size or
-            has no width to set; or the width is no whole number of at least 1.
+        ValueError: If the architecture is unknown, has no such role, does not take the options,
+            cannot make the image size or has no width to set; or the width is no whole number of at
+            least 1.
 
     Example:
         >>> from zoo import networks
@@ -93,8 +94,16 @@ def build(
         )
         raise ValueError(msg)
     function = getattr(module, role)
+    takes = inspect.signature(function).parameters
+    open_ended = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in takes.values())
+    if unknown := [] if open_ended else sorted(options.keys() - takes):
+        msg = (
+            f"network={architecture!r}: its {role} takes no {', '.join(unknown)}, which this model "
+            f"gives it. Take one of {', '.join(list_networks())}."
+        )
+        raise ValueError(msg)
     if dash:
-        if "width" not in inspect.signature(function).parameters:
+        if "width" not in takes:
             msg = f"network={architecture!r}: {name} has a fixed width. Take {name!r}."
             raise ValueError(msg)
         if not width.isdecimal() or int(width) < 1:
