@@ -98,6 +98,7 @@ def test_a_label_changes_the_logits() -> None:
 # What it becomes
 
 
+@pytest.mark.slow
 def test_vae_and_gan() -> None:
     """The generator is converted as any other; the discriminators begin at random."""
     gan = made()

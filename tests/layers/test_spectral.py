@@ -23,7 +23,13 @@ from zoo.layers import SelfAttention2D, SpectralConv2D, SpectralDense
 from zoo.training import strategy
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in ("resnet", "sagan") else name
+        for name in NAMES
+    ],
+)
 def test_every_kernel_is_normalised(name: str) -> None:
     model = build_network(
         name, "discriminator", (8, 8, 1), normalization="spectral", num_classes=CLASSES, heads=(4,)

@@ -79,6 +79,7 @@ def test_a_mixture_is_found() -> None:
     np.testing.assert_allclose(spread, SIGMA, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_fitted_samplers_leave_the_hole_that_the_prior_fills() -> None:
     """q(z) is a ring, at 0.07 from the prior; a fifth of that is asked for."""
     vae, ring = _vae(), _ring(1000)

@@ -30,7 +30,7 @@ def main(folder: Path, ids: list[str], *, guarded: bool) -> None:
         model = CASES[0].create()
     noise = tf.function(lambda: devices.run(lambda: model.noise("latent", tf.constant(4), [5])))
     found["noise"] = np.asarray(noise())
-    if not guarded:
+    if not guarded and len(ids) > 1:  # a slow test
         plain_callbacks(devices, folder)
     np.savez(folder / f"{devices.cluster_resolver.task_id}.npz", **found)
 

@@ -73,7 +73,7 @@ class ProjectedGAN(GAN):
     def __init__(
         self,
         *,
-        features: str = projected.PRETRAINED,
+        features: str = "efficientnet_lite0",
         feature_size: int | None = None,
         projection_width: int = 64,
         loss: str = "hinge",
