@@ -165,10 +165,11 @@ def test_every_function_of_zoo_is_in_the_table() -> None:
 
 
 def test_a_combination_of_parts() -> None:
-    (code,) = blocks(DOCUMENTS["docs/models.md"], "python")
     names: dict[str, Any] = {}
-    exec(compile(code, "models.md", "exec"), names)  # noqa: S102
+    for code in blocks(DOCUMENTS["docs/models.md"], "python"):
+        exec(compile(code, "models.md", "exec"), names)  # noqa: S102
     assert names["ankle_boots"].shape == (16, 28, 28, 1)
+    assert names["images"].shape == (4, 8, 8, 1)
 
 
 def test_the_scope_in_python(monkeypatch: pytest.MonkeyPatch) -> None:

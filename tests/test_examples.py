@@ -102,7 +102,14 @@ def test_every_public_name_has_an_example(room: str) -> None:
     assert not without, f"no runnable `Example:` in the docstrings of {', '.join(without)}"
 
 
-@pytest.mark.parametrize("room", ROOMS)
+# What `help(zoo)` shows, and rooms whose examples are quick.
+FAST = ("zoo", "zoo.core", "zoo.data", "zoo.layers", "zoo.losses", "zoo.training")
+
+
+@pytest.mark.parametrize(
+    "room",
+    [room if room in FAST else pytest.param(room, marks=pytest.mark.slow) for room in ROOMS],
+)
 def test_examples_give_what_they_say(
     room: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

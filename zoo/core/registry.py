@@ -71,7 +71,7 @@ def list_models(family: str | None = None) -> list[str]:
     Example:
         >>> import zoo
         >>> zoo.list_models("gan")[:3]
-        ['acgan', 'bigan', 'dcgan']
+        ['acgan', 'bigan', 'biggan']
     """
     return [model.name for model in describe_models(family)]
 
