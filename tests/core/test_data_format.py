@@ -81,7 +81,11 @@ def assert_the_same(make: Any) -> None:
 
 NETWORKS = [
     *((name, role) for name in ("conv-8", "resnet-8", "sagan-8", "mlp") for role in networks.ROLES),
-    *((name, role) for name in ("fastgan-2", "r3gan-8") for role in networks.ROLES),
+    *(
+        (name, role)
+        for name in ("biggan-4", "biggan_deep-4", "fastgan-2", "r3gan-8")
+        for role in networks.ROLES
+    ),
     ("style-8", "generator"),
     ("style-8", "discriminator"),
     ("stylegan2-4", "generator"),

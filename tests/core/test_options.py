@@ -70,14 +70,14 @@ def test_unknown_names_are_told_the_nearest(name: str) -> None:
 
 
 def test_every_option_of_every_model_has_a_type_that_is_known() -> None:
-    """Or is a network, a shape or names of layers, which the model checks."""
+    """Or is a network, a precision or names of layers, which the model checks."""
     unchecked = set()
     for name in MODELS:
         for option, annotation in _accepted(name).items():
             if not set(annotation.split(" | ")) <= registry.KINDS.keys():
                 unchecked.add(option)
     networks = {"generator", "discriminator", "encoder", "decoder"}
-    assert unchecked == {"image_shape", "dtype", "new_layers", *networks}
+    assert unchecked == {"dtype", "new_layers", *networks}
 
 
 @pytest.mark.parametrize(

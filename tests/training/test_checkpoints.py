@@ -18,6 +18,7 @@ import pytest
 
 import zoo
 from tests.cases import IMAGE_SHAPE, LATENT_DIM
+from tests.support.equivalence import structured_images
 from zoo.training.loop import train
 from zoo.training.run_files import read_config
 from zoo.training.runs import load_run
@@ -30,11 +31,18 @@ def _new(**options: Any) -> Any:
     return model
 
 
-@pytest.fixture
-def run(images: np.ndarray, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two epochs of three steps."""
-    train(_new(), images, tmp_path / "run", epochs=2, batch_size=20, keep=2, verbose=0)
-    return tmp_path / "run"
+    out = tmp_path_factory.mktemp("trained") / "run"
+    train(_new(), structured_images(), out, epochs=2, batch_size=20, keep=2, verbose=0)
+    return out
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy, to be damaged."""
+    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 def _names(run: Path) -> list[str]:
@@ -125,7 +133,7 @@ def _other_shape(path: Path) -> None:
     ],
 )  # fmt: skip
 def test_a_damaged_checkpoint_is_named(
-    run: Path, images: np.ndarray, damage: Callable[[Path], None], message: str
+    run: Path, damage: Callable[[Path], None], message: str
 ) -> None:
     older = run / "checkpoints" / "step_00000003.keras"
     (run / "model.keras").unlink()
@@ -136,8 +144,11 @@ def test_a_damaged_checkpoint_is_named(
     assert str(run / "model.keras") in str(error.value)
     if "image_shape" not in message:
         assert f"{older}; copy one over it" in str(error.value)
-    # the remedy works
-    shutil.copy(older, run / "model.keras")
+
+
+def test_the_remedy_works(run: Path, images: np.ndarray) -> None:
+    (run / "model.keras").unlink()
+    shutil.copy(run / "checkpoints" / "step_00000003.keras", run / "model.keras")
     train(load_run(run), images, run, epochs=3, batch_size=20, keep=2, verbose=0)
     assert [e["step"] for e in json.loads((run / "history.json").read_text())] == [3, 6, 9]
 

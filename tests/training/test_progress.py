@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 
 import zoo
 from tests.cases import assert_same_state
@@ -63,6 +64,7 @@ def test_figures_are_those_of_the_clock(tmp_path: Path) -> None:
     assert all(len(line) < 80 + len(CLEAR) for line in written)
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_within_an_epoch(tmp_path: Path) -> None:
     """Its steps count from those that it has had, and it is not told anew what it could do."""
 

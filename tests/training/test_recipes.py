@@ -266,6 +266,7 @@ def test_a_term_of_weight_zero_may_be_infinite(
     assert not np.isfinite(measured[infinite])
 
 
+@pytest.mark.slow
 def test_scales_of_two_optimizers(images: np.ndarray) -> None:
     """Each grows and shrinks by itself; powers of 2 change no bit of what is learnt."""
     states = []
@@ -299,6 +300,7 @@ class _InterruptAt(keras.callbacks.Callback):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "step",
     [
