@@ -57,7 +57,7 @@ def test_a_stopped_run_goes_on_bitwise(folder: Path, tmp_path: Path) -> None:
     assert train(model, folder, tmp_path / "run", **options)
     assert_same_state(model, whole)
     marks = read_json(tmp_path / "run" / "config.json")["data_fingerprint"]
-    assert set(marks) == {"images", "shape", "index", "labels"}
+    assert set(marks) == {"images", "shape", "index", "labels", "bytes"}
 
 
 def test_the_order_that_a_run_was_begun_under(tmp_path: Path) -> None:
@@ -107,11 +107,18 @@ def test_a_file_that_is_no_image_stops_the_training(folder: Path, tmp_path: Path
     for path, content in whole.items():
         path.write_bytes(content[:50] + b"x" * (len(content) - 50))
     model = load_run(tmp_path / "run")
+    with pytest.raises(ValueError, match="These differ: bytes"):
+        train(model, folder, tmp_path / "run", epochs=2, batch_size=6, verbose=0)
+    config = read_json(tmp_path / "run" / "config.json")
+    marks = config.pop("data_fingerprint")  # as the error advises, to go on all the same
+    write_json(tmp_path / "run" / "config.json", config)
     with pytest.raises(ValueError, match=r"/\d\d\.png is not a readable image .*--on-error skip"):
         train(model, folder, tmp_path / "run", epochs=2, batch_size=6, verbose=0)
     assert load_run(tmp_path / "run").steps_done == 6
     for path, content in whole.items():
         path.write_bytes(content)
+    config = read_json(tmp_path / "run" / "config.json")
+    write_json(tmp_path / "run" / "config.json", {**config, "data_fingerprint": marks})
     assert zoo.resume(tmp_path / "run", epochs=2, verbose=0).steps_done == 12
 
 
