@@ -261,6 +261,7 @@ CASES = [
             "encoder_blocks": (1, 1, 1),
             "skip_norm": 0.0,  # whose conditional would double the time to trace a step
         },
+        slow=True,
     ),
     Case(
         "stylegan2",

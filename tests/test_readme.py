@@ -28,6 +28,7 @@ def test_the_first_images() -> None:
     assert names["images"].shape == (16, 28, 28, 1)
 
 
+@pytest.mark.slow
 def test_the_walk_in_python(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

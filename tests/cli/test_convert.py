@@ -53,6 +53,7 @@ def test_a_dry_run_writes_nothing(tiny: Path, tmp_path: Path, capsys) -> None:
     assert "Give --out" in fails(capsys, "convert", tiny / "gan", "--to", "vae")
 
 
+@pytest.mark.slow
 def test_into_a_trained_run(tiny: Path, small: Path, tmp_path: Path, capsys) -> None:
     """The copy begins at step 0 with the encoder as it was; the run it is from stays."""
     from zoo.training.runs import load_run

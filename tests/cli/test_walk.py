@@ -122,6 +122,7 @@ def test_nothing_left_to_measure(tiny: Path, tmp_path: Path, capsys) -> None:
     assert not (run / "metrics.json").exists()
 
 
+@pytest.mark.slow
 def test_data_of_another_shape_are_said_to_be_converted(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:

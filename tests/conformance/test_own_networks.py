@@ -42,6 +42,7 @@ def test_own_networks_train(images: np.ndarray) -> None:
     assert np.abs(decoder.get_weights()[0] - before).max() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_weight_that_no_loss_depends_on(images: np.ndarray, accumulate: int) -> None:
     """As in a network of the user's own; it stays, and the others train."""

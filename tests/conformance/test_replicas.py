@@ -64,14 +64,13 @@ def test_two_replicas(case: Case) -> None:
     assert_equivalent(outcomes[1], outcomes[0])
 
 
-@pytest.mark.parametrize(
-    "case", [pytest.param(CASES[2], marks=pytest.mark.slow), CASES[4]], ids=lambda case: case.id
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [CASES[2], CASES[4]], ids=lambda case: case.id)
 def test_several_steps_per_execution(case: Case) -> None:
     """In training, evaluation (of which the last execution has fewer steps) and prediction.
 
-    Gradients are clipped and scaled, as in test_parts.py: in the fast tests these two stand for
-    `clipped-and-scaled`.
+    Gradients are clipped and scaled, as in test_parts.py, which stands for `clipped-and-scaled` in
+    the fast tests.
     """
     one = train(case, guarded=True)
     assert_equivalent(train(case, replicated(2), guarded=True, steps_per_execution=3), one)

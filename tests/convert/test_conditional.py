@@ -98,6 +98,7 @@ def test_a_conditional_gan_becomes_a_conditional_vae(
     assert not np.array_equal(vae.generate(2, seed=0), gan.generate(2, seed=0))
 
 
+@pytest.mark.slow
 def test_a_given_conditional_vae_takes_the_generator() -> None:
     gan = make("dcgan", "mlp")
     vae = make("cvae", "mlp")

@@ -82,6 +82,7 @@ def test_the_average_or_the_raw_weights() -> None:
         convert.gan_to_vae(make_gan(), weights="ema")
 
 
+@pytest.mark.slow
 def test_kept_norms_stay_as_they_are(images: np.ndarray) -> None:
     gan = make_gan()
     vae, report = convert.gan_to_vae(gan, batch_norm="keep")

@@ -264,6 +264,7 @@ def test_a_dry_run_to_a_gan(vae: Any, pictures: np.ndarray) -> None:
     assert_unchanged(gan, before)
 
 
+@pytest.mark.slow
 def test_a_converted_gan_is_saved_whole(vae: Any, pictures: np.ndarray, tmp_path: Path) -> None:
     gan, _ = convert.vae_to_gan(vae, images=pictures, ema=0.9)
     gan.compile()

@@ -104,7 +104,7 @@ def test_float16_needs_loss_scaling(images: np.ndarray) -> None:
 
 @MIXED
 @pytest.mark.parametrize("name", ["vae", pytest.param("dcgan", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("format_", ["onnx", pytest.param("saved_model", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("format_", [pytest.param("onnx", marks=pytest.mark.slow), "saved_model"])
 def test_exports_are_float32(name: str, precision: str, format_: str, tmp_path: Path) -> None:
     """With the same weights, to the tolerance of any other model."""
     model = zoo.create(name, IMAGE_SHAPE, LATENT_DIM, network="mlp", dtype=precision)
@@ -143,6 +143,7 @@ def test_steps_per_execution_changes_nothing(case: Case, images: np.ndarray) -> 
     assert three.history_ == one.history_
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
     [CASES[1], *(pytest.param(case, marks=pytest.mark.slow) for case in CASES[4:6])],

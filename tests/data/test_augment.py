@@ -120,6 +120,7 @@ def _train(source: Any, out: Path, epochs: int, replicas: int = 1, **options: An
     return model
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_bitwise_one_that_never_stopped(
     images: np.ndarray, tmp_path: Path
 ) -> None:

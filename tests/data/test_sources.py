@@ -18,6 +18,7 @@ from zoo.training.run_files import read_config
 from zoo.training.runs import load_run
 
 
+@pytest.mark.slow
 def test_a_run_on_data_whose_name_is_no_utf_8(tmp_path: Path) -> None:
     """It can be read, resumed, exported and reported; its own folder must be UTF-8."""
     data = tmp_path / os.fsdecode(b"caf\xe9.npz")

@@ -71,6 +71,7 @@ def test_classification_accuracy_score(shuffled: bool, low: float, high: float) 
     assert low <= score <= high
 
 
+@pytest.mark.slow
 def test_accuracy_is_the_share_that_is_right() -> None:
     images, labels = PIXELS[:60] / np.float32(255), LABELS[:60]
     network = classifiers.fit(zoo.data.Images(images, labels), 2, epochs=1)

@@ -269,6 +269,7 @@ def test_own_networks_of_another_shape() -> None:
         _gan("gan", discriminator=two)
 
 
+@pytest.mark.slow
 def test_too_few_images_for_the_critic(images: np.ndarray) -> None:
     model = _gan("wgan_gp")
     with pytest.raises(tf.errors.InvalidArgumentError, match="fewer images than n_critic=5"):

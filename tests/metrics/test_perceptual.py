@@ -50,6 +50,7 @@ def test_gradient_is_the_slope() -> None:
     np.testing.assert_allclose(slope, (ends[0] - ends[1])[0] / (2 * step), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_distance_grows_with_the_damage() -> None:
     """Photographs, shrunk to 48 pixels; noise of two strengths; and another photograph."""
     china, flower = (

@@ -168,6 +168,7 @@ def test_the_last_uniform_gives_the_last_code() -> None:
     np.testing.assert_array_equal(codes, np.full([1, 1, 3], 99))
 
 
+@pytest.mark.slow
 def test_sample_in_onnx() -> None:
     """The loop converts, and draws the same codes at batch sizes other than the traced one."""
     prior = _prior((3, 3), CODES, width=8, layers=2)

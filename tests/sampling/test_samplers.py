@@ -138,7 +138,7 @@ def test_the_second_stage_adds_its_decoders_noise() -> None:
     np.testing.assert_allclose(drawn.std(axis=0), [1.0, 1.5], rtol=5 / np.sqrt(2 * 4000))
 
 
-@pytest.mark.parametrize("kind", ["gmm", "two_stage"])
+@pytest.mark.parametrize("kind", ["gmm", pytest.param("two_stage", marks=pytest.mark.slow)])
 def test_a_sampler_is_repeatable_and_stored_whole(kind: str, tmp_path: Path) -> None:
     """Whatever the global seed."""
     vae, images = _vae(), _images(_ring(60))
@@ -277,6 +277,7 @@ def test_a_run_keeps_its_sampler(
     np.testing.assert_array_equal(np.load(images), model.generate(5, seed=3))
 
 
+@pytest.mark.slow
 def test_a_sampler_is_measured(run: Path) -> None:
     """Its images take the place of the prior's, in a file of its own."""
     extractor = "fashion_mnist_classifier"
@@ -312,6 +313,7 @@ def conditional_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_latents_are_of_the_class_of_their_image(conditional_run: Path, tmp_path: Path) -> None:
     run, images, place = conditional_run, tmp_path / "a.npy", conditional_run / "sampler_gmm.npz"
     _zoo("sample", run, "--sampler", "gmm", "--out", images, "--n", 9, "--seed", 1)

@@ -136,6 +136,7 @@ def test_the_decoder_moves_only_in_the_joint_phase(images: np.ndarray) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_the_anchor_holds_the_decoder(images: np.ndarray) -> None:
     distances = []
     for anchor in (0.0, 1e5):
@@ -157,6 +158,7 @@ def test_a_frozen_decoder_never_moves(images: np.ndarray) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_dreaming_teaches_the_encoder(images: np.ndarray) -> None:
     """It recovers the latents of images that the decoder draws."""
     vae = _compiled()
@@ -366,6 +368,7 @@ class _Rates(keras.callbacks.Callback):
         self.found.append((rate, np.concatenate(weights)))
 
 
+@pytest.mark.slow
 def test_the_generator_waits_and_rises(images: np.ndarray, tmp_path: Path) -> None:
     gan, rates = _gan(), _Rates()
     first = np.concatenate([np.ravel(v) for v in gan.generator.trainable_variables])

@@ -40,6 +40,7 @@ def converted(source: Path, tmp_path: Path) -> Path:
     return tmp_path / "converted"
 
 
+@pytest.mark.slow
 def test_two_epochs_and_two_more_are_four(source: Path, tmp_path: Path) -> None:
     """Weights, slots, averages, rising and falling rates, history and settings: bitwise."""
     settings = {"batch_size": 20, "keep": 2, "best": "discriminator_loss", "seed": 3, "verbose": 0}

@@ -147,6 +147,7 @@ def test_slurm_workers(source: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run" / "config.json").read_text())["workers"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("victim", "restarted"),
     [

@@ -58,12 +58,14 @@ def source(images: np.ndarray, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("step", [pytest.param(6, marks=pytest.mark.slow), 8])
-def test_resume_equals_never_stopping(full: Case, source: Path, tmp_path: Path, step: int) -> None:
+def test_resume_equals_never_stopping(
+    full_gan: Case, source: Path, tmp_path: Path, step: int
+) -> None:
     """Weights, slots, averages, step and history, bitwise; step 8 is within an epoch."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    straight = _new(full)
+    straight = _new(full_gan)
     assert _train(straight, source, whole)
-    assert not _train(_new(full), source, parts, callbacks=[_Interrupt(step)])
+    assert not _train(_new(full_gan), source, parts, callbacks=[_Interrupt(step)])
     stopped = load_run(parts)
     assert int(stopped.step) == step
     assert _train(stopped, source, parts)
@@ -73,12 +75,12 @@ def test_resume_equals_never_stopping(full: Case, source: Path, tmp_path: Path, 
     assert_same_state(load_run(parts), straight)
 
 
-def test_run_folder(full: Case, source: Path, tmp_path: Path) -> None:
+def test_run_folder(full_vae: Case, source: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    model = _new(full)
+    model = _new(full_vae)
     assert _train(model, source, out)
     config = read_config(out)
-    assert config["model"] == full.name
+    assert config["model"] == full_vae.name
     assert config["data"] == str(source)
     assert [entry["step"] for entry in json.loads((out / "history.json").read_text())] == [
         6,
@@ -106,6 +108,7 @@ def test_more_epochs_later(source: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "other" / "config.json").exists()
 
 
+@pytest.mark.slow
 def test_learning_rates_that_fall_to_zero(source: Path, tmp_path: Path) -> None:
     """Of the step, whatever the number of updates in one; a resumed run goes on with the fall."""
     case = Case("wgan_gp", variables=0, endpoints=(), options={"n_critic": 2})

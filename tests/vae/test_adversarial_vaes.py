@@ -164,7 +164,7 @@ def test_features_of_every_architecture(network: str) -> None:
     assert len(model.feature_discriminator.variables) == len(model.discriminator.variables)
 
 
-@pytest.mark.parametrize("idle", [True, False])
+@pytest.mark.parametrize("idle", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_vae_gan_learns(idle: bool, images: np.ndarray) -> None:
     """Distances in features that stay fall; those of pixels, which are in no loss, always do."""
     model = _vae("vae_gan", normalization="none", gamma=1.0)
@@ -281,6 +281,7 @@ def test_a_step_of_soft_intro_vae_is_algorithm_1(images: np.ndarray) -> None:
     assert logs["decoder_loss"] == pytest.approx(float(d_loss), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_encoder_learns_to_tell_fakes(images: np.ndarray) -> None:
     """Against an idle decoder, KL of fakes grows beyond that of images (2012.13253, section 4)."""
     model = _vae("soft_intro_vae")
@@ -291,6 +292,7 @@ def test_the_encoder_learns_to_tell_fakes(images: np.ndarray) -> None:
         assert history[name][-1] > 2 * history[name][0], name
 
 
+@pytest.mark.slow
 def test_soft_intro_vae_learns(images: np.ndarray) -> None:
     model = _vae("soft_intro_vae", beta_kl=0.1)
     model.compile(keras.optimizers.Adam(1e-3), keras.optimizers.Adam(1e-3))

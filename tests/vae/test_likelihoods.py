@@ -114,6 +114,7 @@ def test_an_image_is_the_product_of_its_pixels(name: str) -> None:
     np.testing.assert_allclose(pixels.nll(images, logits, None), wanted, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_likelihood_of_ones_own(
     images: np.ndarray, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:

@@ -211,7 +211,8 @@ def test_a_sampler_is_fitted_to_the_codes(
     assert model.generate_from(drawn[:5]).shape == (5, *IMAGE_SHAPE)
 
 
-@pytest.mark.parametrize("name", [pytest.param("test_rae", marks=pytest.mark.slow), "test_aae"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["test_rae", "test_aae"])
 def test_it_resumes_bit_for_bit(name: str, images: np.ndarray, tmp_path: Path) -> None:
     whole = _trained(name, images)
     half = _trained(name, images, epochs=1)
