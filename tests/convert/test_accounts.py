@@ -49,7 +49,7 @@ def test_a_pure_copy_is_bitwise() -> None:
     [{}, {"batch_norm": "keep"}, {"encoder_init": "discriminator"}, {"mode": "distill"}],
     ids=str,
 )
-@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("given", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_every_tensor_is_in_the_report_once(
     options: dict, given: bool, tmp_path: Path
 ) -> None:  # fmt: skip

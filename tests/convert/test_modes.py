@@ -69,6 +69,7 @@ def _black_box() -> keras.Model:
     return model
 
 
+@pytest.mark.slow
 def test_distillation_of_what_cannot_be_read() -> None:
     black = _black_box()
     with pytest.raises(ValueError, match="BlackBox.*cannot be read.*mode='distill'"):

@@ -77,7 +77,15 @@ OUTSIDE: dict[str, tuple[Callable[[], keras.Model], float]] = {
 }
 
 
-@pytest.mark.parametrize(("make", "low"), OUTSIDE.values(), ids=OUTSIDE.keys())
+@pytest.mark.parametrize(
+    ("make", "low"),
+    [
+        pytest.param(
+            *values, id=name, marks=[] if name in ("nested", "sequential") else pytest.mark.slow
+        )
+        for name, values in OUTSIDE.items()
+    ],
+)
 def test_generators_from_outside(
     make: Callable[[], keras.Model], low: float, tmp_path: Path
 ) -> None:

@@ -173,6 +173,7 @@ def test_networks_of_the_users_own_change_their_classes_too() -> None:
         start_from(source, starts([], names(3), {"all": "2"}), num_classes=0)
 
 
+@pytest.mark.slow
 def test_a_spectral_norm_over_all_classes_is_kept_or_refused() -> None:
     source = source_of("sagan", "sagan-4", 2)
     model, _ = start_from(source, starts(["x", "y"], names(2), {"x": "1", "y": "0"}))

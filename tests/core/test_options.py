@@ -49,7 +49,13 @@ def _create(name: str, **options: Any) -> None:
     zoo.create(name, SHAPE, **{"latent_dim": 3, **options})
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("vae", "dcgan", "vdvae") else pytest.param(name, marks=pytest.mark.slow)
+        for name in MODELS
+    ],
+)
 def test_wrong_types_are_named(name: str) -> None:
     tried = 0
     for option, annotation in _accepted(name).items():

@@ -81,6 +81,7 @@ def test_losses_and_penalties_are_float32(
     assert {name: value.dtype for name, value in seen.items()} == dict.fromkeys(seen, tf.float32)
 
 
+@pytest.mark.slow
 def test_float16_needs_loss_scaling(images: np.ndarray) -> None:
     """A gradient below float16's smallest number is lost without, and kept with scaling."""
     kept = {}

@@ -70,6 +70,7 @@ def test_models_without_the_space() -> None:
         path_length(vamp, parse("ppl2_zend"))
 
 
+@pytest.mark.slow
 def test_what_lpips_needs_is_known_before_anything_is_measured(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -216,6 +216,7 @@ def test_constant_codes_tell_nothing() -> None:
     assert metrics.sap(codes, factors) == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", SPLIT_METRICS)
 def test_the_seed_decides(metric: Callable[..., Any]) -> None:
     factors = np.random.default_rng(0).integers(0, 3, size=(90, 2))

@@ -249,6 +249,7 @@ def _zoo(*arguments: object) -> None:
     assert stop.value.code == 0
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_sampler(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

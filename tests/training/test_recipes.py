@@ -386,7 +386,9 @@ def test_the_generator_waits_and_rises(images: np.ndarray, tmp_path: Path) -> No
     assert all(np.any(a != b) for a, b in moved)
 
 
-@pytest.mark.parametrize("steps", [1, 9, 60, 100_000])
+@pytest.mark.parametrize(
+    "steps", [9, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 60, 100_000))]
+)
 def test_the_warm_up_of_a_run(steps: int) -> None:
     """A tenth of it at most, and the rate of the model's own optimizer in the end."""
     gan = _gan()

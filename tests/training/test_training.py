@@ -94,6 +94,7 @@ def test_run_folder(full_vae: Case, source: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_run(out).generate(3, seed=0), model.generate(3, seed=0))
 
 
+@pytest.mark.slow
 def test_more_epochs_later(source: Path, tmp_path: Path) -> None:
     model = _new(Case("vae", variables=0, endpoints=(), options={"network": "mlp"}))
     _train(model, source, tmp_path / "run", epochs=1)

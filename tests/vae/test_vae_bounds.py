@@ -104,6 +104,7 @@ def test_the_loss_is_the_bound_that_evaluation_reports(samples: int, num_classes
     np.testing.assert_allclose(terms["distortion"] + terms["rate"], -elbo, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_bound_rises_to_the_likelihood_with_k() -> None:
     """Of a linear Gaussian model whose posterior is wrong: σ² is e times too large.
 

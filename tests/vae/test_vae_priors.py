@@ -186,6 +186,7 @@ def test_needs_classes() -> None:
             zoo.create("cvae", IMAGE_SHAPE, 2, **options)
 
 
+@pytest.mark.slow
 def test_draws_the_class_that_is_asked_for() -> None:
     """And leaves to the latent what the class does not say."""
     model = _cvae(**_linear_networks())

@@ -177,6 +177,7 @@ def test_loss_is_the_papers(name: str, options: dict[str, Any], images: np.ndarr
 # β-VAE
 
 
+@pytest.mark.slow
 def test_beta_trades_rate_for_distortion(images: np.ndarray) -> None:
     results = []
     for beta in (0.1, 1.0, 10.0):
@@ -284,6 +285,7 @@ def test_the_size_of_the_data_moves_no_gradient(images: np.ndarray) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_beta_tc_vae_lowers_the_total_correlation() -> None:
     """Of an encoder that copies correlated pixels, and may whiten them."""
     images = _correlated_images(256, CORRELATION, seed=0)
@@ -301,6 +303,7 @@ def test_beta_tc_vae_lowers_the_total_correlation() -> None:
 # FactorVAE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("correlation", "wanted"), [(0.0, 0.0), (CORRELATION, KNOWN_TC)])
 def test_the_discriminator_estimates_the_total_correlation(
     correlation: float, wanted: float
@@ -402,6 +405,7 @@ def test_accumulation_of_halves(images: np.ndarray) -> None:
 # MMD
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param("info_vae", marks=pytest.mark.slow), "wae_mmd"])
 def test_the_aggregate_posterior_meets_the_prior(name: str, images: np.ndarray) -> None:
     """From means around 2; without the term it goes where the decoder likes it."""

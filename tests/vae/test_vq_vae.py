@@ -186,6 +186,7 @@ def test_codes_stay_alive() -> None:
 # The prior
 
 
+@pytest.mark.slow
 def test_the_prior_learns_the_codes(trained: Any, patterns: np.ndarray) -> None:
     """To the entropy of the images, log 2: of 8⁴ grids a uniform prior would say 4 log 8 nats."""
     assert trained.history_["rate"][0] > 4.0
@@ -258,6 +259,7 @@ def _on_a_jump(model: Any) -> tuple[np.ndarray, np.ndarray]:
     return before, after
 
 
+@pytest.mark.slow
 def test_verification_knows_both_sides_of_a_jump() -> None:
     """Codes that rounding may decide either way are equal, and no others."""
     model = _spread(_model())
