@@ -255,7 +255,9 @@ def by_name(endpoint: Endpoint, *, eager: bool = False) -> Callable[..., dict[st
     """
     function = endpoint.function
     if not eager:
-        function = tf.function(function, input_signature=endpoint.signature())
+        # The graph itself: TensorFlow takes functions made anew for one that is traced too often.
+        traced = tf.function(function, input_signature=endpoint.signature())
+        function = traced.get_concrete_function()
     return lambda **feeds: {
         name: tensor.numpy()
         for name, tensor in function(*(tf.constant(feeds[n]) for n in endpoint.inputs)).items()
