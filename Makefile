@@ -20,7 +20,7 @@ $(VENV)/installed: $(VENV)/package
 demo: $(VENV)/package
 	$(BIN)/python examples/walk.py
 
-# At most 12 minutes on 2 cores without AVX-512; the slowest tests are listed at the end.
+# The aim is 12 minutes on 2 cores without AVX-512; the slowest tests are listed at the end.
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --durations=15
 
