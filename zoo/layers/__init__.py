@@ -4,7 +4,7 @@ from zoo.layers.attention import SelfAttention2D
 from zoo.layers.bilinear import BilinearResize
 from zoo.layers.conditional import ConditionalBatchNormalization
 from zoo.layers.features import FeatureModulation, FeatureSlice
-from zoo.layers.gating import AdaptiveAveragePooling, GatedLinearUnit
+from zoo.layers.gating import AdaptiveAveragePooling, GatedLinearUnit, erf_gelu
 from zoo.layers.grouped import GroupedConv2D
 from zoo.layers.minibatch import MinibatchDeviation
 from zoo.layers.per_layer import LatentPart, NoiseInjection, StoredNoise, StyleOfLayer
@@ -62,6 +62,7 @@ __all__ = [
     "UniformFromNormal",
     "VectorQuantizer",
     "commitment_loss",
+    "erf_gelu",
     "perplexity",
     "prior_layer",
     "scaled_leaky_relu",

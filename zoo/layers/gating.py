@@ -1,7 +1,8 @@
-"""What gates features in FastGAN: linear units (arXiv 1612.08083), channels (arXiv 2101.04775)."""
+"""What gates features: linear units (arXiv 1612.08083), channels (arXiv 2101.04775), GELU."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -10,6 +11,22 @@ from keras import layers, ops
 
 if TYPE_CHECKING:
     from zoo.io.types import Tensor
+
+
+@keras.saving.register_keras_serializable("zoo")
+def erf_gelu(x: Tensor) -> Tensor:
+    """Exact GELU, x Φ(x) (arXiv 1606.08415), by erf; Keras takes erfc, which ONNX has not.
+
+    Args:
+        x: Of any shape.
+
+    Example:
+        >>> from zoo.layers import erf_gelu
+        >>> print(erf_gelu([-1.0, 0.0, 1.0]).numpy().round(4))
+        [-0.1587  0.      0.8413]
+    """
+    x = ops.convert_to_tensor(x)
+    return 0.5 * x * (1.0 + ops.erf(x * math.sqrt(0.5)))
 
 
 @keras.saving.register_keras_serializable("zoo")

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras import layers, ops
 
-from zoo.layers import LearnedConstant
+from zoo.layers import LearnedConstant, erf_gelu
 from zoo.networks import _heads
 
 if TYPE_CHECKING:
@@ -288,9 +288,9 @@ def _block(
     inner = max((width or x.shape[-1]) // BOTTLENECK, 1)
     side = 3 if min(x.shape[1:3]) > 2 else 1
     for i, kernel in enumerate((1, side, side)):
-        x = layers.Activation("gelu")(x)
+        x = layers.Activation(erf_gelu)(x)
         x = _conv(layer, x, inner, kernel, f"{name}_conv_{i}")
-    x = layers.Activation("gelu")(x)
+    x = layers.Activation(erf_gelu)(x)
     return _conv(layer, x, channels, 1, f"{name}_conv_3", scale=scale, dtype=dtype)
 
 
