@@ -165,7 +165,7 @@ class VDVAE(BaseVAE):
         """Δμ, log Δσ², u = Δμ + Δσ ε and the logits, of the encoder's features and ε."""
         noise = tf.convert_to_tensor(noise)  # Keras takes no list of tensors and arrays
         mean, log_variance, logits = self.posterior_network([*features, noise], training=training)
-        latents = mean + tf.exp(0.5 * log_variance) * noise
+        latents = mean + tf.exp(0.5 * log_variance) * tf.cast(noise, mean.dtype)
         return {"mean": mean, "log_variance": log_variance, "latents": latents, "logits": logits}
 
     def regularization_terms(
