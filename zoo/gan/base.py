@@ -149,14 +149,17 @@ class BaseGAN(StartedGAN, LittleData):
 
     def check_networks(self) -> None:
         """Raises ValueError if a network does not suit the model."""
-        labels = bool(self.num_classes)
+        self.check_generator()
         check_network(
-            self.generator, "generator", (self.latent_dim,), [self.image_shape], labels=labels,
-            values=[IMAGES],
+            self.discriminator, "discriminator", self.image_shape, [(1,)],
+            labels=bool(self.num_classes), values=[LOGITS],
         )  # fmt: skip
+
+    def check_generator(self) -> None:
+        """Raises ValueError if the generator does not suit the model."""
         check_network(
-            self.discriminator, "discriminator", self.image_shape, [(1,)], labels=labels,
-            values=[LOGITS],
+            self.generator, "generator", (self.latent_dim,), [self.image_shape],
+            labels=bool(self.num_classes), values=[IMAGES],
         )  # fmt: skip
 
     # Hooks

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import tensorflow as tf
 
-from zoo.core.contracts import IMAGES, LOGITS
+from zoo.core.contracts import LOGITS
 from zoo.core.network_tools import check_network, with_labels
 from zoo.core.registry import register_model
 from zoo.core.replicated_step import Player
@@ -113,11 +113,7 @@ class FastGAN(GAN):
 
     def check_networks(self) -> None:
         """Raises ValueError if a network is not what the model needs."""
-        labels = bool(self.num_classes)
-        check_network(
-            self.generator, "generator", (self.latent_dim,), [self.image_shape], labels=labels,
-            values=[IMAGES],
-        )  # fmt: skip
+        self.check_generator()
         shapes = [tuple(x.shape[1:]) for x in getattr(self.discriminator, "outputs", ())]
         suits = [len(shape) for shape in shapes] == [1, 1, 3, 3] and shapes[0] == (1,)
         if not suits or not all(_is_halved(self.image_shape, shape) for shape in shapes[2:]):
@@ -127,8 +123,8 @@ class FastGAN(GAN):
             )
             raise ValueError(msg)
         check_network(
-            self.discriminator, "discriminator", self.image_shape, shapes, labels=labels,
-            values=[LOGITS],
+            self.discriminator, "discriminator", self.image_shape, shapes,
+            labels=bool(self.num_classes), values=[LOGITS],
         )  # fmt: skip
 
     @property
@@ -169,14 +165,6 @@ class FastGAN(GAN):
     def adversarial_logits(self, outputs: list[Any]) -> Tensor:
         """The logits of patches, [batch, patches]."""
         return outputs[1]
-
-    def generator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        """The mean over patches of the chosen loss, [batch], of logits [batch, patches]."""
-        return _mean_over_patches(self.adversarial.generator, real_logits, fake_logits)
-
-    def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        """The mean over patches of the chosen loss, [batch], of logits [batch, patches]."""
-        return _mean_over_patches(self.adversarial.discriminator, real_logits, fake_logits)
 
     def auxiliary_loss(
         self,
@@ -231,10 +219,3 @@ def _distance(decoded: Tensor, target: Tensor) -> Tensor:
     if factor > 1:
         target = tf.nn.avg_pool2d(target, factor, factor, "VALID")
     return 2.0 * tf.reduce_mean(tf.abs(decoded - target), axis=[1, 2, 3])
-
-
-def _mean_over_patches(loss: Callable[..., Any], *logits: Tensor) -> Tensor:
-    """The mean of a loss of logits [batch, 1] over those of [batch, patches], [batch]."""
-    patches = logits[0].shape[1]
-    values = loss(*(tf.reshape(each, [-1, 1]) for each in logits))
-    return tf.reduce_mean(tf.reshape(values, [-1, patches]), axis=1)

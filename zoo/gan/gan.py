@@ -114,12 +114,12 @@ class GAN(BaseGAN):
         self.clip_weights = clip_weights
 
     def generator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        """The chosen loss of the generator, [batch], of logits [batch, 1]."""
-        return self.adversarial.generator(real_logits, fake_logits)
+        """The chosen loss of the generator, [batch]: the mean over logits [batch, n]."""
+        return self.adversarial.generator(real_logits, fake_logits) / fake_logits.shape[-1]
 
     def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        """The chosen loss of the discriminator, [batch], of logits [batch, 1]."""
-        return self.adversarial.discriminator(real_logits, fake_logits)
+        """The chosen loss of the discriminator, [batch]: the mean over logits [batch, n]."""
+        return self.adversarial.discriminator(real_logits, fake_logits) / fake_logits.shape[-1]
 
     def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
         """The noise of `BaseGAN`, and what the penalty takes."""

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import tensorflow as tf
 
 from zoo import networks
-from zoo.core.contracts import IMAGES
-from zoo.core.network_tools import check_network
 from zoo.core.registry import register_model
 from zoo.gan.gan import GAN
 from zoo.networks import projected
@@ -120,12 +118,8 @@ class ProjectedGAN(GAN):
 
     def check_networks(self) -> None:
         """Raises ValueError if a network is not what the model needs."""
-        labels = bool(self.num_classes)
-        check_network(
-            self.generator, "generator", (self.latent_dim,), [self.image_shape], labels=labels,
-            values=[IMAGES],
-        )  # fmt: skip
-        wanted = [*self.map_shapes, *([()] if labels else [])]
+        self.check_generator()
+        wanted = [*self.map_shapes, *([()] if self.num_classes else [])]
         given = [tuple(tensor.shape[1:]) for tensor in self.discriminator.inputs]
         made = [tuple(tensor.shape[1:]) for tensor in self.discriminator.outputs]
         if given != wanted or len(made) != 2 or made[0] != (1,) or len(made[1]) != 1:
@@ -147,14 +141,6 @@ class ProjectedGAN(GAN):
     def adversarial_logits(self, outputs: list[Any]) -> Tensor:
         """The logits of all places and scales, [batch, n]."""
         return outputs[1]
-
-    def generator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        """The mean of the chosen loss over logits [batch, n], [batch]."""
-        return super().generator_loss(real_logits, fake_logits) / fake_logits.shape[-1]
-
-    def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        """The mean of the chosen loss over logits [batch, n], [batch]."""
-        return super().discriminator_loss(real_logits, fake_logits) / fake_logits.shape[-1]
 
     def optional_endpoints(self) -> dict[str, EndpointSpec]:
         """Nothing: what is deployed is the generator."""

@@ -148,6 +148,13 @@ def linear_layers(normalization: str) -> tuple[type[layers.Layer], type[layers.L
     return layers.Dense, layers.Conv2D
 
 
+def check_no_normalization(normalization: str, architecture: str) -> None:
+    """Refuses a normalisation of an architecture that has none."""
+    if normalization != "none":
+        msg = f"normalization={normalization!r}: the {architecture} network has none. Take 'none'."
+        raise ValueError(msg)
+
+
 def model(inputs: list[Any], outputs: list[Any], name: str) -> keras.Model:
     """A functional model; of one input or output, not of a list."""
     return keras.Model(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 from keras import layers
 
@@ -16,8 +17,6 @@ from zoo.networks import _heads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    import keras
 
     Conv = Callable[..., layers.Layer]
 
@@ -156,7 +155,25 @@ def to_logits(
     return conv(channels, 3, dtype="float32", name="logits")(x)
 
 
-def pixel_sum(x: keras.KerasTensor) -> keras.KerasTensor:
+def discriminator(
+    trunk: Callable[..., Any],
+    image_shape: Sequence[int],
+    normalization: str,
+    width: int,
+    **outputs: Any,
+) -> keras.Model:
+    """A discriminator of `trunk`, whose outputs are those of `_heads.discriminator`."""
+    _heads.linear_layers(normalization)  # refuses an unknown one
+    images = keras.Input(image_shape, name="image")
+    x = layers.Rescaling(2.0, -1.0, name="to_signed_range")(images)
+    x = trunk(x, image_shape, width, normalization)
+    return _heads.discriminator(
+        images, _pixel_sum(x), relu, normalization=normalization, initializer="orthogonal",
+        **outputs,
+    )  # fmt: skip
+
+
+def _pixel_sum(x: keras.KerasTensor) -> keras.KerasTensor:
     """Features φ, float32 [batch, channels], of a discriminator: the sums over pixels."""
     pixels = x.shape[1] * x.shape[2]
     x = layers.GlobalAveragePooling2D(dtype="float32", name="pixel_mean", **_heads.LAST)(x)

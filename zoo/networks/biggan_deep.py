@@ -99,13 +99,9 @@ def discriminator(
         >>> biggan_deep.discriminator((8, 8, 1), width=4).output_shape
         (None, 1)
     """
-    _heads.linear_layers(normalization)  # refuses an unknown one
-    images = keras.Input(image_shape, name="image")
-    x = layers.Rescaling(2.0, -1.0, name="to_signed_range")(images)
-    x = _trunk(x, image_shape, width, normalization)
-    return _heads.discriminator(
-        images, _modulation.pixel_sum(x), _modulation.relu, normalization=normalization,
-        num_classes=num_classes, latent_dim=latent_dim, heads=heads, initializer="orthogonal",
+    return _modulation.discriminator(
+        _trunk, image_shape, normalization, width,
+        num_classes=num_classes, latent_dim=latent_dim, heads=heads,
     )  # fmt: skip
 
 

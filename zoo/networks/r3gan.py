@@ -115,9 +115,7 @@ def discriminator(
         >>> r3gan.discriminator((8, 8, 1), width=8).output_shape
         (None, 1)
     """
-    if normalization != "none":
-        msg = f"normalization={normalization!r}: the r3gan network has none. Take 'none'."
-        raise ValueError(msg)
+    _heads.check_no_normalization(normalization, "r3gan")
     images = keras.Input(image_shape, name="image")
     x = layers.Rescaling(2.0, -1.0, name="to_signed_range")(images)
     x = _trunk(x, image_shape, width)

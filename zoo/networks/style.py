@@ -92,16 +92,14 @@ def discriminator(
         >>> style.discriminator((8, 8, 1)).output_shape
         (None, 1)
     """
-    if normalization != "none":
-        msg = f"normalization={normalization!r}: the style network has none. Take 'none'."
-        raise ValueError(msg)
+    _heads.check_no_normalization(normalization, "style")
     stages = _heads.halvings(image_shape, "style")
     images = keras.Input(image_shape, name="image")
     x = layers.Rescaling(2.0, -1.0, name="to_signed_range")(images)
-    x = _conv(_channels(0, width), 1, "from_rgb")(x)
+    x = conv_layer(_channels(0, width), 1, "from_rgb")(x)
     for i in range(stages):
-        x = _residual(x, _channels(i + 1, width), f"block_{i}")
-    x = _conv(x.shape[-1], 3, "conv")(x)
+        x = residual(x, _channels(i + 1, width), f"block_{i}")
+    x = conv_layer(x.shape[-1], 3, "conv")(x)
     x = layers.Flatten(name="flatten", **_heads.LAST)(x)
     units = _channels(stages, width)
     x = EqualizedDense(units, activation=scaled_leaky_relu, name="features")(x)
@@ -124,12 +122,16 @@ def _mapping(latent_dim: int, num_classes: int) -> keras.Model:
         inputs.append(_heads.label_input())
         joined = [x, _heads.one_hot(inputs[1], num_classes)]
         x = layers.Concatenate(dtype="float32", name="latent_and_label")(joined)
+    return _heads.model(inputs, [mapped(x, STYLE_DIM, "mapping")], "mapping")
+
+
+def mapped(x: Tensor, size: int, name: str) -> Tensor:
+    """What the mapping's layers make of x: float32 [batch, size]."""
     for i in range(DEPTH):
         x = EqualizedDense(
-            STYLE_DIM, MAPPING_RATE, activation=scaled_leaky_relu, dtype="float32",
-            name=f"mapping_{i}",
-        )(x)  # fmt: skip
-    return _heads.model(inputs, [x], "mapping")
+            size, MAPPING_RATE, activation=scaled_leaky_relu, dtype="float32", name=f"{name}_{i}"
+        )(x)
+    return x
 
 
 def _synthesis(image_shape: Sequence[int], width: int) -> keras.Model:
@@ -170,11 +172,11 @@ def _scales(styles: Tensor, x: Tensor, name: str) -> Tensor:
     return EqualizedDense(x.shape[-1], bias_initializer="ones", name=f"{name}_affine")(styles)
 
 
-def _residual(x: Tensor, channels: int, name: str) -> Tensor:
+def residual(x: Tensor, channels: int, name: str) -> Tensor:
     """Halves the side; blurred before each stride, so that it does not alias."""
     shortcut = Blur(1, strides=2, name=f"{name}_shortcut_blur")(x)
     shortcut = EqualizedConv2D(channels, 1, use_bias=False, name=f"{name}_shortcut")(shortcut)
-    x = _conv(x.shape[-1], 3, f"{name}_conv_0")(x)
+    x = conv_layer(x.shape[-1], 3, f"{name}_conv_0")(x)
     x = Blur(2, name=f"{name}_blur")(x)
     x = EqualizedConv2D(
         channels, 3, strides=2, activation=scaled_leaky_relu, name=f"{name}_conv_1"
@@ -183,7 +185,8 @@ def _residual(x: Tensor, channels: int, name: str) -> Tensor:
     return layers.Rescaling(math.sqrt(0.5), name=name)(x)
 
 
-def _conv(channels: int, size: int, name: str) -> layers.Layer:
+def conv_layer(channels: int, size: int, name: str) -> layers.Layer:
+    """An equalised convolution that keeps the side, and its activation."""
     return EqualizedConv2D(channels, size, padding="same", activation=scaled_leaky_relu, name=name)
 
 

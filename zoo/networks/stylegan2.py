@@ -26,8 +26,6 @@ import keras
 from keras import layers
 
 from zoo.layers import (
-    Blur,
-    EqualizedConv2D,
     EqualizedDense,
     FilteredUpSampling2D,
     HypersphereFromNormal,
@@ -43,6 +41,7 @@ from zoo.layers import (
     scaled_leaky_relu,
 )
 from zoo.networks import _heads
+from zoo.networks.style import conv_layer, mapped, residual
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,8 +50,6 @@ if TYPE_CHECKING:
 
 WIDTH = 512  # most channels of a layer
 STYLE_DIM = 512
-DEPTH = 8  # layers of the mapping
-MAPPING_RATE = 0.01  # learning rate of the mapping, as a multiple of that of other layers
 GROUP = 4  # images whose deviation the discriminator sees
 
 
@@ -185,17 +182,15 @@ def discriminator(
         >>> stylegan2.discriminator((8, 8, 1), width=8).output_shape
         (None, 1)
     """
-    if normalization != "none":
-        msg = f"normalization={normalization!r}: the stylegan2 network has none. Take 'none'."
-        raise ValueError(msg)
+    _heads.check_no_normalization(normalization, "stylegan2")
     stages = _heads.halvings(image_shape, "stylegan2")
     images = keras.Input(image_shape, name="image")
     x = layers.Rescaling(2.0, -1.0, name="to_signed_range")(images)
-    x = _conv(_channels(0, stages, width), 1, "from_rgb")(x)
+    x = conv_layer(_channels(0, stages, width), 1, "from_rgb")(x)
     for i in range(stages):
-        x = _residual(x, _channels(i + 1, stages, width), f"block_{i}")
+        x = residual(x, _channels(i + 1, stages, width), f"block_{i}")
     x = MinibatchDeviation(GROUP, name="minibatch_deviation")(x)
-    x = _conv(_channels(stages, stages, width), 3, "conv")(x)
+    x = conv_layer(_channels(stages, stages, width), 3, "conv")(x)
     x = layers.Flatten(name="flatten", **_heads.LAST)(x)
     units = _channels(stages, stages, width)
     x = EqualizedDense(units, activation=scaled_leaky_relu, name="features")(x)
@@ -204,7 +199,7 @@ def discriminator(
         return _heads.model([images], [logit], "discriminator")
     label = _heads.label_input()
     x = EqualizedDense(style_dim, dtype="float32", name="joint_features")(x)
-    y = _mapped(_embedding(label, num_classes, style_dim), style_dim, "label_mapping")
+    y = mapped(_embedding(label, num_classes, style_dim), style_dim, "label_mapping")
     inner = layers.Dot(axes=1, dtype="float32", name="projection")([x, y])
     logit = layers.Rescaling(1.0 / math.sqrt(style_dim), dtype="float32", name="logit")(inner)
     return _heads.model([images, label], [logit], "discriminator")
@@ -219,7 +214,7 @@ def _mapping(latent_dim: int, num_classes: int, style_dim: int) -> keras.Model:
         embedded = _embedding(inputs[1], num_classes, style_dim)
         join = layers.Concatenate(dtype="float32", name="latent_and_label")
         x = join([x, embedded])
-    return _heads.model(inputs, [_mapped(x, style_dim, "mapping")], "mapping")
+    return _heads.model(inputs, [mapped(x, style_dim, "mapping")], "mapping")
 
 
 def _embedding(label: Tensor, num_classes: int, size: int) -> Tensor:
@@ -227,14 +222,6 @@ def _embedding(label: Tensor, num_classes: int, size: int) -> Tensor:
     dense = EqualizedDense(size, dtype="float32", name="label_embedding")
     normalize = HypersphereFromNormal(dtype="float32", name="normalize_label")
     return normalize(dense(_heads.one_hot(label, num_classes)))
-
-
-def _mapped(x: Tensor, size: int, name: str) -> Tensor:
-    for i in range(DEPTH):
-        x = EqualizedDense(
-            size, MAPPING_RATE, activation=scaled_leaky_relu, dtype="float32", name=f"{name}_{i}"
-        )(x)
-    return x
 
 
 def _synthesis(
@@ -295,23 +282,6 @@ def _scales(styles: Tensor, index: int, x: Tensor, name: str) -> Tensor:
     style = StyleOfLayer(index, dtype="float32", name=f"{name}_style_of_layer")(styles)
     dense = EqualizedDense(x.shape[-1], bias_initializer="ones", name=f"{name}_affine")
     return dense(style)
-
-
-def _residual(x: Tensor, channels: int, name: str) -> Tensor:
-    """Halves the side; filtered before each stride, so that it does not alias."""
-    shortcut = Blur(1, strides=2, name=f"{name}_shortcut_blur")(x)
-    shortcut = EqualizedConv2D(channels, 1, use_bias=False, name=f"{name}_shortcut")(shortcut)
-    x = _conv(x.shape[-1], 3, f"{name}_conv_0")(x)
-    x = Blur(2, name=f"{name}_blur")(x)
-    x = EqualizedConv2D(
-        channels, 3, strides=2, activation=scaled_leaky_relu, name=f"{name}_conv_1"
-    )(x)
-    x = layers.Add(name=f"{name}_sum")([x, shortcut])
-    return layers.Rescaling(math.sqrt(0.5), name=name)(x)
-
-
-def _conv(channels: int, size: int, name: str) -> layers.Layer:
-    return EqualizedConv2D(channels, size, padding="same", activation=scaled_leaky_relu, name=name)
 
 
 def _channels(stage: int, stages: int, width: int) -> int:
