@@ -14,7 +14,6 @@ images in [0, 1]; and bilinear upsampling before a convolution, which is the pap
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import keras
@@ -22,8 +21,6 @@ from keras import layers
 
 from zoo.layers import HypersphereFromNormal
 from zoo.layers.style import (
-    Blur,
-    EqualizedConv2D,
     EqualizedDense,
     LearnedConstant,
     ModulatedConv2D,
@@ -31,6 +28,7 @@ from zoo.layers.style import (
     scaled_leaky_relu,
 )
 from zoo.networks import _heads
+from zoo.networks._equalized import conv_layer, mapped, residual
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,8 +37,6 @@ if TYPE_CHECKING:
 
 WIDTH = 32
 STYLE_DIM = 128  # 512 in the paper
-DEPTH = 8
-MAPPING_RATE = 0.01  # learning rate of the mapping, as a multiple of that of other layers
 
 
 def generator(
@@ -125,15 +121,6 @@ def _mapping(latent_dim: int, num_classes: int) -> keras.Model:
     return _heads.model(inputs, [mapped(x, STYLE_DIM, "mapping")], "mapping")
 
 
-def mapped(x: Tensor, size: int, name: str) -> Tensor:
-    """What the mapping's layers make of x: float32 [batch, size]."""
-    for i in range(DEPTH):
-        x = EqualizedDense(
-            size, MAPPING_RATE, activation=scaled_leaky_relu, dtype="float32", name=f"{name}_{i}"
-        )(x)
-    return x
-
-
 def _synthesis(image_shape: Sequence[int], width: int) -> keras.Model:
     """g: styles to images."""
     stages = _heads.halvings(image_shape, "style")
@@ -170,24 +157,6 @@ def _to_rgb(x: Tensor, styles: Tensor, channels: int, stage: int) -> Tensor:
 def _scales(styles: Tensor, x: Tensor, name: str) -> Tensor:
     """A: a scale for each channel of x, about 1 at first."""
     return EqualizedDense(x.shape[-1], bias_initializer="ones", name=f"{name}_affine")(styles)
-
-
-def residual(x: Tensor, channels: int, name: str) -> Tensor:
-    """Halves the side; blurred before each stride, so that it does not alias."""
-    shortcut = Blur(1, strides=2, name=f"{name}_shortcut_blur")(x)
-    shortcut = EqualizedConv2D(channels, 1, use_bias=False, name=f"{name}_shortcut")(shortcut)
-    x = conv_layer(x.shape[-1], 3, f"{name}_conv_0")(x)
-    x = Blur(2, name=f"{name}_blur")(x)
-    x = EqualizedConv2D(
-        channels, 3, strides=2, activation=scaled_leaky_relu, name=f"{name}_conv_1"
-    )(x)
-    x = layers.Add(name=f"{name}_sum")([x, shortcut])
-    return layers.Rescaling(math.sqrt(0.5), name=name)(x)
-
-
-def conv_layer(channels: int, size: int, name: str) -> layers.Layer:
-    """An equalised convolution that keeps the side, and its activation."""
-    return EqualizedConv2D(channels, size, padding="same", activation=scaled_leaky_relu, name=name)
 
 
 def _channels(stage: int, width: int) -> int:

@@ -41,7 +41,7 @@ from zoo.layers import (
     scaled_leaky_relu,
 )
 from zoo.networks import _heads
-from zoo.networks.style import conv_layer, mapped, residual
+from zoo.networks._equalized import conv_layer, mapped, residual
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
