@@ -21,9 +21,9 @@ class Case:
 
     Every Case is created (fixture `each`), and all but the `slow` ones go through what a user meets
     first (fixture `distinct`). The `core` ones, a Case for every branch of the common machinery,
-    go through most (fixture `case`). The FULLEST, a VAE and a GAN that take most branches, go
-    through the rest (fixture `full`), or one of them does (`full_vae`, `full_gan`). The others go
-    there only in `make test-slow`.
+    go through most (fixture `case`), where the others do less (fixture `other`). The FULLEST, a VAE
+    and a GAN that take most branches, go through the rest (fixture `full`), or one of them does
+    (`full_vae`, `full_gan`). The others go there only in `make test-slow`.
 
     Args:
         name: The model's.

@@ -44,6 +44,11 @@ def distinct(request: pytest.FixtureRequest) -> Case:
     return request.param
 
 
+@pytest.fixture(params=_params([case for case in CASES if not (case.slow or case.core)]))
+def other(request: pytest.FixtureRequest) -> Case:
+    return request.param
+
+
 @pytest.fixture(params=_params(CORE))
 def case(request: pytest.FixtureRequest) -> Case:
     return request.param

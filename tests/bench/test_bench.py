@@ -173,6 +173,7 @@ def test_a_stopped_training_stops_the_benchmark(
     assert not (tmp_path / "dcgan").exists()
 
 
+@pytest.mark.slow
 def test_a_row_that_fails_is_noted(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

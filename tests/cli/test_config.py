@@ -139,6 +139,7 @@ def test_files_that_are_none(tmp_path: Path, capsys) -> None:
         assert words in " ".join(fails(capsys, "train", "vae", "--config", path).split())
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_again_from_its_config(small: Path, tmp_path: Path) -> None:
     """To bitwise the same weights, though the options of the model are in no other entry."""
     first, second = tmp_path / "first", tmp_path / "second"

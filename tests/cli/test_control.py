@@ -81,6 +81,7 @@ def test_the_help_names_every_optimizer() -> None:
         assert f" {name}" in option.help
 
 
+@pytest.mark.slow
 def test_a_recipe_takes_no_schedule(tiny: Path, tmp_path: Path, capsys) -> None:
     run = copy_of(tiny / "vae", tmp_path)
     train = ("train", run, "--epochs", 1, "--batch-size", 20, "--schedule", "cosine")

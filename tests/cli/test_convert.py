@@ -12,6 +12,7 @@ from tests.support.command import config_of, copy_of, fails, images_of, run_zoo
 from zoo.cli import main
 
 
+@pytest.mark.slow
 def test_gan_to_vae_to_gan(tiny: Path, tmp_path: Path) -> None:
     """All three draw the same images, and the page tells each conversion's direction."""
     wanted = images_of(tiny / "gan")
@@ -80,6 +81,7 @@ def test_into_a_trained_run(tiny: Path, small: Path, tmp_path: Path, capsys) -> 
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_generator_from_outside(small: Path, tmp_path: Path, capsys) -> None:
     import keras
 
@@ -106,6 +108,7 @@ def test_a_generator_from_outside(small: Path, tmp_path: Path, capsys) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_recipe_of_a_converted_vae(tiny: Path, tmp_path: Path, capsys) -> None:
     """Training begins it, is given its settings, and goes on within it."""
     run = copy_of(tiny / "vae", tmp_path)

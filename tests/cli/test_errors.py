@@ -152,6 +152,8 @@ WRONG_RUNS: dict[str, Callable[[Path, Path], Any]] = {
 }
 # Commands that do not read model.keras.
 WITHOUT_WEIGHTS = ("info", "report")
+# One that is not there, one that cannot be parsed, one whose weights are damaged; others are slow.
+FAST_RUNS = ("missing", "config.json cut short", "damaged model.keras")
 
 
 def test_every_command_is_tested() -> None:
@@ -159,7 +161,10 @@ def test_every_command_is_tested() -> None:
     assert {name.replace("_", "-") for name in names} == COMMANDS.keys()
 
 
-@pytest.mark.parametrize("kind", WRONG_RUNS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(k, marks=[] if k in FAST_RUNS else pytest.mark.slow) for k in WRONG_RUNS],
+)
 def test_wrong_runs(kind: str, folder: Path, tmp_path: Path, capsys) -> None:
     """In a folder whose name is full of markup."""
     run = tmp_path / ODD

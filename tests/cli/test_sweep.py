@@ -239,6 +239,7 @@ def test_all_cells_are_checked_before_one_is_trained(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_figure_that_no_run_will_have_is_refused_before_one_is_trained(
     file: Path, tmp_path: Path, commands: list[list[str]], capsys
 ) -> None:

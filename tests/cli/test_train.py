@@ -81,6 +81,7 @@ def test_train_wrote_a_run(gan: Path) -> None:
     assert len(json.loads((gan / "history.json").read_text())) == 2
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_first_step_starts_anew(gan: Path, tmp_path: Path, capsys) -> None:
     config = json.loads((gan / "config.json").read_text())
     arguments = ["train", "dcgan", "--data", config["data"], "--out", tmp_path, "--epochs", 1]
@@ -91,6 +92,7 @@ def test_a_run_killed_before_its_first_step_starts_anew(gan: Path, tmp_path: Pat
     assert json.loads((tmp_path / "config.json").read_text())["batch_size"] == 50
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_epochs_it_was_begun_with(tiny: Path, tmp_path: Path) -> None:
     run = copy_of(tiny / "gan", tmp_path)
     config = json.loads((run / "config.json").read_text())

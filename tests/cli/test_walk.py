@@ -49,6 +49,7 @@ def test_pictures(gan: Path, tmp_path: Path) -> None:
     assert (tmp_path / "b.png").exists()
 
 
+@pytest.mark.slow
 def test_a_class_by_its_name(tiny: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     """Names come first: a class may be called 1 and be the first."""
     from zoo.core.model import ZooModel

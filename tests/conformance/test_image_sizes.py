@@ -9,8 +9,10 @@ import zoo
 from tests.cases import Case
 
 
-@pytest.mark.parametrize("size", [28, 32, 48, 64, 96])
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    "size", [28, *(pytest.param(n, marks=pytest.mark.slow) for n in (32, 48, 64)), 96]
+)
+@pytest.mark.parametrize("channels", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("name", ["vae", "dcgan"])
 def test_conv_makes_every_size(name: str, size: int, channels: int) -> None:
     model = zoo.create(name, (size, size, channels), 4)

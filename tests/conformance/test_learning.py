@@ -8,15 +8,15 @@ import numpy as np
 from tests.cases import Case
 
 
-def test_training_learns(full: Case, images: np.ndarray) -> None:
+def test_training_learns(full_vae: Case, images: np.ndarray) -> None:
     """A VAE's loss falls; a discriminator learns to tell real images from an idle generator's."""
-    model = full.create()
+    model = full_vae.create()
     if model.family == "vae":
         model.compile()
-        history = model.fit(*full.data(images), batch_size=20, epochs=15, verbose=0).history
+        history = model.fit(*full_vae.data(images), batch_size=20, epochs=15, verbose=0).history
         assert history["loss"][-1] < history["loss"][0]
     else:
         idle = keras.optimizers.SGD(0.0)
         model.compile(generator_optimizer=idle, discriminator_optimizer=keras.optimizers.Adam(2e-3))
-        history = model.fit(*full.data(images), batch_size=20, epochs=15, verbose=0).history
+        history = model.fit(*full_vae.data(images), batch_size=20, epochs=15, verbose=0).history
         assert history["real_logit"][-1] - history["fake_logit"][-1] > 0.5

@@ -14,6 +14,7 @@ from tests.support.equivalence import (
 from tests.support.replicas import replicated
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replicas", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_all_replicas_skip_an_overflow(full_gan: Case, replicas: int, images: np.ndarray) -> None:
     """An image that overflows one replica's gradients skips the update of all, and no other."""

@@ -18,6 +18,7 @@ from tests.support.replicas import replicated
 from zoo.core.replicas import in_turn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replicas", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_accumulation_equals_the_large_batch(full_gan: Case, replicas: int, images: Any) -> None:
     """In three parts or at once; without BatchNorm and losses between examples: they see parts."""

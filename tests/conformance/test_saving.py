@@ -17,12 +17,12 @@ from tests.support.equivalence import (
 )
 
 
-def test_save_and_load_continue_alike(full: Case, tmp_path: Path) -> None:
+def test_save_and_load_continue_alike(full_vae: Case, tmp_path: Path) -> None:
     """All optimizers, their slots, averages and the noise survive: training goes on the same."""
-    images = structured_images(full.image_shape)
-    model = full.create()
+    images = structured_images(full_vae.image_shape)
+    model = full_vae.create()
     model.compile()
-    model.fit(*full.data(images), batch_size=20, epochs=2, shuffle=False, verbose=0)
+    model.fit(*full_vae.data(images), batch_size=20, epochs=2, shuffle=False, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.get_config() == model.get_config()
@@ -30,7 +30,7 @@ def test_save_and_load_continue_alike(full: Case, tmp_path: Path) -> None:
         assert getattr(loaded, name).get_config() == getattr(model, name).get_config()
     assert_same_state(loaded, model)
     for m in (model, loaded):
-        m.fit(*full.data(images), batch_size=20, shuffle=False, verbose=0)
+        m.fit(*full_vae.data(images), batch_size=20, shuffle=False, verbose=0)
     assert_same_state(loaded, model)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+import pytest
 
 from tests.cases import Case, state_of
 
 
+@pytest.mark.slow
 def test_same_seed_same_run(full_vae: Case, images: np.ndarray) -> None:
     """Bit for bit. A model without noise gives one run for all seeds."""
     states = []

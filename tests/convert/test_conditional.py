@@ -122,6 +122,7 @@ def test_recalibrated_statistics_are_of_all_classes() -> None:
     assert vae.num_classes == CLASSES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "network", ["conv-4", pytest.param("mlp", marks=slow), pytest.param("biggan-4", marks=slow),
                 pytest.param("biggan_deep-4", marks=slow), pytest.param("resnet-4", marks=slow)]

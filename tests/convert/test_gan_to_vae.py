@@ -111,6 +111,7 @@ def test_statistics_that_never_converged(images: np.ndarray) -> None:
     assert "batch_norm_0" in report.batch_norm
 
 
+@pytest.mark.slow
 def test_recalibrated_statistics() -> None:
     """The images are the generator's with the moments of its own activations."""
     gan = make_gan()
@@ -161,6 +162,7 @@ def test_a_new_encoder_is_clamped() -> None:
     assert float(np.max(log_variance)) == 2.0
 
 
+@pytest.mark.slow
 def test_a_dry_run_changes_nothing() -> None:
     gan = make_gan()
     nothing, dry = convert.gan_to_vae(gan, dry_run=True)
@@ -175,6 +177,7 @@ def test_a_dry_run_changes_nothing() -> None:
     assert dry == convert.gan_to_vae(gan, vae)[1]
 
 
+@pytest.mark.slow
 def test_a_converted_vae_is_saved_whole(images: np.ndarray, tmp_path: Path) -> None:
     vae, _ = convert.gan_to_vae(make_gan(), encoder_init="discriminator")
     vae.term_weights.assign((1.0, 0.5, 0.1, 2.0))
@@ -225,7 +228,7 @@ def test_a_given_encoder_takes_the_discriminator(images: np.ndarray) -> None:
     )
 
 
-@pytest.mark.parametrize("more", [1, 3])
+@pytest.mark.parametrize("more", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_larger_latent_is_exact(more: int) -> None:
     gan, vae = make_gan(), make_vae(latent=LATENT + more)
     _, report = convert.gan_to_vae(gan, vae)
@@ -244,6 +247,7 @@ def test_a_wider_decoder_is_exact() -> None:
     assert any("Net2Wider" in row.rule or "widen" in row.rule for row in report.rows)
 
 
+@pytest.mark.slow
 def test_a_smaller_latent_is_approximate() -> None:
     gan, vae = make_gan(), make_vae(latent=LATENT - 1)
     before = values_of(vae)

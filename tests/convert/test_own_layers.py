@@ -286,6 +286,7 @@ def test_files_are_converted_alike(
     np.testing.assert_allclose(zoo.load_run(out).generate_from(z), generator(z), atol=5e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "to"), [("vae", "gan"), pytest.param("dcgan", "vae", marks=pytest.mark.slow)]
 )

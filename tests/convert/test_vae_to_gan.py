@@ -135,7 +135,7 @@ def test_a_discriminator_of_its_own(model: str, vae: Any) -> None:
 
 
 @pytest.mark.parametrize("init", ["encoder", "random"])
-@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("given", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_every_tensor_of_a_gan_is_in_the_report_once(
     init: str, given: bool, vae: Any, tmp_path: Path
 ) -> None:

@@ -164,6 +164,7 @@ def test_a_wrong_activation_is_found() -> None:
     assert first_diverging_block(read(source), changed, pairs, LATENTS) == block.name
 
 
+@pytest.mark.slow
 def test_a_new_norm_diverges_nowhere() -> None:
     """Blocks whose values are meant to differ are no pairs: a bias moves into the BatchNorm."""
     source, target = _generator(), _generator(norm=True, seed=1)

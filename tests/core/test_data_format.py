@@ -137,6 +137,7 @@ def test_discriminators(name: str, normalization: str) -> None:
     assert_the_same(lambda: networks.build(name, "discriminator", SHAPE, normalization, heads=(2,)))
 
 
+@pytest.mark.slow
 def test_the_classifier() -> None:
     assert_the_same(lambda: features.classifier(SHAPE, 10))
 
@@ -144,8 +145,8 @@ def test_the_classifier() -> None:
 @pytest.mark.parametrize(
     "layer",
     [
-        lambda: SpectralConv2D(4, 3),
-        pytest.param(lambda: EqualizedConv2D(4, 3), marks=pytest.mark.slow),
+        pytest.param(lambda: SpectralConv2D(4, 3), marks=pytest.mark.slow),
+        lambda: EqualizedConv2D(4, 3),
         pytest.param(lambda: Blur(1, strides=2), marks=pytest.mark.slow),
     ],
     ids=["spectral", "equalized", "blur"],

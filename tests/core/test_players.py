@@ -132,7 +132,7 @@ class LossOfNaN(InfiniteLoss):
     wrong = np.nan
 
 
-@pytest.mark.parametrize("model", [InfiniteLoss, LossOfNaN])
+@pytest.mark.parametrize("model", [InfiniteLoss, pytest.param(LossOfNaN, marks=pytest.mark.slow)])
 def test_an_overflow_that_only_the_loss_shows(images: np.ndarray, model: type[AAE]) -> None:
     """A fused ReLU may hide it from the gradients. It skips the update, and is noted."""
     optimizers = {

@@ -52,6 +52,7 @@ def copies(classes: Path, begun: Path, tmp_path: Path) -> tuple[Path, Path]:
     )
 
 
+@pytest.mark.slow
 def test_commands_say_what_the_data_are(
     classes: Path,
     begun: Path,

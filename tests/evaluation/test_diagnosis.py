@@ -216,6 +216,7 @@ def test_the_command(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -
     assert sorted(path.stat().st_mtime_ns for path in run.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_run_that_began_trained_needs_no_thousand_updates(run: Path, tmp_path: Path) -> None:
     model, _ = zoo.finetune(run, IMAGES)
     model.compile()

@@ -209,10 +209,10 @@ def _tensorflow_without_space(*_: object, **__: object) -> None:
     [
         ("saved_model", saved_model, "write_metadata", _no_space),
         ("saved_model", tf.saved_model, "save", _tensorflow_without_space),
-        ("onnx", onnx, "save", _no_space),
-        ("onnx", metadata, "write_json", _no_space),
-        ("web", export.web.shutil, "copytree", _no_space),
-        ("triton", metadata, "write_json", _no_space),
+        pytest.param("onnx", onnx, "save", _no_space, marks=pytest.mark.slow),
+        pytest.param("onnx", metadata, "write_json", _no_space, marks=pytest.mark.slow),
+        pytest.param("web", export.web.shutil, "copytree", _no_space, marks=pytest.mark.slow),
+        pytest.param("triton", metadata, "write_json", _no_space, marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.usefixtures("offline")

@@ -81,6 +81,7 @@ def _check_graphs(seeds: range) -> Counter[str]:
     return done
 
 
+@pytest.mark.slow
 def test_rewrites_keep_random_graphs() -> None:
     """Whose tensors have names that a rewrite would give to others, and serve as outputs too."""
     done = _check_graphs(FAST_GRAPHS)
@@ -152,6 +153,7 @@ def test_a_dense_layer_on_tokens(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, network(latents), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_transposed_convolutions_behind_dense_feature_maps() -> None:
     """Their input's size is not known to tf2onnx, which leaves ONNX to choose the padding."""
     keras.utils.set_random_seed(0)

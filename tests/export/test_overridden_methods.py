@@ -55,7 +55,7 @@ def model() -> Overridden:
 def test_exported_as_the_model_computes(
     format_name: str, model: Overridden, tmp_path: Path
 ) -> None:
-    functions = ["generate", "encode", "reconstruct", "sample"]
+    functions = ["encode", "sample"]
     path = export_model(model, tmp_path / "x", format_name, functions=functions, verify=False)
     report = verify(path, model)
     assert report.passed, report.problems

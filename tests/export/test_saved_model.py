@@ -49,6 +49,7 @@ def test_a_process_without_the_zoo_serves_it(tmp_path: Path) -> None:
     np.testing.assert_allclose(found["log_variance"], log_variance, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_network_of_a_prior_is_saved(tmp_path: Path) -> None:
     """`sample` of a VampPrior encodes pseudo-inputs: the encoder and they are weights of it."""
     model = shaken(zoo.create("vamp_prior", IMAGE_SHAPE, LATENT_DIM, network="mlp", components=4))
@@ -97,6 +98,7 @@ def test_png_of_a_saved_model_is_read_by_pillow(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_discriminate_on_request(tmp_path: Path) -> None:
     model = shaken(
         zoo.create("projection_gan", IMAGE_SHAPE, LATENT_DIM, num_classes=3, network="mlp")

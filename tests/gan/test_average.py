@@ -50,6 +50,7 @@ def test_all_minibatches_of_a_step_count(images: np.ndarray) -> None:
     _followed(_gan(ema_images=80.0, n_critic=3), images, [30, 30], 0.05)
 
 
+@pytest.mark.slow
 def test_the_images_seen_are_saved(images: np.ndarray, tmp_path: Path) -> None:
     """A model without the option has no such variable, and loads as before."""
     model = _gan(ema_images=80)

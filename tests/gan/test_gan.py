@@ -192,6 +192,7 @@ def test_r3gan_is_its_equations_in_pytorch() -> None:
     assert logs["gradient_penalty"] == pytest.approx(penalty.item(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_lazy_penalty(images: np.ndarray) -> None:
     """Every third step three times as heavy; an evaluation has it as it is."""
     found = {}

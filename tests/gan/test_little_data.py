@@ -200,6 +200,7 @@ def test_two_replicas_are_one_device(letters: str) -> None:
     assert_equivalent(found[1], found[0])
 
 
+@pytest.mark.slow
 @ONE_AND_ALL
 def test_a_saved_model_goes_on_amid_an_interval(letters: str, tmp_path: Path) -> None:
     """Bit for bit: p, the sums towards its next move, LeCam's averages."""

@@ -101,7 +101,13 @@ def test_settings_are_the_papers(
         assert tuple(config[n] for n in names) == pytest.approx((wanted, *others))
 
 
-@pytest.mark.parametrize("name", ["lsgan", "sngan", "wgan", "wgan_gp", "r3gan", "sagan"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in ("sngan", "wgan_gp") else pytest.mark.slow)
+        for name in ("lsgan", "sngan", "wgan", "wgan_gp", "r3gan", "sagan")
+    ],
+)
 def test_a_variant_is_the_gan_of_its_options(name: str, images: np.ndarray) -> None:
     """`gan` with the options of the variant's `get_config` has the same networks and steps."""
     models = []

@@ -87,6 +87,7 @@ def test_it_resumes_bitwise(run: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_the_source_is_not_compiled(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With XLA, say, it could not be on the replicas of the new model."""
 

@@ -137,6 +137,7 @@ def test_keras_alone_reads_the_weights(frozen: Path) -> None:
     np.testing.assert_array_equal(own.generate(2, seed=1), model.generate(2, seed=1))
 
 
+@pytest.mark.slow
 def test_training_goes_on(images: np.ndarray) -> None:
     model = load_pretrained(FROZEN / "dcgan")
     before = model.steps_done
@@ -511,6 +512,7 @@ def test_earlier_names_lead_to_the_same_preset(old: str) -> None:
         assert resolve(old) == catalog.saved_models() / new
 
 
+@pytest.mark.slow
 def test_a_preset_loads_by_its_earlier_name() -> None:
     with pytest.warns(FutureWarning, match="is now called"):
         by_old_name = load_pretrained("dcgan_fashion_mnist")

@@ -65,6 +65,7 @@ def test_the_last_k_and_the_best_are_kept(images: np.ndarray, tmp_path: Path) ->
     assert (out / "model.keras").samefile(out / "checkpoints" / "step_00000012.keras")
 
 
+@pytest.mark.slow
 def test_where_there_are_no_hard_links(
     run: Path, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,10 +224,8 @@ class _Poison(keras.callbacks.Callback):
     ("steps_per_execution", "value"),
     [
         (1, np.nan),
-        (2, np.inf),
-        (1, 1e12),
         *(pytest.param(n, value, marks=pytest.mark.slow)
-          for n, value in ((2, np.nan), (1, np.inf), (2, 1e12))),
+          for n, value in ((1, np.inf), (1, 1e12), (2, np.nan), (2, np.inf), (2, 1e12))),
     ],
 )  # fmt: skip
 def test_a_loss_that_is_no_number_stops_the_run(

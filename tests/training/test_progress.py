@@ -26,6 +26,7 @@ def _run(out: Path, *callbacks: Any, epochs: int = 2, **options: Any) -> Any:
     return model
 
 
+@pytest.mark.slow
 def test_training_is_bitwise_what_it_is_without(tmp_path: Path) -> None:
     keras.utils.set_random_seed(0)
     without = _run(tmp_path / "without")

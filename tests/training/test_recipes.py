@@ -148,6 +148,7 @@ def test_the_anchor_holds_the_decoder(images: np.ndarray) -> None:
     assert distances[1] < 0.3 * distances[0]
 
 
+@pytest.mark.slow
 def test_a_frozen_decoder_never_moves(images: np.ndarray) -> None:
     vae = _compiled()
     begin = recipes.prepare(vae, "frozen")
@@ -188,7 +189,9 @@ def _noise(vae: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(z), np.asarray(pixels)
 
 
-@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+@pytest.mark.parametrize(
+    "likelihood", ["gaussian", pytest.param("bernoulli", marks=pytest.mark.slow)]
+)
 def test_the_sleep_loss_is_the_density_of_the_latents(likelihood: str, images: np.ndarray) -> None:
     vae = _compiled(likelihood=likelihood)
     if likelihood == "gaussian":
@@ -204,6 +207,7 @@ def test_the_sleep_loss_is_the_density_of_the_latents(likelihood: str, images: n
     assert measured["loss"] == pytest.approx(measured["distortion"] + measured["rate"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_anchor_is_a_squared_distance(images: np.ndarray) -> None:
     vae = _compiled()
     first = vae.decoder.get_weights()
@@ -250,7 +254,10 @@ def test_a_step_follows_the_weighted_sum(images: np.ndarray) -> None:
 
 @pytest.mark.parametrize(
     ("log_variance", "weights", "infinite"),
-    [(-200.0, (1.0, 1.0, 0.0, 0.0), "sleep"), (100.0, (0.0, 0.0, 0.0, 1.0), "rate")],
+    [
+        (-200.0, (1.0, 1.0, 0.0, 0.0), "sleep"),
+        pytest.param(100.0, (0.0, 0.0, 0.0, 1.0), "rate", marks=pytest.mark.slow),
+    ],
 )
 def test_a_term_of_weight_zero_may_be_infinite(
     log_variance: float, weights: tuple, infinite: str, images: np.ndarray
@@ -331,6 +338,7 @@ def test_a_run_resumes_within_a_phase(step: int, images: np.ndarray, tmp_path: P
     assert_same_state(load_run(parts), load_run(whole))
 
 
+@pytest.mark.slow
 def test_the_recipe_spans_its_own_steps(images: np.ndarray, tmp_path: Path) -> None:
     """With more epochs than it was made for, the rest goes on as its end."""
     vae, watch = _compiled(), _Watch()

@@ -87,6 +87,7 @@ def test_a_converted_run_begins_with_its_recipe(converted: Path) -> None:
     assert read_config(converted)["epochs"] == 3
 
 
+@pytest.mark.slow
 def test_data_that_have_moved(source: Path, converted: Path, images: np.ndarray) -> None:
     assert resume(converted, epochs=1, settings={"batch_size": 20}, verbose=0).steps_done == 3
     moved = source.rename(source.with_name("moved.npz"))
@@ -118,6 +119,7 @@ def test_what_is_no_run(converted: Path, tmp_path: Path) -> None:
         resume(converted, epochs=1)
 
 
+@pytest.mark.slow
 def test_a_run_without_a_checkpoint_is_begun_anew(images: np.ndarray, tmp_path: Path) -> None:
     """What was killed right after it wrote config.json: the same command, without resuming."""
     for _ in range(2):
@@ -145,6 +147,7 @@ def test_settings_of_another_type_change_nothing(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_names_of_classes_are_kept(images: np.ndarray, tmp_path: Path) -> None:
     """Also where the run goes on with the same images without their names."""
     labels, names = np.arange(60) % 3, ["bag", "boot, high", "2"]

@@ -86,6 +86,7 @@ def test_slurm_ranks_follow_the_node_list(monkeypatch: pytest.MonkeyPatch) -> No
     assert (resolver.task_type, resolver.task_id) == ("worker", 2)
 
 
+@pytest.mark.slow
 def test_a_lone_worker_gives_up() -> None:
     port, other = _free_ports(2)
     cluster = {"worker": [f"localhost:{port}", f"localhost:{other}"]}

@@ -222,6 +222,7 @@ def test_an_untrained_model_does_not_replace_a_run(source: Path, tmp_path: Path)
     assert after == before
 
 
+@pytest.mark.slow
 def test_a_crash_while_saving_keeps_the_last_state(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

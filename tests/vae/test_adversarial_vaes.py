@@ -164,7 +164,8 @@ def test_features_of_every_architecture(network: str) -> None:
     assert len(model.feature_discriminator.variables) == len(model.discriminator.variables)
 
 
-@pytest.mark.parametrize("idle", [pytest.param(True, marks=pytest.mark.slow), False])
+@pytest.mark.slow
+@pytest.mark.parametrize("idle", [True, False])
 def test_vae_gan_learns(idle: bool, images: np.ndarray) -> None:
     """Distances in features that stay fall; those of pixels, which are in no loss, always do."""
     model = _vae("vae_gan", normalization="none", gamma=1.0)
@@ -300,6 +301,7 @@ def test_soft_intro_vae_learns(images: np.ndarray) -> None:
     _assert_reconstructs(model, images)
 
 
+@pytest.mark.slow
 def test_far_fakes_are_no_overflow(images: np.ndarray) -> None:
     """Fakes of a huge KL leave exp(−…) = 0, with a gradient of 0, and never infinity."""
     model = _vae("soft_intro_vae")

@@ -166,6 +166,7 @@ def test_the_loss_of_an_rae(images: np.ndarray) -> None:
     assert logs["loss"] == pytest.approx(wanted, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_players_of_an_aae_take_their_own_gradients(images: np.ndarray) -> None:
     model = _create("test_aae")
     model.compile(keras.optimizers.SGD(0.0), keras.optimizers.SGD(0.1))
@@ -180,6 +181,7 @@ def test_the_players_of_an_aae_take_their_own_gradients(images: np.ndarray) -> N
     assert history["distortion"][-1] < history["distortion"][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["test_rae", SLOW_AAE])
 def test_what_has_no_elbo_reports_none(name: str, images: np.ndarray) -> None:
     """But what it has: the error, and what its codes hold."""

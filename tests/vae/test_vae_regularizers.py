@@ -190,6 +190,7 @@ def test_beta_trades_rate_for_distortion(images: np.ndarray) -> None:
     assert distortions[0] < distortions[1] < distortions[2]
 
 
+@pytest.mark.slow
 def test_the_rate_follows_the_capacity(images: np.ndarray) -> None:
     """Each example's rate, halfway up and at the top."""
     model = _create("beta_vae", capacity=4.0, capacity_steps=160, gamma=100.0)

@@ -158,6 +158,7 @@ def test_which_features_are_drawn_is_even() -> None:
     assert scipy.stats.chisquare(counts).pvalue > 1e-6
 
 
+@pytest.mark.slow
 def test_a_batch_that_overflows_moves_no_code() -> None:
     model = _model()
     model.compile()
@@ -237,7 +238,7 @@ def test_encode_decode_reconstruct(trained: Any, patterns: np.ndarray) -> None:
     assert np.abs(again - patterns[:8]).max() < 0.25
 
 
-@pytest.mark.parametrize("shape", [(8, 8, 3), (28, 28, 1), (128, 64, 3)])
+@pytest.mark.parametrize("shape", [(8, 8, 3), pytest.param((128, 64, 3), marks=pytest.mark.slow)])
 def test_sizes(shape: tuple[int, int, int]) -> None:
     model = zoo.create("vq_vae", shape, 4, **{**SMALL, "network": "grid-4"})
     grid = (shape[0] // 4, shape[1] // 4)
@@ -280,7 +281,7 @@ def test_verification_knows_both_sides_of_a_jump() -> None:
     assert not passes((first + 3) % 8)
 
 
-@pytest.mark.parametrize("wrong", ["generate", pytest.param("encode", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("wrong", [pytest.param("generate", marks=pytest.mark.slow), "encode"])
 def test_a_wrong_weight_fails(wrong: str) -> None:
     """A logit of the prior, or a number of the encoder's, that is another than in the export."""
     exported, model = _spread(_model()), _model()

@@ -15,7 +15,7 @@ from zoo.convert.building import build
 from zoo.convert.reading import read
 
 
-@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("use_bias", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("size", "kernel"), [(2, 3), (2, 1), (2, 5), (3, 3), ((2, 3), (3, 1))], ids=str
 )

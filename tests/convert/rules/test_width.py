@@ -15,7 +15,7 @@ from zoo.convert.building import build
 from zoo.convert.reading import read
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_wider_layers(seed: int) -> None:
     model = stack(
         (5,),
