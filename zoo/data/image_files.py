@@ -211,7 +211,7 @@ def summary(headers: Iterable[Header]) -> Summary:
         >>> heads = [Header((2, 4), 1, False, False, False, False)]
         >>> heads += [Header((2, 8), 3, True, False, False, False)]
         >>> kind = summary(heads)
-        >>> kind.shape, found.dtype.name
+        >>> kind.shape, kind.dtype.name
         ((None, None, 3), 'float32')
     """
     headers = list(headers)
