@@ -15,6 +15,7 @@ from zoo.core.model import check_model
 from zoo.data import sprites
 from zoo.evaluation import extractors, scores, streams
 from zoo.evaluation.named import evaluate_named
+from zoo.evaluation.needs import check_alone, check_whole
 from zoo.evaluation.perceptual import diversity_metrics, reconstruction_metrics
 from zoo.sampling import standing
 
@@ -92,11 +93,11 @@ def evaluate(
     """
     check_model(model)
     if metrics is not None:
-        _check_alone(split=split, samples=samples, latents=latents, sampler=sampler)
+        check_alone(split=split, samples=samples, latents=latents, sampler=sampler)
         return evaluate_named(
             model, source, metrics, extractor=extractor, seed=seed, progress=progress, **protocol
         )
-    _check_whole(samples, importance_samples, protocol)
+    check_whole(samples, importance_samples, protocol)
     name = data.source_name(source)
     extractor = _extractor_name(model, source, extractor)
     images = data.cached(data.open(source, split=split, image_shape=model.image_shape))
@@ -113,19 +114,32 @@ def evaluate(
         "seed": seed,
         **standing.entry(model),
     }
-    results: dict[str, Any] = {}
-    if extractor is not None:
-        batches = streams.real(images, split, None)
-        batches = streams.watched(batches, len(images), partial(progress, "real images"))
-        told = partial(progress, "samples")
-        results |= sample_metrics(model, batches, latents, extractor, seed, told)
-    if extractor == extractors.ANY_IMAGES:  # the time of its network is spent anyway
-        results |= diversity_metrics(model, latents, seed, partial(progress, "diversity"))
+    results = _sample_figures(model, images, latents, described, progress)
     if model.family == "vae":
         found, facts = _vae_metrics(model, images, described, importance_samples, progress)
         results |= found
         described |= facts
     return {**described, "metrics": results}
+
+
+def _sample_figures(
+    model: ZooModel,
+    images: data.Records,
+    latents: np.ndarray,
+    described: dict[str, Any],
+    progress: Callable[[str, int, int], None],
+) -> dict[str, float]:
+    """What samples are measured by; nothing if no extractor is to see them."""
+    extractor, seed = described["extractor"], described["seed"]
+    if extractor is None:
+        return {}
+    batches = streams.real(images, described["split"], None)
+    batches = streams.watched(batches, len(images), partial(progress, "real images"))
+    told = partial(progress, "samples")
+    results = sample_metrics(model, batches, latents, extractor, seed, told)
+    if extractor == extractors.ANY_IMAGES:  # the time of its network is spent anyway
+        results |= diversity_metrics(model, latents, seed, partial(progress, "diversity"))
+    return results
 
 
 def _extractor_name(model: ZooModel, source: Any, given: str | None) -> str | None:
@@ -419,29 +433,3 @@ def _labelled(model: ZooModel, images: data.Records, split: str) -> Iterable[Bat
         batch._replace(labels=model.checked_labels(batch.labels, len(batch.images)))
         for batch in batches
     )
-
-
-def _check_whole(samples: int | None, importance_samples: int, protocol: dict[str, Any]) -> None:
-    """Refuses numbers out of range, and arguments that named metrics alone have."""
-    if importance_samples < 1 or (samples is not None and samples < 1):
-        msg = f"samples={samples}, importance_samples={importance_samples}: expected at least 1."
-        raise ValueError(msg)
-    if protocol:
-        msg = f"{', '.join(protocol)}: expected with metrics=, such as metrics=['fid10k_test']."
-        raise ValueError(msg)
-
-
-def _check_alone(**given: Any) -> None:
-    """Refuses arguments that do not go along with `metrics`."""
-    default = {"split": "test", "sampler": "prior"}
-    named = [
-        name
-        for name, value in given.items()
-        if value is not None and (name not in default or value != default[name])
-    ]
-    if named:
-        msg = (
-            f"{', '.join(named)}: not with metrics=. Names of metrics say the samples and the "
-            "split, as fid10k_test does, and the latents are draws of the prior. Leave it out."
-        )
-        raise ValueError(msg)
