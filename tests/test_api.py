@@ -78,7 +78,10 @@ def test_a_lazy_name_is_no_file_of_its_room() -> None:
     for room in lazy:
         for file in {each.name for each in pkgutil.iter_modules(room.__path__)} & {*room._HOMES}:
             assert room._HOMES[file] == f"{room.__name__}.{file}"  # the module itself
-    assert zoo.training.train is zoo.train
+
+
+def test_what_has_a_name_in_zoo_has_no_second_one_in_its_room() -> None:
+    assert not {*dir(zoo)} & {*dir(zoo.training)}
 
 
 def test_importing_is_cheap() -> None:
