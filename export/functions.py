@@ -240,8 +240,8 @@ def as_model(model: Any) -> Any:
     latent, image = (list(x) if isinstance(x, tuple) else [] for x in shapes)
     if (len(latent), len(image)) != (2, 4) or None in (*latent[1:], *image[1:]):
         msg = (
-            f"{type(model).__name__} is not a model of the zoo, nor a built Keras generator of "
-            "latents [batch, d] to images [batch, height, width, channels]."
+            f"model={model!r}: expected a model of the zoo, or a built Keras generator of latents "
+            "[batch, d] to images [batch, height, width, channels]."
         )
         raise ValueError(msg)
     gan = zoo.create("gan", tuple(image[1:]), latent[1], generator=model, network="mlp")

@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 import zoo
@@ -77,7 +78,10 @@ def test_a_lazy_name_is_no_file_of_its_room() -> None:
     for room in lazy:
         for file in {each.name for each in pkgutil.iter_modules(room.__path__)} & {*room._HOMES}:
             assert room._HOMES[file] == f"{room.__name__}.{file}"  # the module itself
-    assert zoo.training.train is zoo.train
+
+
+def test_what_has_a_name_in_zoo_has_no_second_one_in_its_room() -> None:
+    assert not {*dir(zoo)} & {*dir(zoo.training)}
 
 
 def test_importing_is_cheap() -> None:
@@ -116,26 +120,60 @@ def test_help_shows_the_public_names(name: str) -> None:
         assert not re.search(rf"^    {hidden}\b", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    ("call", "argument"),
-    [
-        (lambda _: zoo.load_run(None), "path"),
-        (lambda _: zoo.resume(None, epochs=1), "run"),
-        (lambda model: zoo.verify(None, model), "path"),
-        (lambda model: zoo.export_model(model, None), "path"),
-        (lambda model: zoo.train(model, "fashion_mnist_sample", None, epochs=1), "out"),
-    ],
-)
-def test_what_is_no_path_is_refused(call: Callable[[Any], Any], argument: str) -> None:
-    model = zoo.create("dcgan", SHAPE, 2, network="mlp")
-    with pytest.raises(TypeError, match=f"{argument}=None: expected a path, as str or Path"):
-        call(model)
+# What takes a path or a model, with the name of the argument; its other arguments are right.
+PATHS: dict[str, Callable[[Any, Any], Any]] = {
+    "run doctor": lambda x, _: zoo.doctor(x),
+    "path load_run": lambda x, _: zoo.load_run(x),
+    "run resume": lambda x, _: zoo.resume(x, epochs=1),
+    "path verify": zoo.verify,
+    "path export_model": lambda x, model: zoo.export_model(model, x),
+    "folder save_preset": lambda x, model: zoo.save_preset(model, x),
+    "out train": lambda x, model: zoo.train(model, "fashion_mnist_sample", x, epochs=1),
+    "run convert_run": lambda x, _: zoo.convert.convert_run(x, "vae", "new"),
+    "path load_file": lambda x, _: zoo.convert.load_file(x),
+}
+HANDLES: dict[str, Callable[[Any, Any], Any]] = {
+    "load": lambda x, _: zoo.load(x),
+    "load_pretrained": lambda x, _: zoo.load_pretrained(x),
+    "finetune": lambda x, _: zoo.finetune(x, "fashion_mnist_sample"),
+}
+MODELS: dict[str, Callable[[Any, Any], Any]] = {
+    "model evaluate": lambda x, _: zoo.evaluate(x, "fashion_mnist_sample"),
+    "model fit_sampler": lambda x, _: zoo.fit_sampler(x, np.zeros((9, 8, 8, 1))),
+    "model save_preset": lambda x, _: zoo.save_preset(x, "new"),
+    "model standing_statistics": lambda x, _: zoo.standing_statistics(x, 2),
+    "model train": lambda x, _: zoo.train(x, "fashion_mnist_sample", "new", epochs=1),
+    "model fold_batch_norm": lambda x, _: zoo.convert.fold_batch_norm(x),
+    "model in_float32": lambda x, _: zoo.convert.in_float32(x),
+    "model in_float64": lambda x, _: zoo.convert.in_float64(x),
+    "vae vae_to_gan": lambda x, _: zoo.convert.vae_to_gan(x),
+    "model export_model": lambda x, _: zoo.export_model(x, "new"),
+    "gan gan_to_vae": lambda x, _: zoo.convert.gan_to_vae(x or None),  # "" is a path there
+}
 
 
-@pytest.mark.parametrize("function", [zoo.evaluate, zoo.fit_sampler, zoo.save_preset])
-def test_what_is_no_model_is_refused(function: Callable[..., Any]) -> None:
-    with pytest.raises(TypeError, match="model=None: expected a model"):
-        function(None, "fashion_mnist_sample")
+@pytest.fixture(scope="module")
+def gan() -> Any:
+    return zoo.create("dcgan", SHAPE, 2, network="mlp")
+
+
+@pytest.mark.parametrize("value", [None, 3, ""])
+@pytest.mark.parametrize("kind", ["path", "handle", "model"])
+def test_what_is_no_path_or_model_is_answered_in_a_sentence(
+    kind: str, value: Any, gan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the argument, its value and what was expected. Nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    calls = {"path": PATHS, "handle": HANDLES, "model": MODELS}[kind]
+    for name, call in calls.items():
+        argument = "The handle of a model is " if kind == "handle" else f"{name.split()[0]}="
+        wrong = (None if name == "gan gan_to_vae" else "") if value == "" else value
+        with pytest.raises((TypeError, ValueError)) as error:
+            call(value, gan)
+        text = str(error.value)
+        assert text.startswith(f"{argument}{wrong!r}"), (name, text)
+        assert "xpected a" in text, (name, text)
+    assert not [*tmp_path.iterdir()]
 
 
 # zoo.load

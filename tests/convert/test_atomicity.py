@@ -46,7 +46,7 @@ BAD: dict[str, tuple[Callable[[], Any], dict[str, Any], type[Exception], str]] =
         make_gan, {"mode": "distill", "batch_norm": "keep"}, ValueError, "'keep'.*mode='distill'",
     ),
     "file": (lambda: "no_such.keras", {}, FileNotFoundError, "no_such.keras.*expected a .keras"),
-    "no model": (lambda: 3, {}, TypeError, "int is neither a GAN"),
+    "no model": (lambda: 3, {}, TypeError, "gan=3: expected a GAN of the zoo"),
     "conditional": (_conditional, {}, ValueError, "2 inputs.*conditional.*fix_label"),
     "no images": (
         lambda: make_stack(layers.Dense(64)), {}, ValueError, r"maps \(None, 4\) to \(None, 64\)",
@@ -73,11 +73,11 @@ def test_targets_that_do_not_fit() -> None:
         convert.gan_to_vae(gan, wide, mode="partial")
     with pytest.raises(ValueError, match="mode='distill' needs as many"):
         convert.gan_to_vae(gan, make_vae(latent=7), mode="distill")
-    with pytest.raises(TypeError, match="DCGAN is no VAE of the zoo"):
+    with pytest.raises(TypeError, match="vae=<DCGAN .*: expected a VAE of the zoo"):
         convert.gan_to_vae(gan, gan)
-    with pytest.raises(TypeError, match="DCGAN is no VAE of the zoo"):
+    with pytest.raises(TypeError, match="vae=<DCGAN .*: expected a VAE of the zoo"):
         convert.vae_to_gan(gan)
-    with pytest.raises(TypeError, match="VAE is no GAN of the zoo"):
+    with pytest.raises(TypeError, match="gan=<VAE .*: expected a GAN of the zoo"):
         convert.vae_to_gan(wide, wide, whiten_posterior=False)
 
 

@@ -24,6 +24,18 @@ def test_default_extractor(data: str, shape: tuple[int, int, int], extractor: st
     assert extractor_for(data, None, shape) == extractor
 
 
+def test_progress_is_told_of_all_that_takes_long() -> None:
+    images = np.random.default_rng(0).random((300, 28, 28, 1)).astype(np.float32)
+    told: list[tuple[str, int, int]] = []
+    zoo.evaluate(
+        zoo.create("vae", (28, 28, 1), 2, network="mlp"), images, samples=10, importance_samples=1,
+        extractor="fashion_mnist_classifier", progress=lambda *each: told.append(each),
+    )  # fmt: skip
+    whole, few = [(0, 300), (250, 300), (300, 300)], [(0, 10), (10, 10)]
+    steps = {"real images": whole, "samples": few, "likelihoods": whole, "reconstructions": whole}
+    assert told == [(what, *each) for what, seen in steps.items() for each in seen]
+
+
 @pytest.mark.slow
 def test_colour_is_measured_without_a_network() -> None:
     images = np.random.default_rng(0).random((12, 8, 8, 3)).astype(np.float32)

@@ -60,7 +60,7 @@ def test_errors(tmp_path: Path) -> None:
         export_model(model, tmp_path / "x", format="onnx", opset=30, functions=["generate"])
     with pytest.raises(ValueError, match="'tflite': expected one of"):
         export_model(model, tmp_path / "x", format="tflite")
-    with pytest.raises(ValueError, match="not a model of the zoo"):
+    with pytest.raises(ValueError, match="expected a model of the zoo, or a built Keras"):
         export_model(model.discriminator, tmp_path / "x", format="onnx", functions=["generate"])
     with pytest.raises(ValueError, match="runtime 'TensorRT': expected one of ONNX Runtime"):
         verify(

@@ -178,6 +178,7 @@ def in_float64(model: keras.Model) -> keras.Model:
         >>> in_float64(model).layers[-1].compute_dtype
         'float64'
     """
+    check_keras(model)
     return _in_precision(model, "float64")
 
 
@@ -194,6 +195,7 @@ def in_float32(model: keras.Model) -> keras.Model:
         >>> in_float32(keras.Sequential([keras.Input((2,)), half])).layers[-1].compute_dtype
         'float32'
     """
+    check_keras(model)
     if channels.can_run(model) and all(
         layer.compute_dtype == "float32" for layer in model._flatten_layers()
     ):
@@ -222,6 +224,20 @@ def in_channels_last(model: keras.Model) -> keras.Model:
         return build(to_channels_last(read(model)))
     except (TypeError, ValueError):
         return model
+
+
+def check_keras(model: Any) -> None:
+    """Raises TypeError if an argument is no Keras model.
+
+    Example:
+        >>> from zoo.convert.building import check_keras
+        >>> check_keras(None)
+        Traceback (most recent call last):
+        TypeError: model=None: expected a Keras model.
+    """
+    if not isinstance(model, keras.Model):
+        msg = f"model={model!r}: expected a Keras model."
+        raise TypeError(msg)
 
 
 def _in_precision(model: keras.Model, dtype: str) -> keras.Model:

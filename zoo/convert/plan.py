@@ -192,7 +192,7 @@ def check_family(model: Any, family: type) -> None:
     """Raises TypeError if a model is not of the family, one of the zoo's base classes."""
     if not isinstance(model, family):
         kind = family.__name__.removeprefix("Base")
-        msg = f"{type(model).__name__} is no {kind} of the zoo: expected one that zoo.create makes."
+        msg = f"{kind.lower()}={model!r}: expected a {kind} of the zoo, as zoo.create makes it."
         raise TypeError(msg)
 
 

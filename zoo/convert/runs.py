@@ -11,6 +11,7 @@ from zoo import data as zoo_data
 from zoo.convert.gan_to_vae import gan_to_vae
 from zoo.convert.sources import check_choice, load_file
 from zoo.convert.vae_to_gan import vae_to_gan
+from zoo.io.names import as_path
 from zoo.training.run_files import LATEST, read_config
 from zoo.training.runs import is_lone_file, load_run, save_run
 
@@ -72,14 +73,15 @@ def convert_run(
         (3, 8, 8, 1)
     """
     check_choice("to", to, ("vae", "gan"))
+    run = as_path(run, "run")
     if out is None and not dry_run:
         msg = "out=None: expected a folder for the new run. Give one, or only report with dry_run."
         raise ValueError(msg)
     if out is not None and not dry_run:
-        check_new_run(out)
+        check_new_run(as_path(out, "out"))
     foreign = is_lone_file(run)
     config = {} if foreign else read_config(run)
-    source: Any = load_file(Path(run)) if foreign else load_run(run)
+    source: Any = load_file(run) if foreign else load_run(run)
     data = data or config.get("data")
     if data is None:
         msg = f"{run} does not know its data: name them with --data, or as `data` in Python."

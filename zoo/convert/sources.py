@@ -17,6 +17,7 @@ from zoo.convert.verification import network_inputs, normal_draws, with_classes
 from zoo.core import registry
 from zoo.core.contracts import ROUNDING
 from zoo.gan.base import BaseGAN
+from zoo.io.names import as_path
 from zoo.layers import PRIORS, prior_layer
 from zoo.training import loading
 from zoo.vae.base import BaseVAE
@@ -109,7 +110,7 @@ def load_file(path: str | Path) -> keras.Model:
         ...     load_file(f"{folder}/generator.keras").output_shape
         (None, 8, 8, 1)
     """
-    path = Path(path)
+    path = as_path(path, "path")
     if not path.exists():
         msg = f"{path} does not exist; expected a .keras or .h5 file of a generator."
         raise FileNotFoundError(msg)
@@ -201,7 +202,10 @@ def _range_of(generator: Generator) -> tuple[float, float]:
 def _shapes_of(model: Any) -> tuple[int, tuple[int, int, int]]:
     """(latent_dim, image_shape) of a generator; of a subclassed one, as it was built."""
     if not isinstance(model, keras.Model):
-        msg = f"{type(model).__name__} is neither a GAN of the zoo nor a Keras generator."
+        msg = (
+            f"gan={model!r}: expected a GAN of the zoo, a Keras generator, or the path of a file "
+            "of one."
+        )
         raise TypeError(msg)
     inputs: Any = getattr(model, "input_shape", None)
     outputs: Any = getattr(model, "output_shape", None)

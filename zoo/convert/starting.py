@@ -125,11 +125,12 @@ def _name_new_layers(model: Any, rows: Sequence[TensorRow]) -> None:
 
 def _config(source: Any) -> dict[str, Any]:
     """The source's arguments for a model that begins: nothing frozen, its average gone on with."""
-    config = {k: v for k, v in source.get_config().items() if k not in ("name", "num_classes")}
+    left = ("name", "num_classes", *OPTIONS)
+    config = {k: v for k, v in source.get_config().items() if k not in left}
     if not isinstance(source, BaseGAN):
         return config
     behind = 0 if source.ema_generator is None else source.ema_start + source.steps_done
-    return {**{k: v for k, v in config.items() if k not in OPTIONS}, "ema_start": behind}
+    return {**config, "ema_start": behind}
 
 
 def _with_labels(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +15,12 @@ from zoo.core.model import check_model
 from zoo.data import sprites
 from zoo.evaluation import extractors, scores, streams
 from zoo.evaluation.named import evaluate_named
+from zoo.evaluation.needs import check_alone, check_whole
 from zoo.evaluation.perceptual import diversity_metrics, reconstruction_metrics
 from zoo.sampling import standing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from zoo.core.model import ZooModel
     from zoo.evaluation.streams import Batch
@@ -41,6 +43,7 @@ def evaluate(
     importance_samples: int = 50,
     seed: int = 0,
     metrics: Sequence[str] | None = None,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
     **protocol: Any,
 ) -> dict[str, Any]:
     """Measures a model on a test set.
@@ -64,6 +67,8 @@ def evaluate(
         seed: Seed of the samples and of the noise of the bound.
         metrics: Names such as "fid10k_test": these are measured, and nothing else, by
             `zoo.evaluation.evaluate_named`. They say the split and the number of samples.
+        progress: Is told what is being measured, such as "samples", how many images were, and of
+            how many.
         **protocol: With `metrics`: its further arguments, such as `weights="raw"`.
 
     Returns:
@@ -88,9 +93,11 @@ def evaluate(
     """
     check_model(model)
     if metrics is not None:
-        _check_alone(split=split, samples=samples, latents=latents, sampler=sampler)
-        return evaluate_named(model, source, metrics, extractor=extractor, seed=seed, **protocol)
-    _check_whole(samples, importance_samples, protocol)
+        check_alone(split=split, samples=samples, latents=latents, sampler=sampler)
+        return evaluate_named(
+            model, source, metrics, extractor=extractor, seed=seed, progress=progress, **protocol
+        )
+    check_whole(samples, importance_samples, protocol)
     name = data.source_name(source)
     extractor = _extractor_name(model, source, extractor)
     images = data.cached(data.open(source, split=split, image_shape=model.image_shape))
@@ -107,17 +114,32 @@ def evaluate(
         "seed": seed,
         **standing.entry(model),
     }
-    results: dict[str, Any] = {}
-    if extractor is not None:
-        batches = streams.real(images, split, None)
-        results |= sample_metrics(model, batches, latents, extractor, seed)
-    if extractor == extractors.ANY_IMAGES:  # the time of its network is spent anyway
-        results |= diversity_metrics(model, latents, seed)
+    results = _sample_figures(model, images, latents, described, progress)
     if model.family == "vae":
-        found, facts = _vae_metrics(model, images, described, importance_samples)
+        found, facts = _vae_metrics(model, images, described, importance_samples, progress)
         results |= found
         described |= facts
     return {**described, "metrics": results}
+
+
+def _sample_figures(
+    model: ZooModel,
+    images: data.Records,
+    latents: np.ndarray,
+    described: dict[str, Any],
+    progress: Callable[[str, int, int], None],
+) -> dict[str, float]:
+    """What samples are measured by; nothing if no extractor is to see them."""
+    extractor, seed = described["extractor"], described["seed"]
+    if extractor is None:
+        return {}
+    batches = streams.real(images, described["split"], None)
+    batches = streams.watched(batches, len(images), partial(progress, "real images"))
+    told = partial(progress, "samples")
+    results = sample_metrics(model, batches, latents, extractor, seed, told)
+    if extractor == extractors.ANY_IMAGES:  # the time of its network is spent anyway
+        results |= diversity_metrics(model, latents, seed, partial(progress, "diversity"))
+    return results
 
 
 def _extractor_name(model: ZooModel, source: Any, given: str | None) -> str | None:
@@ -129,14 +151,22 @@ def _extractor_name(model: ZooModel, source: Any, given: str | None) -> str | No
 
 
 def _vae_metrics(
-    model: BaseVAE, images: data.Records, described: dict[str, Any], importance_samples: int
+    model: BaseVAE,
+    images: data.Records,
+    described: dict[str, Any],
+    importance_samples: int,
+    progress: Callable[[str, int, int], None],
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """What a VAE is measured by besides its samples, and what belongs to the protocol of it."""
     split, samples, seed = (described[name] for name in ("split", "samples", "seed"))
-    results = likelihood_metrics(model, _labelled(model, images, split), importance_samples, seed)
+
+    def pairs(what: str) -> Iterable[Batch]:
+        batches = _labelled(model, images, split)
+        return streams.watched(batches, len(images), partial(progress, what))
+
+    results = likelihood_metrics(model, pairs("likelihoods"), importance_samples, seed)
     perceptual = described["extractor"] == extractors.ANY_IMAGES
-    pairs = _labelled(model, images, split)
-    results |= reconstruction_metrics(model, pairs, perceptual=perceptual)
+    results |= reconstruction_metrics(model, pairs("reconstructions"), perceptual=perceptual)
     facts: dict[str, Any] = {"importance_samples": importance_samples} if model.has_elbo else {}
     if not model.has_latent_code:
         return results, facts
@@ -146,7 +176,7 @@ def _vae_metrics(
     facts["latent_r2_each"] = [round(float(value), 4) for value in explained]
     if described["data"] == sprites.NAME and model.latent_dim > 1 and not model.num_classes:
         factors = sprites.factors()[sprites.rows(split)]
-        results |= disentanglement_metrics(model, streams.real(images, split, None), factors)
+        results |= disentanglement_metrics(model, pairs("latent codes"), factors)
     return results, facts
 
 
@@ -156,6 +186,7 @@ def sample_metrics(
     latents: np.ndarray,
     extractor: str,
     seed: int,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> dict[str, float]:
     """How close generated images come to real ones, and those of a class to that class.
 
@@ -165,6 +196,7 @@ def sample_metrics(
         latents: The latents to generate from, float32 [samples, latent_dim].
         extractor: One of `zoo.metrics.list_extractors()`, or a folder of `zoo train-classifier`.
         seed: Seed of the labels of a conditional model.
+        progress: Is told how many samples were judged, and how many there will be.
 
     Returns:
         The `zoo.metrics.generation_metrics`. If the model is conditional and the extractor knows
@@ -185,11 +217,8 @@ def sample_metrics(
     labels = model.sample_labels(len(latents), seed)
     classify = labels is not None and features.classify is not None
     real = scores.collect(streams.seen(streams.batches_of(images), features), features, hold=True)
-    fake = scores.collect(
-        streams.seen_in_samples(model, latents, labels, features, classify=classify),
-        features,
-        hold=True,
-    )
+    samples = streams.seen_in_samples(model, latents, labels, features, classify=classify)
+    fake = scores.collect(streams.watched(samples, len(latents), progress), features, hold=True)
     results = measures.generation_metrics(real.features, fake.features)
     if classify and fake.probabilities.shape[1] == model.num_classes:
         results["class_accuracy"] = scores.class_accuracy(fake)
@@ -404,29 +433,3 @@ def _labelled(model: ZooModel, images: data.Records, split: str) -> Iterable[Bat
         batch._replace(labels=model.checked_labels(batch.labels, len(batch.images)))
         for batch in batches
     )
-
-
-def _check_whole(samples: int | None, importance_samples: int, protocol: dict[str, Any]) -> None:
-    """Refuses numbers out of range, and arguments that named metrics alone have."""
-    if importance_samples < 1 or (samples is not None and samples < 1):
-        msg = f"samples={samples}, importance_samples={importance_samples}: expected at least 1."
-        raise ValueError(msg)
-    if protocol:
-        msg = f"{', '.join(protocol)}: expected with metrics=, such as metrics=['fid10k_test']."
-        raise ValueError(msg)
-
-
-def _check_alone(**given: Any) -> None:
-    """Refuses arguments that do not go along with `metrics`."""
-    default = {"split": "test", "sampler": "prior"}
-    named = [
-        name
-        for name, value in given.items()
-        if value is not None and (name not in default or value != default[name])
-    ]
-    if named:
-        msg = (
-            f"{', '.join(named)}: not with metrics=. Names of metrics say the samples and the "
-            "split, as fid10k_test does, and the latents are draws of the prior. Leave it out."
-        )
-        raise ValueError(msg)

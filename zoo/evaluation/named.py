@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zoo import data
+from zoo.core.model import check_model
 from zoo.evaluation.extractors import needed_extractor
 from zoo.evaluation.needs import OTHER_FEATURES
 from zoo.evaluation.protocols import parse_all
@@ -70,6 +71,7 @@ def evaluate_named(
         >>> list(found["metrics"]), found["protocols"]["fid80_test"]["images"]
         (['fid80_test', 'pr50_test_precision', 'pr50_test_recall'], 90)
     """
+    check_model(model)
     scores = scores_of(
         model, source, metrics, extractor=extractor, extractor_weights=extractor_weights,
         resize=resize, weights=weights, truncation=truncation, reference=reference, seed=seed,

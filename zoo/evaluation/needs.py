@@ -154,3 +154,47 @@ def _check_classifier(model: Any, protocol: Protocol, extractor: FeatureExtracto
                 "makes one."
             )
             raise ValueError(msg)
+
+
+def check_whole(samples: int | None, importance_samples: int, protocol: dict[str, Any]) -> None:
+    """Checks the arguments of an evaluation that names no metrics.
+
+    Raises:
+        ValueError: If a number is out of range, or an argument is for named metrics alone.
+
+    Example:
+        >>> from zoo.evaluation.needs import check_whole
+        >>> check_whole(0, 50, {})
+        Traceback (most recent call last):
+        ValueError: samples=0, importance_samples=50: expected at least 1.
+    """
+    if importance_samples < 1 or (samples is not None and samples < 1):
+        msg = f"samples={samples}, importance_samples={importance_samples}: expected at least 1."
+        raise ValueError(msg)
+    if protocol:
+        msg = f"{', '.join(protocol)}: expected with metrics=, such as metrics=['fid10k_test']."
+        raise ValueError(msg)
+
+
+def check_alone(**given: Any) -> None:
+    """Checks the arguments of an evaluation that names its metrics.
+
+    Raises:
+        ValueError: If one does not go along with `metrics`.
+
+    Example:
+        >>> from zoo.evaluation.needs import check_alone
+        >>> check_alone(split="test", samples=None)
+    """
+    default = {"split": "test", "sampler": "prior"}
+    named = [
+        name
+        for name, value in given.items()
+        if value is not None and (name not in default or value != default[name])
+    ]
+    if named:
+        msg = (
+            f"{', '.join(named)}: not with metrics=. Names of metrics say the samples and the "
+            "split, as fid10k_test does, and the latents are draws of the prior. Leave it out."
+        )
+        raise ValueError(msg)

@@ -91,7 +91,7 @@ def evaluate_run(
         sampler: Without `metrics`: what draws the latents.
         importance_samples: Without `metrics`: samples of the importance-weighted bound.
         seed: Seed of the samples.
-        progress: With `metrics`: gets what is done, how much of it, and of how much.
+        progress: Is told what is being measured, how much is done, and of how much.
         **settings: As `zoo.evaluate` takes them: `extractor`, and with `metrics` its protocol.
 
     Returns:
@@ -113,8 +113,9 @@ def evaluate_run(
         ('metrics.json', True)
     """
     file = figures_file(path, sampler, named=bool(metrics))
+    settings |= {"seed": seed, "progress": progress}
     if metrics:
-        return _by_name(file, model, source, metrics, seed=seed, progress=progress, **settings)
+        return _by_name(file, model, source, metrics, **settings)
     latents = None
     if sampler != "prior":
         test = data.open(source, split=split, image_shape=model.image_shape)
@@ -122,7 +123,7 @@ def evaluate_run(
         labels = model.sample_labels(samples, seed)  # those of the evaluation
         latents = sampler_of_run(path, model, sampler).sample(samples, seed, labels)
     settings |= {"split": split, "samples": samples, "latents": latents, "sampler": sampler}
-    settings |= {"importance_samples": importance_samples, "seed": seed}
+    settings |= {"importance_samples": importance_samples}
     results = measure.evaluate(model, source, **settings)
     if file is not None:
         write_json(file, {**results, "step": model.steps_done})

@@ -12,7 +12,7 @@ from zoo.evaluation import streams
 from zoo.metrics.similarity import WINDOW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from zoo.core.model import ZooModel
     from zoo.evaluation.streams import Batch
@@ -60,13 +60,19 @@ def reconstruction_metrics(
     return {name: float(np.mean(np.concatenate(parts))) for name, parts in values.items()}
 
 
-def diversity_metrics(model: ZooModel, latents: np.ndarray, seed: int) -> dict[str, float]:
+def diversity_metrics(
+    model: ZooModel,
+    latents: np.ndarray,
+    seed: int,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> dict[str, float]:
     """How unlike samples are to each other.
 
     Args:
         model: A model of the zoo.
         latents: The latents to generate from, float32 [n, latent_dim].
         seed: Seed of the labels of a conditional model. Pairs are of any two classes.
+        progress: Is told how many samples were compared, and how many there will be.
 
     Returns:
         `perceptual_diversity`: the `zoo.metrics.perceptual_diversity` of the first 1,000 samples;
@@ -83,6 +89,7 @@ def diversity_metrics(model: ZooModel, latents: np.ndarray, seed: int) -> dict[s
     labels = model.sample_labels(len(latents), seed)
     batches = streams.samples(model, latents[:n], None if labels is None else labels[:n])
     distances = [
-        metrics.perceptual_distance(batch.images[::2], batch.images[1::2]) for batch in batches
+        metrics.perceptual_distance(batch.images[::2], batch.images[1::2])
+        for batch in streams.watched(batches, n, progress)
     ]
     return {"perceptual_diversity": float(np.mean(np.concatenate(distances)))} if n else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -57,6 +57,9 @@ class Seen(NamedTuple):
     features: np.ndarray
     probabilities: np.ndarray | None = None
     labels: np.ndarray | None = None
+
+
+Part = TypeVar("Part", Batch, Seen)
 
 
 def real(
@@ -178,8 +181,8 @@ def seen_in_samples(
         yield _together(strategy, parts, len(given[0]))
 
 
-def watched(parts: Iterable[Seen], n: int, progress: Callable[[int, int], None]) -> Iterator[Seen]:
-    """The parts of n images, of which `progress` is told: how many there were, and n.
+def watched(parts: Iterable[Part], n: int, progress: Callable[[int, int], None]) -> Iterator[Part]:
+    """The parts of n images; once one is used, `progress` is told how many images were, and n.
 
     Example:
         >>> import numpy as np
@@ -194,9 +197,9 @@ def watched(parts: Iterable[Seen], n: int, progress: Callable[[int, int], None])
     done = 0
     progress(done, n)
     for part in parts:
-        done += len(part.features)
-        progress(done, n)
         yield part
+        done += len(part[0])
+        progress(done, n)
 
 
 def samples(

@@ -33,6 +33,7 @@ def as_path(value: Any, name: str) -> Path:
 
     Raises:
         TypeError: If it is no path, such as None.
+        ValueError: If it is the empty text, which pathlib takes for the current folder.
 
     Example:
         >>> from zoo.io.names import as_path
@@ -43,6 +44,9 @@ def as_path(value: Any, name: str) -> Path:
     if not isinstance(value, (str, os.PathLike)):
         msg = f"{name}={value!r}: expected a path, as str or Path."
         raise TypeError(msg)
+    if value == "":
+        msg = f"{name}='': expected a path, as str or Path. The current folder is '.'."
+        raise ValueError(msg)
     return Path(value)
 
 

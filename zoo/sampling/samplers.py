@@ -141,6 +141,12 @@ def fit_sampler(
     _check(model, kind)
     if kind == "prior":
         return _prior(model)
+    if isinstance(images, str) or not hasattr(images, "__len__"):
+        msg = (
+            f"images={images!r}: expected float32 images [n, height, width, channels] in [0, 1], "
+            "such as those of zoo.data.to_floats."
+        )
+        raise TypeError(msg)
     if model.num_classes or labels is not None:
         labels = model.checked_labels(labels, len(images))
     if kind == "gmm":

@@ -1,5 +1,8 @@
 """Training a model into a run folder, going on with one, and the devices to train on.
 
+`fit`, Keras's own, trains a model in memory. `zoo.train` trains it into a run folder. Both take the
+same steps.
+
     zoo.train(model, source, out, epochs=…)     zoo.training.loop: a run folder, and what is in it
     zoo.resume(run, epochs=…)                   zoo.training.resume: on with it, bitwise
     zoo.load_run(run)                           zoo.training.runs: the model of a run
@@ -16,19 +19,19 @@ from zoo.io.lazy import lazy
 
 __all__ = [
     "MaxMinutes",
-    "load_run",
     "recipes",
-    "resume",
     "save_run",
     "strategy",
     "tracked",
-    "train",
 ]
 
-_HOMES = {"load_run": "zoo.training.runs", "save_run": "zoo.training.runs"}
-_HOMES |= {"strategy": "zoo.training.strategies", "MaxMinutes": "zoo.training.stopping"}
-_HOMES |= {"tracked": "zoo.training.trackers", "train": "zoo.training.loop"}
-_HOMES |= {name: f"zoo.training.{name}" for name in ("recipes", "resume")}  # modules
+_HOMES = {
+    "MaxMinutes": "zoo.training.stopping",
+    "recipes": "zoo.training.recipes",  # a module
+    "save_run": "zoo.training.runs",
+    "strategy": "zoo.training.strategies",
+    "tracked": "zoo.training.trackers",
+}
 __getattr__ = lazy(__name__, _HOMES)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import data
 from zoo.core import registry
+from zoo.core.model import check_model
 from zoo.io.locks import locked
 from zoo.io.names import as_path
 from zoo.io.records import write_json
@@ -106,6 +107,7 @@ def save_run(
         >>> sorted(os.listdir(run))
         ['config.json', 'model.keras']
     """
+    check_model(model)
     out = as_path(out, "out")
     if (out / checkpoints.LATEST).exists():
         msg = f"{out} holds a run already. Choose another folder, or remove it."

@@ -15,9 +15,10 @@ import tensorflow as tf
 
 from zoo import losses
 from zoo.core.adam import Adam
+from zoo.core.carried import CarriedLayers
 from zoo.core.channels import runnable
 from zoo.core.contracts import LOG_VARIANCE, LOGITS
-from zoo.core.model import EndpointSpec, ZooModel
+from zoo.core.model import EndpointSpec
 from zoo.core.network_tools import check_network, with_labels
 from zoo.core.replicas import global_mean
 from zoo.core.replicated_step import Player
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from zoo.io.types import Tensor
 
 
-class BaseVAE(ZooModel):
+class BaseVAE(CarriedLayers):
     """A variational autoencoder with posterior N(μ(x), diag σ²(x)) and prior N(0, I).
 
     Args:
@@ -57,7 +58,7 @@ class BaseVAE(ZooModel):
             takes a `decoder_optimizer` too. None trains on the loss alone.
         num_classes: Classes of a conditional model.
         seed: Seed of the training noise.
-        **kwargs: `name` and `dtype`.
+        **kwargs: `name`, `dtype`, and `carried_rate` and `new_layers` as in `CarriedLayers`.
 
     Raises:
         ValueError: If a network has the wrong shapes, the decoder's values are no logits or the
@@ -384,8 +385,7 @@ class BaseVAE(ZooModel):
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:  # noqa: ARG002, FBT001, FBT002
         """Reconstructs, so that `predict(images)` does, or `predict([images, labels])`."""
-        both = isinstance(inputs, (list, tuple))
-        return self.reconstruct(*inputs) if both else self.reconstruct(inputs)
+        return self.reconstruct(*(inputs if isinstance(inputs, (list, tuple)) else [inputs]))
 
     def _labels_of(self, x: Tensor, labels: Tensor) -> Tensor:
         """The labels of a network's input, [batch]. Within a graph their values are not checked."""

@@ -203,7 +203,8 @@ class VDVAE(BaseVAE):
         gradients, variables = all_reduce_sum(gradients), self.variables_of(optimizer_name)
         largest = self.skip_norm * math.prod(self.image_shape)
         optimizer = getattr(self, optimizer_name)
-        self.skipped.assign(apply_below(optimizer, gradients, variables, largest))
+        with self.part_of_the_way(optimizer_name):
+            self.skipped.assign(apply_below(optimizer, gradients, variables, largest))
 
     def batch_logs(self, terms: dict[str, Any], *, training: bool) -> dict[str, Any]:  # noqa: ARG002
         """Whether the update was skipped."""

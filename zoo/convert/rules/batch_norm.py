@@ -12,7 +12,7 @@ import numpy as np
 from keras import layers
 
 from zoo.convert.blocks import Block
-from zoo.convert.building import build, evaluated
+from zoo.convert.building import build, check_keras, evaluated
 from zoo.convert.reading import read
 from zoo.convert.rules.linear import (
     ACTIVATIONS,
@@ -56,6 +56,7 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
         >>> [type(layer).__name__ for layer in fold_batch_norm(keras.Sequential(stack)).layers]
         ['InputLayer', 'Dense']
     """
+    check_keras(model)
     return build(fold_norms(read(model, "model")))
 
 
