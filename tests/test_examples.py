@@ -120,6 +120,30 @@ def test_examples_give_what_they_say(
     for name, thing in _public(room).items():
         if not _of_another_room(thing, room):
             tests += _examples(name, thing)
+    _run(tests, tmp_path, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("package", ["zoo", "export"])
+def test_examples_of_all_files_give_what_they_say(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of functions that are not public too."""
+    monkeypatch.setattr(registry, "_classes", dict(registry._classes))
+    monkeypatch.setattr(features, "_factories", dict(features._factories))
+    tests: list[doctest.DocTest] = []
+    for file in pkgutil.walk_packages(import_module(package).__path__, f"{package}."):
+        if not file.name.endswith("__main__"):  # which is the command
+            module = import_module(file.name)
+            tests += doctest.DocTestFinder(exclude_empty=True).find(module, globs={})
+    not_run = {name.rpartition(".")[2] for name in NOT_RUN}
+    tests = [test for test in tests if test.name.rpartition(".")[2] not in not_run]
+    assert len(tests) > 40
+    _run(tests, tmp_path, monkeypatch)
+
+
+def _run(tests: list[doctest.DocTest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each in an empty folder."""
     faults: list[str] = []
     for number, test in enumerate(tests):
         folder = tmp_path / str(number)

@@ -96,7 +96,7 @@ def check_options(algorithm: str, options: Mapping[str, Any]) -> None:
         >>> from zoo.core.optimizers import check_options
         >>> check_options("adam", {"beta1": 0.5})
         Traceback (most recent call last):
-        ValueError: beta1=0.5: adam has no option 'beta1'. Did you mean beta_1 or beta_2?
+        ValueError: beta1=0.5: adam has no option 'beta1'. Did you mean beta_1?
     """
     if algorithm not in ALGORITHMS:
         msg = f"Unknown optimizer {algorithm!r}. {suggestion(str(algorithm), list(ALGORITHMS))}"

@@ -67,7 +67,7 @@ def peak(graph: Any, unknown: int = 1, *, inputs: bool = True) -> Peak:
         ...     return tf.reduce_sum(tf.matmul(x, x))
         >>> spec = tf.TensorSpec([100, 100], tf.float32)
         >>> peak(tf.function(function).get_concrete_function(spec).graph).forward
-        40004
+        80000
     """
     order = _order(_needed(graph))
     memory = _Memory(order, graph.outputs, unknown, inputs=inputs)
