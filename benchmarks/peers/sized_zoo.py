@@ -18,10 +18,13 @@ from sized import CLASSES, LATENT_DIM, NUMBERS, ONNX
 
 from export import export_model
 from zoo.convert.writing import variables
+from zoo.layers import SpectralLayer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+POWER_ITERATIONS = 20
 
 
 def model_of(settings: dict[str, Any]) -> Any:
@@ -105,7 +108,11 @@ def profile(take: Callable[[], Any], folder: Path) -> list[str]:
 
 
 def shake(model: Any, seed: int) -> None:
-    """Moves weights that start as 0 or 1, so that a comparison sees them."""
+    """Moves weights that start as 0 or 1, so that a comparison sees them.
+
+    Spectral norms are those after some training: from random vectors they are too small, and
+    features that grow from layer to layer amplify rounding.
+    """
     rng = np.random.default_rng(seed)
     for network in (model.generator, model.discriminator):
         for weight in network.weights:
@@ -113,3 +120,7 @@ def shake(model: Any, seed: int) -> None:
                 weight.assign_add(0.1 * rng.standard_normal(weight.shape))
             if weight.name in ("gamma", "moving_variance"):
                 weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+        for layer in network._flatten_layers():
+            if isinstance(layer, SpectralLayer):
+                for _ in range(POWER_ITERATIONS):
+                    layer.normalized_kernel(training=True)
