@@ -71,7 +71,7 @@ def drawing(
 ) -> Callable[[], torch.Tensor]:
     """Their images, [batch, 3, height, width] in [0, 1], from the weights of `sized_zoo`."""
     model = make(settings["size"], settings["width"], classes, latent_dim)
-    fill(model, {k: torch.from_numpy(v) for k, v in numbers.items() if v.dtype == np.float32})
+    fill(model, {k: torch.tensor(v) for k, v in numbers.items() if v.dtype == np.float32})
     rows = F.one_hot(torch.from_numpy(numbers["label"]).long(), classes).float()
     latents = torch.from_numpy(numbers["latent"])
 
