@@ -38,6 +38,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
 def main() -> None:
     """Takes turns until standard input ends."""
     contestant, model, steps = sys.argv[1:]
+    take_turns(lambda: CONTESTANTS[contestant](model, int(steps)))
+
+
+def take_turns(make: Callable[[], Turns]) -> None:
+    """Makes the turns, takes each once, says their names, and takes them as standard input says."""
     # Whatever else is printed must not get between the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -46,10 +51,10 @@ def main() -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
     try:
-        turns = CONTESTANTS[contestant](model, int(steps))
+        turns = make()
         for take in turns.values():
             take()
-    except (ImportError, RuntimeError) as error:
+    except (ImportError, RuntimeError, ValueError) as error:
         say(error=f"{type(error).__name__}: {str(error).strip().partition('. ')[0]}")
         return
     say(turns=list(turns))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,26 +13,21 @@ import tensorflow as tf
 from zoo.networks import biggan_deep
 
 CLASSES, LATENT = 10, 128  # the class embedding has as many units as the latent, in theirs
-# (resample, channels in, channels out), in units of ch: tables 7 and 8 of arXiv 1809.11096.
-LAYERS = {
-    128: [(0, 16, 16), (1, 16, 16), (0, 16, 16), (1, 16, 8), (0, 8, 8), (1, 8, 4), (0, 4, 4),
-          (1, 4, 2), (0, 2, 2), (1, 2, 1)],
-    256: [(0, 16, 16), (1, 16, 16), (0, 16, 16), (1, 16, 8), (0, 8, 8), (1, 8, 8), (0, 8, 8),
-          (1, 8, 4), (0, 4, 4), (1, 4, 2), (0, 2, 2), (1, 2, 1)],
-}  # fmt: skip
-ATTENTION = 8
+PEERS = Path(__file__).resolve().parents[2] / "benchmarks" / "peers"
+
+
+@pytest.fixture(autouse=True)
+def _path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(PEERS)
 
 
 def reference(side: int, width: int, seed: int) -> Any:
     """Their generator with random weights and statistics, and exact spectral norms."""
     torch = pytest.importorskip("torch")
-    theirs = pytest.importorskip("pytorch_pretrained_biggan")
-    config = theirs.BigGANConfig(
-        output_dim=side, z_dim=LATENT, class_embed_dim=LATENT, channel_width=width,
-        num_classes=CLASSES, attention_layer_position=ATTENTION,
-        layers=[(bool(up), *sizes) for up, *sizes in LAYERS[side]],
-    )  # fmt: skip
-    model = theirs.BigGAN(config).eval()
+    pytest.importorskip("pytorch_pretrained_biggan")
+    import pretrained_biggan
+
+    model = pretrained_biggan.make(side, width, CLASSES, LATENT)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, value in [*model.named_parameters(), *model.named_buffers()]:
@@ -78,26 +74,18 @@ def copy_norm(model: keras.Model, name: str, theirs: Any, index: int) -> None:
 
 def copy_weights(model: keras.Model, theirs: Any, truncation: float) -> None:
     """Gives our generator their weights, and their statistics of a truncation."""
+    import pretrained_biggan
+
     index = round(truncation * 50)
     model.get_layer("class_embedding").kernel.assign(numbers(theirs.embeddings.weight).T)
-    generator = theirs.generator
-    copy_linear(model.get_layer("project"), generator.gen_z)
-    blocks = [block for block in generator.layers if hasattr(block, "conv_0")]
-    stages = len(blocks) // 2
-    names = [f"block_{i}{end}" for i in reversed(range(stages)) for end in ("_keep", "")]
-    for name, block in zip(names, blocks, strict=True):
-        for i in range(4):
-            copy_norm(model, f"{name}_{i}", getattr(block, f"bn_{i}"), index)
-            copy_linear(model.get_layer(f"{name}_conv_{i}"), getattr(block, f"conv_{i}"))
-    (attention,) = (block for block in generator.layers if not hasattr(block, "conv_0"))
-    ours = model.get_layer("attention")
-    ours.gamma.assign(float(attention.gamma.detach()))
-    for layer, part in (
-        (ours.query, "theta"), (ours.key, "phi"), (ours.value, "g"), (ours.out, "o_conv")
-    ):  # fmt: skip
-        copy_linear(layer, getattr(attention, f"snconv1x1_{part}"))
-    copy_norm(model, "output", generator.bn, index)
-    copy_linear(model.get_layer("logits"), generator.conv_to_rgb, 3)
+    attention = model.get_layer("attention")
+    attention.gamma.assign(float(pretrained_biggan.gamma(theirs).detach()))
+    inner = {f"attention/{layer.name}": layer for layer in attention._flatten_layers()}
+    for name, module in pretrained_biggan.linear_layers(theirs):
+        layer = inner[name] if name in inner else model.get_layer(name)
+        copy_linear(layer, module, 3 if name == "logits" else None)
+    for name, module in pretrained_biggan.norms(theirs):
+        copy_norm(model, name, module, index)
 
 
 @pytest.mark.slow
