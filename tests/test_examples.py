@@ -128,14 +128,14 @@ def test_examples_give_what_they_say(
 def test_examples_of_all_files_give_what_they_say(
     package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those of functions that are not public too."""
+    """Those of functions that are not public too; these may use what their file imports."""
     monkeypatch.setattr(registry, "_classes", dict(registry._classes))
     monkeypatch.setattr(features, "_factories", dict(features._factories))
     tests: list[doctest.DocTest] = []
     for file in pkgutil.walk_packages(import_module(package).__path__, f"{package}."):
         if not file.name.endswith("__main__"):  # which is the command
             module = import_module(file.name)
-            tests += doctest.DocTestFinder(exclude_empty=True).find(module, globs={})
+            tests += doctest.DocTestFinder(exclude_empty=True).find(module)
     not_run = {name.rpartition(".")[2] for name in NOT_RUN}
     tests = [test for test in tests if test.name.rpartition(".")[2] not in not_run]
     assert len(tests) > 40

@@ -85,7 +85,7 @@ def layers_of(network: Any) -> Iterator[Any]:
         >>> from zoo.core.carried import layers_of
         >>> decoder = networks.build("mlp", "decoder", (8, 8, 1), 2)
         >>> [layer.name for layer in layers_of(decoder)]
-        ['hidden_0', 'hidden_1', 'logits']
+        ['hidden_0', 'hidden_1', 'to_pixels']
     """
     for layer in network.layers:
         if hasattr(layer, "layers"):
