@@ -16,6 +16,7 @@ from zoo.training.runs import load_run
 SMALL = ("--network", "mlp", "--batch-size", 20, "--latent-dim", 3)
 
 
+@pytest.mark.slow
 def test_an_optimizer_and_a_schedule(small: Path, tmp_path: Path, capsys) -> None:
     """A run goes on with them; other ones that are given then are named, and ignored."""
     run = tmp_path / "run"

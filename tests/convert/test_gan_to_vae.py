@@ -70,6 +70,7 @@ def test_attention_and_spectral_norms_pass_unchanged() -> None:
     assert vae.decoder.get_layer("attention").gamma.numpy() == np.float32(0.7)
 
 
+@pytest.mark.slow
 def test_the_average_or_the_raw_weights() -> None:
     gan = make_gan(ema=0.9)
     for weights, generator in (
@@ -100,6 +101,7 @@ def test_kept_norms_stay_as_they_are(images: np.ndarray) -> None:
     assert (kernel.target, kernel.status) == ("decoder/project/kernel", "COPIED")
 
 
+@pytest.mark.slow
 def test_statistics_that_never_converged(images: np.ndarray) -> None:
     gan = make_gan()
     gan = zoo.create("dcgan", SHAPE, LATENT, discriminator=conv.discriminator(SHAPE, width=8))

@@ -190,6 +190,7 @@ def test_images_that_are_none(x: Any) -> None:
         fit(compiled_model("vae"), x)
 
 
+@pytest.mark.slow
 def test_shape_that_only_the_graph_sees() -> None:
     model = compiled_model("vae")
     for spec in ([None, None, None], None):

@@ -103,6 +103,7 @@ def test_float16_needs_loss_scaling(images: np.ndarray) -> None:
     assert kept[2.0**15] > 2 * kept[1.0]
 
 
+@pytest.mark.slow
 @MIXED
 @pytest.mark.parametrize("name", ["vae", pytest.param("dcgan", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("format_", [pytest.param("onnx", marks=pytest.mark.slow), "saved_model"])

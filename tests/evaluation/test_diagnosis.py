@@ -198,6 +198,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_the_command(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Its exit status is 0 with findings too, and 1 where there is no run."""
     before = sorted(path.stat().st_mtime_ns for path in run.rglob("*"))

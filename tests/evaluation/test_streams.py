@@ -54,6 +54,7 @@ def test_batches_are_all_images_in_order() -> None:
         next(streams.real(pixels, "train", None, labels=True))
 
 
+@pytest.mark.slow
 def test_nothing_reads_a_large_split_as_a_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

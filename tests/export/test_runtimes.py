@@ -36,6 +36,7 @@ def _signal_stack_is_mapped() -> bool:
     return any(int(low, 16) <= stack.start < int(high, 16) for low, high in ranges)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix" or not Path("/proc/self/maps").exists(), reason="Linux")
 def test_signals_after_two_models_in_openvino(tmp_path: Path) -> None:
     pytest.importorskip("openvino")

@@ -72,6 +72,7 @@ def test_step_is_that_of_three_networks(images: np.ndarray) -> None:
     assert logs["discriminator_loss"] == pytest.approx(float(d_loss), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_penalty_holds_the_codes_fixed(images: np.ndarray) -> None:
     """½ ‖∂D(x, z) / ∂x‖² at z = E(x), by differences: what E contributes is left out."""
     pair = [keras.Input(IMAGE_SHAPE), keras.Input((DIM,))]

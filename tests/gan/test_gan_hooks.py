@@ -109,6 +109,7 @@ def test_averages_cannot_stand_still(base: Any, options: Any, images: np.ndarray
         model.train_on_batch(images[:4])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_critic", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_further_player_moves(n_critic: int, images: np.ndarray) -> None:
     """Once per step, by its own loss; the two others move as they do without it."""

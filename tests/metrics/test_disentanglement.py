@@ -146,6 +146,7 @@ def test_dci_of_noise_is_near_chance() -> None:
     assert found["completeness"] < 0.1
 
 
+@pytest.mark.slow
 def test_dci_counts_less_of_the_noise_that_deep_trees_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each code is one factor and noise of which no other code knows: in truth, D = C = 1."""
     factors = grid(4, 4, 4, times=15)

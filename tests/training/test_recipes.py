@@ -116,6 +116,7 @@ def test_phases_of_other_lengths() -> None:
     assert recipe.phase(75) == ((1, 1, 0.3, 7), 0.5)
 
 
+@pytest.mark.slow
 def test_the_decoder_moves_only_in_the_joint_phase(images: np.ndarray) -> None:
     vae, watch = _compiled(), _Watch()
     first = [w.copy() for w in vae.decoder.get_weights()]

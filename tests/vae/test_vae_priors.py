@@ -256,6 +256,7 @@ def test_every_exported_function_takes_a_label() -> None:
         assert (spec.name, spec.dtype, spec.shape.as_list()) == ("label", tf.int32, shape)
 
 
+@pytest.mark.slow
 def test_evaluation_uses_the_labels_of_the_data(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (40, 28, 28, 1), np.uint8)

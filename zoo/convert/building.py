@@ -227,7 +227,7 @@ def in_channels_last(model: keras.Model) -> keras.Model:
 
 
 def check_keras(model: Any) -> None:
-    """Raises TypeError if an argument is no Keras model.
+    """Raises TypeError if an argument is no Keras model, nor a layer, which is read as one.
 
     Example:
         >>> from zoo.convert.building import check_keras
@@ -235,7 +235,7 @@ def check_keras(model: Any) -> None:
         Traceback (most recent call last):
         TypeError: model=None: expected a Keras model.
     """
-    if not isinstance(model, keras.Model):
+    if not isinstance(model, keras.layers.Layer):
         msg = f"model={model!r}: expected a Keras model."
         raise TypeError(msg)
 
