@@ -10,7 +10,8 @@ from contextlib import suppress
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from zoo.core.environment import ONEDNN
+from zoo.bench.run import processor, vector_instructions
+from zoo.core.environment import ONEDNN, onednn_is_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,6 +66,17 @@ class Contestant:
             )
             raise RuntimeError(msg)
         return json.loads(line)
+
+
+def setting(packages: Sequence[str]) -> dict[str, Any]:
+    """What a comparison runs on: processor, oneDNN, threads, and the versions of packages."""
+    return {
+        "processor": processor(),
+        "vector_instructions": vector_instructions(),
+        "onednn": onednn_is_on(),
+        "threads": len(os.sched_getaffinity(0)),
+        "versions": versions(packages),
+    }
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:

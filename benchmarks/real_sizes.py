@@ -23,19 +23,16 @@ results/real_sizes.partial.json.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from contestants import Contestant, versions
+from contestants import Contestant, setting
 from rich.console import Console
 from tables import RESULTS, write_section
 
-from zoo.bench.run import processor, vector_instructions
-from zoo.core.environment import onednn_is_on
 from zoo.io.records import read_json, write_json
 
 # Python looks here first, and would take export.py for the package `export`.
@@ -72,11 +69,7 @@ def main() -> None:
     if args.batch < 4 or args.batch % 4 or args.rounds < 1 or args.steps < 1:
         parser.error("expected --batch to be a multiple of 4, and --rounds and --steps at least 1")
     results: dict[str, Any] = {
-        "processor": processor(),
-        "vector_instructions": vector_instructions(),
-        "onednn": onednn_is_on(),
-        "threads": len(os.sched_getaffinity(0)),
-        "versions": versions(PACKAGES),
+        **setting(PACKAGES),
         "widths": {name: args.width or width for name, width in WIDTHS.items()},
         "batch_size": args.batch,
         "rounds": args.rounds,

@@ -14,19 +14,16 @@ where it is installed (`pip install pythae`), and `torch.compile` where it can c
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from contestants import Contestant, versions
+from contestants import Contestant, setting
 from rich.console import Console
 from rich.table import Table
 from tables import RESULTS, write_section
 
-from zoo.bench.run import processor, vector_instructions
-from zoo.core.environment import onednn_is_on
 from zoo.io.records import write_json
 
 # Python looks here first, and would take export.py for the package `export`.
@@ -52,11 +49,7 @@ def main() -> None:
     args = parser.parse_args()
     console = Console()
     results: dict[str, Any] = {
-        "processor": processor(),
-        "vector_instructions": vector_instructions(),
-        "onednn": onednn_is_on(),
-        "threads": len(os.sched_getaffinity(0)),
-        "versions": versions(PACKAGES),
+        **setting(PACKAGES),
         "batch_size": BATCH,
         "rounds": args.rounds,
         "steps": args.steps,
