@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grimp
 import networkx as nx
 import yaml
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(file for room in ("zoo", "export") for file in (ROOT / room).rglob("*.py"))
@@ -73,6 +79,32 @@ def test_tests_share_helpers_by_support() -> None:
         if isinstance(node, ast.ImportFrom) and ".test_" in (node.module or "")
     }
     assert not imported
+
+
+def test_benchmarks_and_examples_import_what_is_there() -> None:
+    """The type checker does not see them, and no fast test runs them all."""
+    files = [file for room in ("benchmarks", "examples") for file in (ROOT / room).rglob("*.py")]
+    imports = [
+        (_name(file), importlib.import_module(node.module), name.name)
+        for file in files
+        for node in ast.walk(_parsed(file))
+        if isinstance(node, ast.ImportFrom)
+        and (node.module or "").partition(".")[0] in ("zoo", "export")
+        for name in node.names
+    ]
+    assert len(imports) > 80
+
+    def there(module: ModuleType, name: str) -> bool:
+        if hasattr(module, name):
+            return True
+        return hasattr(module, "__path__") and bool(find_spec(f"{module.__name__}.{name}"))
+
+    missing = [
+        f"{file}: from {module.__name__} import {name}"
+        for file, module, name in imports
+        if not there(module, name)
+    ]
+    assert not missing
 
 
 def test_files_are_short() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from zoo import data, metrics
 from zoo.bench.run import processor
-from zoo.evaluation.scores import EXTRACTORS
+from zoo.evaluation.extractors import needed_extractor
 from zoo.io.records import write_json
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def measure(
     """
     test = data.to_array(source, split="test")
     latents = np.random.default_rng(SEED).standard_normal((len(test), LATENT_DIM), np.float32)
-    features = metrics.load_extractor(EXTRACTORS[source])
+    features = needed_extractor(source, None, test.shape[1:], what="The comparison")
     real = features(test)
     fakes = generate(latents).transpose(0, 2, 3, 1)
     values = metrics.generation_metrics(real, features(fakes))
