@@ -75,7 +75,7 @@ def test_into_a_trained_run(tiny: Path, small: Path, tmp_path: Path, capsys) -> 
     assert "no transfer" in fails(capsys, "train", out, "--recipe", "joint")
     run_zoo("train", out, "--epochs", 1, "--batch-size", 20)
     assert (load_run(out).steps_done, config_of(out)["recipe"]) == (3, "plain")
-    assert "DCGAN is no VAE" in fails(
+    assert "holds a dcgan, no VAE" in fails(
         capsys, "convert", tiny / "gan", "--to", "vae", "--into", tiny / "gan", "--out",
         tmp_path / "x",
     )  # fmt: skip

@@ -56,8 +56,8 @@ def convert_run(
     Raises:
         FileNotFoundError: If there is no such run.
         FileExistsError: If `out` holds a run.
-        ValueError: If the run is of that family already, or does not know its data; or as
-            `gan_to_vae` and `vae_to_gan`. Nothing is written then.
+        ValueError: If the run is of that family already, or `into` is not; if the run does not know
+            its data; or as `gan_to_vae` and `vae_to_gan`. Nothing is written then.
         OSError: If `out` cannot be written.
 
     Example:
@@ -92,6 +92,9 @@ def convert_run(
         raise ValueError(msg)
     keras.utils.set_random_seed(seed)
     target: Any = None if into is None else load_run(into)
+    if target is not None and target.family != to:
+        msg = f"into={into} holds a {target.model_name}, no {to.upper()}. Give a run of one."
+        raise ValueError(msg)
     options |= {"seed": seed, "dry_run": dry_run}
     if to == "vae":
         converted, report = gan_to_vae(source, target, **options)
