@@ -219,7 +219,7 @@ KINDS = ("vae", "dcgan", "projection_gan", "stylegan2", "vq_vae")
 @pytest.mark.parametrize(
     "case",
     [
-        pytest.param(case, id=str(case), marks=[] if case.name in KINDS else [pytest.mark.slow])
+        pytest.param(case, id=case.id, marks=[] if case.name in KINDS else [pytest.mark.slow])
         for case in CASES
     ],
 )

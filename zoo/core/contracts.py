@@ -77,8 +77,11 @@ PASSING = (
     layers.GaussianNoise, layers.GaussianDropout, layers.AlphaDropout,
     layers.ActivityRegularization, layers.Cropping1D, layers.Cropping2D, layers.Cropping3D,
     layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D,
-    layers.AveragePooling2D, layers.MaxPooling2D,
-    layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D, layers.Concatenate,
+    layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D,
+    layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D,
+    layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D,
+    layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D,
+    layers.Concatenate,
 )  # fmt: skip
 PASSING_OPS = (
     "Reshape", "Transpose", "Identity", "Cast", "ConvertToTensor", "StopGradient", "Squeeze",
