@@ -12,6 +12,8 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from zoo.io.safetensor_files import from_bfloat16
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,6 +29,7 @@ DTYPES = {
     "ByteStorage": np.uint8,
     "BoolStorage": np.bool_,
 }
+BFLOAT16 = "BFloat16Storage"  # of numbers that NumPy has not: their bits
 
 
 class _Storage(NamedTuple):
@@ -35,6 +38,7 @@ class _Storage(NamedTuple):
     key: str
     dtype: Any
     size: int
+    bits: bool = False  # of bfloat16
 
 
 class _Tensor(NamedTuple):
@@ -49,6 +53,7 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
 
     Both of PyTorch's formats are read: zip archives, and the pickles from before PyTorch 1.6. A
     pickle names what is to be called. Here it may name dictionaries and tensors, and nothing else.
+    Numbers of bfloat16 become float32, which holds each of them exactly.
 
     Args:
         path: The file; numbers in it are little-endian.
@@ -82,7 +87,7 @@ def _arrays(tensors: Any, data: dict[str, bytes]) -> dict[str, np.ndarray]:
 def _array(name: Any, tensor: Any, data: dict[str, bytes]) -> np.ndarray:
     if not isinstance(tensor, _Tensor):
         raise pickle.UnpicklingError(f"{name!r} is a {type(tensor).__name__}, no tensor")
-    key, dtype, count = tensor.storage
+    key, dtype, count, bits = tensor.storage
     stored = np.frombuffer(data[key], np.dtype(dtype).newbyteorder("<"), count)
     size = math.prod(tensor.shape)
     last = tensor.offset + sum((n - 1) * s for n, s in zip(tensor[2], tensor[3], strict=True))
@@ -92,7 +97,8 @@ def _array(name: Any, tensor: Any, data: dict[str, bytes]) -> np.ndarray:
         raise pickle.UnpicklingError(f"{name!r} lies outside of its numbers")
     strides = [stride * stored.itemsize for stride in tensor.strides]
     view = np.lib.stride_tricks.as_strided(stored[tensor.offset :], tensor.shape, strides)
-    return view.astype(dtype, order="C")
+    values = view.astype(dtype, order="C")
+    return from_bfloat16(values) if bits else values
 
 
 def _read_zip(file: IO[bytes]) -> tuple[Any, dict[str, bytes]]:
@@ -138,7 +144,7 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Callable[..., Any]:
         if (module, name) in _CALLABLE:
             return _CALLABLE[module, name]
-        if module == "torch" and name in DTYPES:
+        if module == "torch" and (name in DTYPES or name == BFLOAT16):
             return partial(_no_storage, name)
         raise pickle.UnpicklingError(f"it names {module}.{name}, which is no part of weights")
 
@@ -146,7 +152,9 @@ class _Unpickler(pickle.Unpickler):
         kind, storage, key, _device, count, *_ = pid
         if kind != "storage" or not isinstance(storage, partial):
             raise pickle.UnpicklingError(f"it refers to a {kind!r}")
-        return self.storages.setdefault(key, _Storage(key, DTYPES[storage.args[0]], count))
+        bits = storage.args[0] == BFLOAT16
+        dtype = np.uint16 if bits else DTYPES[storage.args[0]]
+        return self.storages.setdefault(key, _Storage(key, dtype, count, bits))
 
 
 def _no_storage(name: str, *_: Any) -> Any:
