@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.special import expit, logsumexp
-from scipy.stats import logistic, norm
+from scipy.stats import laplace, logistic, norm
 
 from zoo import losses
 
@@ -140,6 +140,10 @@ REFERENCES: dict[str, tuple[tuple[Any, ...], Callable[..., Any]]] = {
     ),
     "discretized_logistic_mixture_nll": ((TWO_CHANNELS, MIXTURE), _mixture),
     "discretized_logistic_mixture_mean": ((MIXTURE, 2), _mixture_mean),
+    "laplace_nll": (
+        (IMAGES, LOGITS, -1.0),
+        lambda x, mean, log_scale: -_sums(laplace.logpdf(x, mean, np.exp(log_scale))),
+    ),
     "discretized_logistic_nll": ((IMAGES, LOGITS, -1.0), _logistic_masses),
     "kl_standard_normal": ((MEAN, LOG_VARIANCE), _kl),
     "kl_normals": ((MEAN, LOG_VARIANCE, PRIOR_MEAN, PRIOR_LOG_VARIANCE), _kl),

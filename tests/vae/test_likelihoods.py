@@ -70,6 +70,8 @@ def _check_values(kind: type, logit: float, support: tuple[float, float]) -> Non
 @pytest.mark.parametrize("name", [*LIKELIHOODS, "laplace"])
 def test_values(name: str, logit: float) -> None:
     kind = {**LIKELIHOODS, "laplace": Laplace}[name]
+    if name == "laplace_linear":  # whose logits are pixels
+        logit = 0.5 + 0.3 * logit
     _check_values(kind, logit, SUPPORT.get(name, (-FAR, FAR)))
 
 
@@ -112,6 +114,14 @@ def test_an_image_is_the_product_of_its_pixels(name: str) -> None:
     single = pixels.nll(images.reshape(24, 1, 1, 1), logits.reshape(24, 1, 1, -1), None)
     wanted = np.asarray(single).reshape(3, 8).sum(axis=1)
     np.testing.assert_allclose(pixels.nll(images, logits, None), wanted, rtol=1e-5)
+
+
+def test_linear_pixels_are_cut_off_but_their_density_is_not() -> None:
+    pixels = LIKELIHOODS["laplace_linear"](keras.layers.Layer().add_weight)
+    logits = np.float32([-0.5, 0.25, 1.5]).reshape(3, 1, 1, 1)
+    assert pixels.mean(logits).numpy().ravel().tolist() == [0.0, 0.25, 1.0]
+    nll = pixels.nll(np.zeros((3, 1, 1, 1), np.float32), logits, None)
+    np.testing.assert_allclose(nll, np.log(2) + np.abs(logits.ravel()), rtol=1e-6)
 
 
 @pytest.mark.slow

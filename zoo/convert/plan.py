@@ -207,7 +207,7 @@ def check_plain(model: Any) -> None:
         "its images are no plain function of one decoder": not model.single_decoder,
         "its mean image is not the sigmoid of the logits": (
             getattr(model, "likelihood", None)
-            in ("continuous_bernoulli", "discretized_logistic_mixture")
+            in ("continuous_bernoulli", "discretized_logistic_mixture", "laplace_linear")
         ),
     }
     for reason, holds in reasons.items():

@@ -35,6 +35,7 @@ from zoo.losses.likelihoods import (
     discretized_logistic_mixture_nll,
     discretized_logistic_nll,
     gaussian_nll,
+    laplace_nll,
 )
 from zoo.losses.penalties import (
     gradient_norm_penalty,
@@ -63,6 +64,7 @@ __all__ = [
     "inverse_multiquadratic_kernel",
     "kl_normals",
     "kl_standard_normal",
+    "laplace_nll",
     "least_squares_discriminator_loss",
     "least_squares_generator_loss",
     "maximum_mean_discrepancy",

@@ -1,7 +1,7 @@
 """Likelihoods p(x | z) of images, given a decoder's logits: one class per likelihood.
 
-Each class turns the logits into a mean image in [0, 1], and gives −log p(x | z) in nats. If it
-learns a scale, the scale is a weight of the model.
+"Logits" are any real numbers. Each class turns them into a mean image in [0, 1], and gives
+−log p(x | z) in nats. If it learns a scale, the scale is a weight of the model.
 """
 
 from __future__ import annotations
@@ -152,6 +152,26 @@ class LearnedGaussian(Likelihood):
         return tf.maximum(tf.cast(self.log_scale.value, tf.float32), MIN_LOG_SCALE)
 
 
+class LinearLaplace(LearnedGaussian):
+    """Laplace(x; μ(z), b) with a trained scale b, whose mean μ is the decoder's value itself.
+
+    That is what latent diffusion's autoencoder has (arXiv 2112.10752). Pixels of mean images are
+    cut off at 0 and 1; the density is around the value that was not.
+    """
+
+    def mean(self, logits: Tensor) -> Tensor:
+        """The values, within [0, 1]."""
+        return tf.clip_by_value(logits, 0.0, 1.0)
+
+    def nll(self, images: Tensor, logits: Tensor, statistic: Any) -> Tensor:  # noqa: ARG002
+        """−log p(x | z), [batch] in nats."""
+        return losses.laplace_nll(images, logits, self._bounded())
+
+    def pixel_deviation(self) -> Any:
+        """√2 b."""
+        return math.sqrt(2.0) * tf.exp(self._bounded())
+
+
 class DiscretizedLogistic(LearnedGaussian):
     """A logistic with one learned scale, discretized to 256 grey levels (arXiv 1606.04934).
 
@@ -195,6 +215,7 @@ class DiscretizedLogisticMixture(Likelihood):
 LIKELIHOODS: dict[str, type[Likelihood]] = {
     "gaussian": OptimalGaussian,
     "gaussian_learned": LearnedGaussian,
+    "laplace_linear": LinearLaplace,
     "bernoulli": Bernoulli,
     "continuous_bernoulli": ContinuousBernoulli,
     "discretized_logistic": DiscretizedLogistic,
