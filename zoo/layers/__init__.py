@@ -1,6 +1,6 @@
 """Layers that Keras lacks. Importing this package makes all of them known to Keras."""
 
-from zoo.layers.attention import SelfAttention2D
+from zoo.layers.attention import PositionAttention, SelfAttention2D
 from zoo.layers.bilinear import BilinearResize
 from zoo.layers.conditional import ConditionalBatchNormalization
 from zoo.layers.features import FeatureModulation, FeatureSlice
@@ -51,6 +51,7 @@ __all__ = [
     "ModulatedConv2D",
     "ModulatedUpConv2D",
     "NoiseInjection",
+    "PositionAttention",
     "SelfAttention2D",
     "SpectralConv2D",
     "SpectralDense",

@@ -84,3 +84,34 @@ def _pooled(x: Tensor) -> Tensor:
 def _rows(x: Tensor) -> Tensor:
     """[batch, height, width, C] as [batch, height · width, C]."""
     return ops.reshape(x, (-1, x.shape[1] * x.shape[2], x.shape[3]))
+
+
+@keras.saving.register_keras_serializable("zoo")
+class PositionAttention(layers.Layer):
+    """Attention of one head over the positions of feature maps (arXiv 1706.03762, eq. 1).
+
+    For queries Q, keys K and values V, a row per position, it is softmax(Q Kᵀ / √C) V. It takes
+    maps of every size; memory grows with the square of the number of positions. The softmax is
+    computed in float32. It has no weights.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.layers import PositionAttention
+        >>> maps = tf.random.normal([2, 3, 4, 16])
+        >>> PositionAttention()([maps, maps, maps]).shape
+        TensorShape([2, 3, 4, 16])
+    """
+
+    def call(self, inputs: Any) -> Tensor:
+        """Queries, keys [batch, height, width, C] and values [..., D] to [..., D]."""
+        shape = ops.shape(inputs[2])
+        positions = shape[1] * shape[2]
+        query, key, value = (ops.reshape(x, (-1, positions, x.shape[-1])) for x in inputs)
+        scaled = query * query.shape[-1] ** -0.5
+        scores = ops.matmul(scaled, ops.transpose(key, (0, 2, 1)))
+        weights = ops.cast(ops.softmax(ops.cast(scores, "float32")), value.dtype)
+        return ops.reshape(ops.matmul(weights, value), (-1, *shape[1:]))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape of the values."""
+        return input_shape[2]

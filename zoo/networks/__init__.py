@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 # Architectures made for one GAN: their discriminators take no latent and have no heads.
 GAN_ONLY = ("fastgan", "r3gan", "style", "stylegan2")
-GRID_ONLY = ("grid",)  # whose encoder and decoder are of a grid of codes
+# Whose encoder and decoder are of a grid of codes or latents.
+GRID_ONLY = ("autoencoder_kl", "grid")
 DEEP_ONLY = ("vdvae",)  # whose encoder and decoder are of many layers of latents
 OTHER = ("pixelcnn", "projected")  # modules that are no architecture
 ROLES = ("encoder", "decoder", "generator", "discriminator")
