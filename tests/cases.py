@@ -297,6 +297,13 @@ CASES = [
         VAE_ENDPOINTS,
         {"network": "grid-16", "num_codes": 3, "prior_width": 8, "prior_layers": 1},
     ),
+    Case(
+        "autoencoder_kl",
+        126,
+        VAE_ENDPOINTS,
+        {"network": "autoencoder_kl", "channels": (8, 16), "groups": 4},
+        slow=True,
+    ),
     Case("vae_gan", 21, VAE_ENDPOINTS, {"normalization": "none"}),
     Case("soft_intro_vae", 14, VAE_ENDPOINTS),
 ]

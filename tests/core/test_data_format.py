@@ -49,11 +49,12 @@ def channels_first() -> Iterator[None]:
 
 def inputs_of(model: keras.Model) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
+    shapes = [(4, *(side or 8 for side in x.shape[1:])) for x in model.inputs]  # None: any
     return [
-        rng.integers(0, 3, (4, *x.shape[1:])).astype(np.int32)
+        rng.integers(0, 3, shape).astype(np.int32)
         if "int" in x.dtype
-        else rng.random((4, *x.shape[1:]), np.float32)
-        for x in model.inputs
+        else rng.random(shape, np.float32)
+        for x, shape in zip(model.inputs, shapes, strict=True)
     ]
 
 
@@ -90,6 +91,8 @@ NETWORKS = [
     ("style-8", "discriminator"),
     ("stylegan2-4", "generator"),
     ("stylegan2-4", "discriminator"),
+    ("autoencoder_kl", "encoder"),
+    ("autoencoder_kl", "decoder"),
     ("grid-8", "encoder"),
     ("grid-8", "decoder"),
     ("vdvae-4", "encoder"),
@@ -100,7 +103,7 @@ NETWORKS = [
 def built(name: str, role: str) -> keras.Model:
     """With labels, where there are any, which encoders take as planes beside the image."""
     latent = () if role == "discriminator" or (name, role) == ("vdvae-4", "encoder") else (5,)
-    options = {} if name.startswith(("grid", "vdvae")) else {"num_classes": 3}
+    options = {} if name.startswith(("autoencoder_kl", "grid", "vdvae")) else {"num_classes": 3}
     return networks.build(name, role, SHAPE, *latent, **options)
 
 
@@ -110,7 +113,8 @@ def test_architectures(name: str, role: str) -> None:
     model = built(name, role)
     assert "channels_first" not in str(model.get_config())
     shapes = [tuple(x.shape) for x in (model.inputs if role == "encoder" else model.outputs)]
-    assert role == "discriminator" or shapes[0] == (None, *SHAPE)
+    size = (None, None) if name == "autoencoder_kl" else SHAPE[:2]
+    assert role == "discriminator" or shapes[0] == (None, *size, SHAPE[2])
 
 
 @pytest.mark.slow

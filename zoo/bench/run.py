@@ -94,6 +94,7 @@ ROWS: dict[str, Row] = {
     "fastgan": Row("fastgan", {"network": "fastgan-16"}, note="its own networks"),
     "stylegan2": Row("stylegan2", {"network": "style-16"}, note="its own networks"),
     "vq_vae": Row("vq_vae", {"network": "grid"}, note="its own networks"),
+    "autoencoder_kl": Row("autoencoder_kl", {"network": "autoencoder_kl"}, note="its own networks"),
     "vdvae": Row("vdvae", {"network": "vdvae"}, note="its own networks"),
     # It has an average of its own, by images.
     "projected_gan": Row(

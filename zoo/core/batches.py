@@ -131,12 +131,20 @@ class CheckedBatches(keras.Model):
         if tf.executing_eagerly():
             array = checked.checked_pixels(images, "The images")
             images = images if isinstance(images, tf.Tensor) else array  # a tensor has a gradient
-        images = self._checked_images(images)
+        images = self.inference_images(images)
         if not (images.dtype.is_floating or images.dtype in (tf.uint8, tf.bool)):
             msg = f"Images are {images.dtype.name}; expected float32 in [0, 1], or uint8 in 0..255."
             raise ValueError(msg)
         pixels = tf.cast(images, tf.float32)
         return pixels / 255.0 if images.dtype == tf.uint8 else pixels
+
+    def inference_images(self, images: Tensor) -> Any:
+        """Images for `encode` and similar methods as a tensor, of the shape that they are to have.
+
+        Raises:
+            ValueError: If they have another shape than `image_shape`.
+        """
+        return self._checked_images(images)
 
     def _numbers(self, labels: Tensor, batch: Any) -> Any:
         """Labels as float64 [batch], which holds every int32, and fractions that are no class."""

@@ -335,7 +335,7 @@ def likelihood_metrics(
         if model.has_latent_code:
             values["means"], _ = model.latent_code(batch, *labels)
         if has_posterior:
-            mean, log_variance = model.encode(batch, *labels)
+            mean, log_variance = _moments(model, batch, *labels)
             latents = mean + tf.exp(0.5 * log_variance) * noise[0]
             values["rate"] = model.rate(mean, log_variance, latents)
         return values
@@ -400,7 +400,7 @@ def dream_metrics(model: BaseVAE, samples: int, seed: int) -> tuple[float | None
         images = model.decode(latents, *labels) + model.pixels.pixel_deviation() * noise
         if not has_posterior:
             return (model.latent_code(images, *labels)[0],)
-        mean, log_variance = model.encode(images, *labels)
+        mean, log_variance = _moments(model, images, *labels)
         posterior = losses.normal_log_density(latents, mean, log_variance)
         return mean, posterior - model.log_prior(latents)
 
@@ -422,6 +422,12 @@ def dream_metrics(model: BaseVAE, samples: int, seed: int) -> tuple[float | None
 def _has_gaussian_posterior(model: BaseVAE) -> bool:
     """Whether the ELBO is of one Gaussian per image, whose moments `encode` gives."""
     return model.has_elbo and model.has_latent_code
+
+
+def _moments(model: BaseVAE, images: Any, *labels: Any) -> list[Any]:
+    """Mean and log-variance [batch, noise_dim], also where the latents of images are grids."""
+    moments = model.encode(images, *labels)
+    return [tf.reshape(each, [-1, model.noise_dim]) for each in moments]
 
 
 def _labelled(model: ZooModel, images: data.Records, split: str) -> Iterable[Batch]:

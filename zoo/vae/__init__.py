@@ -17,6 +17,7 @@ from zoo.core import model_files
 from zoo.io.lazy import lazy
 
 if TYPE_CHECKING:  # for editors and type checkers; a test compares it with the files
+    from zoo.vae.autoencoder_kl import AutoencoderKL as AutoencoderKL
     from zoo.vae.base import BaseVAE as BaseVAE
     from zoo.vae.beta_tc_vae import BetaTCVAE as BetaTCVAE
     from zoo.vae.beta_vae import BetaVAE as BetaVAE

@@ -401,7 +401,7 @@ class BaseVAE(CarriedLayers):
         super().check_inputs(inputs)
         images = inputs[0] if isinstance(inputs, (list, tuple)) else inputs
         checked_pixels(images, "The images")
-        self._checked_images(images)
+        self.inference_images(images)
 
     # Deployment
 

@@ -1,0 +1,253 @@
+"""The autoencoder of latent diffusion: a grid of latents, hardly regularized (arXiv 2112.10752)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import tensorflow as tf
+from keras import ops
+
+from zoo import losses
+from zoo.core.batches import DataError
+from zoo.core.contracts import LOG_VARIANCE, LOGITS
+from zoo.core.network_tools import check_network
+from zoo.core.registry import register_model
+from zoo.networks import autoencoder_kl
+from zoo.vae._options import logits_shape
+from zoo.vae.base import BaseVAE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import keras
+
+    from zoo.core.model import EndpointSpec
+    from zoo.io.types import Tensor
+
+MOMENTS = ("mean", "log_variance")
+
+
+@register_model("autoencoder_kl")
+class AutoencoderKL(BaseVAE):
+    """VAE with a latent per position of a grid, for diffusion models (arXiv 2112.10752, § 3.1).
+
+    The posterior of each number of the grid z, [height / f, width / f, latent_dim], is a Gaussian.
+    f is 2^(levels − 1). The loss is −log p(x | z) + kl_weight · KL(q(z | x) ‖ N(0, I)), in nats per
+    image as in the authors' code. By default p is a Laplace distribution around the decoder's
+    values, which is their absolute error with a scale that is learned.
+
+    `encode` and `decode` speak grids, of images of every size that f divides. Where a model has one
+    vector of latents (`generate`, `latent_code`, samplers) it is the grid of `image_shape`,
+    flattened. With so small a weight of the KL the latents of images are not N(0, I): draw images
+    from a sampler that is fitted to them.
+
+    The networks are those of the class `AutoencoderKL` of the package diffusers.
+    `zoo.hub.read_autoencoder` reads its folders, and `zoo.hub.write_autoencoder` writes them.
+
+    Departures from the paper: no perceptual loss and no discriminator, the learning rate of all
+    VAEs here, and small networks by default. The paper's are `channels=(128, 256, 512, 512)`,
+    `blocks=2` and `groups=32`.
+
+    Args:
+        latent_dim: Latent channels per position; the paper's models for images have 3 to 64.
+        channels: Channels of each level, the one of the whole image first.
+        blocks: Residual blocks per level of the encoder; the decoder has one more.
+        groups: Groups of channels that are normalised together.
+        attention: Whether the middle of both networks has attention over all positions.
+        quant_conv: Whether the encoder ends in a 1 × 1 convolution.
+        post_quant_conv: Whether the decoder begins with one.
+        kl_weight: Weight of the KL in nats, at least 0.
+        scaling_factor: What a diffusion model multiplies the latents by, after `shift_factor` is
+            subtracted. Both are kept for the folders of diffusers, and nothing here applies them.
+        shift_factor: See `scaling_factor`.
+        network: "autoencoder_kl".
+        likelihood: By default "laplace_linear", whose mean is the decoder's value. It is the one of
+            public weights.
+        **kwargs: Further arguments of `BaseVAE`, but `encoder`, `decoder`, `transfer` and
+            `num_classes`.
+
+    Raises:
+        ValueError: If an option is out of range, or this model does not have it; or f does not
+            divide a side of the image.
+
+    Example:
+        >>> import numpy as np
+        >>> import zoo
+        >>> model = zoo.create("autoencoder_kl", (8, 8, 1), 2, channels=(8, 16), groups=4)
+        >>> mean, log_variance = model.encode(np.zeros((5, 12, 8, 1)))
+        >>> mean.shape, model.decode(mean).shape, model.noise_dim
+        (TensorShape([5, 6, 4, 2]), TensorShape([5, 12, 8, 1]), 32)
+    """
+
+    default_batch_size: ClassVar[int] = 32
+    transferable: ClassVar[bool] = False
+    single_decoder: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        image_shape: Sequence[int],
+        channels: Sequence[int] = (32, 64, 64),
+        blocks: int = 1,
+        groups: int = 8,
+        attention: bool = True,
+        quant_conv: bool = True,
+        post_quant_conv: bool = True,
+        kl_weight: float = 1e-6,
+        scaling_factor: float = 1.0,
+        shift_factor: float = 0.0,
+        network: str = "autoencoder_kl",
+        likelihood: str = "laplace_linear",
+        **kwargs: Any,
+    ) -> None:
+        for name in ("encoder", "decoder", "num_classes"):
+            if kwargs.get(name):
+                msg = f"{name}={kwargs[name]}: autoencoder_kl takes none. Leave it out."
+                raise ValueError(msg)
+        if network != "autoencoder_kl":
+            msg = f"network={network!r}: expected 'autoencoder_kl', whose width `channels` sets."
+            raise ValueError(msg)
+        if kl_weight < 0:
+            msg = f"kl_weight={kl_weight}: expected at least 0, such as 1e-6."
+            raise ValueError(msg)
+        if scaling_factor == 0:
+            msg = "scaling_factor=0: a diffusion model divides by it. Expected 1 for no scaling."
+            raise ValueError(msg)
+        self.channels = [int(width) for width in channels]
+        self.blocks, self.groups, self.attention = int(blocks), int(groups), bool(attention)
+        self.quant_conv, self.post_quant_conv = bool(quant_conv), bool(post_quant_conv)
+        self.kl_weight = float(kl_weight)
+        self.scaling_factor, self.shift_factor = float(scaling_factor), float(shift_factor)
+        super().__init__(image_shape=image_shape, network=network, likelihood=likelihood, **kwargs)
+
+    # The networks
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """(height, width, latent_dim) of the latents of an image of `image_shape`."""
+        height, width = autoencoder_kl.grid_shape(self.image_shape, self.channels)
+        return height, width, self.latent_dim
+
+    @property
+    def noise_dim(self) -> int:
+        """Numbers of the grid."""
+        by = autoencoder_kl.factor(self.channels)
+        return math.prod(side // by for side in self.image_shape[:2]) * self.latent_dim
+
+    def new_encoder(self, *args: Any, **options: Any) -> keras.Model:
+        """From images to the moments of grids."""
+        return self._network("encoder", *args, quant_conv=self.quant_conv, **options)
+
+    def new_decoder(self, *args: Any, **options: Any) -> keras.Model:
+        """From grids to values of pixels."""
+        return self._network("decoder", *args, post_quant_conv=self.post_quant_conv, **options)
+
+    def _network(self, role: str, *args: Any, **options: Any) -> keras.Model:
+        return self.build_network(
+            role, *args, channels=self.channels, blocks=self.blocks, groups=self.groups,
+            attention=self.attention, **options,
+        )  # fmt: skip
+
+    def check_networks(self) -> None:
+        """Raises ValueError if a network is not what the model needs; a small image tells."""
+        by = autoencoder_kl.factor(self.channels)
+        images, latents = (by, 2 * by, self.image_shape[2]), (1, 2, self.latent_dim)
+        values = (by, 2 * by, logits_shape(self)[2])
+        check_network(self.encoder, "encoder", images, [latents] * 2, values=[None, LOG_VARIANCE])
+        check_network(self.decoder, "decoder", latents, [values], values=[LOGITS])
+
+    # The loss
+
+    @property
+    def weights_of_terms(self) -> dict[str, float]:
+        """`kl_weight` for the rate."""
+        return {"rate": self.kl_weight}
+
+    def batch_noise(self, draw: Callable[..., Any]) -> dict[str, Any]:
+        """ε of all positions, [batch, noise_dim]."""
+        return {"posterior": draw("posterior", [self.noise_dim])}
+
+    def forward(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
+        """As in `BaseVAE`; the moments and latents are flat, [batch, noise_dim]."""
+        moments = self.encoder(batch["images"], training=training)
+        mean, log_variance = (_flat(x) for x in moments)
+        latents = mean + tf.exp(0.5 * log_variance) * batch["posterior"]
+        logits = self.logits(latents, training=training)
+        return {"mean": mean, "log_variance": log_variance, "latents": latents, "logits": logits}
+
+    def log_weights(self, images: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:  # noqa: ARG002  (it has no labels)
+        """As in `BaseVAE`, for noise [k, batch, noise_dim]."""
+        images = self.images_of(images)
+        mean, log_variance = (_flat(x) for x in self.encode(images))
+        latents = mean + tf.exp(0.5 * log_variance) * noise
+        log_posterior = losses.normal_log_density(latents, mean, log_variance)
+        log_likelihood = tf.map_fn(
+            lambda z: -self.pixels.nll(images, self.logits(z), None), latents
+        )
+        return log_likelihood + self.log_prior(latents) - log_posterior
+
+    # Inference
+
+    def inference_images(self, images: Tensor) -> Any:
+        """Images of every size that the factor divides, as a tensor.
+
+        Raises:
+            ValueError: If they are of another size, or have other channels.
+        """
+        images = tf.convert_to_tensor(images)
+        channels = self.image_shape[2]
+        if images.shape.rank != 4 or images.shape[-1] not in (None, channels):
+            msg = (
+                f"Images have shape {tuple(images.shape)}; expected [batch, height, width, "
+                f"{channels}]."
+            )
+            raise DataError(msg)
+        if None not in images.shape[1:3]:
+            autoencoder_kl.grid_shape(images.shape[1:3], self.channels)
+        return images
+
+    def latent_code(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the grids of images, flat: [batch, noise_dim] each."""
+        mean, log_variance = (_flat(x) for x in self.encode(images, labels))
+        return mean, tf.exp(0.5 * log_variance)
+
+    def logits(
+        self,
+        latents: Tensor,
+        labels: Tensor | None = None,  # noqa: ARG002  (it has no labels)
+        *,
+        training: bool = False,
+    ) -> Tensor:
+        """The decoder's values of grids, or of latents [batch, noise_dim]."""
+        if len(latents.shape) == 2:
+            latents = ops.reshape(latents, (-1, *self.grid))
+        return self.decoder(latents, training=training)
+
+    def reconstruct(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Mean images of the posterior means, float32 in [0, 1], of the shape of `images`."""
+        return self.decode(self.encode(images, labels)[0])
+
+    def endpoints(self) -> dict[str, EndpointSpec]:
+        """As in `BaseVAE`; `encode` and `decode` have grids, `generate` has them flat."""
+        given = super().endpoints()
+        return {
+            **given,
+            "generate": given["generate"]._replace(inputs={"latent": (self.noise_dim,)}),
+            "encode": given["encode"]._replace(outputs=dict.fromkeys(MOMENTS, self.grid)),
+            "decode": given["decode"]._replace(inputs={"latent": self.grid}),
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        names = (
+            "channels", "blocks", "groups", "attention", "quant_conv", "post_quant_conv",
+            "kl_weight", "scaling_factor", "shift_factor",
+        )  # fmt: skip
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _flat(grids: Tensor) -> Tensor:
+    """[batch, height, width, channels] as [batch, height · width · channels]."""
+    shape = grids.shape[1:]
+    return ops.reshape(grids, (ops.shape(grids)[0], -1 if None in shape else math.prod(shape)))
