@@ -24,8 +24,10 @@ __all__ = [
     "load_sampler",
     "measure",
     "push",
+    "read_autoencoder",
     "resolve",
     "save_run_as_preset",
+    "write_autoencoder",
     "write_registry",
 ]
 
@@ -33,7 +35,9 @@ _HOMES = {
     "check": "zoo.hub.measuring",
     "measure": "zoo.hub.measuring",
     "push": "zoo.hub.publishing",
+    "read_autoencoder": "zoo.hub.diffusers",
     "save_run_as_preset": "zoo.hub.publishing",
+    "write_autoencoder": "zoo.hub.diffusers",
 }
 __getattr__ = lazy(__name__, _HOMES)
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from zoo.hub.diffusers import WEIGHTS
 from zoo.io.cache import home
 from zoo.presets import FILES
 
@@ -13,7 +14,7 @@ _HANDLE = re.compile(r"hf://([\w.-]+/[\w.-]+?)(?:@([\w./-]+))?/?")
 
 
 def download(handle: str) -> Path:
-    """Downloads the preset's files of `hf://org/repo` or `hf://org/repo@revision`.
+    """Downloads a preset's files, or diffusers', of `hf://org/repo` or `hf://org/repo@revision`.
 
     Returns:
         The local folder.
@@ -28,7 +29,7 @@ def download(handle: str) -> Path:
     package = huggingface_hub()
     try:
         folder = package.snapshot_download(
-            repo, revision=revision, cache_dir=home() / "hub", allow_patterns=list(FILES)
+            repo, revision=revision, cache_dir=home() / "hub", allow_patterns=[*FILES, WEIGHTS[0]]
         )
     except package.errors.LocalEntryNotFoundError as error:
         msg = (

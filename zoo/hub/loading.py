@@ -26,12 +26,14 @@ def load(handle: str | Path, *, sha256: str | None = None) -> ZooModel:
 
     Args:
         handle: A run folder, for its latest state; a checkpoint in one, such as
-            `runs/vae/best.keras`; or a pretrained model, as for `load_pretrained`.
+            `runs/vae/best.keras`; a pretrained model, as for `load_pretrained`; or a folder or a
+            repository of Hugging Face that has an `AutoencoderKL` of the package diffusers, as for
+            `zoo.hub.read_autoencoder`.
         sha256: The archive's hash, if the address does not end in it.
 
     Returns:
-        The model. The model of a run is compiled and has its optimizers' state; that of a preset is
-        not compiled.
+        The model. The model of a run is compiled and has its optimizers' state; others are not
+        compiled.
 
     Raises:
         FileNotFoundError: If the path does not exist, or is neither a run, a checkpoint nor a
@@ -46,11 +48,14 @@ def load(handle: str | Path, *, sha256: str | None = None) -> ZooModel:
         >>> zoo.load("vae_fashion_mnist").generate(2, seed=0).shape
         (2, 28, 28, 1)
     """
+    from zoo.hub import diffusers  # noqa: PLC0415
     from zoo.presets import is_preset  # noqa: PLC0415
     from zoo.training.run_files import LOAD_MODEL, run_folder  # noqa: PLC0415
     from zoo.training.runs import load_run  # noqa: PLC0415
 
     path = resolve(handle, sha256=sha256)
+    if diffusers.is_autoencoder(path):
+        return diffusers.read_autoencoder(path)
     if not (is_preset(path) or (run_folder(path) / "config.json").exists()):
         if path.suffix == ".keras" and path.exists():
             raise FileNotFoundError(f"{path} is in no run folder. {LOAD_MODEL}")

@@ -324,6 +324,28 @@ class _Preparation(_Settings):
     shards: dict[str, _Shard]
 
 
+# Of the package diffusers, which omits what has its own default.
+class _Autoencoder(TypedDict):
+    _class_name: str
+    in_channels: NotRequired[Count]
+    out_channels: NotRequired[Count]
+    down_block_types: NotRequired[list[str]]
+    up_block_types: NotRequired[list[str]]
+    block_out_channels: NotRequired[Annotated[list[Count], Len(1)]]
+    layers_per_block: NotRequired[Count]
+    act_fn: NotRequired[str]
+    latent_channels: NotRequired[Count]
+    norm_num_groups: NotRequired[Count]
+    sample_size: NotRequired[Count]
+    scaling_factor: NotRequired[float]
+    shift_factor: NotRequired[float | None]
+    latents_mean: NotRequired[list[float] | None]
+    latents_std: NotRequired[list[float] | None]
+    use_quant_conv: NotRequired[bool]
+    use_post_quant_conv: NotRequired[bool]
+    mid_block_add_attention: NotRequired[bool]
+
+
 class _Point(TypedDict):
     step: Index
     seconds: Annotated[float, Ge(0)]
@@ -403,4 +425,9 @@ PREPARATION = Kind(
     _Preparation,
     "Remove its folder, and prepare the data again.",
     format=1,
+)
+AUTOENCODER = Kind(
+    "the config.json of an AutoencoderKL, as the package diffusers writes it",
+    _Autoencoder,
+    "Take the folder of an AutoencoderKL, often called vae.",
 )
