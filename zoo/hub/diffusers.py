@@ -110,10 +110,10 @@ def table(model: AutoencoderKL) -> list[Entry]:
     Example:
         >>> import zoo
         >>> from zoo.hub.diffusers import table
-        >>> model = zoo.create("autoencoder_kl", (8, 8, 1), 2, channels=(8, 16), groups=4)
+        >>> model = zoo.create("autoencoder_kl", (8, 8, 1), 2, channels=(4,), groups=2)
         >>> entry = table(model)[0]
         >>> entry.key, entry.shape, entry.path
-        ('encoder.conv_in.weight', (8, 1, 3, 3), 'encoder/input/kernel')
+        ('encoder.conv_in.weight', (4, 1, 3, 3), 'encoder/input/kernel')
     """
     entries = []
     for role in ("encoder", "decoder"):
@@ -176,12 +176,12 @@ def read_autoencoder(
     Example:
         >>> import tempfile
         >>> import zoo
-        >>> model = zoo.create("autoencoder_kl", (8, 8, 1), 2, channels=(8, 16), groups=4)
+        >>> model = zoo.create("autoencoder_kl", (8, 8, 1), 2, channels=(4,), groups=2)
         >>> with tempfile.TemporaryDirectory() as place:
         ...     folder = zoo.hub.write_autoencoder(model, f"{place}/vae")
         ...     again = zoo.hub.read_autoencoder(folder)
         >>> again.image_shape, again.channels
-        ((8, 8, 1), [8, 16])
+        ((8, 8, 1), [4])
     """
     from zoo.core.contracts import unchecked  # noqa: PLC0415  (imports Keras)
     from zoo.vae.autoencoder_kl import AutoencoderKL  # noqa: PLC0415
@@ -230,7 +230,7 @@ def write_autoencoder(model: AutoencoderKL, folder: str | Path) -> Path:
     Example:
         >>> import tempfile
         >>> import zoo
-        >>> model = zoo.create("autoencoder_kl", (8, 8, 1), 2, channels=(8, 16), groups=4)
+        >>> model = zoo.create("autoencoder_kl", (8, 8, 1), 2, channels=(4,), groups=2)
         >>> with tempfile.TemporaryDirectory() as place:
         ...     folder = zoo.hub.write_autoencoder(model, f"{place}/vae")
         ...     sorted(file.name for file in folder.iterdir())

@@ -103,7 +103,8 @@ def encoder(
         >>> mean.shape
         (None, None, None, 2)
     """
-    _check(image_shape, channels, blocks, groups)
+    check_levels(channels, blocks, groups)
+    grid_shape(image_shape, channels)
     images = keras.Input((None, None, image_shape[2]), name="image")
     x = layers.Rescaling(2.0, -1.0, name="to_signed_range")(images)
     x = _conv(channels[0], 3, "input")(x)
@@ -153,7 +154,8 @@ def decoder(
         >>> autoencoder_kl.decoder((8, 8, 1), 2, channels=(8, 16), groups=4).output_shape
         (None, None, None, 1)
     """
-    _check(image_shape, channels, blocks, groups)
+    check_levels(channels, blocks, groups)
+    grid_shape(image_shape, channels)
     latents = x = keras.Input((None, None, latent_dim), name="latent")
     if post_quant_conv:
         x = _conv(latent_dim, 1, "post_quant")(x)
@@ -171,7 +173,15 @@ def decoder(
     return keras.Model(latents, values, name="decoder")
 
 
-def _check(image_shape: Sequence[int], channels: Sequence[int], blocks: int, groups: int) -> None:
+def check_levels(channels: Sequence[int], blocks: int, groups: int) -> None:
+    """Raises ValueError if there can be no such networks, whatever the images.
+
+    Example:
+        >>> from zoo.networks import autoencoder_kl
+        >>> autoencoder_kl.check_levels((8, 16), blocks=1, groups=3)
+        Traceback (most recent call last):
+        ValueError: groups=3: expected a divisor of the channels of every level, 8, 16.
+    """
     if not channels or min(channels) < 1 or blocks < 1 or groups < 1:
         msg = (
             f"channels={list(channels)}, blocks={blocks}, groups={groups}: expected at least one "
@@ -184,7 +194,6 @@ def _check(image_shape: Sequence[int], channels: Sequence[int], blocks: int, gro
             f"{', '.join(map(str, channels))}."
         )
         raise ValueError(msg)
-    grid_shape(image_shape, channels)
 
 
 def _conv(filters: int, size: int, name: str, **options: Any) -> layers.Layer:

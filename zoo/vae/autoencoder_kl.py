@@ -114,6 +114,7 @@ class AutoencoderKL(BaseVAE):
         if scaling_factor == 0:
             msg = "scaling_factor=0: a diffusion model divides by it. Expected 1 for no scaling."
             raise ValueError(msg)
+        autoencoder_kl.check_levels(channels, blocks, groups)
         self.channels = [int(width) for width in channels]
         self.blocks, self.groups, self.attention = int(blocks), int(groups), bool(attention)
         self.quant_conv, self.post_quant_conv = bool(quant_conv), bool(post_quant_conv)
