@@ -167,6 +167,7 @@ def test_every_function_of_zoo_is_in_the_table() -> None:
         assert f"{getattr(zoo, name).__module__}.{name}" in shown
 
 
+@pytest.mark.slow
 def test_a_combination_of_parts() -> None:
     names: dict[str, Any] = {}
     for code in blocks(DOCUMENTS["docs/models.md"], "python"):

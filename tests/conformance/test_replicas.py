@@ -16,12 +16,19 @@ from tests.support.equivalence import (
 )
 from tests.support.replicas import replicated
 
-# The FULLEST go through the other tests; here, a GAN whose penalty is a gradient of a gradient.
-# Between them they take 2 replicas, whose reduction is a collective, and 3, whose reduction is to
-# one device; even shares and uneven ones.
+# The fast ones are a VAE and a GAN whose penalty is a gradient of a gradient. Between them they
+# take 2 replicas, whose reduction is a collective, and 3, whose reduction is to one device; even
+# shares and uneven ones.
 OTHERS = [case for case in CORE if case.name == "wgan_gp"]
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.id, marks=[] if case.id == "vae" else pytest.mark.slow)
+        for case in CASES
+    ],
+)
 @pytest.mark.parametrize(
     ("guarded", "replicas", "batch_size"),
     [
@@ -31,15 +38,13 @@ OTHERS = [case for case in CORE if case.name == "wgan_gp"]
     ],
 )
 def test_same_weights_and_logs(
-    full_vae: Case, guarded: bool, replicas: tuple[int, ...], batch_size: int
+    case: Case, guarded: bool, replicas: tuple[int, ...], batch_size: int
 ) -> None:
     """Weights, slots, logs, evaluation and predictions under 2 and 3 replicas."""
-    one = train(full_vae, guarded=guarded, batch_size=batch_size)
-    assert_moved(full_vae, one)
+    one = train(case, guarded=guarded, batch_size=batch_size)
+    assert_moved(case, one)
     for n in replicas:
-        assert_equivalent(
-            train(full_vae, replicated(n), guarded=guarded, batch_size=batch_size), one
-        )
+        assert_equivalent(train(case, replicated(n), guarded=guarded, batch_size=batch_size), one)
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ def test_two_epochs_and_two_more_are_four(source: Path, tmp_path: Path) -> None:
     assert len(kept[0]) == 2
 
 
+@pytest.mark.slow
 def test_a_converted_run_begins_with_its_recipe(converted: Path) -> None:
     settings = {"batch_size": 20, "keep": 1}
     with pytest.raises(ValueError, match="learning_rate: recipe 'warm-up' sets the learning rates"):
