@@ -42,7 +42,9 @@ def test_images_of_inference(name: str) -> None:
         if name != "bigan":
             yield lambda x: model.predict([x, *labels] if labels else x, verbose=0)
             yield lambda x: model.predict_on_batch([x, *labels] if labels else x)
-            yield lambda x: model.log_weights(x, np.zeros((2, 24, 3), np.float32), *labels)
+            yield lambda x: model.log_weights(
+                x, np.zeros((2, 24, model.noise_dim), np.float32), *labels
+            )
 
     for function in functions():
         wanted = np.asarray(function(floats))
