@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.cases import CASES, CORE, Case
+from tests.cases import CASES, CORE, Case, in_settings
 from tests.support.equivalence import (
     assert_equivalent,
     assert_moved,
@@ -23,24 +23,19 @@ OTHERS = [case for case in CORE if case.name == "wgan_gp"]
 
 
 @pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, id=case.id, marks=[] if case.id == "vae" else pytest.mark.slow)
-        for case in CASES
-    ],
+    ("case", "setting"),
+    in_settings(
+        {
+            "plain": (False, (3,), 25),
+            "even": (False, (2, 3), 24),
+            "clipped-and-scaled": (True, (2, 3), 24),
+        },
+        fast="vae",
+    ),
 )
-@pytest.mark.parametrize(
-    ("guarded", "replicas", "batch_size"),
-    [
-        pytest.param(False, (3,), 25, id="plain"),
-        pytest.param(False, (2, 3), 24, id="even", marks=pytest.mark.slow),
-        pytest.param(True, (2, 3), 24, id="clipped-and-scaled", marks=pytest.mark.slow),
-    ],
-)
-def test_same_weights_and_logs(
-    case: Case, guarded: bool, replicas: tuple[int, ...], batch_size: int
-) -> None:
+def test_same_weights_and_logs(case: Case, setting: tuple[bool, tuple[int, ...], int]) -> None:
     """Weights, slots, logs, evaluation and predictions under 2 and 3 replicas."""
+    guarded, replicas, batch_size = setting
     one = train(case, guarded=guarded, batch_size=batch_size)
     assert_moved(case, one)
     for n in replicas:
@@ -82,13 +77,14 @@ def test_several_steps_per_execution(case: Case) -> None:
 
 
 @pytest.mark.slow
-def test_uneven_batches(full: Case, images: np.ndarray) -> None:
+@pytest.mark.parametrize("case", CORE, ids=lambda case: case.id)
+def test_uneven_batches(case: Case, images: np.ndarray) -> None:
     """Batches that 2 replicas cannot share evenly change nothing either."""
     outcomes = []
     for replicas in (1, 2):
         keras.utils.set_random_seed(0)
         with replicated(replicas).scope():
-            model = full.create_with_sgd(**full.one_update)
-        model.fit(*full.data(images[:10]), batch_size=7, epochs=2, shuffle=False, verbose=0)
+            model = case.create_with_sgd(**case.one_update)
+        model.fit(*case.data(images[:10]), batch_size=7, epochs=2, shuffle=False, verbose=0)
         outcomes.append(outcome(model))
     assert_equivalent(outcomes[1], outcomes[0])
