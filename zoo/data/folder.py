@@ -6,6 +6,7 @@ import functools
 import hashlib
 import heapq
 import os
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,6 +130,10 @@ class FileRecords(Records):
             )
 
         return stacked(read, indices, self.shape, self.dtype)
+
+    def image_name(self, number: int) -> str:
+        """The file, relative to the tree."""
+        return shown(self._listing.files[number])
 
     def index(self) -> str:
         """SHA-256 of the names of the files, relative to the tree, and their sizes."""
@@ -336,7 +341,7 @@ def _summary(tree: Tree) -> Summary:
     found = _of_heads(tree, files)
     if found is None:
         name = functools.partial(tree.shown, files[0])
-        return summary([read_header(tree.file(files[0]), name=name)])  # which raises
+        return summary({read_header(tree.file(files[0]), name=name): 1})  # which raises
     return found
 
 
@@ -353,20 +358,24 @@ def _of_heads(tree: Tree, files: list[Parts]) -> Summary | None:
 
     A command asks several times: heads are read once for as long as no file changes.
     """
-    state = tree.state(files)
-    key = (tree.name, len(files), state)
-    if state is not None and key in _heads_read:
+    key = (tree.name, len(files), tree.state(files))
+    if key in _heads_read:
         return _heads_read[key]
-    each = [_head(tree, file) for file in files]
-    heads = [head for head in each if head is not None]
+    heads: Counter[Header] = Counter()  # a million files have few
+    unreadable: list[Parts] = []
+    for file in files:
+        head = _head(tree, file)
+        if head is None:
+            unreadable.append(file)
+        else:
+            heads[head] += 1
     found = summary(heads) if heads else None
-    if found and None in each:
-        first, count = files[each.index(None)], counted(each.count(None), "file")
-        found.notes.append(f"{count} cannot be read, such as {shown(first)}. {VERIFY}")
-    if state is not None:
-        if len(_heads_read) == MOST_READ:
-            _heads_read.pop(next(iter(_heads_read)))
-        _heads_read[key] = found
+    if found and unreadable:
+        count = counted(len(unreadable), "file")
+        found.notes.append(f"{count} cannot be read, such as {shown(unreadable[0])}. {VERIFY}")
+    if len(_heads_read) == MOST_READ:
+        _heads_read.pop(next(iter(_heads_read)))
+    _heads_read[key] = found
     return found
 
 
