@@ -151,8 +151,11 @@ class Scores:
                 check_enough(protocol, count, real.labels, classes, "real images")
         for protocol in self.protocols:
             if protocol.metric == "fid":
-                self._check_reference(self.statistics(protocol))
-                _warn_of_bias(protocol, self.statistics(protocol))
+                real = self.statistics(protocol)
+                self._check_reference(real)
+                warn_of_bias(protocol.name, [(real, protocol.samples)], protocol.seed)
+            if protocol.metric == "ifid":
+                warn_of_bias(protocol.name, self._classes(protocol), protocol.seed)
 
     def measure(self) -> dict[str, float]:
         """The values of all protocols by name.
@@ -236,6 +239,17 @@ class Scores:
             "images": images,
             **({} if protocol.weights == "raw" else standing.entry(self.model)),
         }
+
+    def _classes(self, protocol: Protocol) -> list[tuple[GaussianStatistics, int]]:
+        """Of each class: the statistics of its real images, and how many samples it has."""
+        real, classes = self.held(protocol), self.model.num_classes
+        labels = self.model.sample_labels(protocol.samples, protocol.seed)
+        counts = np.bincount(labels, minlength=classes)
+        each = [real.features[real.labels == label] for label in range(classes)]
+        return [
+            (GaussianStatistics.of(features), int(n))
+            for features, n in zip(each, counts, strict=True)
+        ]
 
     def _check_reference(self, real: GaussianStatistics) -> None:
         known = real.extractor or self.extractor.title  # other programs' files do not say it
@@ -360,16 +374,37 @@ def class_accuracy(fake: Collected) -> float:
     return float(np.mean(np.argmax(fake.probabilities, axis=1) == fake.labels))
 
 
-def _warn_of_bias(protocol: Protocol, real: GaussianStatistics) -> None:
-    """Says how large the figure of a perfect model is, if there are fewer samples than features."""
-    few = min(protocol.samples, real.count or protocol.samples)
-    if few > len(real.mean):
+def warn_of_bias(name: str, compared: Sequence[tuple[GaussianStatistics, int]], seed: int) -> None:
+    """Says how large the figure of a perfect model is, if there are fewer samples than features.
+
+    Args:
+        name: Of the metric, which is a Fréchet distance, or the mean of several.
+        compared: Of each distance, the statistics of the real images and the number of samples.
+        seed: Seed of the samples.
+
+    Example:
+        >>> import warnings
+        >>> import numpy as np
+        >>> from zoo import metrics
+        >>> from zoo.evaluation.scores import warn_of_bias
+        >>> real = metrics.GaussianStatistics.of(np.random.default_rng(0).normal(size=(99, 8)))
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warn_of_bias("fid8_test", [(real, 8)], seed=0)
+        ...
+        >>> str(caught[0].message)[:36]
+        'fid8_test: 8 samples for 8 features.'
+    """
+    numbers = [(min(n, real.count or n), n, real) for real, n in compared]
+    few, n, real = min(numbers, key=lambda each: each[0])
+    dim = len(real.mean)
+    if few > dim:
         return
-    which = "samples" if protocol.samples == few else "real images"
-    bias = metrics.frechet_bias(real, few, protocol.seed)
+    which = "samples" if n == few else "real images"
+    of_a_class = " of a class" if len(compared) > 1 else ""
+    bias = float(np.mean([metrics.frechet_bias(real, few, seed) for few, _, real in numbers]))
     warnings.warn(
-        f"{protocol.name}: {few} {which} for {len(real.mean)} features. The figure is biased "
-        f"upwards: a perfect model would have about {bias:.3g}. Take more, or compare only "
-        "figures of the same number.",
+        f"{name}: {few} {which}{of_a_class} for {dim} features. The figure is biased upwards: a "
+        f"perfect model would have about {bias:.3g}. Take more, or compare only figures of the "
+        "same number.",
         stacklevel=2,
     )
