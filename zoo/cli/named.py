@@ -103,6 +103,8 @@ def show_figures(run: str, model: Any, results: Mapping[str, Any], split: str) -
         psi = first["truncation"]
         truncated = f"; truncation: {psi:g}" if psi not in (None, 1.0) else ""
         say(f"features: {features}; weights: {first['weights']}; seed: {first['seed']}{truncated}")
+        for given in dict.fromkeys(each["reference"] for each in protocols if "reference" in each):
+            say(f"compared with the statistics in {given}, and not with a split")
     records = protocols or [results]
     for extractor in dict.fromkeys(record["extractor"] for record in records):
         if note := note_on_features(model, extractor):

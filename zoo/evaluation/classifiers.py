@@ -82,6 +82,7 @@ def train_classifier(
     network = fit(images, images.number_of_classes(), epochs=epochs, seed=seed, verbose=verbose)
     test_accuracy = accuracy(network, streams.real(source, "test", shape, labels=True))
     name = data.source_name(source)
+    size = "" if image_shape is None else f" --image-size {shape[0]}"
     with replacing(out / "model.weights.h5") as path:
         network.save_weights(path)
         digest = sha256(path)
@@ -90,7 +91,7 @@ def train_classifier(
         "classes": images.number_of_classes(),
         "test_accuracy": test_accuracy,
         "data": name,
-        "command": f"zoo train-classifier {name} --epochs {epochs} --seed {seed}",
+        "command": f"zoo train-classifier {name}{size} --epochs {epochs} --seed {seed}",
         "sha256": digest,
     }
     write_json(out / "config.json", card)

@@ -36,7 +36,7 @@ class EpochMetrics(MeasuringCallback):
 
     Raises:
         ValueError: If a name is unknown, or a number is out of range; when training begins, if the
-            model, the extractor or the data have not what a metric needs.
+            model, the extractor or the data lack what a metric needs.
         ConnectionError: When training begins, if the extractor cannot be downloaded.
 
     Example:

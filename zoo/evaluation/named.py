@@ -56,7 +56,7 @@ def evaluate_named(
         of each metric, all that it was measured with.
 
     Raises:
-        ValueError: If a name is unknown, or the model, the extractor or the data have not what a
+        ValueError: If a name is unknown, or the model, the extractor or the data lack what a
             metric needs.
         FileNotFoundError: If `reference` does not exist.
         ConnectionError: If the extractor's weights must be downloaded and cannot.

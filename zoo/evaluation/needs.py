@@ -61,7 +61,7 @@ def features_compared(
 def check_needs(
     model: Any, protocol: Protocol, extractor: FeatureExtractor | None, *, given: bool
 ) -> None:
-    """Refuses a protocol that the model, the extractor or the reference has not what it needs.
+    """Refuses a protocol for which the model, the extractor or the reference lacks something.
 
     Args:
         model: A model of the zoo.
@@ -209,7 +209,7 @@ def extractor_of_samples(
         The extractor, or None if the samples are not measured; and what the protocol says of it.
 
     Raises:
-        ValueError: If the extractor has not such a choice, or nothing of a GAN can be measured.
+        ValueError: If the extractor offers no such choice, or nothing of a GAN can be measured.
         ConnectionError: If its weights must be downloaded and cannot.
 
     Example:

@@ -100,7 +100,7 @@ class Scores:
             there will be.
 
     Raises:
-        ValueError: If the model or the extractor has not what a protocol needs; it is named.
+        ValueError: If the model or the extractor lacks what a protocol needs; it is named.
 
     Example:
         >>> import numpy as np
