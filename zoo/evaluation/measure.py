@@ -79,8 +79,8 @@ def evaluate(
         With the extractor "efficientnet_lite0" also the perceptual distance of reconstructions and
         the perceptual diversity of samples. A VAE on `sprites` has disentanglement in place of
         distances. Where the samples of a VAE cannot be compared, because images are too few or
-            have other channels than the extractor takes, the rest is measured: a warning and
-            `not_measured` say why. With `metrics`: as `evaluate_named`.
+        have other channels than the extractor takes, the rest is measured: a warning and
+        `not_measured` say why. With `metrics`: as `evaluate_named`.
 
     Raises:
         ValueError: If the data do not fit the model or the extractor, a number is out of range, or
@@ -239,7 +239,8 @@ def sample_metrics(
     labels = model.sample_labels(len(latents), seed)
     classify = labels is not None and features.classify is not None
     real = scores.collect(streams.seen(streams.batches_of(images), features), features, hold=True)
-    scores.warn_of_bias("frechet_distance", [(real.statistics, len(latents))], seed)
+    numbers = [(real.statistics.count, len(latents))]
+    scores.warn_of_bias("frechet_distance", numbers, [real.statistics], seed)
     samples = streams.seen_in_samples(model, latents, labels, features, classify=classify)
     fake = scores.collect(streams.watched(samples, len(latents), progress), features, hold=True)
     results = measures.generation_metrics(real.features, fake.features)

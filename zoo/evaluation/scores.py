@@ -153,9 +153,10 @@ class Scores:
             if protocol.metric == "fid":
                 real = self.statistics(protocol)
                 self._check_reference(real)
-                warn_of_bias(protocol.name, [(real, protocol.samples)], protocol.seed)
+                numbers = [(real.count, protocol.samples)]
+                warn_of_bias(protocol.name, numbers, [real], protocol.seed)
             if protocol.metric == "ifid":
-                warn_of_bias(protocol.name, self._classes(protocol), protocol.seed)
+                self._warn_of_few_of_a_class(protocol)
 
     def measure(self) -> dict[str, float]:
         """The values of all protocols by name.
@@ -240,16 +241,13 @@ class Scores:
             **({} if protocol.weights == "raw" else standing.entry(self.model)),
         }
 
-    def _classes(self, protocol: Protocol) -> list[tuple[GaussianStatistics, int]]:
-        """Of each class: the statistics of its real images, and how many samples it has."""
-        real, classes = self.held(protocol), self.model.num_classes
+    def _warn_of_few_of_a_class(self, protocol: Protocol) -> None:
+        real, classes = self.held(protocol), range(self.model.num_classes)
         labels = self.model.sample_labels(protocol.samples, protocol.seed)
-        counts = np.bincount(labels, minlength=classes)
-        each = [real.features[real.labels == label] for label in range(classes)]
-        return [
-            (GaussianStatistics.of(features), int(n))
-            for features, n in zip(each, counts, strict=True)
-        ]
+        counts = [np.bincount(each, minlength=len(classes)) for each in (real.labels, labels)]
+        numbers = [(int(n), int(samples)) for n, samples in zip(*counts, strict=True)]
+        each = (GaussianStatistics.of(real.features[real.labels == label]) for label in classes)
+        warn_of_bias(protocol.name, numbers, each, protocol.seed)
 
     def _check_reference(self, real: GaussianStatistics) -> None:
         known = real.extractor or self.extractor.title  # other programs' files do not say it
@@ -374,12 +372,18 @@ def class_accuracy(fake: Collected) -> float:
     return float(np.mean(np.argmax(fake.probabilities, axis=1) == fake.labels))
 
 
-def warn_of_bias(name: str, compared: Sequence[tuple[GaussianStatistics, int]], seed: int) -> None:
-    """Says how large the figure of a perfect model is, if there are fewer samples than features.
+def warn_of_bias(
+    name: str,
+    numbers: Sequence[tuple[int | None, int]],
+    real: Iterable[GaussianStatistics],
+    seed: int,
+) -> None:
+    """Says how large the figure of a perfect model is, if there are not more samples than features.
 
     Args:
-        name: Of the metric, which is a Fréchet distance, or the mean of several.
-        compared: Of each distance, the statistics of the real images and the number of samples.
+        name: Of the metric, which is a Fréchet distance or the mean of several.
+        numbers: For each distance, the numbers of real images, if it is known, and of samples.
+        real: For each distance, the statistics of the real images. One is held at a time.
         seed: Seed of the samples.
 
     Example:
@@ -389,22 +393,23 @@ def warn_of_bias(name: str, compared: Sequence[tuple[GaussianStatistics, int]], 
         >>> from zoo.evaluation.scores import warn_of_bias
         >>> real = metrics.GaussianStatistics.of(np.random.default_rng(0).normal(size=(99, 8)))
         >>> with warnings.catch_warnings(record=True) as caught:
-        ...     warn_of_bias("fid8_test", [(real, 8)], seed=0)
+        ...     warn_of_bias("fid8_test", [(99, 8)], [real], seed=0)
         ...
         >>> str(caught[0].message)[:36]
         'fid8_test: 8 samples for 8 features.'
     """
-    numbers = [(min(n, real.count or n), n, real) for real, n in compared]
-    few, n, real = min(numbers, key=lambda each: each[0])
-    dim = len(real.mean)
-    if few > dim:
-        return
-    which = "samples" if n == few else "real images"
-    of_a_class = " of a class" if len(compared) > 1 else ""
-    bias = float(np.mean([metrics.frechet_bias(real, few, seed) for few, _, real in numbers]))
+    fewer = [samples if n is None else min(n, samples) for n, samples in numbers]
+    few, biases = min(fewer), []
+    for statistics, n in zip(real, fewer, strict=True):
+        dim = len(statistics.mean)
+        if few > dim:
+            return
+        biases.append(metrics.frechet_bias(statistics, n, seed))
+    which = "samples" if few in {samples for _, samples in numbers} else "real images"
+    of_a_class = " of a class" if len(biases) > 1 else ""
     warnings.warn(
         f"{name}: {few} {which}{of_a_class} for {dim} features. The figure is biased upwards: a "
-        f"perfect model would have about {bias:.3g}. Take more, or compare only figures of the "
-        "same number.",
+        f"perfect model would have about {np.mean(biases):.3g}. Take more, or compare only figures "
+        "of the same number.",
         stacklevel=2,
     )
