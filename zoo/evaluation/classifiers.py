@@ -177,7 +177,11 @@ def accuracy(network: keras.Model, batches: Iterable[Batch]) -> float:
 
 
 def _augment(images: Tensor) -> Tensor:
-    """Flips half the batch left to right, and shifts all of it by up to 2 pixels."""
+    """Flips each image left to right by chance, and shifts all by the same up to 2 pixels.
+
+    Not `zoo.data.augment`, which shifts each by itself: the classifier in the package was trained
+    like this, and figures over classifiers of one recipe compare.
+    """
     images = tf.image.random_flip_left_right(images, seed=0)
     padded = tf.pad(images, [[0, 0], [2, 2], [2, 2], [0, 0]])
     return tf.image.random_crop(padded, tf.shape(images), seed=0)
