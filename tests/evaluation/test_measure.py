@@ -94,6 +94,13 @@ def test_a_choice_of_the_extractor_is_checked_before_anything_is_measured() -> N
             zoo.evaluate(gan, images, **{**options, **given})
 
 
+def test_a_choice_of_no_extractor() -> None:
+    vae = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+    for given in ({"resize": "clean"}, {"extractor_weights": "x.pth"}):
+        with pytest.raises(ValueError, match="no extractor compares the samples. Leave it out"):
+            zoo.evaluate(vae, np.zeros((9, 8, 8, 1), np.float32), extractor="none", **given)
+
+
 def test_a_gan_needs_an_extractor() -> None:
     """It has no likelihood: there would be nothing to measure."""
     images = np.zeros((4, 8, 8, 1), np.float32)

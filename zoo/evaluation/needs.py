@@ -221,6 +221,10 @@ def extractor_of_samples(
         {'extractor': 'fashion_mnist_classifier'}
     """
     if name is None:
+        for key, value in (("extractor_weights", extractor_weights), ("resize", resize)):
+            if value is not None:
+                msg = f"{key}={str(value)!r}: no extractor compares the samples. Leave it out."
+                raise ValueError(msg)
         return None, {"extractor": None}
     reason = why_no_distances(name, model.image_shape, images, samples)
     if reason is None:
