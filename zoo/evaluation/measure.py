@@ -49,8 +49,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measures a model on a test set.
 
-    Generated images stream by, and a batch of them is held. So do real ones beyond
-    `zoo.data.images.MEMORY_LIMIT`; fewer are held as bytes.
+    A batch of images is held; of real ones up to `zoo.data.images.MEMORY_LIMIT`, all, as bytes.
 
     Args:
         model: A model of the zoo.
@@ -58,8 +57,7 @@ def evaluate(
         split: Split of the data.
         samples: Number of images to generate, at least 2; default: as many as the split has.
             Distances depend on the number: compare only figures with the same number.
-        latents: float32 [samples, latent_dim] to generate from, such as those of a sampler; the
-            default draws from the model's prior.
+        latents: float32 [samples, latent_dim] to generate from; default: draws from the prior.
         sampler: Name of what drew `latents`, for the protocol.
         extractor: One of `zoo.metrics.list_extractors()`, a folder of `zoo train-classifier`, or
             "none" to measure no samples; default: the one made for the data, else
@@ -68,8 +66,7 @@ def evaluate(
         seed: Seed of the samples and of the noise of the bound.
         metrics: Names such as "fid10k_test": these are measured, and nothing else, by
             `zoo.evaluation.evaluate_named`. They say the split and the number of samples.
-        progress: Is told what is being measured, such as "samples", how many images were, and of
-            how many.
+        progress: Is told what is measured ("samples"), how many images were, and of how many.
         **protocol: `extractor_weights` and `resize`, as `zoo.evaluation.evaluate_named` takes them;
             with `metrics` its further arguments too, such as `weights="raw"`.
 
@@ -78,18 +75,15 @@ def evaluate(
         name, as far as the model has it. Likelihoods are in nats per image, `psnr` in decibels.
         With the extractor "efficientnet_lite0" also the perceptual distance of reconstructions and
         the perceptual diversity of samples. A VAE on `sprites` has disentanglement in place of
-        distances. Where the samples of a VAE cannot be compared, because images are too few or
-        have other channels than the extractor takes, the rest is measured: a warning and
-        `not_measured` say why. With `metrics`: as `evaluate_named`.
+        distances. If images are too few for distances, or have other channels than the extractor
+        takes, a warning and `not_measured` say so. With `metrics`: as `evaluate_named`.
 
     Raises:
-        ValueError: If the data do not fit the model or the extractor, a number is out of range, or
-            the model does not have such a metric.
+        ValueError: If the data, a number or a metric does not fit the model or the extractor.
         ConnectionError: If the extractor's weights must be downloaded and cannot.
 
     Example:
-        >>> import numpy as np
-        >>> import zoo
+        >>> import numpy as np, zoo
         >>> images = np.random.default_rng(0).random((30, 8, 8, 1)).astype(np.float32)
         >>> vae = zoo.create("vae", (8, 8, 1), 2, network="mlp")
         >>> results = zoo.evaluate(vae, images, extractor="none", importance_samples=2)
@@ -104,7 +98,6 @@ def evaluate(
         )
     choice = {key: protocol.pop(key, None) for key in ("extractor_weights", "resize")}
     check_unnamed(samples, importance_samples, seed, protocol)
-    name = data.source_name(source)
     extractor = _extractor_name(model, source, extractor)
     images = data.cached(data.open(source, split=split, image_shape=model.image_shape))
     samples = max(len(images), 2) if samples is None else samples
@@ -114,7 +107,7 @@ def evaluate(
     )
     described = {
         "model": model.model_name,
-        "data": name,
+        "data": data.source_name(source),
         "split": split,
         "images": len(images),
         "samples": len(latents),
@@ -123,15 +116,10 @@ def evaluate(
         "seed": seed,
         **standing.entry(model),
     }
-    results = {}
-    if features is not None:
-        results = _sample_figures(model, images, latents, features, described, progress)
+    results = _sample_figures(model, images, latents, features, described, progress)
     if model.family == "vae":
-        perceptual = extractor == extractors.ANY_IMAGES and model.image_shape[-1] in (1, 3)
-        found, facts = _vae_metrics(
-            model, images, described, importance_samples, progress, perceptual=perceptual
-        )
-        results |= found
+        got, facts = _vae_metrics(model, images, described, extractor, importance_samples, progress)
+        results |= got
         described |= facts
     return {**described, "metrics": results}
 
@@ -140,11 +128,13 @@ def _sample_figures(
     model: ZooModel,
     images: data.Records,
     latents: np.ndarray,
-    features: FeatureExtractor,
+    features: FeatureExtractor | None,
     described: dict[str, Any],
     progress: Callable[[str, int, int], None],
 ) -> dict[str, float]:
-    """What samples are measured by."""
+    """What samples are measured by; nothing if no extractor is to see them."""
+    if features is None:
+        return {}
     seed = described["seed"]
     batches = streams.real(images, described["split"], None)
     batches = streams.watched(batches, len(images), partial(progress, "real images"))
@@ -167,10 +157,9 @@ def _vae_metrics(
     model: BaseVAE,
     images: data.Records,
     described: dict[str, Any],
+    extractor: str | None,
     importance_samples: int,
     progress: Callable[[str, int, int], None],
-    *,
-    perceptual: bool,
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """What a VAE is measured by besides its samples, and what belongs to the protocol of it."""
     split, samples, seed = (described[name] for name in ("split", "samples", "seed"))
@@ -179,6 +168,7 @@ def _vae_metrics(
         batches = streams.labelled(model, images, split)
         return streams.watched(batches, len(images), partial(progress, what))
 
+    perceptual = extractor == extractors.ANY_IMAGES and model.image_shape[-1] in (1, 3)
     # One pass over the images for both: decoding them again may take long.
     reconstructions = Reconstructions(model, perceptual=perceptual)
     seen = reconstructions.seeing(pairs("likelihoods and reconstructions"))

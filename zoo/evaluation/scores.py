@@ -381,7 +381,7 @@ def warn_of_bias(
     """Says how large the figure of a perfect model is, if there are not more samples than features.
 
     Args:
-        name: Of the metric, which is a Fréchet distance or the mean of several.
+        name: Name of the metric: a Fréchet distance, or the mean of several.
         numbers: For each distance, the numbers of real images, if it is known, and of samples.
         real: For each distance, the statistics of the real images. One is held at a time.
         seed: Seed of the samples.
