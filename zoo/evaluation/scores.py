@@ -151,10 +151,10 @@ class Scores:
                 check_enough(protocol, count, real.labels, classes, "real images")
         for protocol in self.protocols:
             if protocol.metric == "fid":
-                real = self.statistics(protocol)
-                self._check_reference(real)
-                numbers = [(real.count, protocol.samples)]
-                warn_of_bias(protocol.name, numbers, [real], protocol.seed)
+                compared = self.statistics(protocol)
+                self._check_reference(compared)
+                numbers = [(compared.count, protocol.samples)]
+                warn_of_bias(protocol.name, numbers, [compared], protocol.seed)
             if protocol.metric == "ifid":
                 self._warn_of_few_of_a_class(protocol)
 
@@ -243,7 +243,7 @@ class Scores:
 
     def _warn_of_few_of_a_class(self, protocol: Protocol) -> None:
         real, classes = self.held(protocol), range(self.model.num_classes)
-        labels = self.model.sample_labels(protocol.samples, protocol.seed)
+        labels: Any = self.model.sample_labels(protocol.samples, protocol.seed)
         counts = [np.bincount(each, minlength=len(classes)) for each in (real.labels, labels)]
         numbers = [(int(n), int(samples)) for n, samples in zip(*counts, strict=True)]
         each = (GaussianStatistics.of(real.features[real.labels == label]) for label in classes)
