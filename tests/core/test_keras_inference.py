@@ -110,7 +110,7 @@ def test_labels_of_inference(labels: np.ndarray) -> None:
     ],
 )
 def test_the_evaluation_of_wrong_images(source: np.ndarray, message: str) -> None:
-    with pytest.raises(ValueError, match="samples=0, importance_samples=50: expected at least 1"):
+    with pytest.raises(ValueError, match="samples=0: expected a whole number of at least 2"):
         measure.evaluate(compiled_model(), IMAGES, samples=0)
     with pytest.raises(ValueError, match=message):
         measure.evaluate(compiled_model(), source, extractor="none", importance_samples=1)

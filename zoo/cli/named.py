@@ -45,8 +45,9 @@ def check_names(metrics: Sequence[str], protocol: Mapping[str, Any], **others: A
     from zoo.evaluation.protocols import parse_all
 
     parse_all(metrics)
-    if not metrics and protocol:
-        option = {"weights": "raw"}.get(next(iter(protocol)), next(iter(protocol)))
+    named = [each for each in protocol if each not in ("extractor_weights", "resize")]
+    if not metrics and named:
+        option = {"weights": "raw"}.get(named[0], named[0])
         raise ValueError(
             f"--{option.replace('_', '-')} is for --metric: name one, such as --metric fid10k_test."
         )
@@ -93,15 +94,17 @@ def show_figures(run: str, model: Any, results: Mapping[str, Any], split: str) -
     if not protocols:
         say(
             f"{results['samples']} samples against {results['images']} images; "
-            f"features: {results['extractor'] or 'none (samples not measured)'}; "
+            f"features: {_features(results) or 'none (samples not measured)'}; "
             "likelihoods in nats per image"
         )
     else:
         first = protocols[0]
-        features = ", ".join(dict.fromkeys(map(_features, protocols)))
+        features = ", ".join(dict.fromkeys(str(_features(each)) for each in protocols))
         psi = first["truncation"]
         truncated = f"; truncation: {psi:g}" if psi not in (None, 1.0) else ""
         say(f"features: {features}; weights: {first['weights']}; seed: {first['seed']}{truncated}")
+        for given in dict.fromkeys(each["reference"] for each in protocols if "reference" in each):
+            say(f"compared with the statistics in {given}, and not with a split")
     records = protocols or [results]
     for extractor in dict.fromkeys(record["extractor"] for record in records):
         if note := note_on_features(model, extractor):
@@ -171,7 +174,7 @@ def train_classifier(
     say(f"Accuracy on the test split {test_accuracy:.4f}. Use it by --extractor {out}")
 
 
-def _features(protocol: Mapping[str, Any]) -> str:
-    """What sees the images: two figures compare if it is the same."""
-    name, resize = protocol["extractor"], protocol["resize"]
+def _features(protocol: Mapping[str, Any]) -> str | None:
+    """What sees the images, if anything does: two figures compare if it is the same."""
+    name, resize = protocol["extractor"], protocol.get("resize")
     return f"{name} ({resize})" if resize else name

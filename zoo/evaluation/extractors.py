@@ -121,4 +121,6 @@ def needed_extractor_name(
     if given == "none":
         msg = f"{what}: expected an extractor, whose features are compared. Name one, and not none."
         raise ValueError(msg)
-    return extractor_for(data.source_name(source), given, image_shape) or ANY_IMAGES
+    if given is not None:
+        return given
+    return extractor_for(data.source_name(source), None, image_shape) or ANY_IMAGES

@@ -13,6 +13,7 @@ from keras import layers
 from zoo.core.model import ZooModel, check_model
 from zoo.core.network_tools import copy_network, with_labels
 from zoo.core.replicated_step import named_seed
+from zoo.io.numbers import check_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -74,10 +75,8 @@ def standing_statistics(
         )
         raise ValueError(msg)
     size = model.default_batch_size if batch_size is None else batch_size
-    for name, value, least in (("batches", batches, 1), ("batch_size", size, 2)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            msg = f"{name}={value!r}: expected a whole number of at least {least}."
-            raise ValueError(msg)
+    check_whole("batches", batches)
+    check_whole("batch_size", size, 2)
     norms = _norms(model.sampling_generator)
     if not norms:
         msg = (
