@@ -99,7 +99,7 @@ def evaluate(
         )
     check_whole(samples, importance_samples, protocol)
     name = data.source_name(source)
-    extractor = _extractor_name(model, source, extractor)
+    extractor = extractors.extractor_of(model, source, extractor)
     images = data.cached(data.open(source, split=split, image_shape=model.image_shape))
     samples = len(images) if samples is None else samples
     latents = model.sample_latents(samples, seed) if latents is None else latents
@@ -140,14 +140,6 @@ def _sample_figures(
     if extractor == extractors.ANY_IMAGES:  # the time of its network is spent anyway
         results |= diversity_metrics(model, latents, seed, partial(progress, "diversity"))
     return results
-
-
-def _extractor_name(model: ZooModel, source: Any, given: str | None) -> str | None:
-    """Whose features are compared; a GAN needs one, as nothing else of it is measured."""
-    if model.family == "gan":
-        what = f"A {model.model_name}, which is measured by its samples alone"
-        return extractors.needed_extractor_name(source, given, model.image_shape, what=what)
-    return extractors.extractor_for(data.source_name(source), given, model.image_shape)
 
 
 def _vae_metrics(
