@@ -116,8 +116,8 @@ def evaluate(
     }
     results = _sample_figures(model, images, latents, described, progress)
     if model.family == "vae":
-        found, facts = _vae_metrics(model, images, described, importance_samples, progress)
-        results |= found
+        of_vae, facts = _vae_metrics(model, images, described, importance_samples, progress)
+        results |= of_vae
         described |= facts
     return {**described, "metrics": results}
 
