@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -124,11 +125,14 @@ def test_many_classes(tmp_path: Path, capsys) -> None:
 
 
 def test_bars_are_drawn_on_terminals_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sys.stdout
     for is_terminal in (True, False):
         drawn = io.StringIO()
         console = Console(file=drawn, force_terminal=is_terminal, width=80, markup=False)
         monkeypatch.setattr(terminal, "errors", console)
         with terminal.bars() as show:
+            assert sys.stdout is before  # what is printed before the first bar goes where it went
+            assert not drawn.getvalue()
             show("[train]", 3, 10)
             show("[train]", 10, 10)
         assert ("[train]" in drawn.getvalue()) == is_terminal

@@ -61,32 +61,8 @@ def check_names(metrics: Sequence[str], protocol: Mapping[str, Any], **others: A
                 raise ValueError(f"--{name} {value} {reason}. Leave it out.")
 
 
-def features_of(metrics: Sequence[str], model: Any, source: Any, extractor: str | None) -> str:
-    """In words, what is measured, and the networks whose features are compared."""
-    from zoo.evaluation.needs import features_compared
-    from zoo.evaluation.protocols import parse_all
-
-    seen = features_compared(parse_all(metrics), source, extractor, model.image_shape)
-    return f"{', '.join(metrics)} (features: {', '.join(seen)})"
-
-
-def announce(
-    run: str, model: Any, source: Any, split: str, metrics: Sequence[str], extractor: str | None
-) -> None:
-    """Says what will be measured."""
-    from zoo import data
-
-    if metrics:
-        say(f"Measuring {features_of(metrics, model, source, extractor)} …")
-        return
-    say(data.describe(source, split=split, image_shape=model.image_shape))
-    say(f"Measuring {run} …")
-
-
-def show_figures(run: str, model: Any, results: Mapping[str, Any], split: str) -> None:
+def show_figures(run: str, results: Mapping[str, Any], split: str) -> None:
     """Prints what was measured, and by which protocol."""
-    from zoo.evaluation.extractors import note_on_features
-
     protocols = list(results.get("protocols", {}).values())
     rows = [(name, number(value)) for name, value in results["metrics"].items()]
     say(f"{run} on {results['data']}" + ("" if protocols else f" ({split})"))
@@ -105,10 +81,6 @@ def show_figures(run: str, model: Any, results: Mapping[str, Any], split: str) -
         say(f"features: {features}; weights: {first['weights']}; seed: {first['seed']}{truncated}")
         for given in dict.fromkeys(each["reference"] for each in protocols if "reference" in each):
             say(f"compared with the statistics in {given}, and not with a split")
-    records = protocols or [results]
-    for extractor in dict.fromkeys(record["extractor"] for record in records):
-        if note := note_on_features(model, extractor):
-            say(note)
 
 
 def stats(

@@ -338,19 +338,19 @@ def _folders(names: Iterable[str]) -> str:
 def _summary(tree: Tree) -> Summary:
     """What the heads of the files of all splits say, of those that can be read."""
     files, _, _ = _survey(tree)
-    found = _of_heads(tree, files)
-    if found is None:
+    heads = _of_heads(tree, files)
+    if heads is None:
         name = functools.partial(tree.shown, files[0])
         return summary({read_header(tree.file(files[0]), name=name): 1})  # which raises
-    return found
+    return heads
 
 
 def _dtype(tree: Tree) -> Any:
     """uint8, or float32 if a file has 16 bits per channel: only those that may are opened."""
     files, _, _ = _survey(tree)
     deep = [file for file in files if Path(file[-1]).suffix.lower() in DEEP_SUFFIXES]
-    found = _of_heads(tree, deep)
-    return np.uint8 if found is None else found.dtype
+    heads = _of_heads(tree, deep)
+    return np.uint8 if heads is None else heads.dtype
 
 
 def _of_heads(tree: Tree, files: list[Parts]) -> Summary | None:
@@ -369,14 +369,14 @@ def _of_heads(tree: Tree, files: list[Parts]) -> Summary | None:
             unreadable.append(file)
         else:
             heads[head] += 1
-    found = summary(heads) if heads else None
-    if found and unreadable:
+    said = summary(heads) if heads else None
+    if said and unreadable:
         count = counted(len(unreadable), "file")
-        found.notes.append(f"{count} cannot be read, such as {shown(unreadable[0])}. {VERIFY}")
+        said.notes.append(f"{count} cannot be read, such as {shown(unreadable[0])}. {VERIFY}")
     if len(_heads_read) == MOST_READ:
         _heads_read.pop(next(iter(_heads_read)))
-    _heads_read[key] = found
-    return found
+    _heads_read[key] = said
+    return said
 
 
 def _head(tree: Tree, file: Parts) -> Header | None:

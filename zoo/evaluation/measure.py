@@ -98,7 +98,7 @@ def evaluate(
         )
     choice = {key: protocol.pop(key, None) for key in ("extractor_weights", "resize")}
     check_unnamed(samples, importance_samples, seed, protocol)
-    extractor = _extractor_name(model, source, extractor)
+    extractor = extractors.extractor_of(model, source, extractor)
     images = data.cached(data.open(source, split=split, image_shape=model.image_shape))
     samples = max(len(images), 2) if samples is None else samples
     latents = model.sample_latents(samples, seed) if latents is None else latents
@@ -118,8 +118,10 @@ def evaluate(
     }
     results = _sample_figures(model, images, latents, features, described, progress)
     if model.family == "vae":
-        got, facts = _vae_metrics(model, images, described, extractor, importance_samples, progress)
-        results |= got
+        of_vae, facts = _vae_metrics(
+            model, images, described, extractor, importance_samples, progress
+        )
+        results |= of_vae
         described |= facts
     return {**described, "metrics": results}
 
@@ -143,14 +145,6 @@ def _sample_figures(
     if features.name == extractors.ANY_IMAGES:  # the time of its network is spent anyway
         results |= diversity_metrics(model, latents, seed, partial(progress, "diversity"))
     return results
-
-
-def _extractor_name(model: ZooModel, source: Any, given: str | None) -> str | None:
-    """Whose features are compared; a GAN needs one, as nothing else of it is measured."""
-    if model.family == "gan":
-        what = f"A {model.model_name}, which is measured by its samples alone"
-        return extractors.needed_extractor_name(source, given, model.image_shape, what=what)
-    return extractors.extractor_for(data.source_name(source), given, model.image_shape)
 
 
 def _vae_metrics(

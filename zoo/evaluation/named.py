@@ -67,8 +67,8 @@ def evaluate_named(
         >>> images = np.random.default_rng(0).random((90, 28, 28, 1)).astype(np.float32)
         >>> vae = zoo.create("vae", (28, 28, 1), 2, network="mlp")
         >>> names, features = ["fid80_test", "pr50_test"], "fashion_mnist_classifier"
-        >>> found = zoo.evaluation.evaluate_named(vae, images, names, extractor=features)
-        >>> list(found["metrics"]), found["protocols"]["fid80_test"]["images"]
+        >>> results = zoo.evaluation.evaluate_named(vae, images, names, extractor=features)
+        >>> list(results["metrics"]), results["protocols"]["fid80_test"]["images"]
         (['fid80_test', 'pr50_test_precision', 'pr50_test_recall'], 90)
     """
     check_model(model)

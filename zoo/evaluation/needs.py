@@ -9,6 +9,7 @@ import numpy as np
 
 from zoo.evaluation.extractors import ANY_IMAGES, needed_extractor_name
 from zoo.evaluation.path_length import check_space
+from zoo.evaluation.protocols import parse_all
 from zoo.io.numbers import check_seed, check_whole
 from zoo.metrics import load_extractor
 
@@ -56,6 +57,21 @@ def features_compared(
         for each in protocols
     ]
     return list(dict.fromkeys(names))
+
+
+def in_words(metrics: Sequence[str], source: Any, extractor: str | None, image_shape: Any) -> str:
+    """What is measured, and the networks whose features are compared; arguments as above.
+
+    Raises:
+        ValueError: If a name is unknown, or needs an extractor and none is asked for.
+
+    Example:
+        >>> from zoo.evaluation.needs import in_words
+        >>> in_words(["fid5k_test", "is5k"], "emoji", None, (64, 64, 3))
+        'fid5k_test, is5k (features: efficientnet_lite0)'
+    """
+    seen = features_compared(parse_all(metrics), source, extractor, image_shape)
+    return f"{', '.join(metrics)} (features: {', '.join(seen)})"
 
 
 def check_needs(

@@ -27,14 +27,19 @@ class Standing:
 
     Example:
         >>> from zoo.sampling.standing import Standing
-        >>> Standing(batches=100, batch_size=64, seed=0, step=5000).batches
-        100
+        >>> Standing(batches=100, batch_size=64, seed=0, step=5000).text()
+        'BatchNorm statistics of the generator: anew, from 100 batches of 64 latents.'
     """
 
     batches: int
     batch_size: int
     seed: int
     step: int
+
+    def text(self) -> str:
+        """In a sentence, what the statistics were computed from."""
+        what = f"{self.batches} batches of {self.batch_size} latents"
+        return f"BatchNorm statistics of the generator: anew, from {what}."
 
 
 def standing_statistics(
