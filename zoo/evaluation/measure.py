@@ -118,11 +118,9 @@ def evaluate(
     }
     results = _sample_figures(model, images, latents, features, described, progress)
     if model.family == "vae":
-        of_vae, facts = _vae_metrics(
-            model, images, described, extractor, importance_samples, progress
-        )
-        results |= of_vae
-        described |= facts
+        k = importance_samples
+        of_vae, facts = _vae_metrics(model, images, described, extractor, k, progress)
+        results, described = results | of_vae, described | facts
     return {**described, "metrics": results}
 
 
