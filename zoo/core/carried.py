@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -44,19 +43,13 @@ class CarriedLayers(ZooModel):
         self.carried_rate = float(carried_rate)
         self.new_layers = tuple(new_layers)
 
-    @functools.wraps(ZooModel.compile, assigned=())
-    def compile(self, *args: Any, **kwargs: Any) -> None:
-        """As in every model.
-
-        Raises:
-            ValueError: If there is no such new layer, too.
-        """
+    def _check_compile(self, *args: Any) -> None:
         known = [f"{role}/{layer.name}" for role, layer in self._layers_by_role()]
         for name in self.new_layers:
             if name not in known:
                 msg = f"new_layers has {name!r}, which is no layer with weights of this model's. "
                 raise ValueError(msg + suggestion(name, known))
-        super().compile(*args, **kwargs)
+        super()._check_compile(*args)
 
     def update(self, optimizer_name: str, gradients: list[Any]) -> None:
         """As in every model; layers that were carried over go a part of the way."""
