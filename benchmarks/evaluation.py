@@ -121,12 +121,12 @@ def ours(weights: Path) -> Callable[[Path, Path], float]:
 
 def statistics(extractor: FeatureExtractor, folder: Path) -> metrics.GaussianStatistics:
     """Those of the features of a folder's images, of which a batch is held at a time."""
-    found = metrics.GaussianStatistics.empty(extractor.dim)
+    sums = metrics.GaussianStatistics.empty(extractor.dim)
     files = sorted(folder.glob("*.png"))
     for start in range(0, len(files), BATCH):
         pixels = np.stack([np.asarray(Image.open(file)) for file in files[start : start + BATCH]])
-        found.add(extractor(pixels / np.float32(255.0)))
-    return found
+        sums.add(extractor(pixels / np.float32(255.0)))
+    return sums
 
 
 def of_pytorch_fid(weights: Path) -> Callable[[Path, Path], float]:
@@ -157,8 +157,8 @@ def of_torch_fidelity(weights: Path) -> Callable[[Path, Path], float]:
     options["feature_extractor_weights_path"] = str(weights)
 
     def calculate(a: Path, b: Path) -> float:
-        found = torch_fidelity.calculate_metrics(input1=str(a), input2=str(b), **options)
-        return found["frechet_inception_distance"]
+        measured = torch_fidelity.calculate_metrics(input1=str(a), input2=str(b), **options)
+        return measured["frechet_inception_distance"]
 
     return calculate
 

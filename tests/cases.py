@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 
 import zoo
 from zoo import networks
@@ -310,3 +311,24 @@ CASES = [
 
 CORE = [case for case in CASES if case.core]
 FULLEST = [case for case in CORE if {"transfer", "ema"} & case.options.keys()]
+
+
+def in_settings(settings: dict[str, Any], fast: str = "") -> list[Any]:
+    """Parameters (case, setting): every Case in the first setting, the core ones in the others too.
+
+    All pairs would take hours, and show little more. Those of the slow suite, but one.
+
+    Args:
+        settings: By what the test's id calls them.
+        fast: The Case that goes through the first setting in the fast suite; "" for none.
+    """
+    return [
+        pytest.param(
+            case,
+            setting,
+            id=f"{case.id}-{name}",
+            marks=[] if case.id == fast and not i else pytest.mark.slow,
+        )
+        for i, (name, setting) in enumerate(settings.items())
+        for case in (CORE if i else CASES)
+    ]

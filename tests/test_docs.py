@@ -10,7 +10,7 @@ import subprocess
 import sys
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -18,10 +18,16 @@ import typer
 from PIL import Image
 
 import zoo
+from export import WRITERS
+from export.runtimes import RUNTIMES
 from tests.cases import Case
 from tests.support.documents import ROOT, anchors, blocks, documents, model_rows, shorter
 from zoo.cli import app
+from zoo.cli.export import export
 from zoo.convert.rules import RULES
+from zoo.io import schemas
+from zoo.losses import ADVERSARIAL
+from zoo.vae._likelihoods import LIKELIHOODS
 
 DOCUMENTS = documents()
 CONVERSION = DOCUMENTS["docs/conversion.md"]
@@ -42,6 +48,18 @@ def test_the_rules_table_is_complete() -> None:
     told = dict(rows[2 : 2 + len(RULES)])
     assert set(told) == {rule.name for rule in RULES.values()}
     assert all(told[rule.name].startswith(rule.summary) for rule in RULES.values())
+
+
+def test_the_choices_are_complete() -> None:
+    """In docs/models.md those of losses and likelihoods, in docs/export.md those of formats."""
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", DOCUMENTS["docs/models.md"], re.MULTILINE))
+    for option, choices in (("loss", ADVERSARIAL), ("likelihood", LIKELIHOODS)):
+        assert set(choices) <= set(re.findall(r"`(\w+)`", rows[option])), option
+    formats = re.findall(r"^\| `(\w+)` \|", DOCUMENTS["docs/export.md"], re.MULTILINE)
+    readable = get_type_hints(schemas._Export)["format"].__args__
+    assert set(formats[: len(WRITERS)]) == set(WRITERS) == set(RUNTIMES) == set(readable)
+    (option,) = get_type_hints(export, include_extras=True)["format"].__metadata__
+    assert all(name in option.help for name in WRITERS)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -167,6 +185,7 @@ def test_every_function_of_zoo_is_in_the_table() -> None:
         assert f"{getattr(zoo, name).__module__}.{name}" in shown
 
 
+@pytest.mark.slow
 def test_a_combination_of_parts() -> None:
     names: dict[str, Any] = {}
     for code in blocks(DOCUMENTS["docs/models.md"], "python"):

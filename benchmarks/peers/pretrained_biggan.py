@@ -61,9 +61,9 @@ def gamma(model: Any) -> Any:
 
 def blocks(generator: Any) -> list[tuple[str, Any]]:
     """Their blocks, with our names."""
-    found = [block for block in generator.layers if hasattr(block, "conv_0")]
-    names = [f"block_{i}{end}" for i in reversed(range(len(found) // 2)) for end in ("_keep", "")]
-    return list(zip(names, found, strict=True))
+    theirs = [block for block in generator.layers if hasattr(block, "conv_0")]
+    names = [f"block_{i}{end}" for i in reversed(range(len(theirs) // 2)) for end in ("_keep", "")]
+    return list(zip(names, theirs, strict=True))
 
 
 def drawing(

@@ -40,11 +40,11 @@ def main() -> None:
     take_turns(lambda: CONTESTANTS[contestant](path, settings))
 
 
-def check_images(found: np.ndarray, folder: Path) -> None:
+def check_images(drawn: np.ndarray, folder: Path) -> None:
     """Raises ValueError if images [batch, height, width, channels] are not those of `prepare`."""
     with np.load(folder / NUMBERS) as numbers:
         wanted = numbers["images"]
-    worst = float(np.abs(found - wanted).max())
+    worst = float(np.abs(drawn - wanted).max())
     if not worst <= TOLERANCE or wanted.std() < 0.01:
         msg = (
             f"images from the same weights differ by {worst:.2g}, and their deviation is "

@@ -148,9 +148,9 @@ def to_numpy(images: Tensor) -> np.ndarray:
     return images.permute(0, 2, 3, 1).numpy()
 
 
-def check(found: np.ndarray, wanted: np.ndarray, tolerance: float, what: str) -> None:
+def check(computed: np.ndarray, wanted: np.ndarray, tolerance: float, what: str) -> None:
     """Raises ValueError if numbers differ by more than this, relative to 1 or more."""
-    worst = float(np.max(np.abs(found - wanted) / np.maximum(np.abs(wanted), 1.0)))
+    worst = float(np.max(np.abs(computed - wanted) / np.maximum(np.abs(wanted), 1.0)))
     if not worst <= tolerance:
         msg = f"{what} from the same weights differ by {worst:.2g}: expected at most {tolerance:g}"
         raise ValueError(msg)

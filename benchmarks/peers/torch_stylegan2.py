@@ -233,10 +233,10 @@ class Discriminator(nn.ModuleDict):
             return average.expand(len(x))
         groups = -(-len(x) // GROUP)
         members = x.reshape(len(x) // groups, groups, -1)
-        found = torch.sqrt(members.var(0, unbiased=False) + 1e-8).mean(1)
+        deviations = torch.sqrt(members.var(0, unbiased=False) + 1e-8).mean(1)
         with torch.no_grad():
-            average.lerp_(found.mean(), 0.1)
-        return found.repeat(len(members))
+            average.lerp_(deviations.mean(), 0.1)
+        return deviations.repeat(len(members))
 
 
 def activation(x: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -47,12 +48,14 @@ def test_the_walk_of_a_folder(folder: Path, tmp_path: Path, capsys) -> None:
     told = capsys.readouterr().out
     assert f"Data: {out}, train: 61 images of 16 × 16 × 3, 2 classes: 0 = boot (41)" in told
     assert [cell.strip() for cell in _row(told, "boot")] == ["0", "boot", "41", "67.2%"]
-    assert "1 image equals an earlier one, pixel by pixel. The numbers:\n  39 = 40\n" in told
+    assert "1 image equals an earlier one, pixel by pixel:\n  39 = 40\n" in told
     mean = data.read(out).pixels.mean() / 255
     table = told.partition("channel")[2]
     means = [float(_row(table, str(channel))[1]) for channel in range(3)]
     assert np.mean(means) == pytest.approx(mean, abs=1e-3)
     assert Image.open(sheet).width >= 480
+    run_zoo("data", "info", folder, "--image-size", 16)
+    assert "\n  train/boot/59.png = train/boot/copy.png\n" in capsys.readouterr().out
     run_zoo("data", "info", folder, "--split", "test")
     assert "The images differ in size: read at 64 × 64.\n" in capsys.readouterr().out
     for source in (out, folder):
@@ -122,11 +125,14 @@ def test_many_classes(tmp_path: Path, capsys) -> None:
 
 
 def test_bars_are_drawn_on_terminals_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sys.stdout
     for is_terminal in (True, False):
         drawn = io.StringIO()
         console = Console(file=drawn, force_terminal=is_terminal, width=80, markup=False)
         monkeypatch.setattr(terminal, "errors", console)
         with terminal.bars() as show:
+            assert sys.stdout is before  # what is printed before the first bar goes where it went
+            assert not drawn.getvalue()
             show("[train]", 3, 10)
             show("[train]", 10, 10)
         assert ("[train]" in drawn.getvalue()) == is_terminal

@@ -87,7 +87,8 @@ def test_wrong_names_and_options(tiny: Path, tmp_path: Path, capsys: pytest.Capt
         said = fails(capsys, "evaluate", run, "--metric", "fid9_test", option, value)
         assert f"{option} {value}" in said
     assert "--raw is for --metric" in fails(capsys, "evaluate", run, "--raw")
-    assert "--resize is for --metric" in fails(capsys, "evaluate", run, "--resize", "clean")
+    said = fails(capsys, "evaluate", run, "--resize", "clean")
+    assert "resize='clean': the extractor efficientnet_lite0 has no choice of it" in said
     said = fails(
         capsys, "evaluate", run, "--metric", "fid9_test", "--extractor", "fashion_mnist_classifier"
     )

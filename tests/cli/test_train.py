@@ -43,7 +43,7 @@ def test_progress_is_readable(source: Path, tmp_path: Path, capsys) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines.pop(0) == f"Data: {source}, train: 150 images of 28 × 28 × 1, no classes."
     assert lines.pop(0) == (
-        "Too few updates: 7 updates per epoch, 14 in all; with fewer than 1,000 samples hardly "
+        "Too few updates: 7 updates per epoch, 14 in all; with fewer than 1,000, samples hardly "
         "have a shape. Take --epochs 500."
     )
     means = r"distortion -?[\d.]+  loss -?[\d.]+  rate [\d.]+"
@@ -65,8 +65,8 @@ def test_a_rare_class_is_told_before_training(tmp_path: Path, capsys) -> None:
     )  # fmt: skip
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == (
-        "Too few updates: 4 updates per epoch, 4 in all; with fewer than 1,000 samples hardly have "
-        "a shape. Take --batch-size 32 and --epochs 200."
+        "Too few updates: 4 updates per epoch, 4 in all; with fewer than 1,000, samples hardly "
+        "have a shape. Take --batch-size 32 and --epochs 200."
     )
     assert lines[2] == (
         "Rare class: Class 1 has 4 images, and Class 0 400: 100 times as many. The model hardly "

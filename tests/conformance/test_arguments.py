@@ -16,7 +16,7 @@ from tests.cases import IMAGE_SHAPE, LATENT_DIM, Case
         ({"latent_dim": 0}, "latent_dim=0"),
         ({"image_shape": (30, 30, 1)}, "30 × 30.*divisible by 4.*32 × 32"),
         ({"image_shape": (6, 6, 1)}, "at least 8"),
-        ({"network": "cnov"}, "'cnov'.*conv"),
+        ({"network": "cnov"}, "'cnov'.*(conv|expected 'vdvae')"),
     ],
 )
 def test_bad_arguments(case: Case, arguments: dict, message: str) -> None:

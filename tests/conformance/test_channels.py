@@ -22,6 +22,7 @@ CASES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "channels"), CASES)
 def test_from_an_array_to_pictures(name: str, channels: int, tmp_path: Path) -> None:
     """Trained, saved, loaded, measured; the functions of an export compute what the model does."""

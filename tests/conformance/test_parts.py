@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.cases import CASES, Case
+from tests.cases import CASES, Case, in_settings
 from tests.support.equivalence import (
     assert_equivalent,
     outcome,
@@ -18,18 +18,17 @@ from tests.support.replicas import replicated
 from zoo.core.replicas import in_turn
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("replicas", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_accumulation_equals_the_large_batch(full_gan: Case, replicas: int, images: Any) -> None:
+@pytest.mark.parametrize(("case", "replicas"), in_settings({"2": 2, "1": 1}))
+def test_accumulation_equals_the_large_batch(case: Case, replicas: int, images: Any) -> None:
     """In three parts or at once; without BatchNorm and losses between examples: they see parts."""
-    if full_gan.coupled:
+    if case.coupled:
         pytest.skip("its loss is between examples")
     outcomes = []
     for accumulate in (1, 3):
         keras.utils.set_random_seed(0)
         with replicated(replicas if accumulate > 1 else 1).scope():
-            model = full_gan.create_without_batch_norm(accumulate=accumulate, guarded=replicas > 1)
-        data = full_gan.data(images)
+            model = case.create_without_batch_norm(accumulate=accumulate, guarded=replicas > 1)
+        data = case.data(images)
         history = model.fit(*data, batch_size=24, epochs=2, shuffle=False, verbose=0).history
         logs = {f"history/{name}": np.ravel(values) for name, values in history.items()}
         outcomes.append({**logs, **outcome(model)})

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.cases import CASES, CORE, Case
+from tests.cases import CASES, CORE, Case, in_settings
 from tests.support.equivalence import (
     assert_equivalent,
     assert_moved,
@@ -16,30 +16,30 @@ from tests.support.equivalence import (
 )
 from tests.support.replicas import replicated
 
-# The FULLEST go through the other tests; here, a GAN whose penalty is a gradient of a gradient.
-# Between them they take 2 replicas, whose reduction is a collective, and 3, whose reduction is to
-# one device; even shares and uneven ones.
+# The fast ones are a VAE and a GAN whose penalty is a gradient of a gradient. Between them they
+# take 2 replicas, whose reduction is a collective, and 3, whose reduction is to one device; even
+# shares and uneven ones.
 OTHERS = [case for case in CORE if case.name == "wgan_gp"]
 
 
 @pytest.mark.parametrize(
-    ("guarded", "replicas", "batch_size"),
-    [
-        pytest.param(False, (3,), 25, id="plain"),
-        pytest.param(False, (2, 3), 24, id="even", marks=pytest.mark.slow),
-        pytest.param(True, (2, 3), 24, id="clipped-and-scaled", marks=pytest.mark.slow),
-    ],
+    ("case", "setting"),
+    in_settings(
+        {
+            "plain": (False, (3,), 25),
+            "even": (False, (2, 3), 24),
+            "clipped-and-scaled": (True, (2, 3), 24),
+        },
+        fast="vae",
+    ),
 )
-def test_same_weights_and_logs(
-    full_vae: Case, guarded: bool, replicas: tuple[int, ...], batch_size: int
-) -> None:
+def test_same_weights_and_logs(case: Case, setting: tuple[bool, tuple[int, ...], int]) -> None:
     """Weights, slots, logs, evaluation and predictions under 2 and 3 replicas."""
-    one = train(full_vae, guarded=guarded, batch_size=batch_size)
-    assert_moved(full_vae, one)
+    guarded, replicas, batch_size = setting
+    one = train(case, guarded=guarded, batch_size=batch_size)
+    assert_moved(case, one)
     for n in replicas:
-        assert_equivalent(
-            train(full_vae, replicated(n), guarded=guarded, batch_size=batch_size), one
-        )
+        assert_equivalent(train(case, replicated(n), guarded=guarded, batch_size=batch_size), one)
 
 
 @pytest.mark.parametrize(
@@ -77,13 +77,14 @@ def test_several_steps_per_execution(case: Case) -> None:
 
 
 @pytest.mark.slow
-def test_uneven_batches(full: Case, images: np.ndarray) -> None:
+@pytest.mark.parametrize("case", CORE, ids=lambda case: case.id)
+def test_uneven_batches(case: Case, images: np.ndarray) -> None:
     """Batches that 2 replicas cannot share evenly change nothing either."""
     outcomes = []
     for replicas in (1, 2):
         keras.utils.set_random_seed(0)
         with replicated(replicas).scope():
-            model = full.create_with_sgd(**full.one_update)
-        model.fit(*full.data(images[:10]), batch_size=7, epochs=2, shuffle=False, verbose=0)
+            model = case.create_with_sgd(**case.one_update)
+        model.fit(*case.data(images[:10]), batch_size=7, epochs=2, shuffle=False, verbose=0)
         outcomes.append(outcome(model))
     assert_equivalent(outcomes[1], outcomes[0])

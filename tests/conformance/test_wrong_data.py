@@ -43,6 +43,7 @@ def test_images_of_another_size(images: np.ndarray) -> None:
         assert str(error.value) == sentence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replicas", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_wrong_data_on_one_replica(replicas: int, images: np.ndarray) -> None:
     """An error says what one replica has seen: pixels or a label of another's share."""

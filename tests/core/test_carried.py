@@ -61,6 +61,13 @@ def test_layers_of_a_vae_that_were_carried_over_go_a_part_of_the_way(
         np.testing.assert_allclose(part, factor * whole, rtol=1e-3, atol=rounding)
 
 
+def test_a_new_layer_that_is_not_there_is_refused() -> None:
+    options = {"carried_rate": 0.5, "new_layers": ["decoder/to_pixel"]}
+    model = zoo.create("vae", (8, 8, 1), 2, network="mlp", **options)
+    with pytest.raises(ValueError, match=r"'decoder/to_pixel'.*Did you mean decoder/to_pixels\?"):
+        model.compile()
+
+
 def test_a_vae_that_begins_anew_says_nothing_of_it_and_another_keeps_it() -> None:
     plain = zoo.create("vae", (8, 8, 1), 2, network="mlp")
     assert not plain.get_config().keys() & {"carried_rate", "new_layers"}

@@ -42,7 +42,9 @@ def test_images_of_inference(name: str) -> None:
         if name != "bigan":
             yield lambda x: model.predict([x, *labels] if labels else x, verbose=0)
             yield lambda x: model.predict_on_batch([x, *labels] if labels else x)
-            yield lambda x: model.log_weights(x, np.zeros((2, 24, 3), np.float32), *labels)
+            yield lambda x: model.log_weights(
+                x, np.zeros((2, 24, model.noise_dim), np.float32), *labels
+            )
 
     for function in functions():
         wanted = np.asarray(function(floats))
@@ -108,7 +110,7 @@ def test_labels_of_inference(labels: np.ndarray) -> None:
     ],
 )
 def test_the_evaluation_of_wrong_images(source: np.ndarray, message: str) -> None:
-    with pytest.raises(ValueError, match="samples=0, importance_samples=50: expected at least 1"):
+    with pytest.raises(ValueError, match="samples=0: expected a whole number of at least 2"):
         measure.evaluate(compiled_model(), IMAGES, samples=0)
     with pytest.raises(ValueError, match=message):
         measure.evaluate(compiled_model(), source, extractor="none", importance_samples=1)

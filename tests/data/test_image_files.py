@@ -179,8 +179,8 @@ def test_colour_of_16_bits_in_tiff_is_read_with_8_and_said() -> None:
     head = read_header(content)
     assert (head.deep, head.reduced) == (False, True)
     np.testing.assert_array_equal(read_file(content, (2, 2, 3)), pixels >> 8)
-    assert "1 colour image with 16 bits per channel: read with 8." in summary([head]).notes[0]
-    kept = summary([read_header(_png(pixels.astype(np.uint16))), head])
+    assert "1 colour image with 16 bits per channel: read with 8." in summary({head: 1}).notes[0]
+    kept = summary({read_header(_png(pixels.astype(np.uint16))): 1, head: 1})
     assert "1 image with 16 bits per channel: all are kept as float32" in kept.notes[0]
     assert kept.dtype == np.float32
 

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from zoo.data.order import ORDERS, index_shuffle, permuted, stateless_shuffle
+from zoo.data.order import ORDERS, index_shuffle, permuted, reshuffled, stateless_shuffle
 
 
 def _epochs(count: int, epochs: int, seed: int = 7) -> np.ndarray:
@@ -76,3 +76,13 @@ def test_a_position_is_permuted_alone_as_among_others() -> None:
     among = permuted(tf.range(100, dtype=tf.int64), [1, 2], 100).numpy()
     alone = [permuted(tf.constant([i], tf.int64), [1, 2], 100).numpy()[0] for i in (0, 17, 99)]
     assert alone == among[[0, 17, 99]].tolist()
+
+
+def test_every_iteration_is_another_permutation() -> None:
+    """Also beyond the indices that are computed together; the same for the same seed."""
+    indices = reshuffled(2500, seed=4).batch(500)
+    first, second = (np.concatenate([*indices.as_numpy_iterator()]) for _ in range(2))
+    np.testing.assert_array_equal(np.sort([first, second]), [np.arange(2500)] * 2)
+    assert np.mean(first == second) < 0.01
+    again = np.concatenate([*reshuffled(2500, seed=4).batch(500).as_numpy_iterator()])
+    np.testing.assert_array_equal(again, first)

@@ -161,3 +161,34 @@ def test_labels_beyond_the_names(saved: tuple[Path, np.ndarray, np.ndarray]) -> 
     _write(folder / "data" / "train-00000-of-00002.parquet", pixels[:11], labels[:11] + 1)
     with pytest.raises(ValueError, match="label 2 at index 1: expected a class from 0 to 1"):
         data.number_of_classes(folder)
+
+
+def test_heads_are_read_once(
+    saved: tuple[Path, np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often a command asks, until a file changes."""
+    folder, pixels, labels = saved
+    read: list[int] = []
+    encoded = parquet._encoded
+
+    def counted(path: Path, group: int, column: str) -> list[bytes]:
+        read.append(group)
+        return encoded(path, group, column)
+
+    monkeypatch.setattr(parquet, "_encoded", counted)
+    for _ in range(2):
+        data.describe(folder)
+        data.open(folder)
+    assert len(read) == 7  # groups of four of 11, 9 and 3 rows
+    _write(folder / "data" / "train-00000-of-00002.parquet", pixels[:8], labels[:8])
+    assert len(data.open(folder)) == 17
+    assert len(read) == 13
+
+
+def test_a_folder_without_images(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["a"]}), tmp_path / "train.parquet")
+    with pytest.raises(ValueError, match=r"has the columns \['text'\]; expected one of image"):
+        data.describe(tmp_path)
+    pq.write_table(pa.table({"image": pa.array([], pa.binary())}), tmp_path / "train.parquet")
+    with pytest.raises(ValueError, match="holds no images: its files have no rows"):
+        data.describe(tmp_path)

@@ -40,6 +40,20 @@ def test_load_for_training() -> None:
     assert _numbers(data.load(_numbered(10), batch_size=4, training=True, seed=4)) != first
 
 
+def test_the_order_of_many_images_is_not_held() -> None:
+    """As many as no list of indices would fit into memory."""
+
+    class Endless(Records):
+        def take(self, indices: np.ndarray) -> np.ndarray:
+            assert len(set(indices.tolist())) == 64
+            assert 10**14 < indices.max() < 10**15
+            return np.zeros((64, 2, 2, 1), np.uint8)
+
+    dataset = data.load(Endless(10**15, (2, 2, 1)), batch_size=64, training=True)
+    assert int(dataset.cardinality()) == 10**15 // 64
+    assert next(iter(dataset)).shape == (64, 2, 2, 1)
+
+
 def test_labels_stay_with_their_images() -> None:
     source = data.Images(_numbered(50), np.arange(50, dtype=np.int32))
     stream, _ = data.training_stream(source, batch_size=10, labels=True)

@@ -248,7 +248,7 @@ def test_a_failure_before_the_first_shard_leaves_nothing(tmp_path: Path) -> None
 def test_nothing_is_left_of_a_split(folder: Path, tmp_path: Path) -> None:
     for path in (folder / "test").rglob("*.png"):
         path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ValueError, match="No image of the split test can be read, such as"):
+    with pytest.raises(ValueError, match=r"No image of the split test .* Or take --split train, a"):
         data.prepare(folder, tmp_path / "out", image_shape=SHAPE, on_error="skip")
 
 
@@ -283,3 +283,27 @@ def test_splits_of_several_sizes(tmp_path: Path) -> None:
         data.prepare(tmp_path / "x.npz", tmp_path / "out")
     data.prepare(tmp_path / "x.npz", tmp_path / "out", image_shape=(4, 4, 1))
     assert data.open(tmp_path / "out").shape == (4, 4, 1)
+
+
+def test_labels_are_judged_before_anything_is_decoded(tmp_path: Path) -> None:
+    """Of all splits together: a small one may lack the first class."""
+    pixels = random_pixels(6)
+    train, test = np.array([0, 1, 0, 1, 0, 1]), np.array([1, 1])
+    np.savez(tmp_path / "x.npz", x_train=pixels, y_train=train, x_test=pixels[:2], y_test=test)
+    data.prepare(tmp_path / "x.npz", tmp_path / "out")
+    np.testing.assert_array_equal(data.open(tmp_path / "out", split="test").labels, test)
+    assert data.number_of_classes(tmp_path / "out") == 2
+    for wrong, words in ((train + 1, "classes 1 to 2"), (train * 700, "values up to 700")):
+        with pytest.raises(ValueError, match=f"{words}.* no num_classes: number the classes bef"):
+            data.prepare(Images(pixels, wrong), tmp_path / "new")
+        assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(("out", "kind"), [(None, TypeError), (3, TypeError), ("", ValueError)])
+def test_what_is_no_place(
+    out: Any, kind: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(kind, match="out=.*: expected a path"):
+        data.prepare(random_pixels(2), out)
+    assert not list(tmp_path.iterdir())

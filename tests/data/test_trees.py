@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tests.support.image_files import random_pixels, save_image
 from zoo import data
+from zoo.data import trees
 
 
 @pytest.fixture
@@ -51,6 +52,26 @@ def test_a_store_holds_what_a_disk_holds(kind: str, folder: Path) -> None:
     assert next(iter(stream)).shape == (4, 6, 5, 1)
 
 
+def test_a_store_is_asked_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the list of its files and for the head of each, however often a command asks."""
+    address = _stored(folder, "ram://asked/images")
+    asked: list[str] = []
+    for place, name in ((trees, "read_remote"), (tf.io.gfile, "walk")):
+        whole = getattr(place, name)
+        monkeypatch.setattr(place, name, lambda at, whole=whole: (asked.append(at), whole(at))[1])
+    for _ in range(2):
+        assert "train: 27 images" in data.describe(address)
+        data.open(address)
+        data.number_of_classes(address)
+    assert len(asked) == len(set(asked)) == 1 + 30
+    shutil.copy(next(folder.rglob("*.png")), folder / "new.png")
+    _stored(folder, address)
+    monkeypatch.setattr(trees, "LISTED_FOR", 0.0)
+    assert "train: 28 images" in data.describe(address)
+
+
 def test_what_a_store_lacks() -> None:
+    with pytest.raises(FileNotFoundError, match=r"s3://bucket/x cannot be read .*copy what it hol"):
+        data.open("s3://bucket/x")
     with pytest.raises(FileNotFoundError, match="folder ram://nowhere/images does not exist"):
         data.open("ram://nowhere/images")

@@ -160,6 +160,9 @@ def test_a_metric_that_the_model_has_not() -> None:
         del features._factories["plain"]
     with pytest.raises(ValueError, match="Did you mean fid9_test"):
         _found(_model("vae"), "fid9_tets")
+    for extractor, message in (("", "Unknown extractor ''"), (3, "extractor=3: expected a name")):
+        with pytest.raises(ValueError, match=message):
+            evaluate_named(_model("vae"), IMAGES, ["fid9_test"], extractor=extractor)
     with pytest.raises(ValueError, match="expected an extractor, whose features are compared"):
         evaluate_named(_model("vae"), IMAGES, ["fid9_test"], extractor="none")
 
@@ -198,7 +201,7 @@ def test_arguments_that_names_say() -> None:
     for each in given:
         with pytest.raises(ValueError, match=f"{next(iter(each))}: not with metrics="):
             zoo.evaluate(_model("vae"), IMAGES, metrics=["fid9_test"], **each)
-    with pytest.raises(ValueError, match=r"expected a list of names. Take \['fid9_test'\]"):
+    with pytest.raises(ValueError, match=r"expected a list of names, such as \['fid9_test'\]"):
         zoo.evaluate(_model("vae"), IMAGES, metrics="fid9_test")
 
 
@@ -234,6 +237,20 @@ def test_fewer_samples_than_features_warn_with_the_bias() -> None:
     assert abs(bias - np.mean(fits)) < 4 * np.std(fits)
     with pytest.warns(UserWarning, match="fid6_test: 6 samples for 6 features.*perfect model"):
         _found(_model("vae"), "fid6_test")
+
+
+def test_few_samples_of_a_class_warn_too() -> None:
+    """The mean over classes of what perfect samples of each would have."""
+    model = _model(num_classes=3)
+    few = zoo.data.Images(PIXELS[:15], LABELS[:15])
+    with pytest.warns(UserWarning, match="ifid60_test: 5 real images of a class for 6") as caught:
+        _found(model, "ifid60_test", source=few)
+    said = str(caught[0].message)
+    real = [PROJECTION(PIXELS[:15][LABELS[:15] == label] / np.float32(255)) for label in range(3)]
+    wanted = np.mean(
+        [metrics.frechet_bias(metrics.GaussianStatistics.of(x), 5, seed=0) for x in real]
+    )
+    assert f"would have about {wanted:.3g}." in said
 
 
 def test_statistics_are_kept_for_extractors_whose_name_says_all(
@@ -298,7 +315,15 @@ def test_a_reference_file(tmp_path: Path) -> None:
     found = _found(model, "fid100_full", reference=path)
     assert found["fid100_full"] == pytest.approx(_found(model, "fid100_full")["fid100_full"])
     with pytest.raises(ValueError, match="kid100_full needs the images of a split"):
-        _found(model, "kid100_full", reference=path)
+        _found(model, "fid100_full", "kid100_full", reference=path)
+    for name in ("kid100_full", "is100"):
+        with pytest.raises(ValueError, match=f"{name} is compared with no statistics"):
+            _found(model, name, reference=path)
+    both = evaluate_named(
+        model, IMAGES, ["is20", "fid20_full"], extractor="projection", reference=path
+    )["protocols"]
+    assert both["fid20_full"]["reference"] == str(path)
+    assert "reference" not in both["is20"]
     np.savez(path, mu=np.zeros(5), sigma=np.eye(5))
     with pytest.raises(
         ValueError, match="reference is of 5 features of unknown, and the extractor projec"

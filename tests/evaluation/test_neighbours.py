@@ -64,8 +64,14 @@ def test_shapes_and_refusals(tmp_path: Path) -> None:
     assert found.samples.shape == (16, *SHAPE)
     assert found.neighbours.shape == (16, 4, *SHAPE)
     assert (np.diff(found.distances, axis=1) >= 0.0).all()
-    with pytest.raises(ValueError, match="k=0: expected at least 1"):
+    with pytest.raises(ValueError, match="k=0: expected a whole number of at least 1"):
         nearest_training_images(vae, tmp_path / "data.npz", k=0)
+    for given in ({"k": None}, {"samples": 2.5}, {"shown": "3"}, {"seed": None}):
+        with pytest.raises(ValueError, match="expected a whole number"):
+            nearest_training_images(vae, tmp_path / "data.npz", extractor="pixels", **given)
+    for given in ({"extractor_weights": "x.pth"}, {"resize": "clean"}):
+        with pytest.raises(ValueError, match="the extractor pixels has no choice of it"):
+            nearest_training_images(vae, tmp_path / "data.npz", extractor="pixels", **given)
     with pytest.raises(ValueError, match="Name one, and not none"):
         nearest_training_images(vae, tmp_path / "data.npz", extractor="none")
     with pytest.raises(ValueError, match="60 training images; expected at least k=61"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from typing import Any
 
 import pytest
 
@@ -78,6 +79,26 @@ def test_numbers_and_settings_out_of_range() -> None:
         parse("fid9999999k_test")
     with pytest.raises(ValueError, match="weights='average'"):
         parse("fid5k_test", weights="average")
+
+
+@pytest.mark.parametrize("name", [None, 3, b"fid9_test", ["fid9_test"]])
+def test_what_is_no_name(name: Any) -> None:
+    with pytest.raises(ValueError, match="expected a name, such as 'fid10k_test'"):
+        parse(name)
+    with pytest.raises(ValueError, match="expected a name, such as 'fid10k_test'"):
+        parse_all([name])
+
+
+@pytest.mark.parametrize("names", [None, 3, "", "fid9_test"])
+def test_what_is_no_list_of_names(names: Any) -> None:
+    with pytest.raises(ValueError, match="expected a list of names, such as"):
+        parse_all(names)
+
+
+@pytest.mark.parametrize("seed", [None, "x", 1.5, -1, 2**32])
+def test_what_is_no_seed(seed: Any) -> None:
+    with pytest.raises(ValueError, match="expected a whole number from 0"):
+        parse("kid9_test", seed=seed)
 
 
 def test_every_name_of_the_grammar() -> None:

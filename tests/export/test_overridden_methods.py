@@ -49,6 +49,7 @@ def model() -> Overridden:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "format_name", [pytest.param("saved_model", marks=pytest.mark.slow), "onnx"]
 )

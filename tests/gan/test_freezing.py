@@ -102,10 +102,8 @@ def test_too_many_frozen_blocks_are_refused(count: int) -> None:
         frozen(freeze_discriminator=count)
 
 
-@pytest.mark.parametrize(
-    "optimizer",
-    [keras.optimizers.Adam, pytest.param(keras.optimizers.SGD, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", [keras.optimizers.Adam, keras.optimizers.SGD])
 def test_layers_that_were_carried_over_go_a_part_of_the_way(optimizer: Any) -> None:
     moved = []
     for rate in (1.0, 0.25):

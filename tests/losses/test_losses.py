@@ -177,8 +177,11 @@ def torch_losses(name: str, real: Any, fake: Any) -> tuple[Any, Any]:
         return -fake, hinge(real, -ones, **options) + hinge(-fake, -ones, **options)
     if name == "wasserstein":
         return -fake, fake - real
-    margin = functional.soft_margin_loss  # log(1 + exp(−target input))
-    return margin(fake - real, ones, **options), margin(fake - real, -ones, **options)
+    if name == "relativistic":
+        margin = functional.soft_margin_loss  # log(1 + exp(−target input))
+        return margin(fake - real, ones, **options), margin(fake - real, -ones, **options)
+    msg = f"{name}: give the new loss its reference in PyTorch here."
+    raise ValueError(msg)
 
 
 @pytest.mark.parametrize("name", losses.ADVERSARIAL)

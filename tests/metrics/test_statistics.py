@@ -119,6 +119,28 @@ def test_files_that_are_no_archives_or_too_large_are_refused(
         metrics.GaussianStatistics.load(path)
 
 
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_damaged_file_is_refused_or_read(tmp_path: Path, save: Any) -> None:
+    """Whichever byte is wrong: zipfile, zlib and NumPy raise many kinds of errors."""
+    path = tmp_path / "stats.npz"
+    save(path, mu=np.zeros(3), sigma=SIGMA, count=20, extractor="a")
+    content, refused = path.read_bytes(), 0
+    for i in range(len(content)):
+        damaged = bytearray(content)
+        damaged[i] ^= 255
+        path.write_bytes(damaged)
+        try:
+            metrics.GaussianStatistics.load(path)
+        except ValueError as error:
+            assert "stats.npz is not a file of statistics" in str(error)  # noqa: PT017
+            refused += 1
+    assert refused > len(content) / 2
+    with pytest.raises(IsADirectoryError):
+        metrics.GaussianStatistics.load(tmp_path)
+    with pytest.raises(TypeError, match="path=None: expected a path"):
+        metrics.GaussianStatistics.load(None)  # type: ignore[arg-type]
+
+
 def test_what_does_not_compare_is_refused() -> None:
     made = metrics.GaussianStatistics.of(_features(0))
     other = metrics.GaussianStatistics.of(_features(0, d=4))

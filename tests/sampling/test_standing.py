@@ -97,6 +97,7 @@ def test_they_follow_the_seed_and_not_what_was_there() -> None:
     assert entry(model) == {}
 
 
+@pytest.mark.slow
 def test_an_export_says_so_and_is_verified_with_them(tmp_path: Path) -> None:
     """Against the model as it was, which keeps its own statistics."""
     model, other = _gan(ema=0.9), _gan(ema=0.9)

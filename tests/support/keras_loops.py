@@ -15,17 +15,19 @@ from tests.support.equivalence import structured_images
 
 IMAGES = structured_images()[:24]
 LABELS = np.arange(24, dtype=np.int32) % 3
+OWN_OPTIONS = {
+    "cvae": {"num_classes": 3},
+    "vq_vae": {"network": "grid-16", "prior_width": 8, "prior_layers": 1},
+    "vdvae": {"network": "vdvae-4", "encoder_blocks": (1, 1, 1), "decoder_blocks": (1, 1, 1)},
+}
 
 
 @functools.cache
 def _compiled(name: str, rate: float, **compiling: Any) -> tuple[Any, list[np.ndarray]]:
     """A model and its state: its graphs, which take the time, are made once for all tests."""
     keras.utils.set_random_seed(0)
-    options = {"num_classes": 3} if name == "cvae" else {}
-    if name == "vq_vae":
-        options = {"prior_width": 8, "prior_layers": 1}
-    network = "grid-16" if name == "vq_vae" else "mlp"
-    model = zoo.create(name, IMAGE_SHAPE, LATENT_DIM, network=network, **options)
+    options = {"network": "mlp", **OWN_OPTIONS.get(name, {})}
+    model = zoo.create(name, IMAGE_SHAPE, LATENT_DIM, **options)
     rates = {each: keras.optimizers.SGD(rate) for each in model.optimizer_names}
     model.compile(**{**rates, **compiling})
     return model, [np.asarray(variable) for variable in model.state_variables]

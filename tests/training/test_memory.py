@@ -74,6 +74,7 @@ def test_a_batch_size_that_is_not_known() -> None:
     assert liveness.peak(graph, unknown=7).bytes == 7 * (10 + 20) * FLOAT
 
 
+@pytest.mark.slow
 def test_parts_that_are_known_exactly() -> None:
     """A GAN with an average and Adam: m and v of each weight, a rate and a count per player."""
     gan = zoo.create("dcgan", SHAPE, 3, network="mlp", ema=0.9)

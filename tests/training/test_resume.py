@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 
 import zoo
 from tests.cases import IMAGE_SHAPE, LATENT_DIM, assert_same_state
+from zoo.io.records import read_json
+from zoo.training import checkpoints
 from zoo.training.loop import train
 from zoo.training.resume import resume
 from zoo.training.run_files import read_config
@@ -60,6 +63,7 @@ def test_two_epochs_and_two_more_are_four(source: Path, tmp_path: Path) -> None:
     assert len(kept[0]) == 2
 
 
+@pytest.mark.slow
 def test_a_converted_run_begins_with_its_recipe(converted: Path) -> None:
     settings = {"batch_size": 20, "keep": 1}
     with pytest.raises(ValueError, match="learning_rate: recipe 'warm-up' sets the learning rates"):
@@ -131,6 +135,36 @@ def test_a_run_without_a_checkpoint_is_begun_anew(images: np.ndarray, tmp_path: 
         shutil.rmtree(tmp_path / "run")
         (tmp_path / "run").mkdir()
         (tmp_path / "config.json").rename(tmp_path / "run" / "config.json")
+
+
+@pytest.mark.slow
+def test_a_kill_between_the_files_of_the_first_epoch(
+    images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """history.json has the epoch, and the checkpoint is still that of step 0."""
+    save, saved = checkpoints.save, []
+
+    def killed(*args: Any, **options: Any) -> None:
+        if saved:
+            raise KeyboardInterrupt
+        saved.append(save(*args, **options))
+
+    for out in ("whole", "parts"):
+        model = _gan()
+        model.compile()
+        with monkeypatch.context() as patch:
+            if out == "parts":
+                patch.setattr(checkpoints, "save", killed)
+            with pytest.raises(KeyboardInterrupt) if out == "parts" else nullcontext():
+                train(model, images, tmp_path / out, epochs=1, batch_size=20, verbose=0)
+    assert read_json(tmp_path / "parts" / "history.json")[0]["epoch"] == 1
+    assert load_run(tmp_path / "parts").steps_done == 0
+    resumed = resume(tmp_path / "parts", source=images, epochs=1, verbose=0)
+    assert_same_state(resumed, load_run(tmp_path / "whole"))
+    fresh = _gan()
+    fresh.compile()
+    with pytest.raises(FileExistsError, match="has not been trained"):
+        train(fresh, images, tmp_path / "whole", epochs=1, batch_size=20, verbose=0)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import zoo
-from tests.cases import Case, assert_same_state
+from tests.cases import Case, assert_same_state, in_settings
 from zoo.training import loop
 from zoo.training.loop import train
 from zoo.training.run_files import read_config
@@ -57,15 +57,15 @@ def source(images: np.ndarray, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("step", [pytest.param(6, marks=pytest.mark.slow), 8])
-def test_resume_equals_never_stopping(
-    full_gan: Case, source: Path, tmp_path: Path, step: int
-) -> None:
+@pytest.mark.parametrize(
+    ("case", "step"), in_settings({"8": 8, "6": 6}, fast="dcgan-ema=0.9-n_critic=2")
+)
+def test_resume_equals_never_stopping(case: Case, source: Path, tmp_path: Path, step: int) -> None:
     """Weights, slots, averages, step and history, bitwise; step 8 is within an epoch."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    straight = _new(full_gan)
+    straight = _new(case)
     assert _train(straight, source, whole)
-    assert not _train(_new(full_gan), source, parts, callbacks=[_Interrupt(step)])
+    assert not _train(_new(case), source, parts, callbacks=[_Interrupt(step)])
     stopped = load_run(parts)
     assert int(stopped.step) == step
     assert _train(stopped, source, parts)

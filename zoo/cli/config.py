@@ -251,14 +251,14 @@ def settings_of(context: typer.Context, but: Sequence[str] = ()) -> dict[str, An
     Those that are None are left out.
     """
     values = {**context.params, **length_of(context)}
-    found = {
+    shown = {
         key: values[each.name]
         for key, each in parameters(context).items()
         if not each.hidden or values[each.name]  # a former name is there only if it was given
     }
     if context.params.get("source") is not None:
         but = (*but, *(name for name in OF_SOURCE if name not in given_options(context)))
-    plain = {key: _plain(value) for key, value in found.items()}
+    plain = {key: _plain(value) for key, value in shown.items()}
     there = {key: value for key, value in plain.items() if value is not None and value != []}
     return {key: value for key, value in there.items() if key not in but}
 

@@ -20,6 +20,7 @@ from zoo.io.terminal import bars, console, say, say_error, table_of
 if TYPE_CHECKING:
     from zoo.data.contents import Contents
     from zoo.data.info import Statistics
+    from zoo.data.records import Records
 
 READ_AT = 64  # height and width, where images differ in size and none is given
 CLASSES = 20  # classes of which a table has all; of more it has the largest and the smallest
@@ -110,7 +111,7 @@ def info(
         for i, (mean, deviation) in enumerate(zip(facts.mean, facts.deviation, strict=True))
     ]
     console.print(table_of(("channel", "mean", "standard deviation"), rows))
-    _show_duplicates(facts)
+    _show_duplicates(facts, records)
     if sheet is not None:
         zoo_data.contact_sheet(records, sheet)
         say(f"Contact sheet: {sheet}")
@@ -180,17 +181,17 @@ def _show_classes(contents: Contents) -> None:
     console.print(table_of(("class", "name", "images", "share"), rows))
 
 
-def _show_duplicates(facts: Statistics) -> None:
+def _show_duplicates(facts: Statistics, records: Records) -> None:
     from zoo.data.contents import counted
 
     if not facts.duplicates:
         say("No image equals another.")
         return
     verb = "equals" if facts.repeated == 1 else "equal"
-    say(f"{counted(facts.repeated, 'image')} {verb} an earlier one, pixel by pixel. The numbers:")
+    say(f"{counted(facts.repeated, 'image')} {verb} an earlier one, pixel by pixel:")
     for group in facts.duplicates[:GROUPS]:
         more = " …" if len(group) > GROUPS else ""
-        say(f"  {' = '.join(map(str, group[:GROUPS].tolist()))}{more}")
+        say(f"  {' = '.join(map(records.image_name, group[:GROUPS].tolist()))}{more}")
     if len(facts.duplicates) > GROUPS:
         say(f"  … and {counted(len(facts.duplicates) - GROUPS, 'further group')}")
 

@@ -11,7 +11,6 @@ from zoo.cli.named import (
     Extractor,
     ExtractorWeights,
     Resize,
-    announce,
     check_names,
     show_figures,
 )
@@ -24,7 +23,6 @@ from zoo.cli.options import (
     Seed,
     StandingStatistics,
     check_file,
-    compute_anew,
     resolve_run,
 )
 from zoo.io.terminal import bars, say
@@ -83,7 +81,7 @@ def evaluate(
     With another sampler than the prior it writes metrics_SAMPLER.json. With --metric it adds to
     protocols.json. The figures of a pretrained model, which brings its own, are only printed.
     """
-    from zoo.evaluation.of_run import evaluate_run, figures_file, model_and_data
+    from zoo.evaluation.of_run import evaluate_run, figures_file
 
     protocol = {
         "extractor_weights": extractor_weights,
@@ -100,17 +98,13 @@ def evaluate(
     folder = resolve_run(run)
     if (file := figures_file(folder, sampler, named=bool(metrics))) is not None:
         check_file(file)
-    model, source = model_and_data(folder, data)
-    if standing_statistics is not None:
-        compute_anew(model, standing_statistics, seed)
-    announce(run, model, source, split, metrics, extractor)
     with bars() as progress:
         results = evaluate_run(
-            folder, model, source, metrics=metrics, split=split, samples=samples, sampler=sampler,
+            folder, data, metrics=metrics, split=split, samples=samples, sampler=sampler,
             importance_samples=importance_samples, seed=seed, extractor=extractor,
-            progress=progress, **protocol,
+            standing_batches=standing_statistics, progress=progress, tell=say, **protocol,
         )  # fmt: skip
-    show_figures(run, model, results, split)
+    show_figures(run, results, split)
 
 
 def report(

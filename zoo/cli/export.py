@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
+import zoo
 from zoo.cli.console import silent_stderr
 from zoo.cli.options import (
     Out,
     Run,
     StandingStatistics,
     check_folder,
-    compute_anew,
     preset_names,
     resolve_run,
 )
@@ -74,7 +74,8 @@ def export(
     folder = resolve_run(run)
     model = load_run(folder)
     if standing_statistics is not None:
-        compute_anew(model, standing_statistics)
+        zoo.standing_statistics(model, standing_statistics)
+        say(model.standing.text())
     run_folder = str(folder.resolve())
     written = export_model(model, out, format=format, run=run_folder, verify=verify, **options)
     checked = "" if verify else " (not compared with the model)"

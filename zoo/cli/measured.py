@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zoo.cli.named import features_of
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -56,9 +54,11 @@ class Measured(NamedTuple):
 
 def told(callbacks: Sequence[Any], model: Any) -> list[str]:
     """What measures after epochs, in sentences: it takes time, and the extractor decides."""
+    from zoo.evaluation.needs import in_words
+
     return [
         f"Measured {_often(each.every)}: "
-        f"{features_of(each.metrics, model, each.source, each.extractor)}."
+        f"{in_words(each.metrics, each.source, each.extractor, model.image_shape)}."
         for each in callbacks
     ]
 

@@ -45,8 +45,9 @@ def check_names(metrics: Sequence[str], protocol: Mapping[str, Any], **others: A
     from zoo.evaluation.protocols import parse_all
 
     parse_all(metrics)
-    if not metrics and protocol:
-        option = {"weights": "raw"}.get(next(iter(protocol)), next(iter(protocol)))
+    named = [each for each in protocol if each not in ("extractor_weights", "resize")]
+    if not metrics and named:
+        option = {"weights": "raw"}.get(named[0], named[0])
         raise ValueError(
             f"--{option.replace('_', '-')} is for --metric: name one, such as --metric fid10k_test."
         )
@@ -60,32 +61,8 @@ def check_names(metrics: Sequence[str], protocol: Mapping[str, Any], **others: A
                 raise ValueError(f"--{name} {value} {reason}. Leave it out.")
 
 
-def features_of(metrics: Sequence[str], model: Any, source: Any, extractor: str | None) -> str:
-    """In words, what is measured, and the networks whose features are compared."""
-    from zoo.evaluation.needs import features_compared
-    from zoo.evaluation.protocols import parse_all
-
-    seen = features_compared(parse_all(metrics), source, extractor, model.image_shape)
-    return f"{', '.join(metrics)} (features: {', '.join(seen)})"
-
-
-def announce(
-    run: str, model: Any, source: Any, split: str, metrics: Sequence[str], extractor: str | None
-) -> None:
-    """Says what will be measured."""
-    from zoo import data
-
-    if metrics:
-        say(f"Measuring {features_of(metrics, model, source, extractor)} …")
-        return
-    say(data.describe(source, split=split, image_shape=model.image_shape))
-    say(f"Measuring {run} …")
-
-
-def show_figures(run: str, model: Any, results: Mapping[str, Any], split: str) -> None:
+def show_figures(run: str, results: Mapping[str, Any], split: str) -> None:
     """Prints what was measured, and by which protocol."""
-    from zoo.evaluation.extractors import note_on_features
-
     protocols = list(results.get("protocols", {}).values())
     rows = [(name, number(value)) for name, value in results["metrics"].items()]
     say(f"{run} on {results['data']}" + ("" if protocols else f" ({split})"))
@@ -93,19 +70,17 @@ def show_figures(run: str, model: Any, results: Mapping[str, Any], split: str) -
     if not protocols:
         say(
             f"{results['samples']} samples against {results['images']} images; "
-            f"features: {results['extractor'] or 'none (samples not measured)'}; "
+            f"features: {_features(results) or 'none (samples not measured)'}; "
             "likelihoods in nats per image"
         )
     else:
         first = protocols[0]
-        features = ", ".join(dict.fromkeys(map(_features, protocols)))
+        features = ", ".join(dict.fromkeys(str(_features(each)) for each in protocols))
         psi = first["truncation"]
         truncated = f"; truncation: {psi:g}" if psi not in (None, 1.0) else ""
         say(f"features: {features}; weights: {first['weights']}; seed: {first['seed']}{truncated}")
-    records = protocols or [results]
-    for extractor in dict.fromkeys(record["extractor"] for record in records):
-        if note := note_on_features(model, extractor):
-            say(note)
+        for given in dict.fromkeys(each["reference"] for each in protocols if "reference" in each):
+            say(f"compared with the statistics in {given}, and not with a split")
 
 
 def stats(
@@ -171,7 +146,7 @@ def train_classifier(
     say(f"Accuracy on the test split {test_accuracy:.4f}. Use it by --extractor {out}")
 
 
-def _features(protocol: Mapping[str, Any]) -> str:
-    """What sees the images: two figures compare if it is the same."""
-    name, resize = protocol["extractor"], protocol["resize"]
+def _features(protocol: Mapping[str, Any]) -> str | None:
+    """What sees the images, if anything does: two figures compare if it is the same."""
+    name, resize = protocol["extractor"], protocol.get("resize")
     return f"{name} ({resize})" if resize else name

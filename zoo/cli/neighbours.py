@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.named import Extractor  # noqa: TC001 (Typer reads the annotations)
+from zoo.cli.named import (  # noqa: TC001 (Typer reads the annotations)
+    Extractor,
+    ExtractorWeights,
+    Resize,
+)
 from zoo.cli.options import COUNTED, PATH, Data, Run, Seed, check_file, resolve_run
 from zoo.io.terminal import say
 
@@ -36,6 +40,8 @@ def neighbours(
         ),
     ] = 16,
     extractor: Extractor = None,
+    extractor_weights: ExtractorWeights = None,
+    resize: Resize = None,
     seed: Seed = 0,
 ) -> None:
     """Shows the training images that a model's samples are nearest to, and how many samples copy.
@@ -60,8 +66,9 @@ def neighbours(
     features = needed_extractor_name(source, extractor, model.image_shape, what="Neighbours")
     say(f"Comparing {samples:,} samples with training images (features: {features}) …")
     nearest = nearest_training_images(
-        model, source, samples=samples, shown=shown, split=split, extractor=extractor, seed=seed
-    )
+        model, source, samples=samples, shown=shown, split=split, extractor=extractor,
+        extractor_weights=extractor_weights, resize=resize, seed=seed,
+    )  # fmt: skip
     columns = 1 + nearest.neighbours.shape[1]
     save_grid(out, nearest.sheet(), columns=columns)
     score = f"Memorization score {nearest.memorization_score:.3f}"

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.core import registry
-from zoo.io.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -100,15 +99,6 @@ def resolve_run(text: str) -> Path:
     from zoo.hub import resolve
 
     return Path(text) if text and Path(text).exists() else resolve(text)
-
-
-def compute_anew(model: Any, batches: int, seed: int = 0) -> None:
-    """Does what `--standing-statistics` says, and says so."""
-    from zoo.sampling.standing import standing_statistics
-
-    standing_statistics(model, batches, seed=seed)
-    size = model.standing.batch_size
-    say(f"BatchNorm statistics of the generator: anew, from {batches} batches of {size} latents.")
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:

@@ -257,11 +257,11 @@ def _table(cells: Sequence[grid.Cell], out: Path, chosen: Sequence[str]) -> None
     """Prints the table, and writes it into sweep.md."""
     from zoo.io.files import replacing
 
-    found = {cell.name: _figures(out / cell.name) for cell in cells}
-    of_evaluation = any(measured for measured, _ in found.values())
+    by_cell = {cell.name: _figures(out / cell.name) for cell in cells}
+    of_evaluation = any(measured for measured, _ in by_cell.values())
     figures = {
         name: {**last, **measured} if chosen else measured if of_evaluation else last
-        for name, (measured, last) in found.items()
+        for name, (measured, last) in by_cell.items()
     }
     there = list(dict.fromkeys(name for each in figures.values() for name in each))
     _check_metrics(chosen, there)

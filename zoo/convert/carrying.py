@@ -159,7 +159,7 @@ def _places(network: Network) -> dict[str, int]:
         return {}
     label = label_input(network).name
     one_hot: dict[str, int] = {}  # blocks that hold it, and where it starts in their last axis
-    found: dict[str, int] = {}
+    places: dict[str, int] = {}
     for block in network:
         names = [name for name in block.parents if name == label or name in one_hot]
         if not names:
@@ -167,9 +167,9 @@ def _places(network: Network) -> dict[str, int]:
         if names == [label] and block.kind == "CategoryEncoding":
             one_hot[block.name] = 0
         elif names == [label] and block.layer is ConditionalBatchNormalization:
-            found |= {f"{block.name}/{weight}": -1 for weight in ("gamma", "beta")}
+            places |= {f"{block.name}/{weight}": -1 for weight in ("gamma", "beta")}
         elif names == [label] and block.layer is layers.Embedding:
-            found[f"{block.name}/embeddings"] = -1
+            places[f"{block.name}/embeddings"] = -1
         elif len(names) == 1 and block.layer in (layers.Reshape, layers.UpSampling2D):
             one_hot[block.name] = one_hot[names[0]]
         elif len(names) == 1 and block.layer is layers.Concatenate:
@@ -177,14 +177,14 @@ def _places(network: Network) -> dict[str, int]:
             start = sum(int(network[name].shape[-1] or 0) for name in before)
             one_hot[block.name] = start + one_hot[names[0]]
         elif len(names) == 1 and names != [label] and _is_linear(block):
-            found[f"{block.name}/kernel"] = one_hot[names[0]]
+            places[f"{block.name}/kernel"] = one_hot[names[0]]
         else:
             msg = (
                 f"The label of the {network.name} goes into {block.name!r} ({block.kind}), whose "
                 "classes cannot be changed. Give data of the same classes."
             )
             raise ValueError(msg)
-    return found
+    return places
 
 
 def _check_spectral(network: Network, places: Mapping[str, int], labels: Labels, role: str) -> None:

@@ -73,10 +73,10 @@ def starts(
     return [_start(name, chosen.get(number), old) for number, name in enumerate(names)]
 
 
-def matrix(found: Sequence[Start], classes: int) -> np.ndarray:
+def matrix(chosen: Sequence[Start], classes: int) -> np.ndarray:
     """Rows of weights of the old classes, float64 [new, old]: one of them, or all alike."""
-    rows = np.full((len(found), classes), 1.0 / max(classes, 1))
-    for row, start in zip(rows, found, strict=True):
+    rows = np.full((len(chosen), classes), 1.0 / max(classes, 1))
+    for row, start in zip(rows, chosen, strict=True):
         if start.old is not None:
             row[:] = np.eye(classes)[start.old]
     return rows

@@ -96,16 +96,16 @@ def grown(
     config.pop("name", None)
     larger = type(model).from_config(config)
     before = {row.target: row for row in rows}
-    found: list[TensorRow] = []
+    filled: list[TensorRow] = []
     for role, network in networks_of(larger).items():
-        found += _filled(role, network, getattr(model, role), factor, before)
+        filled += _filled(role, network, getattr(model, role), factor, before)
     for ours, theirs in zip(others_of(larger), others_of(model), strict=True):
         if ours.shape != theirs.shape:
             msg = f"{ours.name} of a {model.model_name} is of the images' size: it cannot grow."
             raise ValueError(msg)
         ours.assign(theirs)
-    found += [row for row in rows if row.target.startswith("model/")]
-    return larger, found
+    filled += [row for row in rows if row.target.startswith("model/")]
+    return larger, filled
 
 
 def _filled(
@@ -156,14 +156,14 @@ def _width(model: Any, factor: int) -> int:
 
 def _inner(path: str, stages: int) -> str:
     """The path of the same layer in the smaller network, whose stages are so many fewer."""
-    found = STAGES.match(path)
-    if found is None:
+    stage = STAGES.match(path)
+    if stage is None:
         return path
-    number = int(found[2]) - stages
-    return f"{found[1]}_{number}{path[found.end() :]}" if number >= 0 else ""
+    number = int(stage[2]) - stages
+    return f"{stage[1]}_{number}{path[stage.end() :]}" if number >= 0 else ""
 
 
 def _is_outer(path: str) -> bool:
     """Whether a layer of the smaller network is next to the image."""
-    found = STAGES.match(path)
-    return OUTER.match(path) is not None or (found is not None and int(found[2]) == 0)
+    stage = STAGES.match(path)
+    return OUTER.match(path) is not None or (stage is not None and int(stage[2]) == 0)

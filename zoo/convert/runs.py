@@ -91,10 +91,7 @@ def convert_run(
         msg = f"{run} holds a {held}, a {to.upper()} already."
         raise ValueError(msg)
     keras.utils.set_random_seed(seed)
-    target: Any = None if into is None else load_run(into)
-    if target is not None and target.family != to:
-        msg = f"into={into} holds a {target.model_name}, no {to.upper()}. Give a run of one."
-        raise ValueError(msg)
+    target = None if into is None else _target(into, to)
     options |= {"seed": seed, "dry_run": dry_run}
     if to == "vae":
         converted, report = gan_to_vae(source, target, **options)
@@ -114,6 +111,14 @@ def convert_run(
         facts = {"epochs": 0, "seed": seed, "converted_from": name or str(run)}
         save_run(converted, out, facts | _facts(config, data, converted), report.to_dict())
     return converted, report
+
+
+def _target(run: str | Path, family: str) -> Any:
+    model = load_run(run)
+    if model.family != family:
+        msg = f"into={run} holds a {model.model_name}, no {family.upper()}. Give a run of one."
+        raise ValueError(msg)
+    return model
 
 
 def check_new_run(out: str | Path) -> None:

@@ -44,7 +44,7 @@ MOST = 32  # classes that are compared
 
 def start_from(
     source: ZooModel,
-    found: Sequence[Start],
+    classes: Sequence[Start],
     *,
     image_shape: Sequence[int] | None = None,
     num_classes: int | None = None,
@@ -54,7 +54,7 @@ def start_from(
 
     Args:
         source: A model of the zoo. It is not changed.
-        found: What each class starts as; one entry for a model without classes.
+        classes: What each class starts as; one entry for a model without classes.
         image_shape: The new model's; default: the source's. Height and width may be 2, 4, … times
             as large, where the networks can grow.
         num_classes: Classes of the new model, 0 for none; default: the source's.
@@ -81,17 +81,17 @@ def start_from(
     shape = tuple(source.image_shape if image_shape is None else image_shape)
     factor = factor_of(source, shape)
     new = source.num_classes if num_classes is None else num_classes
-    labels = Labels(matrix(found, source.num_classes), source.num_classes, new)
+    labels = Labels(matrix(classes, source.num_classes), source.num_classes, new)
     config = {**_config(source), **options}
     model, rows = _with_labels(source, config, labels)
-    compared, error = (0, None) if factor > 1 else _compare(source, model, found)
+    compared, error = (0, None) if factor > 1 else _compare(source, model, classes)
     notes: tuple[str, ...] = ()
     if factor > 1:
         model, rows = grown(model, shape, factor, rows)
         fresh = sum(not row.source for row in rows)
         notes = (f"{fresh} tensors next to the image are new, for {shape[0]} × {shape[1]} pixels.",)
     _name_new_layers(model, rows)
-    return model, StartReport(source.model_name, [*found], rows, compared, error, notes)
+    return model, StartReport(source.model_name, [*classes], rows, compared, error, notes)
 
 
 def check_options(source: ZooModel, options: Mapping[str, Any]) -> None:
@@ -233,7 +233,9 @@ def _rewritten(source: Any, role: str, labels: Labels) -> Network:
     return rules.fix_label(read(getattr(middle, role)), 0)
 
 
-def _compare(source: ZooModel, model: ZooModel, found: Sequence[Start]) -> tuple[int, float | None]:
+def _compare(
+    source: ZooModel, model: ZooModel, classes: Sequence[Start]
+) -> tuple[int, float | None]:
     """(classes compared, largest difference of their images from those that they start as).
 
     Raises:
@@ -243,7 +245,7 @@ def _compare(source: ZooModel, model: ZooModel, found: Sequence[Start]) -> tuple
         return 0, None
     latents = _latents(source)
     errors: list[float] = []
-    for number, start in enumerate(found):
+    for number, start in enumerate(classes):
         if (source.num_classes and start.old is None) or len(errors) == MOST:
             continue
         wanted = source.generate_from(latents, start.old)

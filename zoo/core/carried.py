@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from zoo.core.model import ZooModel
+from zoo.io.names import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +26,8 @@ class CarriedLayers(ZooModel):
         new_layers: The layers that are new, such as "discriminator/conv_0".
 
     Raises:
-        ValueError: If the rate is out of range, or `new_layers` is no list of layers of networks.
+        ValueError: If the rate is out of range, or `new_layers` is no list of layers of networks;
+            by `compile`, if the model has no such layer.
     """
 
     def __init__(
@@ -40,6 +42,14 @@ class CarriedLayers(ZooModel):
             raise ValueError(msg)
         self.carried_rate = float(carried_rate)
         self.new_layers = tuple(new_layers)
+
+    def _check_compile(self, *args: Any) -> None:
+        known = [f"{role}/{layer.name}" for role, layer in self._layers_by_role()]
+        for name in self.new_layers:
+            if name not in known:
+                msg = f"new_layers has {name!r}, which is no layer with weights of this model's. "
+                raise ValueError(msg + suggestion(name, known))
+        super()._check_compile(*args)
 
     def update(self, optimizer_name: str, gradients: list[Any]) -> None:
         """As in every model; layers that were carried over go a part of the way."""
@@ -59,13 +69,16 @@ class CarriedLayers(ZooModel):
         """The variables of an optimizer that are not of new layers."""
         fresh = {
             id(variable)
-            for role, network in vars(self).items()
-            if isinstance(network, keras.Model)
-            for layer in layers_of(network)
+            for role, layer in self._layers_by_role()
             if f"{role}/{layer.name}" in self.new_layers
             for variable in layer.variables
         }
         return [v for v in self.variables_of(optimizer_name) if id(v) not in fresh]
+
+    def _layers_by_role(self) -> Iterator[tuple[str, Any]]:
+        for role, network in vars(self).items():
+            if isinstance(network, keras.Model):
+                yield from ((role, layer) for layer in layers_of(network))
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; those of a model that begins anew are left out."""

@@ -20,6 +20,7 @@ from zoo.core.running_means import RunningMeans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from zoo.io.types import Tensor
 
@@ -85,6 +86,7 @@ class ZooModel(CheckedLoops, Compiling):
     minibatches = 1  # minibatches a training batch is split into
     prior = "standard_normal"
     started_from: Any = None  # the report of `zoo.finetune`, if it made the model
+    loaded_from: Path | None = None  # the file of a run that it was loaded from
     conditional: ClassVar[bool] = False  # whether it needs `num_classes`
     # Whether one network makes the images from latents: a generator, or a decoder their logits.
     single_decoder: ClassVar[bool] = True

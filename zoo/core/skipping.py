@@ -37,10 +37,10 @@ def apply_below(
         (-3.0, 1)
     """
     scale = optimizer.scale_loss(1.0)
-    found = tf.linalg.global_norm([gradient / scale for gradient in gradients])
-    small = found < norm
+    length = tf.linalg.global_norm([gradient / scale for gradient in gradients])
+    small = length < norm
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        small |= ~tf.math.is_finite(found)
+        small |= ~tf.math.is_finite(length)
 
     def apply(gradients: Any) -> None:
         optimizer.apply(gradients, variables)
@@ -55,7 +55,7 @@ def apply_below(
             _if(first, lambda: every(apply, args=(gradients,)))
 
         tf.distribute.get_replica_context().merge_call(merged, args=(gradients, small))
-    return 1.0 - tf.cast(found < norm, tf.float32)
+    return 1.0 - tf.cast(length < norm, tf.float32)
 
 
 def _if(condition: Any, do: Any) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.data.contents import SPLIT_NAMES, counted, named_damage
 from zoo.data.labels import FILES, Parts
-from zoo.data.trees import Tree, is_remote, shown, sift
+from zoo.data.trees import Tree, is_remote, named_store, shown, sift
 from zoo.io.names import printable
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def tree_of(path: str | Path) -> ArchiveTree:
     if is_remote(path):
         import tensorflow as tf  # noqa: PLC0415  (local files do without)
 
-        status = tf.io.gfile.stat(path)
+        with named_store(str(path)):
+            status = tf.io.gfile.stat(path)
         return _listed(path, status.length, status.mtime_nsec)
     status = Path(path).stat()
     return _listed(path, status.st_size, status.st_mtime_ns)

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import heapq
 import os
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,6 +130,10 @@ class FileRecords(Records):
             )
 
         return stacked(read, indices, self.shape, self.dtype)
+
+    def image_name(self, number: int) -> str:
+        """The file, relative to the tree."""
+        return shown(self._listing.files[number])
 
     def index(self) -> str:
         """SHA-256 of the names of the files, relative to the tree, and their sizes."""
@@ -333,19 +338,19 @@ def _folders(names: Iterable[str]) -> str:
 def _summary(tree: Tree) -> Summary:
     """What the heads of the files of all splits say, of those that can be read."""
     files, _, _ = _survey(tree)
-    found = _of_heads(tree, files)
-    if found is None:
+    heads = _of_heads(tree, files)
+    if heads is None:
         name = functools.partial(tree.shown, files[0])
-        return summary([read_header(tree.file(files[0]), name=name)])  # which raises
-    return found
+        return summary({read_header(tree.file(files[0]), name=name): 1})  # which raises
+    return heads
 
 
 def _dtype(tree: Tree) -> Any:
     """uint8, or float32 if a file has 16 bits per channel: only those that may are opened."""
     files, _, _ = _survey(tree)
     deep = [file for file in files if Path(file[-1]).suffix.lower() in DEEP_SUFFIXES]
-    found = _of_heads(tree, deep)
-    return np.uint8 if found is None else found.dtype
+    heads = _of_heads(tree, deep)
+    return np.uint8 if heads is None else heads.dtype
 
 
 def _of_heads(tree: Tree, files: list[Parts]) -> Summary | None:
@@ -353,21 +358,25 @@ def _of_heads(tree: Tree, files: list[Parts]) -> Summary | None:
 
     A command asks several times: heads are read once for as long as no file changes.
     """
-    state = tree.state(files)
-    key = (tree.name, len(files), state)
-    if state is not None and key in _heads_read:
+    key = (tree.name, len(files), tree.state(files))
+    if key in _heads_read:
         return _heads_read[key]
-    each = [_head(tree, file) for file in files]
-    heads = [head for head in each if head is not None]
-    found = summary(heads) if heads else None
-    if found and None in each:
-        first, count = files[each.index(None)], counted(each.count(None), "file")
-        found.notes.append(f"{count} cannot be read, such as {shown(first)}. {VERIFY}")
-    if state is not None:
-        if len(_heads_read) == MOST_READ:
-            _heads_read.pop(next(iter(_heads_read)))
-        _heads_read[key] = found
-    return found
+    heads: Counter[Header] = Counter()  # a million files have few
+    unreadable: list[Parts] = []
+    for file in files:
+        head = _head(tree, file)
+        if head is None:
+            unreadable.append(file)
+        else:
+            heads[head] += 1
+    said = summary(heads) if heads else None
+    if said and unreadable:
+        count = counted(len(unreadable), "file")
+        said.notes.append(f"{count} cannot be read, such as {shown(unreadable[0])}. {VERIFY}")
+    if len(_heads_read) == MOST_READ:
+        _heads_read.pop(next(iter(_heads_read)))
+    _heads_read[key] = said
+    return said
 
 
 def _head(tree: Tree, file: Parts) -> Header | None:

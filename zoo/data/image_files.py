@@ -16,7 +16,7 @@ from zoo.data.contents import KINDS, Shape, counted
 from zoo.io.names import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 SUFFIXES = (
@@ -204,38 +204,44 @@ def read_header(source: str | Path | bytes, *, name: Callable[[], str] = str) ->
         )
 
 
-def summary(headers: Iterable[Header]) -> Summary:
-    """What to expect of files with such heads, of which there is at least one.
+def summary(heads: Mapping[Header, int]) -> Summary:
+    """What to expect of files with such heads.
+
+    Args:
+        heads: How many files have each; at least one head.
 
     Example:
-        >>> heads = [Header((2, 4), 1, False, False, False, False)]
-        >>> heads += [Header((2, 8), 3, True, False, False, False)]
+        >>> heads = {Header((2, 4), 1, False, False, False, False): 5}
+        >>> heads[Header((2, 8), 3, True, False, False, False)] = 1
         >>> kind = summary(heads)
         >>> kind.shape, kind.dtype.name
         ((None, None, 3), 'float32')
     """
-    headers = list(headers)
-    sizes = {header.size for header in headers}
+
+    def number(of: str) -> int:
+        return sum(count for head, count in heads.items() if getattr(head, of))
+
+    sizes = {head.size for head in heads}
     notes = []
-    if animations := sum(header.animated for header in headers):
+    if animations := number("animated"):
         notes.append(f"The first frame is taken of {counted(animations, 'file')} with several.")
-    if transparent := sum(header.transparent for header in headers):
+    if transparent := number("transparent"):
         notes.append(
             f"{counted(transparent, 'image')} with transparency: composited over white, unless 4 "
             "channels are read."
         )
-    if deep := sum(header.deep for header in headers):
+    if deep := number("deep"):
         notes.append(
             f"{counted(deep, 'image')} with 16 bits per channel: all are kept as float32, which "
             "takes four times the memory of bytes."
         )
-    if reduced := sum(header.reduced for header in headers):
+    if reduced := number("reduced"):
         notes.append(
             f"{counted(reduced, 'colour image')} with 16 bits per channel: read with 8. "
             "PNG keeps all 16."
         )
     height, width = sizes.pop() if len(sizes) == 1 else (None, None)
-    channels = max(header.channels for header in headers)
+    channels = max(head.channels for head in heads)
     return Summary((height, width, channels), np.dtype(np.float32 if deep else np.uint8), notes)
 
 

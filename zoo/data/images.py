@@ -107,6 +107,10 @@ class Converted(Records):
         places = np.arange(len(images))
         return stacked(lambda i: fit(images[i], self.shape), places, self.shape, self.dtype)
 
+    def image_name(self, number: int) -> str:
+        """That of the other records."""
+        return self._records.image_name(number)
+
     def index(self) -> str | None:
         """That of the other records."""
         return self._records.index()

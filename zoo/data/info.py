@@ -11,6 +11,7 @@ import numpy as np
 from zoo.data import prepared, sources
 from zoo.data.floats import as_floats
 from zoo.data.records import CHUNK
+from zoo.io.names import as_path
 from zoo.io.pictures import save_grid
 
 if TYPE_CHECKING:
@@ -147,6 +148,7 @@ def contact_sheet(records: Records | Any, path: str | Path) -> None:
         ...     images = zoo.data.open(np.zeros((3, 8, 8), "float32"))
         ...     zoo.data.contact_sheet(images, f"{folder}/sheet.png")
     """
+    path = as_path(path, "path")
     records = sources.open(records)
     images = records.take(np.linspace(0, len(records) - 1, min(SHOWN, len(records))).astype(int))
     save_grid(path, as_floats(images))

@@ -162,7 +162,7 @@ class _Prepared(Source):
         return prepared.contents(self.path, split)
 
     def number_of_classes(self) -> int:
-        return self.contents("train").classes
+        return prepared.number_of_classes(self.path)
 
     def class_names(self) -> Sequence[str] | None:
         return prepared.read_dataset(self.path)["class_names"]

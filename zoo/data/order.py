@@ -14,6 +14,7 @@ FOREVER = np.iinfo(np.int64).max
 # Rounds of the cipher behind the permutation. With 4, as in TensorFlow's wrapper, successive epochs
 # resemble each other; from 12 on, tests of uniformity find nothing. They cost next to nothing.
 ROUNDS = 24
+AT_ONCE = 1024  # indices that are computed together where they are asked for one by one
 
 
 def permuted(positions: Any, seed: Any, count: int) -> Any:
@@ -84,6 +85,34 @@ def index_shuffle(count: int, batch_size: int, seed: int, start_step: int) -> tf
         return permuted(positions, tf.stack([tf.constant(seed, tf.int64), epoch]), count)
 
     return tf.data.Dataset.range(start_step, FOREVER).map(batch)
+
+
+def reshuffled(count: int, seed: int) -> tf.data.Dataset:
+    """All indices, in another order each time they are gone through; no list of them is held.
+
+    Args:
+        count: Number of images.
+        seed: Seed of the orders.
+
+    Returns:
+        int64, one at a time.
+
+    Example:
+        >>> from zoo.data.order import reshuffled
+        >>> indices = reshuffled(5, seed=0)
+        >>> [sorted(int(i) for i in indices) for _ in range(2)]
+        [[0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]
+    """
+
+    def one_epoch(number: Any) -> tf.data.Dataset:
+        def some(first: Any) -> Any:
+            positions = tf.range(first, tf.minimum(first + AT_ONCE, count))
+            return permuted(positions, tf.stack([tf.constant(seed, tf.int64), number]), count)
+
+        return tf.data.Dataset.range(0, count, AT_ONCE).map(some).unbatch()
+
+    numbers = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
+    return numbers.flat_map(one_epoch).apply(tf.data.experimental.assert_cardinality(count))
 
 
 def stateless_shuffle(count: int, batch_size: int, seed: int, start_step: int) -> tf.data.Dataset:

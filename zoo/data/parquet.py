@@ -11,7 +11,7 @@ import functools
 import hashlib
 import json
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from zoo.data.contents import (
     named_damage,
     split_to_read,
 )
-from zoo.data.image_files import Summary, read_file, read_header, summary
+from zoo.data.image_files import Header, Summary, read_file, read_header, summary
 from zoo.data.records import GivenLabels, Records, stacked
 from zoo.io.names import printable
 
@@ -80,11 +80,7 @@ class ParquetRecords(Records):
         self._files = there[split]
         opened = [_opened(path) for path in self._files]
         schema = opened[0].schema_arrow
-        column = _column(schema, IMAGES)
-        if column is None:
-            msg = f"{name} has the columns {schema.names}; expected one of {', '.join(IMAGES)}."
-            raise ValueError(msg)
-        self._column = column
+        self._column = column = _column_of_images(schema, name)
         labels = _column(schema, LABELS)
         for path, one in zip(self._files, opened, strict=True):
             there = one.schema_arrow.names
@@ -184,16 +180,33 @@ def _encoded(path: Path, group: int, column: str) -> list[bytes]:
 
 
 def _summary(folder: Path) -> Summary:
-    """What the heads of the images of all splits say."""
-    heads, last = [], b""
-    for path in (path for files in _splits(folder).values() for path in files):
+    """What the heads of the images of all splits say.
+
+    A command asks several times: the files are read once for as long as none changes.
+    """
+    paths = [path for files in _splits(folder).values() for path in files]
+    marks = ((path, path.stat()) for path in paths)
+    return _summary_of(
+        folder, tuple((path, at.st_ino, at.st_size, at.st_mtime_ns) for path, at in marks)
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _summary_of(folder: Path, files: tuple[tuple[Path, int, int, int], ...]) -> Summary:
+    heads: Counter[Header] = Counter()  # a million images have few
+    last: bytes | None = None
+    for path, *_ in files:
         opened = _opened(path)
         column = _column(opened.schema_arrow, IMAGES)
         for group in range(opened.num_row_groups) if column else ():
             for last in _encoded(path, group, column or ""):
                 with suppress(ValueError):
-                    heads.append(read_header(last))
-    return summary(heads or [read_header(last, name=lambda: printable(folder))])  # which raises
+                    heads[read_header(last)] += 1
+    if last is None:
+        _column_of_images(_opened(files[0][0]).schema_arrow, printable(folder))
+        msg = f"{printable(folder)} holds no images: its files have no rows."
+        raise ValueError(msg)
+    return summary(heads or {read_header(last, name=lambda: printable(folder)): 1})  # which raises
 
 
 def _splits(folder: Path) -> dict[str, list[Path]]:
@@ -210,6 +223,15 @@ def _splits(folder: Path) -> dict[str, list[Path]]:
 def _files(folder: Path) -> list[Path]:
     patterns = ("*.parquet", "data/*.parquet", "*/*.parquet")
     return sorted({path for pattern in patterns for path in folder.glob(pattern)})
+
+
+def _column_of_images(schema: Any, name: str) -> str:
+    """The name of the column with the images, of a file of a folder of this name."""
+    column = _column(schema, IMAGES)
+    if column is None:
+        msg = f"{name} has the columns {schema.names}; expected one of {', '.join(IMAGES)}."
+        raise ValueError(msg)
+    return column
 
 
 def _column(schema: Any, names: tuple[str, ...]) -> str | None:

@@ -12,7 +12,7 @@ from zoo.data import augment
 from zoo.data.contents import VERIFY
 from zoo.data.floats import Floats, as_floats
 from zoo.data.images import Images, cached
-from zoo.data.order import DEFAULT, ORDERS
+from zoo.data.order import DEFAULT, ORDERS, reshuffled
 from zoo.data.sources import open  # noqa: A004  (as zoo.data has it)
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def load(
     indices = tf.data.Dataset.range(len(images))
     if training:
         batches_per_epoch(images, batch_size or 1)
-        indices = indices.shuffle(len(images), seed=seed)
+        indices = reshuffled(len(images), seed)
     if batch_size is not None:
         indices = indices.batch(batch_size, drop_remainder=training)
     return _gather(images, indices, labels=labels)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zoo.data import sources
+from zoo.data.checked import count_classes
 from zoo.data.contents import shortened
 from zoo.data.images import Images
 from zoo.data.prepared import (
@@ -32,11 +32,12 @@ from zoo.data.unchanged import fingerprint
 from zoo.io import schemas
 from zoo.io.files import LOCK, SCRATCH, replacing, sha256
 from zoo.io.locks import locked
-from zoo.io.names import printable
+from zoo.io.names import as_path, printable
 from zoo.io.records import read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from zoo.data.records import Records
 
@@ -82,8 +83,9 @@ def prepare(
     Raises:
         BlockingIOError: If another process is preparing into the folder.
         FileExistsError: If the folder holds something else.
-        ValueError: If an image cannot be read, or the source has no such split; and as
-            `zoo.data.open`.
+        TypeError: If `out` is no path.
+        ValueError: If an image cannot be read, the source has no such split, or its labels are no
+            classes; and as `zoo.data.open`.
         OSError: If it cannot be written. Whole shards are kept, and nothing is half-written.
 
     Example:
@@ -101,8 +103,9 @@ def prepare(
     if is_remote(out):
         msg = f"{out} is no place on a disk. Prepare into a folder on one, and copy that."
         raise ValueError(msg)
-    out = Path(out).expanduser()
+    out = as_path(out, "out").expanduser()
     opened = _opened(source, splits, image_shape)
+    _check_classes(opened)
     settings = _settings(source, opened)
     with locked(out):
         ended = _ended(out, settings)
@@ -145,6 +148,22 @@ def _opened(
         )
         raise ValueError(msg)
     return opened
+
+
+def _check_classes(opened: dict[str, Records]) -> None:
+    """Refuses labels that are no classes, before anything is decoded.
+
+    All splits are looked at together: a small one may lack some of the classes.
+    """
+    first = next(iter(opened.values()))
+    labels = [each.labels for each in opened.values() if each.labels is not None]
+    if not labels or first.class_names is not None:
+        return
+    try:
+        count_classes(np.concatenate(labels), first.given.what)
+    except ValueError as error:
+        msg = f"{error} A prepared folder has no num_classes: number the classes before."
+        raise ValueError(msg) from error
 
 
 def _settings(source: Any, opened: dict[str, Records]) -> dict[str, Any]:
@@ -333,13 +352,16 @@ def _finish(
         unreadable += skipped.values()
         splits[split] = {"images": len(records) - len(skipped), "shards": its}
         if not splits[split]["images"]:
-            msg = f"No image of the split {split} can be read, such as: {unreadable[-1]}"
+            others = " ".join(f"--split {name}" for name in opened if name != split)
+            remedy = f" Or take {others}, and a new folder." if others else ""
+            msg = f"No image of the split {split} can be read, such as: {unreadable[-1]}{remedy}"
             raise ValueError(msg)
         if records.labels is not None:
             labels = np.delete(records.labels, sorted(skipped)).astype("<i4")
             with replacing(out / labels_name(split)) as scratch:
                 np.save(scratch, labels)
-            counts = np.bincount(labels, minlength=records.number_of_classes())
+            classes = len(records.class_names or ()) or int(records.labels.max()) + 1
+            counts = np.bincount(labels, minlength=classes)
             marks = {"sha256": sha256(out / labels_name(split)), "counts": counts.tolist()}
             splits[split]["labels"] = marks
     if unreadable:

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoo.data.checked import count_classes
 from zoo.data.contents import Contents, split_to_read
 from zoo.data.records import GivenLabels, Records
+from zoo.data.trees import named_store, read_remote
 from zoo.io import schemas
 from zoo.io.files import sha256
 from zoo.io.names import printable
@@ -56,15 +58,14 @@ def check_not_prepared(address: str) -> None:
     import tensorflow as tf  # noqa: PLC0415  (for stores alone)
 
     place = f"{address.rstrip('/')}/{DATASET}"
-    if not tf.io.gfile.exists(place):
-        return
-    with tf.io.gfile.GFile(place, "rb") as file:
-        if b'"image_shape"' in file.read(4096):
-            msg = (
-                f"{address} is a prepared folder, which is read at random from a disk. Copy it to "
-                "one, as by `gcloud storage cp --recursive`, and give the copy."
-            )
-            raise ValueError(msg)
+    with named_store(address):
+        there = tf.io.gfile.exists(place)
+    if there and b'"image_shape"' in read_remote(place)[:4096]:
+        msg = (
+            f"{address} is a prepared folder, which is read at random from a disk. Copy it to "
+            "one, as by `gcloud storage cp --recursive`, and give the copy."
+        )
+        raise ValueError(msg)
 
 
 def shard_name(split: str, number: int, shards: int) -> str:
@@ -121,6 +122,18 @@ def contents(folder: Path, split: str) -> Contents:
     height, width, channels = dataset["image_shape"]
     classes = 0 if counts is None else len(counts)
     return Contents(marks["images"], (height, width, channels), classes, names, counts, notes)
+
+
+def number_of_classes(folder: Path) -> int:
+    """The classes that dataset.json names or counts; 0 if the training split has no labels.
+
+    Raises:
+        ValueError: If classes are only numbered, and the training split lacks most or the first.
+    """
+    train = contents(folder, "train")
+    if train.counts is None or train.class_names is not None:
+        return train.classes
+    return count_classes(np.flatnonzero(train.counts), f"The labels of {printable(folder)}")
 
 
 def _chosen(dataset: dict[str, Any], folder: Path, split: str) -> tuple[str, list[str]]:

@@ -110,6 +110,10 @@ class Records:
         """
         raise NotImplementedError
 
+    def image_name(self, number: int) -> str:
+        """What a person knows an image by: its file, where it has one; else its number."""
+        return str(number)
+
     def take_all(self) -> np.ndarray:
         """All images in order, as `take` returns them: a kind may have a quicker way."""
         return self.take(np.arange(len(self)))

@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 from collections import Counter, deque
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +16,7 @@ from zoo.data.labels import FILES, Parts
 from zoo.io.names import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 # What systems leave in folders, beside whatever begins with a dot.
 SYSTEM = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
@@ -28,6 +28,10 @@ WITHOUT_IMAGES = 1000
 PRECISION = 3_000_000_000  # nanoseconds; some file systems count the time in steps of two seconds
 
 _walks: dict[str, Walk] = {}  # the last one, by the path of its top
+
+LISTED_FOR = 60.0  # seconds for which the list of a store is used again: each costs many requests
+
+_listed: dict[str, tuple[float, list[Parts]]] = {}  # the last one, by address: (when, the files)
 
 
 class Tree:
@@ -60,7 +64,7 @@ class Tree:
         raise NotImplementedError
 
     def state(self, files: Iterable[Parts]) -> Any:
-        """What changes if one of these files does; None where nothing tells that at little cost."""
+        """What changes if one of these files does, as far as little cost can tell."""
         raise NotImplementedError
 
     def label_files(self) -> dict[str, bytes]:
@@ -183,16 +187,25 @@ class RemoteTree(Tree):
 
     def walk(self) -> tuple[list[Parts], list[str]]:
         """All image files, sorted; and what was skipped, in sentences."""
+        when, files = _listed.get(self.name, (0.0, []))
+        if not files or time.monotonic() - when > LISTED_FOR:
+            files = self._list()
+            _listed.clear()
+            _listed[self.name] = time.monotonic(), files
+        return sift(files)
+
+    def _list(self) -> list[Parts]:
         import tensorflow as tf  # noqa: PLC0415  (local files do without)
 
-        if not tf.io.gfile.isdir(self.name):
-            msg = f"The folder {self.name} does not exist."
-            raise FileNotFoundError(msg)
-        files = []
-        for path, _, names in tf.io.gfile.walk(self.name):
-            within = tuple(part for part in path[len(self.name) :].split("/") if part)
-            files += [(*within, name) for name in names]
-        return sift(files)
+        files: list[Parts] = []
+        with named_store(self.name):
+            if not tf.io.gfile.isdir(self.name):
+                msg = f"The folder {self.name} does not exist."
+                raise FileNotFoundError(msg)
+            for path, _, names in tf.io.gfile.walk(self.name):
+                within = tuple(part for part in path[len(self.name) :].split("/") if part)
+                files += [(*within, name) for name in names]
+        return files
 
     def folders(self, within: Parts) -> set[str]:
         """The names of the folders in a folder."""
@@ -211,10 +224,13 @@ class RemoteTree(Tree):
         """The bytes of a file."""
         import tensorflow as tf  # noqa: PLC0415
 
-        return tf.io.gfile.stat("/".join([self.name, *parts])).length
+        address = "/".join([self.name, *parts])
+        with named_store(address):
+            return tf.io.gfile.stat(address).length
 
-    def state(self, files: Iterable[Parts]) -> None:
-        """Nothing: each file would cost a request."""
+    def state(self, files: Iterable[Parts]) -> bytes:
+        """A hash of the names alone: the time of each file would cost a request."""
+        return hashlib.sha256(repr([*files]).encode("utf-8", "backslashreplace")).digest()
 
     def label_files(self) -> dict[str, bytes]:
         """What each of `zoo.data.labels.FILES` at the top holds."""
@@ -284,11 +300,26 @@ def read_remote(address: str) -> bytes:
     """
     import tensorflow as tf  # noqa: PLC0415
 
+    with named_store(address), tf.io.gfile.GFile(address, "rb") as file:
+        return file.read()
+
+
+@contextmanager
+def named_store(address: str) -> Iterator[None]:
+    """Makes errors of a store name the address.
+
+    Raises:
+        FileNotFoundError: In place of any error of TensorFlow's file system.
+    """
+    import tensorflow as tf  # noqa: PLC0415
+
     try:
-        with tf.io.gfile.GFile(address, "rb") as file:
-            return file.read()
+        yield
     except tf.errors.OpError as error:
-        msg = f"{address} cannot be read ({error.message})."
+        msg = (
+            f"{address} cannot be read ({error.message}). Check the address, and your rights there;"
+            " or copy what it holds to a disk, and give the copy."
+        )
         raise FileNotFoundError(msg) from error
 
 

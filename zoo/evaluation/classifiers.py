@@ -82,6 +82,7 @@ def train_classifier(
     network = fit(images, images.number_of_classes(), epochs=epochs, seed=seed, verbose=verbose)
     test_accuracy = accuracy(network, streams.real(source, "test", shape, labels=True))
     name = data.source_name(source)
+    size = "" if image_shape is None else f" --image-size {shape[0]}"
     with replacing(out / "model.weights.h5") as path:
         network.save_weights(path)
         digest = sha256(path)
@@ -90,7 +91,7 @@ def train_classifier(
         "classes": images.number_of_classes(),
         "test_accuracy": test_accuracy,
         "data": name,
-        "command": f"zoo train-classifier {name} --epochs {epochs} --seed {seed}",
+        "command": f"zoo train-classifier {name}{size} --epochs {epochs} --seed {seed}",
         "sha256": digest,
     }
     write_json(out / "config.json", card)
@@ -176,7 +177,11 @@ def accuracy(network: keras.Model, batches: Iterable[Batch]) -> float:
 
 
 def _augment(images: Tensor) -> Tensor:
-    """Flips half the batch left to right, and shifts all of it by up to 2 pixels."""
+    """Flips each image left to right by chance, and shifts all by the same up to 2 pixels.
+
+    Not `zoo.data.augment`, which shifts each by itself: the classifier in the package was trained
+    like this, and figures over classifiers of one recipe compare.
+    """
     images = tf.image.random_flip_left_right(images, seed=0)
     padded = tf.pad(images, [[0, 0], [2, 2], [2, 2], [0, 0]])
     return tf.image.random_crop(padded, tf.shape(images), seed=0)

@@ -63,8 +63,8 @@ class Diagnosis(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        found = [finding._asdict() for finding in self.findings]
-        return {**self._asdict(), "findings": found}
+        findings = [finding._asdict() for finding in self.findings]
+        return {**self._asdict(), "findings": findings}
 
 
 def doctor(run: str | Path, source: Any = None, *, seed: int = 0) -> Diagnosis:
@@ -130,8 +130,8 @@ def doctor(run: str | Path, source: Any = None, *, seed: int = 0) -> Diagnosis:
             if records.labels is not None and model.num_classes:
                 given = records.labels[rows[real]]
             findings += _of_posterior(model, some, given, len(records))
-    found = [each for each in (*findings, unsettled) if each is not None]
-    return Diagnosis(found, looked, left_out)
+    seen = [each for each in (*findings, unsettled) if each is not None]
+    return Diagnosis(seen, looked, left_out)
 
 
 def _history(path: Path, model: ZooModel) -> list[dict[str, Any]]:

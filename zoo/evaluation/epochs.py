@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.evaluation.named import scores_of
 from zoo.evaluation.protocols import parse_all
+from zoo.io.names import as_path
+from zoo.io.numbers import check_whole
 from zoo.training.measuring import MeasuringCallback
 from zoo.training.run_files import data_of, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from zoo.evaluation.scores import Scores
 
@@ -34,7 +36,7 @@ class EpochMetrics(MeasuringCallback):
 
     Raises:
         ValueError: If a name is unknown, or a number is out of range; when training begins, if the
-            model, the extractor or the data have not what a metric needs.
+            model, the extractor or the data lack what a metric needs.
         ConnectionError: When training begins, if the extractor cannot be downloaded.
 
     Example:
@@ -64,9 +66,7 @@ class EpochMetrics(MeasuringCallback):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            msg = f"every={every!r}: expected a number of epochs, at least 1."
-            raise ValueError(msg)
+        check_whole("every", every)
         protocols = parse_all(metrics, seed=seed)
         if not protocols:
             msg = "metrics=[]: expected at least one name, such as 'fid5k_test'."
@@ -85,7 +85,9 @@ class EpochMetrics(MeasuringCallback):
         self.extractor = extractor
         # Absolute, as the folder of the data is: a run goes on from anywhere.
         self.extractor_weights = (
-            None if extractor_weights is None else str(Path(extractor_weights).absolute())
+            None
+            if extractor_weights is None
+            else str(as_path(extractor_weights, "extractor_weights").absolute())
         )
         self.resize = resize
         self.seed = seed

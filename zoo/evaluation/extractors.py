@@ -53,6 +53,30 @@ def extractor_for(
     return own if fits else ANY_IMAGES
 
 
+def extractor_of(model: ZooModel, source: Any, given: str | None) -> str | None:
+    """The name of the extractor to measure a model with; None for none.
+
+    Args:
+        model: The model. A GAN needs an extractor, as nothing but its samples is measured.
+        source: Data for `zoo.data.load`.
+        given: As for `extractor_for`.
+
+    Raises:
+        ValueError: If none is asked for, and the model is a GAN.
+
+    Example:
+        >>> import zoo
+        >>> from zoo.evaluation.extractors import extractor_of
+        >>> gan = zoo.create("dcgan", (32, 32, 1), 2, network="mlp")
+        >>> extractor_of(gan, "sprites", None)
+        'efficientnet_lite0'
+    """
+    if model.family == "gan":
+        what = f"A {model.model_name}, which is measured by its samples alone"
+        return needed_extractor_name(source, given, model.image_shape, what=what)
+    return extractor_for(data.source_name(source), given, model.image_shape)
+
+
 def note_on_features(model: ZooModel, extractor: str | None) -> str | None:
     """What to know of figures over the features that a model was trained to match; else None.
 
@@ -121,4 +145,6 @@ def needed_extractor_name(
     if given == "none":
         msg = f"{what}: expected an extractor, whose features are compared. Name one, and not none."
         raise ValueError(msg)
-    return extractor_for(data.source_name(source), given, image_shape) or ANY_IMAGES
+    if given is not None:
+        return given
+    return extractor_for(data.source_name(source), None, image_shape) or ANY_IMAGES

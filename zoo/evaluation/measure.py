@@ -15,8 +15,8 @@ from zoo.core.model import check_model
 from zoo.data import sprites
 from zoo.evaluation import extractors, scores, streams
 from zoo.evaluation.named import evaluate_named
-from zoo.evaluation.needs import check_alone, check_whole
-from zoo.evaluation.perceptual import diversity_metrics, reconstruction_metrics
+from zoo.evaluation.needs import check_alone, check_unnamed, extractor_of_samples
+from zoo.evaluation.perceptual import Reconstructions, diversity_metrics
 from zoo.sampling import standing
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from zoo.core.model import ZooModel
     from zoo.evaluation.streams import Batch
+    from zoo.metrics import FeatureExtractor
     from zoo.sampling.samplers import Sampler
     from zoo.vae.base import BaseVAE
 
@@ -48,17 +49,15 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measures a model on a test set.
 
-    Generated images stream by, and a batch of them is held. So do real ones beyond
-    `zoo.data.images.MEMORY_LIMIT`; fewer are held as bytes.
+    A batch of images is held; of real ones up to `zoo.data.images.MEMORY_LIMIT`, all, as bytes.
 
     Args:
         model: A model of the zoo.
         source: Data for `zoo.data.load`.
         split: Split of the data.
-        samples: Number of images to generate; default: as many as the split has. Distances depend
-            on the number: compare only figures with the same number.
-        latents: float32 [samples, latent_dim] to generate from, such as those of a sampler; the
-            default draws from the model's prior.
+        samples: Number of images to generate, at least 2; default: as many as the split has.
+            Distances depend on the number: compare only figures with the same number.
+        latents: float32 [samples, latent_dim] to generate from; default: draws from the prior.
         sampler: Name of what drew `latents`, for the protocol.
         extractor: One of `zoo.metrics.list_extractors()`, a folder of `zoo train-classifier`, or
             "none" to measure no samples; default: the one made for the data, else
@@ -67,24 +66,24 @@ def evaluate(
         seed: Seed of the samples and of the noise of the bound.
         metrics: Names such as "fid10k_test": these are measured, and nothing else, by
             `zoo.evaluation.evaluate_named`. They say the split and the number of samples.
-        progress: Is told what is being measured, such as "samples", how many images were, and of
-            how many.
-        **protocol: With `metrics`: its further arguments, such as `weights="raw"`.
+        progress: Is told what is measured ("samples"), how many images were, and of how many.
+        **protocol: `extractor_weights` and `resize`, as `zoo.evaluation.evaluate_named` takes them;
+            with `metrics` its further arguments too, such as `weights="raw"`.
 
     Returns:
         The protocol (`data`, `split`, `extractor`, …) and, under `metrics`, what was measured by
         name, as far as the model has it. Likelihoods are in nats per image, `psnr` in decibels.
         With the extractor "efficientnet_lite0" also the perceptual distance of reconstructions and
         the perceptual diversity of samples. A VAE on `sprites` has disentanglement in place of
-        distances. With `metrics`: as `evaluate_named`.
+        distances. If images are too few for distances, or have other channels than the extractor
+        takes, a warning and `not_measured` say so. With `metrics`: as `evaluate_named`.
 
     Raises:
-        ValueError: If the data do not fit the model or the extractor, a number is out of range, or
-            the model has not such a metric.
+        ValueError: If the data, a number or a metric does not fit the model or the extractor.
+        ConnectionError: If the extractor's weights must be downloaded and cannot.
 
     Example:
-        >>> import numpy as np
-        >>> import zoo
+        >>> import numpy as np, zoo
         >>> images = np.random.default_rng(0).random((30, 8, 8, 1)).astype(np.float32)
         >>> vae = zoo.create("vae", (8, 8, 1), 2, network="mlp")
         >>> results = zoo.evaluate(vae, images, extractor="none", importance_samples=2)
@@ -97,28 +96,31 @@ def evaluate(
         return evaluate_named(
             model, source, metrics, extractor=extractor, seed=seed, progress=progress, **protocol
         )
-    check_whole(samples, importance_samples, protocol)
-    name = data.source_name(source)
-    extractor = _extractor_name(model, source, extractor)
+    choice = {key: protocol.pop(key, None) for key in ("extractor_weights", "resize")}
+    check_unnamed(samples, importance_samples, seed, protocol)
+    extractor = extractors.extractor_of(model, source, extractor)
     images = data.cached(data.open(source, split=split, image_shape=model.image_shape))
-    samples = len(images) if samples is None else samples
+    samples = max(len(images), 2) if samples is None else samples
     latents = model.sample_latents(samples, seed) if latents is None else latents
+    features, entries = extractor_of_samples(
+        model, extractor, images=len(images), samples=len(latents), **choice
+    )
     described = {
         "model": model.model_name,
-        "data": name,
+        "data": data.source_name(source),
         "split": split,
         "images": len(images),
         "samples": len(latents),
         "sampler": sampler,
-        "extractor": extractor,
+        **entries,
         "seed": seed,
         **standing.entry(model),
     }
-    results = _sample_figures(model, images, latents, described, progress)
+    results = _sample_figures(model, images, latents, features, described, progress)
     if model.family == "vae":
-        found, facts = _vae_metrics(model, images, described, importance_samples, progress)
-        results |= found
-        described |= facts
+        k = importance_samples
+        of_vae, facts = _vae_metrics(model, images, described, extractor, k, progress)
+        results, described = results | of_vae, described | facts
     return {**described, "metrics": results}
 
 
@@ -126,34 +128,28 @@ def _sample_figures(
     model: ZooModel,
     images: data.Records,
     latents: np.ndarray,
+    features: FeatureExtractor | None,
     described: dict[str, Any],
     progress: Callable[[str, int, int], None],
 ) -> dict[str, float]:
     """What samples are measured by; nothing if no extractor is to see them."""
-    extractor, seed = described["extractor"], described["seed"]
-    if extractor is None:
+    if features is None:
         return {}
+    seed = described["seed"]
     batches = streams.real(images, described["split"], None)
     batches = streams.watched(batches, len(images), partial(progress, "real images"))
     told = partial(progress, "samples")
-    results = sample_metrics(model, batches, latents, extractor, seed, told)
-    if extractor == extractors.ANY_IMAGES:  # the time of its network is spent anyway
+    results = sample_metrics(model, batches, latents, features, seed, told)
+    if features.name == extractors.ANY_IMAGES:  # the time of its network is spent anyway
         results |= diversity_metrics(model, latents, seed, partial(progress, "diversity"))
     return results
-
-
-def _extractor_name(model: ZooModel, source: Any, given: str | None) -> str | None:
-    """Whose features are compared; a GAN needs one, as nothing else of it is measured."""
-    if model.family == "gan":
-        what = f"A {model.model_name}, which is measured by its samples alone"
-        return extractors.needed_extractor_name(source, given, model.image_shape, what=what)
-    return extractors.extractor_for(data.source_name(source), given, model.image_shape)
 
 
 def _vae_metrics(
     model: BaseVAE,
     images: data.Records,
     described: dict[str, Any],
+    extractor: str | None,
     importance_samples: int,
     progress: Callable[[str, int, int], None],
 ) -> tuple[dict[str, float], dict[str, Any]]:
@@ -161,12 +157,15 @@ def _vae_metrics(
     split, samples, seed = (described[name] for name in ("split", "samples", "seed"))
 
     def pairs(what: str) -> Iterable[Batch]:
-        batches = _labelled(model, images, split)
+        batches = streams.labelled(model, images, split)
         return streams.watched(batches, len(images), partial(progress, what))
 
-    results = likelihood_metrics(model, pairs("likelihoods"), importance_samples, seed)
-    perceptual = described["extractor"] == extractors.ANY_IMAGES
-    results |= reconstruction_metrics(model, pairs("reconstructions"), perceptual=perceptual)
+    perceptual = extractor == extractors.ANY_IMAGES and model.image_shape[-1] in (1, 3)
+    # One pass over the images for both: decoding them again may take long.
+    reconstructions = Reconstructions(model, perceptual=perceptual)
+    seen = reconstructions.seeing(pairs("likelihoods and reconstructions"))
+    results = likelihood_metrics(model, seen, importance_samples, seed)
+    results |= reconstructions.means()
     facts: dict[str, Any] = {"importance_samples": importance_samples} if model.has_elbo else {}
     if not model.has_latent_code:
         return results, facts
@@ -184,7 +183,7 @@ def sample_metrics(
     model: ZooModel,
     images: np.ndarray | Iterable[Batch],
     latents: np.ndarray,
-    extractor: str,
+    extractor: str | FeatureExtractor,
     seed: int,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> dict[str, float]:
@@ -194,7 +193,8 @@ def sample_metrics(
         model: A model of the zoo.
         images: Real images: float32 [n, height, width, channels] in [0, 1], or batches of them.
         latents: The latents to generate from, float32 [samples, latent_dim].
-        extractor: One of `zoo.metrics.list_extractors()`, or a folder of `zoo train-classifier`.
+        extractor: One of `zoo.metrics.list_extractors()`, a folder of `zoo train-classifier`, or
+            what `load_extractor` made of either.
         seed: Seed of the labels of a conditional model.
         progress: Is told how many samples were judged, and how many there will be.
 
@@ -213,10 +213,16 @@ def sample_metrics(
         >>> sorted(results)
         ['coverage', 'density', 'frechet_distance', 'kernel_distance', 'precision', 'recall']
     """
-    features = measures.load_extractor(extractor)
+    features = (
+        extractor
+        if isinstance(extractor, measures.FeatureExtractor)
+        else measures.load_extractor(extractor)
+    )
     labels = model.sample_labels(len(latents), seed)
     classify = labels is not None and features.classify is not None
     real = scores.collect(streams.seen(streams.batches_of(images), features), features, hold=True)
+    numbers = [(real.statistics.count, len(latents))]
+    scores.warn_of_bias("frechet_distance", numbers, [real.statistics], seed)
     samples = streams.seen_in_samples(model, latents, labels, features, classify=classify)
     fake = scores.collect(streams.watched(samples, len(latents), progress), features, hold=True)
     results = measures.generation_metrics(real.features, fake.features)
@@ -428,14 +434,3 @@ def _moments(model: BaseVAE, images: Any, *labels: Any) -> list[Any]:
     """Mean and log-variance [batch, noise_dim], also where the latents of images are grids."""
     moments = model.encode(images, *labels)
     return [tf.reshape(each, [-1, model.noise_dim]) for each in moments]
-
-
-def _labelled(model: ZooModel, images: data.Records, split: str) -> Iterable[Batch]:
-    """The images in batches; for a conditional model with their labels, which are checked."""
-    if not model.num_classes:
-        return streams.real(images, split, None)
-    batches = streams.real(images, split, None, labels=True)
-    return (
-        batch._replace(labels=model.checked_labels(batch.labels, len(batch.images)))
-        for batch in batches
-    )

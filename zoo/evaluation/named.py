@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import data
 from zoo.core.model import check_model
 from zoo.evaluation.extractors import needed_extractor
-from zoo.evaluation.needs import OTHER_FEATURES
+from zoo.evaluation.needs import OTHER_FEATURES, TAKE_STATISTICS
 from zoo.evaluation.protocols import parse_all
 from zoo.evaluation.scores import Scores
 from zoo.metrics import GaussianStatistics
@@ -56,7 +56,7 @@ def evaluate_named(
         of each metric, all that it was measured with.
 
     Raises:
-        ValueError: If a name is unknown, or the model, the extractor or the data have not what a
+        ValueError: If a name is unknown, or the model, the extractor or the data lack what a
             metric needs.
         FileNotFoundError: If `reference` does not exist.
         ConnectionError: If the extractor's weights must be downloaded and cannot.
@@ -67,8 +67,8 @@ def evaluate_named(
         >>> images = np.random.default_rng(0).random((90, 28, 28, 1)).astype(np.float32)
         >>> vae = zoo.create("vae", (28, 28, 1), 2, network="mlp")
         >>> names, features = ["fid80_test", "pr50_test"], "fashion_mnist_classifier"
-        >>> found = zoo.evaluation.evaluate_named(vae, images, names, extractor=features)
-        >>> list(found["metrics"]), found["protocols"]["fid80_test"]["images"]
+        >>> results = zoo.evaluation.evaluate_named(vae, images, names, extractor=features)
+        >>> list(results["metrics"]), results["protocols"]["fid80_test"]["images"]
         (['fid80_test', 'pr50_test_precision', 'pr50_test_recall'], 90)
     """
     check_model(model)
@@ -80,8 +80,9 @@ def evaluate_named(
     scores.prepare()
     values = scores.measure()
     records = {protocol.name: scores.record(protocol) for protocol in scores.protocols}
-    if reference is not None:
-        records = {name: {**each, "reference": str(reference)} for name, each in records.items()}
+    for protocol in scores.protocols:
+        if reference is not None and protocol.metric in TAKE_STATISTICS:
+            records[protocol.name]["reference"] = str(reference)
     return {
         "model": model.model_name,
         "data": data.source_name(source),
@@ -115,6 +116,13 @@ def scores_of(
     protocols = parse_all(metrics, **settings)
     if not protocols:
         msg = "metrics=[]: expected at least one name, such as 'fid10k_test'."
+        raise ValueError(msg)
+    kinds = {protocol.metric for protocol in protocols}
+    if reference is not None and not kinds & set(TAKE_STATISTICS):
+        msg = (
+            f"reference={str(reference)!r}: {protocols[0].name} is compared with no statistics. "
+            "Leave it out, or measure fid…."
+        )
         raise ValueError(msg)
     using = [protocol for protocol in protocols if protocol.metric not in OTHER_FEATURES]
     choice: dict[str, Any] = {"weights": extractor_weights, "resize": settings.get("resize")}

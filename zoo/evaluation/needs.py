@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.evaluation.extractors import needed_extractor_name
+from zoo.evaluation.extractors import ANY_IMAGES, needed_extractor_name
 from zoo.evaluation.path_length import check_space
+from zoo.evaluation.protocols import parse_all
+from zoo.io.numbers import check_seed, check_whole
+from zoo.metrics import load_extractor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
+    from zoo.core.model import ZooModel
     from zoo.evaluation.protocols import Protocol
     from zoo.metrics import FeatureExtractor
 
+TAKE_STATISTICS = ("fid",)  # in place of a split
 NEED_FEATURES = ("kid", "pr", "dc", "ifid")  # themselves, not their sums alone
 NEED_PROBABILITIES = ("is", "accuracy")  # of classes
 NEED_CLASSES = ("ifid", "accuracy", "cas")  # conditional models
 OTHER_FEATURES = {"ppl": "lpips (vgg16)", "cas": "a classifier trained on the samples"}
 IS_SPLITS = 10
+FEWEST = 6  # images: density and coverage look for the fifth neighbour of each
 
 
 def features_compared(
@@ -51,10 +59,25 @@ def features_compared(
     return list(dict.fromkeys(names))
 
 
+def in_words(metrics: Sequence[str], source: Any, extractor: str | None, image_shape: Any) -> str:
+    """What is measured, and the networks whose features are compared; arguments as above.
+
+    Raises:
+        ValueError: If a name is unknown, or needs an extractor and none is asked for.
+
+    Example:
+        >>> from zoo.evaluation.needs import in_words
+        >>> in_words(["fid5k_test", "is5k"], "emoji", None, (64, 64, 3))
+        'fid5k_test, is5k (features: efficientnet_lite0)'
+    """
+    seen = features_compared(parse_all(metrics), source, extractor, image_shape)
+    return f"{', '.join(metrics)} (features: {', '.join(seen)})"
+
+
 def check_needs(
     model: Any, protocol: Protocol, extractor: FeatureExtractor | None, *, given: bool
 ) -> None:
-    """Refuses a protocol that the model, the extractor or the reference has not what it needs.
+    """Refuses a protocol for which the model, the extractor or the reference lacks something.
 
     Args:
         model: A model of the zoo.
@@ -83,7 +106,7 @@ def check_needs(
         raise ValueError(msg)
     if extractor is not None:
         _check_classifier(model, protocol, extractor)
-    if given and metric != "fid" and protocol.split is not None:
+    if given and metric not in TAKE_STATISTICS and protocol.split is not None:
         msg = (
             f"{name} needs the images of a split: a reference holds only the mean and covariance "
             "of their features, for fid. Leave the reference out, or this metric."
@@ -156,21 +179,99 @@ def _check_classifier(model: Any, protocol: Protocol, extractor: FeatureExtracto
             raise ValueError(msg)
 
 
-def check_whole(samples: int | None, importance_samples: int, protocol: dict[str, Any]) -> None:
+def why_no_distances(
+    extractor: str, image_shape: Sequence[int], images: int, samples: int
+) -> str | None:
+    """Why samples cannot be compared with images, in a sentence; None if they can.
+
+    Args:
+        extractor: Name of the extractor.
+        image_shape: (height, width, channels) of both.
+        images: Number of real images.
+        samples: Number of samples.
+
+    Example:
+        >>> from zoo.evaluation.needs import why_no_distances
+        >>> why_no_distances("efficientnet_lite0", (8, 8, 3), images=5, samples=100)
+        '5 images and 100 samples: distances need 6 of each.'
+    """
+    if extractor == ANY_IMAGES and image_shape[-1] not in (1, 3):
+        return f"images of {image_shape[-1]} channels: {extractor} takes 1 or 3."
+    if min(images, samples) < FEWEST:
+        return f"{images} images and {samples} samples: distances need {FEWEST} of each."
+    return None
+
+
+def extractor_of_samples(
+    model: ZooModel,
+    name: str | None,
+    *,
+    images: int,
+    samples: int,
+    extractor_weights: str | Path | None = None,
+    resize: str | None = None,
+) -> tuple[FeatureExtractor | None, dict[str, Any]]:
+    """The extractor that an evaluation without names compares samples in, loaded.
+
+    Args:
+        model: The model.
+        name: Name of the extractor; None for none.
+        images: Number of real images.
+        samples: Number of samples.
+        extractor_weights: File of its weights, in place of a download.
+        resize: How images are brought to its size; default: its own way.
+
+    Returns:
+        The extractor, or None if the samples are not measured; and what the protocol says of it.
+
+    Raises:
+        ValueError: If the extractor offers no such choice, or nothing of a GAN can be measured.
+        ConnectionError: If its weights must be downloaded and cannot.
+
+    Example:
+        >>> import zoo
+        >>> from zoo.evaluation.needs import extractor_of_samples
+        >>> vae = zoo.create("vae", (28, 28, 1), 2, network="mlp")
+        >>> name = "fashion_mnist_classifier"
+        >>> extractor_of_samples(vae, name, images=9, samples=9)[1]
+        {'extractor': 'fashion_mnist_classifier'}
+    """
+    if name is None:
+        for key, value in (("extractor_weights", extractor_weights), ("resize", resize)):
+            if value is not None:
+                msg = f"{key}={str(value)!r}: no extractor compares the samples. Leave it out."
+                raise ValueError(msg)
+        return None, {"extractor": None}
+    reason = why_no_distances(name, model.image_shape, images, samples)
+    if reason is None:
+        loaded = load_extractor(name, weights=extractor_weights, resize=resize)
+        resized = {} if loaded.resize is None else {"resize": loaded.resize}
+        return loaded, {"extractor": name, **resized}
+    if model.family == "gan":
+        msg = f"A {model.model_name} is measured by its samples alone, and there are {reason}"
+        raise ValueError(msg)
+    warnings.warn(f"The samples are not measured: {reason}", stacklevel=3)
+    return None, {"extractor": None, "not_measured": {"samples": reason}}
+
+
+def check_unnamed(
+    samples: int | None, importance_samples: int, seed: int, protocol: dict[str, Any]
+) -> None:
     """Checks the arguments of an evaluation that names no metrics.
 
     Raises:
         ValueError: If a number is out of range, or an argument is for named metrics alone.
 
     Example:
-        >>> from zoo.evaluation.needs import check_whole
-        >>> check_whole(0, 50, {})
+        >>> from zoo.evaluation.needs import check_unnamed
+        >>> check_unnamed(0, 50, 0, {})
         Traceback (most recent call last):
-        ValueError: samples=0, importance_samples=50: expected at least 1.
+        ValueError: samples=0: expected a whole number of at least 2.
     """
-    if importance_samples < 1 or (samples is not None and samples < 1):
-        msg = f"samples={samples}, importance_samples={importance_samples}: expected at least 1."
-        raise ValueError(msg)
+    if samples is not None:
+        check_whole("samples", samples, 2)
+    check_whole("importance_samples", importance_samples)
+    check_seed(seed)
     if protocol:
         msg = f"{', '.join(protocol)}: expected with metrics=, such as metrics=['fid10k_test']."
         raise ValueError(msg)

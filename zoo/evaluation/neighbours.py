@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from zoo import data, metrics
+from zoo.core.model import check_model
 from zoo.data.floats import as_floats
 from zoo.evaluation import streams
 from zoo.evaluation.extractors import needed_extractor
+from zoo.io.numbers import check_seed, check_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from zoo.core.model import ZooModel
     from zoo.metrics import FeatureExtractor
@@ -28,7 +31,7 @@ class Neighbours(NamedTuple):
             channels].
         distances: From each sample to its k nearest training images, float64 [samples, k].
         memorization_score: As `zoo.metrics.memorization_score`.
-        extractor: Name of the network whose features were compared.
+        extractor: Name of the network whose features were compared, and of its resizing.
 
     Example:
         >>> import numpy as np
@@ -63,6 +66,8 @@ def nearest_training_images(
     k: int = 4,
     split: str = "test",
     extractor: str | None = None,
+    extractor_weights: str | Path | None = None,
+    resize: str | None = None,
     seed: int = 0,
 ) -> Neighbours:
     """The nearest training images of samples, in the features of an extractor.
@@ -79,6 +84,8 @@ def nearest_training_images(
             as there are samples, evenly over the split.
         extractor: One of `zoo.metrics.list_extractors()`; default: the one made for the data, else
             "efficientnet_lite0".
+        extractor_weights: File of the extractor's weights, in place of a download.
+        resize: How images are brought to the extractor's size; default: its own way.
         seed: Seed of the samples.
 
     Returns:
@@ -86,6 +93,7 @@ def nearest_training_images(
 
     Raises:
         ValueError: If the data do not fit the model, or a number is out of range.
+        ConnectionError: If the extractor's weights must be downloaded and cannot.
 
     Example:
         >>> import numpy as np
@@ -98,10 +106,14 @@ def nearest_training_images(
         >>> nearest.sheet().shape
         (9, 28, 28, 1)
     """
-    if min(samples, shown, k) < 1:
-        msg = f"samples={samples}, shown={shown}, k={k}: expected at least 1."
-        raise ValueError(msg)
-    features = needed_extractor(source, extractor, model.image_shape, what="Neighbours")
+    check_model(model)
+    for name, value in (("samples", samples), ("shown", shown), ("k", k)):
+        check_whole(name, value)
+    check_seed(seed)
+    features = needed_extractor(
+        source, extractor, model.image_shape, what="Neighbours", weights=extractor_weights,
+        resize=resize,
+    )  # fmt: skip
     held_out = data.open(source, split=split, image_shape=model.image_shape)
     rows = np.unique(np.linspace(0, len(held_out) - 1, samples).round().astype(np.int64))
     tests = as_floats(held_out.take(rows))
@@ -121,7 +133,7 @@ def nearest_training_images(
         neighbours=_images(source, model, numbers[nearest]),
         distances=distances[:samples],
         memorization_score=metrics.memorization_score(of_samples, of_tests),
-        extractor=features.name,
+        extractor=features.title if features.resize else features.name,
     )
 
 

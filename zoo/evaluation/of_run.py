@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import data
 from zoo.evaluation import measure
+from zoo.evaluation.extractors import extractor_of, note_on_features
 from zoo.evaluation.named import evaluate_named
-from zoo.evaluation.protocols import parse
+from zoo.evaluation.needs import features_compared, in_words
+from zoo.evaluation.protocols import parse, parse_all
 from zoo.io import schemas
 from zoo.io.records import read_json, write_json
 from zoo.presets import is_preset
 from zoo.sampling.samplers import sampler_of_run
+from zoo.sampling.standing import standing_statistics
 from zoo.training.run_files import data_of, read_config
 from zoo.training.runs import load_run
 
@@ -45,30 +48,9 @@ def figures_file(path: Path, sampler: str = "prior", *, named: bool = False) -> 
     return path / name if path.is_dir() else path.with_suffix(f".{name}")
 
 
-def model_and_data(path: Path, source: Any = None) -> tuple[ZooModel, Any]:
-    """The model of a run or preset, and what to measure it on: by default the data of the run.
-
-    Raises:
-        FileNotFoundError: If there is no run, or its data are gone.
-        ValueError: If the classes of the data are not those of the model.
-
-    Example:
-        >>> from zoo.evaluation.of_run import model_and_data
-        >>> from zoo.hub import resolve
-        >>> model_and_data(resolve("vae_fashion_mnist"))[1]
-        'fashion_mnist'
-    """
-    config = read_config(path)
-    model, source = load_run(path), source or data_of(config, path)
-    if model.num_classes:
-        data.check_classes(source, config)
-    return model, source
-
-
 def evaluate_run(
     path: Path,
-    model: ZooModel,
-    source: Any,
+    source: Any = None,
     *,
     metrics: Sequence[str] = (),
     split: str = "test",
@@ -76,29 +58,36 @@ def evaluate_run(
     sampler: str = "prior",
     importance_samples: int = 50,
     seed: int = 0,
+    extractor: str | None = None,
+    standing_batches: int | None = None,
     progress: Callable[[str, int, int], None] = lambda *_: None,
-    **settings: Any,
+    tell: Callable[[str], None] = lambda _: None,
+    **protocol: Any,
 ) -> dict[str, Any]:
-    """Measures the model of a run, and writes the figures into `figures_file`.
+    """Loads the model of a run, measures it, and writes the figures into `figures_file`.
 
     Args:
         path: A run folder, a checkpoint or a preset.
-        model: Its model.
-        source: Data for `zoo.data.load`.
+        source: Data for `zoo.data.load`; default: those of the run.
         metrics: Names of metrics; none for all that `zoo.evaluate` measures without names.
         split: Without `metrics`: split of the data.
         samples: Without `metrics`: number of images to generate.
         sampler: Without `metrics`: what draws the latents.
         importance_samples: Without `metrics`: samples of the importance-weighted bound.
         seed: Seed of the samples.
+        extractor: As for `zoo.evaluate`.
+        standing_batches: Batches of latents to compute standing statistics from first, or None.
         progress: Is told what is being measured, how much is done, and of how much.
-        **settings: As `zoo.evaluate` takes them: `extractor`, and with `metrics` its protocol.
+        tell: Is told in sentences what will be measured, and what to know of the figures.
+        **protocol: With `metrics`: its further arguments, as `zoo.evaluate` takes them.
 
     Returns:
         What `zoo.evaluate` returns.
 
     Raises:
-        ValueError: As `zoo.evaluate`, and if the model has no such sampler.
+        FileNotFoundError: If there is no run, or its data are gone.
+        ValueError: As `zoo.evaluate`, and if the model has no such sampler, or the classes of the
+            data are not those of the model.
 
     Example:
         >>> import numpy as np, tempfile, zoo
@@ -108,12 +97,20 @@ def evaluate_run(
         >>> model.compile()
         >>> images, run = np.zeros((16, 8, 8, 1), "float32"), Path(tempfile.mkdtemp())
         >>> _ = zoo.train(model, images, run, epochs=1, batch_size=4, verbose=0)
-        >>> found = evaluate_run(run, model, images, extractor="none", importance_samples=1)
-        >>> figures_file(run).name, found["metrics"]["mse"] >= 0
+        >>> results = evaluate_run(run, images, extractor="none", importance_samples=1)
+        >>> figures_file(run).name, results["metrics"]["mse"] >= 0
         ('metrics.json', True)
     """
+    config, model = read_config(path), load_run(path)
+    source = data_of(config, path) if source is None else source
+    if model.num_classes:
+        data.check_classes(source, config)
+    if standing_batches is not None:
+        standing_statistics(model, standing_batches, seed=seed)
+        tell(model.standing.text())
+    _announce(model, source, metrics, split, extractor, tell)
     file = figures_file(path, sampler, named=bool(metrics))
-    settings |= {"seed": seed, "progress": progress}
+    settings = {"extractor": extractor, "seed": seed, "progress": progress, **protocol}
     if metrics:
         return _by_name(file, model, source, metrics, **settings)
     latents = None
@@ -128,6 +125,30 @@ def evaluate_run(
     if file is not None:
         write_json(file, {**results, "step": model.steps_done})
     return results
+
+
+def _announce(
+    model: ZooModel,
+    source: Any,
+    metrics: Sequence[str],
+    split: str,
+    extractor: str | None,
+    tell: Callable[[str], None],
+) -> None:
+    """Tells what will be measured, and what to know of the figures."""
+    shape = model.image_shape
+    if metrics:
+        tell(f"Measuring {in_words(metrics, source, extractor, shape)} …")
+        compared: Sequence[str | None] = features_compared(
+            parse_all(metrics), source, extractor, shape
+        )
+    else:
+        tell(data.describe(source, split=split, image_shape=shape))
+        tell(f"Measuring the {model.model_name} …")
+        compared = [extractor_of(model, source, extractor)]
+    for name in compared:
+        if note := note_on_features(model, name):
+            tell(note)
 
 
 def _by_name(

@@ -40,7 +40,7 @@ def path_length(
         distance: Gives the distances of pairs of images, float [n]; published figures are of LPIPS.
 
     Raises:
-        ValueError: If the model has not that space.
+        ValueError: If the model has no such space.
         ConnectionError: If LPIPS's network cannot be downloaded.
 
     Example:
@@ -92,7 +92,7 @@ def check_distance(model: ZooModel) -> None:
 
 
 def check_space(model: Any, protocol: Protocol) -> None:
-    """Raises ValueError if a model has not the space of a protocol.
+    """Raises ValueError if a model lacks the space of a protocol.
 
     Example:
         >>> import zoo

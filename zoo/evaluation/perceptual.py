@@ -12,7 +12,7 @@ from zoo.evaluation import streams
 from zoo.metrics.similarity import WINDOW
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from zoo.core.model import ZooModel
     from zoo.evaluation.streams import Batch
@@ -45,19 +45,54 @@ def reconstruction_metrics(
         >>> sorted(reconstruction_metrics(vae, images))
         ['psnr', 'ssim']
     """
-    chosen = {"psnr": metrics.psnr, "ssim": metrics.ssim}
-    if min(model.image_shape[:2]) < WINDOW:
-        del chosen["ssim"]
-    if perceptual:
-        chosen["perceptual_distance"] = metrics.perceptual_distance
-    reconstruct = tf.function(model.reconstruct, reduce_retracing=True)
-    values: dict[str, list[np.ndarray]] = {name: [] for name in chosen}
-    for batch in streams.batches_of(images):
-        given = (tf.constant(x) for x in batch if x is not None)
-        reconstructed = np.clip(reconstruct(*given), 0.0, 1.0)
-        for name, metric in chosen.items():
-            values[name].append(metric(batch.images, reconstructed))
-    return {name: float(np.mean(np.concatenate(parts))) for name, parts in values.items()}
+    reconstructions = Reconstructions(model, perceptual=perceptual)
+    for _ in reconstructions.seeing(streams.batches_of(images)):
+        pass
+    return reconstructions.means()
+
+
+class Reconstructions:
+    """Gathers the `reconstruction_metrics` of batches that something else is measured on too.
+
+    Args:
+        model: A VAE.
+        perceptual: Whether to measure the perceptual distance.
+
+    Example:
+        >>> import numpy as np
+        >>> import zoo
+        >>> from zoo.evaluation import streams
+        >>> from zoo.evaluation.perceptual import Reconstructions
+        >>> vae = zoo.create("vae", (16, 16, 1), 2, network="mlp")
+        >>> reconstructions = Reconstructions(vae)
+        >>> batches = streams.of_arrays(np.zeros((300, 16, 16, 1), np.float32))
+        >>> sum(len(batch.images) for batch in reconstructions.seeing(batches))
+        300
+        >>> sorted(reconstructions.means())
+        ['psnr', 'ssim']
+    """
+
+    def __init__(self, model: BaseVAE, *, perceptual: bool = False) -> None:
+        self._metrics = {"psnr": metrics.psnr, "ssim": metrics.ssim}
+        if min(model.image_shape[:2]) < WINDOW:
+            del self._metrics["ssim"]
+        if perceptual:
+            self._metrics["perceptual_distance"] = metrics.perceptual_distance
+        self._reconstruct = tf.function(model.reconstruct, reduce_retracing=True)
+        self._values: dict[str, list[np.ndarray]] = {name: [] for name in self._metrics}
+
+    def seeing(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The batches, each once its reconstructions were measured."""
+        for batch in batches:
+            given = (tf.constant(x) for x in batch if x is not None)
+            reconstructed = np.clip(self._reconstruct(*given), 0.0, 1.0)
+            for name, metric in self._metrics.items():
+                self._values[name].append(metric(batch.images, reconstructed))
+            yield batch
+
+    def means(self) -> dict[str, float]:
+        """The mean of each metric over all images."""
+        return {name: float(np.mean(np.concatenate(x))) for name, x in self._values.items()}
 
 
 def diversity_metrics(

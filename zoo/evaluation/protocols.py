@@ -7,13 +7,15 @@ StyleGAN's code (`metric_main.py`), whose `full` is every image of the training 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.io.names import suggestion
+from zoo.io.numbers import check_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 SPLITS = {"full": "train", "train": "train", "validation": "validation", "test": "test"}
 
@@ -122,7 +124,8 @@ def parse(name: str, **settings: Any) -> Protocol:
             them.
 
     Raises:
-        ValueError: If there is no such protocol; the nearest is named. Or if a setting is none.
+        ValueError: If there is no such protocol; the nearest is named. Or if a setting is out of
+            range.
 
     Example:
         >>> from zoo.evaluation.protocols import parse
@@ -133,9 +136,13 @@ def parse(name: str, **settings: Any) -> Protocol:
         ...
         ValueError: Unknown metric 'fid50k_tset'. Did you mean fid50k_test?
     """
+    if not isinstance(name, str):
+        msg = f"metric={name!r}: expected a name, such as 'fid10k_test'."
+        raise ValueError(msg)  # noqa: TRY004  (as every wrong value of `metrics`)
     if settings.get("weights", "ema") not in ("ema", "raw"):
         msg = f"weights={settings['weights']!r}: expected 'ema' or 'raw'."
         raise ValueError(msg)
+    check_seed(settings.get("seed", 0))
     paths = _PATHS.fullmatch(name)
     if paths is not None:
         samples = 1000 * int(paths["thousand"] or PATHS)
@@ -168,10 +175,12 @@ def parse_all(names: Iterable[str], **settings: Any) -> list[Protocol]:
         >>> [each.samples for each in parse_all(["fid5k_test", "is1k", "is1k"])]
         [5000, 1000]
     """
-    if isinstance(names, str):
-        msg = f"metrics={names!r}: expected a list of names. Take [{names!r}]."
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        example = names if isinstance(names, str) and names else "fid10k_test"
+        msg = f"metrics={names!r}: expected a list of names, such as [{example!r}]."
         raise ValueError(msg)  # noqa: TRY004  (as every wrong value of `metrics`)
-    return [parse(name, **settings) for name in dict.fromkeys(names)]
+    protocols = [parse(name, **settings) for name in names]
+    return list({protocol.name: protocol for protocol in protocols}.values())
 
 
 def is_value(name: str) -> bool:

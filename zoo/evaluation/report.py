@@ -146,7 +146,8 @@ def _rows(runs: Sequence[_Run]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for run, each in measured:
         values = [each["metrics"].get(name) for name in names]
-        protocol = f"{each['samples']:,} samples, {each['extractor'] or 'no extractor'}"
+        resized = f" ({each['resize']})" if each.get("resize") else ""
+        protocol = f"{each['samples']:,} samples, {each['extractor'] or 'no extractor'}{resized}"
         epochs = "" if _trained_since(run) else run.config.get("epochs", "")
         settings = [run.config["model"], run.config["latent_dim"], epochs]
         cells = [run.name, *map(str, settings), protocol]

@@ -100,7 +100,7 @@ class Scores:
             there will be.
 
     Raises:
-        ValueError: If the model or the extractor has not what a protocol needs; it is named.
+        ValueError: If the model or the extractor lacks what a protocol needs; it is named.
 
     Example:
         >>> import numpy as np
@@ -151,8 +151,12 @@ class Scores:
                 check_enough(protocol, count, real.labels, classes, "real images")
         for protocol in self.protocols:
             if protocol.metric == "fid":
-                self._check_reference(self.statistics(protocol))
-                _warn_of_bias(protocol, self.statistics(protocol))
+                compared = self.statistics(protocol)
+                self._check_reference(compared)
+                numbers = [(compared.count, protocol.samples)]
+                warn_of_bias(protocol.name, numbers, [compared], protocol.seed)
+            if protocol.metric == "ifid":
+                self._warn_of_few_of_a_class(protocol)
 
     def measure(self) -> dict[str, float]:
         """The values of all protocols by name.
@@ -236,6 +240,14 @@ class Scores:
             "images": images,
             **({} if protocol.weights == "raw" else standing.entry(self.model)),
         }
+
+    def _warn_of_few_of_a_class(self, protocol: Protocol) -> None:
+        real, classes = self.held(protocol), range(self.model.num_classes)
+        labels: Any = self.model.sample_labels(protocol.samples, protocol.seed)
+        counts = [np.bincount(each, minlength=len(classes)) for each in (real.labels, labels)]
+        numbers = [(int(n), int(samples)) for n, samples in zip(*counts, strict=True)]
+        each = (GaussianStatistics.of(real.features[real.labels == label]) for label in classes)
+        warn_of_bias(protocol.name, numbers, each, protocol.seed)
 
     def _check_reference(self, real: GaussianStatistics) -> None:
         known = real.extractor or self.extractor.title  # other programs' files do not say it
@@ -360,16 +372,44 @@ def class_accuracy(fake: Collected) -> float:
     return float(np.mean(np.argmax(fake.probabilities, axis=1) == fake.labels))
 
 
-def _warn_of_bias(protocol: Protocol, real: GaussianStatistics) -> None:
-    """Says how large the figure of a perfect model is, if there are fewer samples than features."""
-    few = min(protocol.samples, real.count or protocol.samples)
-    if few > len(real.mean):
-        return
-    which = "samples" if protocol.samples == few else "real images"
-    bias = metrics.frechet_bias(real, few, protocol.seed)
+def warn_of_bias(
+    name: str,
+    numbers: Sequence[tuple[int | None, int]],
+    real: Iterable[GaussianStatistics],
+    seed: int,
+) -> None:
+    """Says how large the figure of a perfect model is, if there are not more samples than features.
+
+    Args:
+        name: Name of the metric: a Fréchet distance, or the mean of several.
+        numbers: For each distance, the numbers of real images, if it is known, and of samples.
+        real: For each distance, the statistics of the real images. One is held at a time.
+        seed: Seed of the samples.
+
+    Example:
+        >>> import warnings
+        >>> import numpy as np
+        >>> from zoo import metrics
+        >>> from zoo.evaluation.scores import warn_of_bias
+        >>> real = metrics.GaussianStatistics.of(np.random.default_rng(0).normal(size=(99, 8)))
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warn_of_bias("fid8_test", [(99, 8)], [real], seed=0)
+        ...
+        >>> str(caught[0].message)[:36]
+        'fid8_test: 8 samples for 8 features.'
+    """
+    fewer = [samples if n is None else min(n, samples) for n, samples in numbers]
+    few, biases = min(fewer), []
+    for statistics, n in zip(real, fewer, strict=True):
+        dim = len(statistics.mean)
+        if few > dim:
+            return
+        biases.append(metrics.frechet_bias(statistics, n, seed))
+    which = "samples" if few in {samples for _, samples in numbers} else "real images"
+    of_a_class = " of a class" if len(biases) > 1 else ""
     warnings.warn(
-        f"{protocol.name}: {few} {which} for {len(real.mean)} features. The figure is biased "
-        f"upwards: a perfect model would have about {bias:.3g}. Take more, or compare only "
-        "figures of the same number.",
+        f"{name}: {few} {which}{of_a_class} for {dim} features. The figure is biased upwards: a "
+        f"perfect model would have about {np.mean(biases):.3g}. Take more, or compare only figures "
+        "of the same number.",
         stacklevel=2,
     )

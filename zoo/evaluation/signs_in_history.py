@@ -138,7 +138,7 @@ def too_few_updates(
     return Finding(
         "too few updates",
         f"{each:,} {'update' if each == 1 else 'updates'} per epoch, {updates:,} in all; with "
-        f"fewer than {FEW_UPDATES:,} samples hardly have a shape.",
+        f"fewer than {FEW_UPDATES:,}, samples hardly have a shape.",
         f"Take {take}.",
         "arXiv 1705.08741 (updates count, not epochs)",
     )

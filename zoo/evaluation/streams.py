@@ -90,6 +90,29 @@ def real(
             yield Batch(*each) if labels else Batch(each)
 
 
+def labelled(model: ZooModel, source: Any, split: str) -> Iterable[Batch]:
+    """The images of a split that have a model's shape; for a conditional model with their labels.
+
+    Raises:
+        ValueError: If labels are needed and absent, or are of other classes than the model's.
+
+    Example:
+        >>> import numpy as np
+        >>> import zoo
+        >>> from zoo.evaluation import streams
+        >>> vae = zoo.create("vae", (8, 8, 1), 2, network="mlp")
+        >>> [batch.labels for batch in streams.labelled(vae, np.zeros((9, 8, 8, 1)), "test")]
+        [None]
+    """
+    if not model.num_classes:
+        return real(source, split, None)
+    batches = real(source, split, None, labels=True)
+    return (
+        batch._replace(labels=model.checked_labels(batch.labels, len(batch.images)))
+        for batch in batches
+    )
+
+
 def of_arrays(images: np.ndarray, labels: np.ndarray | None = None) -> Iterator[Batch]:
     """Arrays in batches of 250.
 

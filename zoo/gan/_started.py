@@ -55,14 +55,14 @@ class StartedGAN(CarriedLayers):
         """Makes the first blocks of the networks constant."""
         for role in ("discriminator", "generator"):
             count = getattr(self, f"freeze_{role}")
-            found = blocks(getattr(self, role)) if count else {}
-            if count and count >= len(found):
+            by_name = blocks(getattr(self, role)) if count else {}
+            if count and count >= len(by_name):
                 msg = (
-                    f"freeze_{role}={count}: the {role} has the blocks {', '.join(found)}, of "
-                    f"which one at least must train. Take {max(len(found) - 1, 0)} or less."
+                    f"freeze_{role}={count}: the {role} has the blocks {', '.join(by_name)}, of "
+                    f"which one at least must train. Take {max(len(by_name) - 1, 0)} or less."
                 )
                 raise ValueError(msg)
-            for layer in [each for some in [*found.values()][:count] for each in some]:
+            for layer in [each for some in [*by_name.values()][:count] for each in some]:
                 self._frozen |= {id(variable) for variable in layer.trainable_variables}
                 layer.trainable = False
 
@@ -88,12 +88,12 @@ def blocks(network: keras.Model) -> dict[str, list[Any]]:
         >>> list(blocks(networks.build("conv", "discriminator", (16, 16, 1))))
         ['conv_0', 'conv_1', 'logit']
     """
-    found: dict[str, list[Any]] = {}
+    by_name: dict[str, list[Any]] = {}
     name = ""
     for layer in layers_of(network):
         prefix = re.match(r".*?_\d+(?=_|$)|.*", layer.name)
         start = prefix[0] if prefix else layer.name
-        opens = hasattr(layer, "kernel") or start in found or not name
+        opens = hasattr(layer, "kernel") or start in by_name or not name
         name = start if opens else name
-        found.setdefault(name, []).append(layer)
-    return found
+        by_name.setdefault(name, []).append(layer)
+    return by_name

@@ -87,16 +87,16 @@ def finetune(
     # Numbers alone say nothing of what a class is, where the other side has names.
     named = [names is not None and names != _names(len(names), None)
              for names in (given_names, old_names)]  # fmt: skip
-    found = starts(
+    chosen = starts(
         _names(new, given_names),
         old_names,
         {str(key): str(value) for key, value in (classes or {}).items()},
         same_names=named[0] == named[1],
     )
     made, report = start_from(
-        model, found, image_shape=image_shape, num_classes=new, options=options
+        model, chosen, image_shape=image_shape, num_classes=new, options=options
     )
-    hint = _how_to_choose([start.name for start in found if start.old is None], old_names)
+    hint = _how_to_choose([start.name for start in chosen if start.old is None], old_names)
     handle = origin.get("handle", report.source)
     report = replace(report, source=handle, origin=origin, notes=(*report.notes, *hint))
     made.started_from = report

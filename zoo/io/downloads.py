@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -15,6 +14,10 @@ from urllib3.exceptions import HTTPError
 
 from zoo.io.cache import home
 from zoo.io.files import sha256 as sha256_of
+from zoo.io.names import as_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ATTEMPTS = 5
 REDIRECTS = 10
@@ -68,7 +71,9 @@ def published_weights(
         ConnectionError: If it cannot be downloaded.
         OSError: If it cannot be read or written.
     """
-    path = home() / "weights" / url.rpartition("/")[2] if given is None else Path(given)
+    path = (
+        home() / "weights" / url.rpartition("/")[2] if given is None else as_path(given, "weights")
+    )
     if given is None:
         try:
             fetch_file(url, path, sha256)

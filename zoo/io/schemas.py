@@ -121,6 +121,8 @@ class _Metrics(TypedDict):
     samples: Count
     extractor: str | None
     metrics: Figures
+    resize: NotRequired[str]
+    not_measured: NotRequired[dict[str, str]]
     sampler: NotRequired[str]
     seed: NotRequired[int]
     seeds: NotRequired[list[int]]

@@ -63,7 +63,7 @@ def table_of(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
 
 @contextmanager
 def bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Shows bars on standard error, if it is a terminal, until the block ends.
+    """Shows bars on standard error, if it is a terminal, from the first one to the block's end.
 
     Yields:
         A function of a bar's name, what is done, and what is to be done.
@@ -71,15 +71,20 @@ def bars() -> Iterator[Callable[[str, int, int], None]]:
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     name_of = TextColumn("{task.description}", markup=False)
     shown = errors.is_terminal
-    with Progress(name_of, *columns, console=errors, transient=True, disable=not shown) as progress:
-        tasks: dict[str, Any] = {}
+    progress = Progress(name_of, *columns, console=errors, transient=True, disable=not shown)
+    tasks: dict[str, Any] = {}
 
-        def show(name: str, done: int, of: int) -> None:
-            if name not in tasks:
-                tasks[name] = progress.add_task(name, total=of)
-            progress.update(tasks[name], completed=done, total=of)
+    def show(name: str, done: int, of: int) -> None:
+        if not tasks:  # not before: a display that runs takes what is printed to standard error
+            progress.start()
+        if name not in tasks:
+            tasks[name] = progress.add_task(name, total=of)
+        progress.update(tasks[name], completed=done, total=of)
 
+    try:
         yield show
+    finally:
+        progress.stop()
 
 
 def print_on_any_terminal() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -197,13 +198,16 @@ def load_extractor(
         >>> features(np.zeros((2, 28, 28, 1))).shape
         (2, 64)
     """
-    if name not in _factories and (Path(name) / "config.json").is_file():
+    if not isinstance(name, str | os.PathLike):
+        msg = f"extractor={name!r}: expected a name, such as 'efficientnet_lite0', or a folder."
+        raise ValueError(msg)  # noqa: TRY004  (as every wrong value of it)
+    if name and name not in _factories and (Path(name) / "config.json").is_file():
         factory: Callable[..., FeatureExtractor] = lambda: _of_folder(Path(name))  # noqa: E731
     elif name in _factories:
         factory = _factories[name]
     else:
         msg = (
-            f"Unknown extractor {name!r}. {suggestion(name, list_extractors())} A folder that "
+            f"Unknown extractor {name!r}. {suggestion(str(name), list_extractors())} A folder that "
             "`zoo train-classifier` wrote is one too."
         )
         raise ValueError(msg)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.io.files import replacing
+from zoo.io.names import as_path
 
 MAX_ARRAY_BYTES = 4 << 30  # a covariance of 23,000 dimensions
 
@@ -130,12 +131,16 @@ class GaussianStatistics:
         """Reads an .npz file of pytorch-fid, clean-fid or `save`.
 
         Raises:
-            ValueError: If the file is none, or its numbers are not a mean and a covariance.
-            OSError: If it cannot be read.
+            ValueError: If the file is none, is damaged, or its numbers are not a mean and a
+                covariance.
+            OSError: If it cannot be opened.
         """
+        path = as_path(path, "path")
+        with path.open("rb"):  # a file that cannot be opened is not a damaged one
+            pass
         try:
             return _checked(**_arrays(path))
-        except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except Exception as error:  # damaged archives make zipfile, zlib and NumPy raise all kinds
             msg = (
                 f"{path} is not a file of statistics: {error}. Expected an .npz file with mu, "
                 "[d], and sigma, [d, d], such as pytorch-fid and clean-fid write."
@@ -143,7 +148,7 @@ class GaussianStatistics:
             raise ValueError(msg) from error
 
 
-def _arrays(path: str | Path) -> dict[str, np.ndarray]:
+def _arrays(path: Path) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(path) as archive:
         sizes = {Path(each.filename).stem: each.file_size for each in archive.infolist()}
     named = [name for name in ("mu", "sigma", "count", "extractor") if name in sizes]

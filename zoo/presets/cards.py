@@ -171,10 +171,11 @@ def _measured(metrics: Mapping[str, Any]) -> str:
         protocol = f"Of {images}; likelihoods in nats per image. No samples were measured. "
     else:
         of_inception = metrics["extractor"] == "inception_fid"
+        resized = f" ({metrics['resize']})" if metrics.get("resize") else ""
         protocol = (
             f"{metrics['samples']:,} samples ({metrics['sampler']}) against {images}; features of "
-            f"the extractor `{metrics['extractor']}`. Distances compare with those of the same "
-            f"extractor, split and numbers, {PUBLISHED if of_inception else UNPUBLISHED} "
+            f"the extractor `{metrics['extractor']}`{resized}. Distances compare with those of the "
+            f"same extractor, split and numbers, {PUBLISHED if of_inception else UNPUBLISHED} "
         )
     if any(name.endswith("_gmm") for name in metrics["metrics"]):
         protocol += "Those with `_gmm` are of the mixture. "

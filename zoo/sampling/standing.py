@@ -13,6 +13,7 @@ from keras import layers
 from zoo.core.model import ZooModel, check_model
 from zoo.core.network_tools import copy_network, with_labels
 from zoo.core.replicated_step import named_seed
+from zoo.io.numbers import check_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,14 +27,19 @@ class Standing:
 
     Example:
         >>> from zoo.sampling.standing import Standing
-        >>> Standing(batches=100, batch_size=64, seed=0, step=5000).batches
-        100
+        >>> Standing(batches=100, batch_size=64, seed=0, step=5000).text()
+        'BatchNorm statistics of the generator: anew, from 100 batches of 64 latents.'
     """
 
     batches: int
     batch_size: int
     seed: int
     step: int
+
+    def text(self) -> str:
+        """In a sentence, what the statistics were computed from."""
+        what = f"{self.batches} batches of {self.batch_size} latents"
+        return f"BatchNorm statistics of the generator: anew, from {what}."
 
 
 def standing_statistics(
@@ -74,10 +80,8 @@ def standing_statistics(
         )
         raise ValueError(msg)
     size = model.default_batch_size if batch_size is None else batch_size
-    for name, value, least in (("batches", batches, 1), ("batch_size", size, 2)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            msg = f"{name}={value!r}: expected a whole number of at least {least}."
-            raise ValueError(msg)
+    check_whole("batches", batches)
+    check_whole("batch_size", size, 2)
     norms = _norms(model.sampling_generator)
     if not norms:
         msg = (

@@ -14,6 +14,7 @@ from zoo.io import schemas
 from zoo.io.names import printable
 from zoo.io.records import read_json
 from zoo.training.measuring import directions
+from zoo.training.run_files import LATEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,9 +57,12 @@ def check_new_run(model: ZooModel, out: Path) -> None:
     """Checks that a model which has not been trained does not take the place of a run.
 
     Raises:
-        FileExistsError: If `out` holds a run with finished epochs, and `model` is at step 0.
+        FileExistsError: If `out` holds a run with finished epochs, and `model` is at step 0 and not
+            that run's. (A kill between the two files of its first epoch leaves it at step 0.)
     """
     history = out / "history.json"
+    if model.loaded_from == (out / LATEST).resolve():
+        return
     if model.steps_done or not history.exists() or not read_json(history, schemas.HISTORY):
         return
     msg = (

@@ -60,6 +60,7 @@ def load_run(path: str | Path, *, compiled: bool = True) -> ZooModel:
         if (held := model.get_config()[key]) != config[key]:
             msg = f"{file} is of another run: its {key} is {held}, but the run's {config[key]}."
             raise ValueError(msg)
+    model.loaded_from = file.resolve()
     return model
 
 

@@ -14,6 +14,7 @@ from keras import layers
 
 from zoo.convert.blocks import Block
 from zoo.convert.rules.linear import with_weights
+from zoo.io.numbers import check_whole
 from zoo.layers import prior_layer
 
 if TYPE_CHECKING:
@@ -319,6 +320,4 @@ def _is_label(network: Network, block: Block) -> bool:
 
 
 def _check_size(latent_dim: int) -> None:
-    if not isinstance(latent_dim, (int, np.integer)) or latent_dim < 1:
-        msg = f"latent_dim={latent_dim!r}: expected a whole number of at least 1."
-        raise ValueError(msg)
+    check_whole("latent_dim", latent_dim)
