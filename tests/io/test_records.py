@@ -62,6 +62,7 @@ def _places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]
 
 # What may be absent: what has a name of its own.
 FREE = {
+    *(("AUTOENCODER", key) for key in EXAMPLES["AUTOENCODER"] if key != "_class_name"),
     ("EXPORT", "endpoints", "generate"),
     ("EXPORT", "endpoints", "generate", "inputs", "z"),
     ("EXPORT", "endpoints", "generate", "outputs", "image"),

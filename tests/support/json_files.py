@@ -33,6 +33,13 @@ PREPARED = {
 SHARD = {"images": 9, "bytes": 9, "sha256": "0" * 64, "ends_sha256": "0" * 64}
 # What no file of the repository is; each with all that its readers need and no more.
 EXAMPLES: dict[str, Any] = {
+    "AUTOENCODER": {
+        "_class_name": "AutoencoderKL", "in_channels": 3, "out_channels": 3,
+        "down_block_types": ["DownEncoderBlock2D"], "up_block_types": ["UpDecoderBlock2D"],
+        "block_out_channels": [32], "layers_per_block": 1, "act_fn": "silu", "latent_channels": 4,
+        "norm_num_groups": 32, "sample_size": 64, "scaling_factor": 0.18, "use_quant_conv": True,
+        "use_post_quant_conv": True, "mid_block_add_attention": True,
+    },
     "HISTORY": [{"epoch": 1, "step": 3}],
     "CONVERSION": {
         "source": "dcgan", "target": "vae", "weights": "ema", "equivalence": "tolerance",
