@@ -249,6 +249,7 @@ def test_the_pretrained_models_are_healthy(preset: Path) -> None:
     assert not zoo.doctor(preset, "fashion_mnist_sample").findings
 
 
+@pytest.mark.slow
 def test_a_pretrained_model_is_healthy() -> None:
     (preset,) = (path for path in SAVED if path.name == "vae_fashion_mnist")
     assert not zoo.doctor(preset, "fashion_mnist_sample").findings

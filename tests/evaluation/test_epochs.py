@@ -125,6 +125,7 @@ def test_what_was_not_measured_is_refused_before_training(tmp_path: Path) -> Non
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_in_fit() -> None:
     found = _gan().fit(
         PIXELS / np.float32(255), batch_size=20, epochs=4, callbacks=[_measured(every=2)], verbose=0

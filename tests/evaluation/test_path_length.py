@@ -42,6 +42,7 @@ def test_on_a_sphere_a_path_is_as_long_as_its_angle(
     assert found == pytest.approx(wanted, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_in_w_a_path_is_straight() -> None:
     """The images at the ends are those of the latents, and ε further those of w + ε (w' − w)."""
     keras.utils.set_random_seed(0)

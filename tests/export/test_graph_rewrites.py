@@ -115,6 +115,7 @@ def _check_network(seed: int) -> None:
         np.testing.assert_allclose(images, wanted, atol=2e-5, err_msg=f"seed {seed}, {runtime}")
 
 
+@pytest.mark.slow
 def test_random_networks_are_exported() -> None:
     for seed in FAST_NETWORKS:
         _check_network(seed)

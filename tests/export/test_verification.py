@@ -79,6 +79,7 @@ def test_a_wrong_default_signature_fails(tmp_path: Path) -> None:
     assert {row.function for row in report.rows if not row.passed} == {"serving_default"}
 
 
+@pytest.mark.slow
 def test_swapped_outputs_fail(tmp_path: Path) -> None:
     model = shaken_case("vae")
     path = export_model(model, tmp_path / "x", format="onnx", functions=["encode"], verify=False)

@@ -367,6 +367,7 @@ def test_features(
     assert np.linalg.matrix_rank(found - found.mean(axis=0)) == 64  # no dead dimension
 
 
+@pytest.mark.slow
 def test_features_tell_clothes_from_noise(
     extractor: metrics.FeatureExtractor, clothes: tuple[np.ndarray, np.ndarray]
 ) -> None:

@@ -80,6 +80,7 @@ def test_they_are_the_means_of_the_batches_statistics(ema: float | None) -> None
             np.testing.assert_array_equal(found.numpy(), before)
 
 
+@pytest.mark.slow
 def test_they_follow_the_seed_and_not_what_was_there() -> None:
     model = _gan(generator=_generator(classes=2), num_classes=2, ema=0.9)
     norm = model.sampling_generator.get_layer("norm_2").normalize

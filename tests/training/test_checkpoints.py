@@ -49,6 +49,7 @@ def _names(run: Path) -> list[str]:
     return sorted(path.name for path in (run / "checkpoints").iterdir())
 
 
+@pytest.mark.slow
 def test_the_last_k_and_the_best_are_kept(images: np.ndarray, tmp_path: Path) -> None:
     out = tmp_path / "run"
     model = _new()
@@ -147,6 +148,7 @@ def test_a_damaged_checkpoint_is_named(
         assert f"{older}; copy one over it" in str(error.value)
 
 
+@pytest.mark.slow
 def test_the_remedy_works(run: Path, images: np.ndarray) -> None:
     (run / "model.keras").unlink()
     shutil.copy(run / "checkpoints" / "step_00000003.keras", run / "model.keras")

@@ -62,6 +62,7 @@ class _Interrupt(keras.callbacks.Callback):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_ends_within_an_epoch(source: Path, tmp_path: Path) -> None:
     """At step 8, with a validation; from there on to the state and history of two epochs."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
