@@ -16,10 +16,12 @@ from tests.cases import IMAGE_SHAPE, LATENT_DIM, Case
         ({"latent_dim": 0}, "latent_dim=0"),
         ({"image_shape": (30, 30, 1)}, "30 × 30.*divisible by 4.*32 × 32"),
         ({"image_shape": (6, 6, 1)}, "at least 8"),
-        ({"network": "cnov"}, "'cnov'.*(conv|expected 'vdvae')"),
+        ({"network": "cnov"}, "'cnov'.*(conv|expected '(vdvae|autoencoder_kl)')"),
     ],
 )
 def test_bad_arguments(case: Case, arguments: dict, message: str) -> None:
+    if case.name == "autoencoder_kl" and arguments.get("image_shape", ())[:1] in ((30,), (6,)):
+        pytest.skip("its factor divides these sizes")
     options = {**case.options, "image_shape": IMAGE_SHAPE, "latent_dim": LATENT_DIM, **arguments}
     if "image_shape" in arguments and options.get("network") == "mlp" and "conv" not in message:
         options["network"] = "conv"
