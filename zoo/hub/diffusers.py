@@ -8,19 +8,20 @@ key once and checks every shape before a weight is set. The package itself is no
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from zoo.io import schemas
 from zoo.io.files import replacing
+from zoo.io.names import as_path
 from zoo.io.records import read_json, write_json
 from zoo.io.safetensor_files import SafeTensors, write_safetensors
 from zoo.io.torch_files import read_state_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from zoo.vae.autoencoder_kl import AutoencoderKL
 
@@ -147,7 +148,7 @@ def is_autoencoder(folder: str | Path) -> bool:
         >>> is_autoencoder(resolve("vae_fashion_mnist"))
         False
     """
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
     return (folder / CONFIG).is_file() and any((folder / name).is_file() for name in WEIGHTS)
 
 
@@ -186,7 +187,7 @@ def read_autoencoder(
     from zoo.core.contracts import unchecked  # noqa: PLC0415  (imports Keras)
     from zoo.vae.autoencoder_kl import AutoencoderKL  # noqa: PLC0415
 
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
     if not (folder / CONFIG).is_file():
         msg = f"{folder} has no {CONFIG}. Expected the folder of an {CLASS}, often called vae."
         raise FileNotFoundError(msg)
@@ -247,7 +248,7 @@ def write_autoencoder(model: AutoencoderKL, folder: str | Path) -> Path:
             "for pixels. Train the model with likelihood='laplace_linear'."
         )
         raise ValueError(msg)
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
     if folder.exists():
         msg = f"{folder} exists. Name a folder that does not."
         raise FileExistsError(msg)
