@@ -39,6 +39,7 @@ class Case:
         overflowing: Optimizers whose loss is not finite where an image is not. None given: all of a
             VAE, the discriminator's of a GAN.
         image_shape: Of the images it is tested with.
+        any_even_size: Whether its networks take images of 30 × 30 and 6 × 6, too.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Case:
     noisy: bool = True
     overflowing: tuple[str, ...] = ()
     image_shape: tuple[int, int, int] = IMAGE_SHAPE
+    any_even_size: bool = False
 
     @property
     def id(self) -> str:
@@ -304,6 +306,7 @@ CASES = [
         VAE_ENDPOINTS,
         {"network": "autoencoder_kl", "channels": (8, 16), "groups": 4},
         slow=True,
+        any_even_size=True,
     ),
     Case("vae_gan", 21, VAE_ENDPOINTS, {"normalization": "none"}),
     Case("soft_intro_vae", 14, VAE_ENDPOINTS),
