@@ -60,6 +60,7 @@ def test_contents(wheel: Path) -> None:
     assert wheel.stat().st_size < 50e6
 
 
+@pytest.mark.slow
 def test_works_from_any_directory(wheel: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)

@@ -76,7 +76,7 @@ def test_every_model_has_a_row() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        name if name in ("gan", "vae_gan", "vq_vae") else pytest.param(name, marks=pytest.mark.slow)
+        name if name in ("gan", "vae_gan") else pytest.param(name, marks=pytest.mark.slow)
         for name in bench.list_rows()
     ],
 )
@@ -162,6 +162,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(source: Path, tmp_path: Path) 
     assert read_json(folder / "metrics.json")["metrics"] == wanted
 
 
+@pytest.mark.slow
 def test_a_stopped_training_stops_the_benchmark(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,10 @@ from tests.support.image_files import save_image
 from zoo.core import registry
 
 
-@pytest.mark.parametrize("model", ["vq_vae", "stylegan2", "sngan", "dcgan"])
+@pytest.mark.parametrize(
+    "model",
+    ["vq_vae", *(pytest.param(m, marks=pytest.mark.slow) for m in ("stylegan2", "sngan", "dcgan"))],
+)
 def test_a_model_has_its_own_network(
     model: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
@@ -34,6 +37,7 @@ def test_a_model_has_its_own_network(
     assert made[0].network == zoo.create(model, (28, 28, 1), 64).network
 
 
+@pytest.mark.slow
 def test_progress_is_readable(source: Path, tmp_path: Path, capsys) -> None:
     """Off a terminal, a line an epoch; negative values too as plain numbers."""
     run_zoo(

@@ -69,6 +69,7 @@ def test_a_class_by_its_name(tiny: Path, tmp_path: Path, monkeypatch, capsys) ->
     assert "--label -1: no such class." in fails(capsys, "sample", run, "--label", "-1")
 
 
+@pytest.mark.slow
 def test_a_wrong_export_exits_with_1(tiny: Path, tmp_path: Path, capsys) -> None:
     """Verified against another run, the export must fail."""
     other = copy_of(tiny / "gan", tmp_path)
@@ -85,6 +86,7 @@ def test_a_wrong_export_exits_with_1(tiny: Path, tmp_path: Path, capsys) -> None
     assert stop.value.code == 1
 
 
+@pytest.mark.slow
 def test_errors_are_sentences(gan: Path, tmp_path: Path, capsys) -> None:
     assert "holds a run already" in fails(capsys, "train", "dcgan", "--out", gan)
     assert "holds a dcgan" in fails(capsys, "train", "vae", "--out", gan, "--resume")

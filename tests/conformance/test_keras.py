@@ -23,22 +23,22 @@ def test_fit(other: Case) -> None:
     assert int(model.step) == 3
 
 
-def test_fit_evaluate_predict(case: Case) -> None:
-    images = structured_images(case.image_shape)
-    model = case.create()
+def test_fit_evaluate_predict(full: Case) -> None:
+    images = structured_images(full.image_shape)
+    model = full.create()
     model.compile()
     seen = []
     callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs))
     history = model.fit(
-        *case.data(images), batch_size=20, epochs=2, verbose=0, callbacks=[callback]
+        *full.data(images), batch_size=20, epochs=2, verbose=0, callbacks=[callback]
     )
     assert set(model.log_names) == set(history.history)
     assert seen[1] == {name: values[1] for name, values in history.history.items()}
     assert int(model.step) == 6
-    results = model.evaluate(*case.data(images), batch_size=30, verbose=0, return_dict=True)
+    results = model.evaluate(*full.data(images), batch_size=30, verbose=0, return_dict=True)
     assert all(np.isfinite(value) for value in results.values())
-    assert model.evaluate(*case.data(images), batch_size=30, verbose=0, return_dict=True) == results
-    predicted = model.predict(case.inputs(model, images), batch_size=30, verbose=0)
+    assert model.evaluate(*full.data(images), batch_size=30, verbose=0, return_dict=True) == results
+    predicted = model.predict(full.inputs(model, images), batch_size=30, verbose=0)
     assert predicted.shape == images.shape
     assert predicted.min() >= 0
     assert predicted.max() <= 1

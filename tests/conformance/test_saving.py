@@ -34,6 +34,7 @@ def test_save_and_load_continue_alike(full_vae: Case, tmp_path: Path) -> None:
     assert_same_state(loaded, model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "imports", ["import keras, zoo", pytest.param("import zoo, keras", marks=pytest.mark.slow)]
 )

@@ -5,5 +5,5 @@ from __future__ import annotations
 from tests.cases import Case
 
 
-def test_variables(each: Case) -> None:
-    assert len(each.create().variables) == each.variables
+def test_variables(distinct: Case) -> None:
+    assert len(distinct.create().variables) == distinct.variables

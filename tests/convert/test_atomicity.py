@@ -137,7 +137,13 @@ def trained() -> tuple[Any, Any, np.ndarray]:
 
 
 @pytest.mark.parametrize("to", ["vae", "gan"])
-@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES.keys())
+@pytest.mark.parametrize(
+    "stage",
+    [
+        pytest.param(stage, id=name, marks=[pytest.mark.slow] if name == "fourth assign" else [])
+        for name, stage in STAGES.items()
+    ],
+)
 def test_all_or_nothing(
     stage: Callable, to: str, trained: tuple, monkeypatch: pytest.MonkeyPatch
 ) -> None:

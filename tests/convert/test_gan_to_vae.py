@@ -239,6 +239,7 @@ def test_a_larger_latent_is_exact(more: int) -> None:
     assert report.equivalence == "tolerance"
 
 
+@pytest.mark.slow
 def test_a_wider_decoder_is_exact() -> None:
     generator = make_stack(*make_decoder((8, 3)).layers[1:], layers.Activation("sigmoid"))
     vae = make_vae(make_decoder((8, 7)))

@@ -106,6 +106,7 @@ def test_distillation_into_a_new_vae_of_an_unusual_end() -> None:
         convert.gan_to_vae(bright, mode="distill")
 
 
+@pytest.mark.slow
 def test_distillation_is_repeatable() -> None:
     generator = make_stack(layers.Dense(64), layers.Reshape(SHAPE), layers.Activation("sigmoid"))
     found = []

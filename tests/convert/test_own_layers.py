@@ -160,6 +160,7 @@ def test_layers_of_the_users_own_are_carried_over(own: Any) -> None:
     assert 0.0 < report.equality.noise_floor < 5e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "own",
     [
@@ -179,6 +180,7 @@ def test_into_a_model_that_has_the_layer_too(own: Any) -> None:
     assert any("in float32 only" in note for note in back.notes) == (own is OfConstant)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [OfConstant, pytest.param(UnnamedWeights, marks=pytest.mark.slow)])
 def test_batch_norm_behind_such_a_layer(own: Any) -> None:
     generator = _generator(own(), layers.BatchNormalization())
@@ -189,6 +191,7 @@ def test_batch_norm_behind_such_a_layer(own: Any) -> None:
     assert report.equality.passed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [OfConstant, pytest.param(UnnamedWeights, marks=pytest.mark.slow)])
 def test_distilling_such_a_generator(own: Any) -> None:
     _, report = convert.gan_to_vae(
@@ -257,6 +260,7 @@ def _empty(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "beside"),
     [

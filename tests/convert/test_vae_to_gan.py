@@ -162,6 +162,7 @@ def _biased(*, norm: bool = True) -> keras.Model:
     return keras.Model(inputs, layers.Rescaling(0.5, 0.5)(layers.Activation("tanh")(x)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_given_gan_takes_the_decoder(norm: bool, vae: Any) -> None:
     gan = make_gan("wgan_gp", generator=_biased(norm=norm), ema=0.9)
@@ -225,6 +226,7 @@ def test_options_of_a_new_gan(vae: Any) -> None:
     assert_same_images(gan, vae)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -153,6 +153,7 @@ def test_permutes_cancel_between_layers() -> None:
     assert kinds.count("Permute") == 3  # in, out, and the network's own
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("not_here")
 @pytest.mark.parametrize(
     "name", ["vae", *(pytest.param(n, marks=pytest.mark.slow) for n in ("vae_gan", "bigan"))]

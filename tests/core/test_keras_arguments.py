@@ -135,6 +135,7 @@ def test_weights_are_refused(name: str) -> None:
     assert model.steps_done == 0
 
 
+@pytest.mark.slow
 def test_epochs_batches_and_order() -> None:
     """epochs, initial_epoch, steps_per_epoch, batch_size, shuffle, verbose."""
     model = compiled_model()

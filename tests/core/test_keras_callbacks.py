@@ -34,6 +34,7 @@ class _Poison(keras.callbacks.Callback):
             weight.assign(weight * np.nan)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vae", "dcgan", pytest.param("vae_gan", marks=pytest.mark.slow)])
 def test_terminate_on_nan(name: str) -> None:
     callbacks = [_Poison(1), keras.callbacks.TerminateOnNaN()]
@@ -148,6 +149,7 @@ def test_model_checkpoint(name: str, tmp_path: Path) -> None:
     assert_same_state(keras.models.load_model(tmp_path / "1.keras"), model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dcgan", pytest.param("vae", marks=pytest.mark.slow)])
 def test_backup_and_restore(name: str, tmp_path: Path) -> None:
     """A run that was broken off goes on to the weights of one that was not."""

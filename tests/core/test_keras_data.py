@@ -28,7 +28,7 @@ def _endless() -> Any:
     ("x", "y", "options"),
     [
         (batches_of(IMAGES, LABELS), None, {}),
-        (Pairs(), None, {}),
+        pytest.param(Pairs(), None, {}, marks=pytest.mark.slow),
         pytest.param(
             tf.constant(IMAGES), tf.constant(LABELS), {"batch_size": 8}, marks=pytest.mark.slow
         ),

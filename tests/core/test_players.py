@@ -83,6 +83,7 @@ def test_each_player_moves_its_own_variables(images: np.ndarray) -> None:
         assert max(np.abs(after - first).max() for after, first in pairs) > 1e-4, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_replicas_equal_one_device(images: np.ndarray, accumulate: int) -> None:
     """With a last batch that they cannot share evenly."""

@@ -136,6 +136,7 @@ def _trained(case: Case, images: np.ndarray, **options: Any) -> Any:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case", [CASES[1], pytest.param(CASES[4], marks=pytest.mark.slow)], ids=lambda case: case.id
 )
@@ -222,6 +223,11 @@ def test_bad_options(images: np.ndarray, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not divide the 6 steps of an epoch. Take 3 or 2"):
         train(model, images, tmp_path / "run", epochs=1, batch_size=10)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_too_few_images_for_the_parts(images: np.ndarray) -> None:
+    model = zoo.create("vae", IMAGE_SHAPE, LATENT_DIM, network="mlp")
     model.compile(accumulate=3)
     with pytest.raises(tf.errors.InvalidArgumentError, match="fewer images than accumulate=3"):
         model.fit(images[:2], batch_size=2, verbose=0)

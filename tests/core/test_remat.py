@@ -96,6 +96,7 @@ def _step(
     return [g.numpy() for g in gradients], [np.asarray(v) for v in network.variables]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eager", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_gradients_and_states_of_a_network(*, eager: bool) -> None:
     """All segments are those of one operation: every state and every branch crosses a cut."""

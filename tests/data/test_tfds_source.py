@@ -151,6 +151,7 @@ def test_class_names_of_tfds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         data.read(deep)
 
 
+@pytest.mark.slow
 def test_a_slice() -> None:
     whole = data.to_array(data.DEFAULT_SOURCE, split="train")
     part = data.to_array(data.DEFAULT_SOURCE, split="train[:10%]")

@@ -163,6 +163,7 @@ def test_resume_on_changed_data_is_refused(classes: Path, copies: tuple[Path, Pa
     assert config["data_fingerprint"]["pixels"] != fingerprint["pixels"]
 
 
+@pytest.mark.slow
 def test_a_folder_that_was_moved(copies: tuple[Path, Path], capsys: pytest.CaptureFixture) -> None:
     """The run that was begun with it is told its new place as the error says."""
     source, out = copies

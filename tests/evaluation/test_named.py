@@ -96,6 +96,7 @@ def test_evaluate_gives_what_whole_arrays_give() -> None:
     assert (found["images"], found["samples"]) == (N, N)
 
 
+@pytest.mark.slow
 def test_replicas_share_the_samples() -> None:
     values = []
     for replicas in (1, 2, 3):
@@ -125,6 +126,7 @@ def test_raw_and_averaged_weights() -> None:
     assert record["protocols"]["fid9_test"]["weights"] == "raw"  # it has no average
 
 
+@pytest.mark.slow
 def test_truncation_is_for_the_measurement_alone() -> None:
     keras.utils.set_random_seed(0)
     gan = zoo.create("stylegan2", (8, 8, 1), 2, network="style-8")
@@ -212,6 +214,7 @@ def test_progress_is_told() -> None:
     assert told == [(what, *each) for what in ("real images", "samples") for each in seen]
 
 
+@pytest.mark.slow
 def test_sprites_have_named_metrics() -> None:
     """Without a name, drawings are measured by disentanglement, and take no extractor."""
     vae = zoo.create("vae", (64, 64, 1), 2, network="mlp")

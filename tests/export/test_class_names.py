@@ -47,7 +47,7 @@ def test_a_preset_has_the_names(run: Path, preset: Path) -> None:
     assert provenance(preset)["class_names"] == provenance(run)["class_names"] == NAMES
 
 
-@pytest.mark.parametrize("of", ["run", "preset"])
+@pytest.mark.parametrize("of", [pytest.param("run", marks=pytest.mark.slow), "preset"])
 def test_samples_by_name(of: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     path, out = request.getfixturevalue(of), tmp_path / "x.npy"
     drawn = []
@@ -60,6 +60,7 @@ def test_samples_by_name(of: str, request: pytest.FixtureRequest, tmp_path: Path
     assert np.abs(np.load(out) - drawn[0]).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_requests_by_name(run: Path, tmp_path: Path) -> None:
     path = export_model(
         zoo.load(run), tmp_path / "onnx", format="onnx", run=run, functions=["decode"], verify=False

@@ -19,9 +19,8 @@ from tests.cases import CASES, IMAGE_SHAPE, Case
 from tests.support.exports import shaken, shaken_case
 from zoo.core.model import ZooModel
 
-# Between them their graphs have what the others' have: labels, codes and a PixelCNN. The fullest
-# GAN is exported to SavedModel.
-ONNX = [case for case in CASES if case.name in ("cvae", "vq_vae")]
+# The fullest GAN is exported to SavedModel.
+ONNX = [case for case in CASES if case.name == "cvae"]
 
 
 @pytest.mark.parametrize(
@@ -122,6 +121,7 @@ def test_the_averaged_generator_is_exported(tmp_path: Path) -> None:
     assert np.abs(found - raw).max() > 1e-2
 
 
+@pytest.mark.slow
 def test_onnx_reference_evaluator_agrees(tmp_path: Path) -> None:
     """The ONNX project's own interpreter, which shares no kernel with ONNX Runtime."""
     model = shaken_case("vae")

@@ -95,6 +95,7 @@ def test_more_rows_are_the_same_rows_and_others(draw: Any) -> None:
     assert np.abs(draw(9, LIMIT - 1)["normal"] - many).max() > 1.0
 
 
+@pytest.mark.slow
 def test_onnx_runtime_computes_the_same(draw: Any) -> None:
     import tf2onnx
 

@@ -144,6 +144,7 @@ def test_saved_model_cli_shows_the_signatures(tmp_path: Path) -> None:
     assert "outputs['log_variance'] tensor_info" in shown
 
 
+@pytest.mark.slow
 def test_weights_are_stored_once(tmp_path: Path) -> None:
     model = zoo.create("vae", (28, 28, 1), 16)
     weights = sum(

@@ -95,6 +95,7 @@ def test_swapped_outputs_fail(tmp_path: Path) -> None:
     assert wrong == {"mean", "log_variance"}
 
 
+@pytest.mark.slow
 def test_batch_norm_in_training_mode_fails(tmp_path: Path) -> None:
     model = shaken_case("dcgan")
     path = export_model(model, tmp_path / "x", functions=["generate"], verify=False)
@@ -161,6 +162,7 @@ def test_a_renamed_tensor_and_a_fixed_batch_fail(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_other_family_fails(tmp_path: Path) -> None:
     """A VAE's export has functions that a GAN has not, and the other way round."""
     vae, gan = shaken_case("vae"), shaken_case("dcgan")

@@ -37,6 +37,7 @@ def _followed(model: Any, images: np.ndarray, sizes: list[int], rampup: float | 
         np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rampup", [0.5, pytest.param(None, marks=pytest.mark.slow)])
 def test_the_decay_is_of_the_images_of_each_step(images: np.ndarray, rampup: float | None) -> None:
     """θ̄ ← d θ̄ + (1 − d) θ with d = 0.5^(n / min(half-life, ramp-up · images seen)).

@@ -43,6 +43,7 @@ def test_losses_are_of_swapped_labels() -> None:
     np.testing.assert_allclose(wasserstein.generator_loss(real, fake), (real - fake)[:, 0])
 
 
+@pytest.mark.slow
 def test_step_is_that_of_three_networks(images: np.ndarray) -> None:
     """G and E against D, on pairs, with reparametrised codes (arXiv 1606.00704, algorithm 1)."""
     rate, x = 0.01, images[:20]

@@ -83,6 +83,7 @@ def test_truncation_out_of_range(threshold: float) -> None:
 # Orthogonal regularisation
 
 
+@pytest.mark.slow
 def test_the_generators_loss_has_the_regularisation(images: np.ndarray) -> None:
     """β Σ ‖WᵀW ⊙ (1 − I)‖²_F over its kernels in NumPy, without the class embedding's."""
     model = small(network="biggan-4", num_classes=3, orthogonal_weight=0.01)

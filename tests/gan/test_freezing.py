@@ -49,6 +49,7 @@ def test_a_block_is_a_stage_or_a_layer_with_its_normalisation(
         ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_frozen_blocks_do_not_move_and_the_others_do(tmp_path: Path) -> None:
     model = frozen(freeze_discriminator=1, freeze_generator=2, normalization="spectral")
     parts = {

@@ -68,6 +68,7 @@ def test_fixed_noise_makes_an_image_a_function_of_its_latent(gan: Any) -> None:
     np.testing.assert_allclose(images[:1], wanted, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_random_noise_is_part_of_the_latent(gan: Any) -> None:
     """Each image has its own; the stored noise in its place gives the fixed image."""
     fixed = gan.generate(2, seed=1)

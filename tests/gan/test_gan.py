@@ -90,6 +90,7 @@ def test_wgan_gp_is_algorithm_1(images: np.ndarray) -> None:
     assert int(model.generator_optimizer.iterations) == int(model.step) == 1
 
 
+@pytest.mark.slow
 def test_the_average_follows_its_definition(images: np.ndarray) -> None:
     """θ̄ ← d θ̄ + (1 − d) θ with d = min(decay, (1 + t) / (10 + t)); sampling uses θ̄."""
     model = _gan("dcgan", ema=0.3)
@@ -208,6 +209,7 @@ def test_a_lazy_penalty(images: np.ndarray) -> None:
     np.testing.assert_allclose(found[3], found[1] * [3, 0, 0, 3, 1], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_weights_are_clipped(images: np.ndarray) -> None:
     """The critic's alone, after each of its updates (arXiv 1701.07875, algorithm 1)."""
     model = zoo.create("wgan", IMAGE_SHAPE, LATENT_DIM, network="mlp", n_critic=2)

@@ -48,6 +48,7 @@ def _batch(model: Any, n: int = 20) -> dict[str, Any]:
 # How p moves
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "settings"),
     [

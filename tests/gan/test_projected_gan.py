@@ -87,6 +87,7 @@ def test_settings_are_the_authors() -> None:
     assert (model.diff_augment, model.ema_images) == ("color,translation,cutout", 20_000)
 
 
+@pytest.mark.slow
 def test_a_label_changes_the_logits() -> None:
     model = made(num_classes=3)
     image = np.full((3, *IMAGE_SHAPE), 0.8, np.float32)

@@ -216,6 +216,7 @@ def test_averages_move_towards_the_means(images: np.ndarray) -> None:
     assert float(model.path_length) == pytest.approx(0.01 * np.mean(lengths), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_truncation() -> None:
     """ψ = 0 is the image of the mean style, ½ that of the style half-way; training knows none."""
     model = _model(ema=None)

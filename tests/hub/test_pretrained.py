@@ -385,20 +385,31 @@ def _count(file: h5py.File, value: np.ndarray) -> np.ndarray:
     return value
 
 
+SLOW = pytest.mark.slow
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (lambda p: p.write_bytes(p.read_bytes()[:-9000]), "cannot be read.*cut short"),
-        (lambda p: p.write_bytes(pickle.dumps(np.ones(3000))), "cannot be read"),
+        pytest.param(
+            lambda p: p.write_bytes(pickle.dumps(np.ones(3000))),
+            "cannot be read",
+            marks=SLOW,
+        ),
         (_replaced(lambda file, value: h5py.ExternalLink("x.h5", "/x")), "is a link; expected"),
-        (_replaced(lambda file, value: h5py.SoftLink("/vars/0")), "is a link; expected"),
-        (_replaced(_virtual), "lies in another file"),
+        pytest.param(
+            _replaced(lambda file, value: h5py.SoftLink("/vars/0")),
+            "is a link; expected",
+            marks=SLOW,
+        ),
+        pytest.param(_replaced(_virtual), "lies in another file", marks=SLOW),
         (_replaced(_external), "lies in another file"),
         (_replaced(_circle), "has generator/layers/dense/again, which the model has not"),
         (_replaced(_more), r"lacks \[\] \(0 in all\) and has \['generator/.*9'\]"),
         (_replaced(lambda file, value: None), r"lacks \['generator/layers/dense/vars/0'\] \(1"),
         (_replaced(lambda file, value: value.T), r"is float16 \(\d+, 3\); expected float16 or"),
-        (_replaced(lambda file, value: value.astype("int32")), "is int32"),
+        pytest.param(_replaced(lambda file, value: value.astype("int32")), "is int32", marks=SLOW),
         (_replaced(lambda file, value: value * np.nan), "dense/vars/0 is not finite"),
         (_replaced(_count), r"vars/0 is float16 \(\); expected int64"),
     ],

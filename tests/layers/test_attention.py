@@ -79,6 +79,7 @@ def test_every_pixel_sees_all(spectral: bool) -> None:
     assert sensitive[:, -1, -1].min() > 0
 
 
+@pytest.mark.slow
 def test_kernels_have_norm_one() -> None:
     layer, x = SelfAttention2D(), drawn()
     layer.build(SHAPE)

@@ -159,6 +159,7 @@ def test_a_code_dies_below_a_tenth_of_even_usage() -> None:
         np.testing.assert_allclose(quantizer.codebook[3], wanted, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [6, 5], ids=["even", "uneven"])
 def test_replicas_are_one_device(batch: int) -> None:
     """Statistics summed over two replicas update each copy as one device would."""

@@ -127,6 +127,7 @@ def test_a_call_in_training_is_one_power_iteration(dtype: str) -> None:
     np.testing.assert_array_equal(layer.kernel, w.astype(np.float32))
 
 
+@pytest.mark.slow
 def test_two_replicas_compute_what_one_does() -> None:
     """u, moving statistics and outputs, of a conditional generator and its spectral judge."""
 

@@ -28,6 +28,7 @@ def noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).random(shape, np.float32)
 
 
+@pytest.mark.slow
 def test_photographs_are_recognised(extractor: metrics.FeatureExtractor) -> None:
     china, flower = (np.float32(image)[None] / 255.0 for image in load_sample_images().images)
     assert PALACE in extractor.predict(china)[0].argsort()[-5:]

@@ -265,6 +265,7 @@ def test_iwae_bound_against_logsumexp() -> None:
     np.testing.assert_array_equal(metrics.iwae_bound(log_weights[:1]), log_weights[0])
 
 
+@pytest.mark.slow
 def test_iwae_bound_approaches_the_evidence_of_a_linear_gaussian_model() -> None:
     """z ~ N(0, 1), x | z ~ N(Wz, σ²I): the evidence N(0, WWᵀ + σ²I) and posterior are exact."""
     rng = np.random.default_rng(0)
@@ -342,6 +343,7 @@ def clothes() -> tuple[np.ndarray, np.ndarray]:
     return data.to_array("fashion_mnist_sample", split="test", labels=True)
 
 
+@pytest.mark.slow
 def test_classifier_knows_clothes(
     extractor: metrics.FeatureExtractor, clothes: tuple[np.ndarray, np.ndarray]
 ) -> None:

@@ -70,7 +70,9 @@ def test_a_residual_generator_of_small_images_has_a_million_weights() -> None:
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 3), (8, 12, 2)], ids=str)
-@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "dtype", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("name", EVERY)
 def test_shapes_ranges_and_precision(name: str, dtype: str, shape: tuple[int, ...]) -> None:
     policy = keras.DTypePolicy(dtype)

@@ -50,6 +50,7 @@ def test_each_position_sees_all_before_it() -> None:
     np.testing.assert_array_equal(_sees(prior).reshape(49, 49), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [1, 2])
 def test_reach_is_as_documented(depth: int) -> None:
     side = 8

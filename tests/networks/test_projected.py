@@ -103,6 +103,7 @@ def torch_logits(
     return torch.cat(logits, dim=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("normalization", "training", "classes", "size"),
     [

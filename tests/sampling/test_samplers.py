@@ -350,6 +350,7 @@ def test_latents_are_of_the_class_of_their_image(conditional_run: Path, tmp_path
     np.testing.assert_allclose(again["frechet_distance_gmm"], record, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_published_mixture_needs_enough_of_each_class(
     conditional_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

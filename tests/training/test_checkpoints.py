@@ -245,6 +245,7 @@ def test_a_loss_that_is_no_number_stops_the_run(
     assert all(np.isfinite(np.asarray(v)).all() for v in saved.variables)
 
 
+@pytest.mark.slow
 def test_a_state_that_is_not_finite_is_not_saved(images: np.ndarray, tmp_path: Path) -> None:
     """Weights broken by the very last step of an epoch, of which no loss tells yet."""
     with pytest.raises(FloatingPointError, match=r"is not finite at step 3: .* of step 0, is in"):
@@ -264,6 +265,7 @@ def test_sigterm_saves(images: np.ndarray, tmp_path: Path) -> None:
     assert int(load_run(tmp_path / "run").step) == 4
 
 
+@pytest.mark.slow
 def test_leftovers_of_a_kill_are_removed(run: Path, images: np.ndarray) -> None:
     left = run / "checkpoints" / ".step_00000009.keras.scratch-x"
     left.mkdir()

@@ -201,6 +201,7 @@ def test_every_worker_finds_the_same(
         train(_vae(Unregistered()), archive, tmp_path / "run", epochs=1, batch_size=4, verbose=0)
 
 
+@pytest.mark.slow
 def test_a_registered_class_is_warned_of(tmp_path: Path, archive: str) -> None:
     run = tmp_path / "run"
     model = _vae(Doubling(name="double"))

@@ -253,6 +253,7 @@ def test_a_step_follows_the_weighted_sum(images: np.ndarray) -> None:
         assert logs[name] == pytest.approx(float(term), rel=1e-4), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("log_variance", "weights", "infinite"),
     [
@@ -395,6 +396,7 @@ def test_the_generator_waits_and_rises(images: np.ndarray, tmp_path: Path) -> No
     assert all(np.any(a != b) for a, b in moved)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "steps", [9, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 60, 100_000))]
 )

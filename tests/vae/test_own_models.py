@@ -193,6 +193,7 @@ def test_what_has_no_elbo_reports_none(name: str, images: np.ndarray) -> None:
     assert results["metrics"]["mse"] == pytest.approx(error, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["test_rae", SLOW_AAE])
 @pytest.mark.parametrize("kind", ["gmm", pytest.param("two_stage", marks=pytest.mark.slow)])
 def test_a_sampler_is_fitted_to_the_codes(
@@ -241,7 +242,13 @@ def test_it_is_exported(name: str, images: np.ndarray, tmp_path: Path) -> None:
     np.testing.assert_allclose(codes, model.encode(images[:4]), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("base", [zoo.vae.FactorVAE, zoo.vae.VAEGAN, zoo.vae.SoftIntroVAE])
+@pytest.mark.parametrize(
+    "base",
+    [
+        zoo.vae.FactorVAE,
+        *(pytest.param(b, marks=pytest.mark.slow) for b in (zoo.vae.VAEGAN, zoo.vae.SoftIntroVAE)),
+    ],
+)
 def test_models_with_a_step_of_their_own_call_the_hook_for_logs(
     base: Any, images: np.ndarray
 ) -> None:

@@ -132,6 +132,7 @@ def test_the_bound_rises_to_the_likelihood_with_k() -> None:
     assert missing[1] > missing[5] > missing[50]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_decoder_variance_is_of_all_samples(accumulate: int) -> None:
     model = zoo.create("iwae", SHAPE, 2, samples=3, **_linear_networks())

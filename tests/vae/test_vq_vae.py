@@ -133,6 +133,7 @@ def test_the_bound_is_the_joint_probability() -> None:
 # The codebook
 
 
+@pytest.mark.slow
 def test_dead_codes_go_to_features_of_the_batch() -> None:
     model = _spread(_model())
     far = model.quantizer.codebook.numpy()

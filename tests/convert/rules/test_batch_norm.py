@@ -153,7 +153,7 @@ def plain_decoder(*, use_bias: bool = True, inner: bool = False) -> keras.Model:
 
 @pytest.mark.parametrize("use_bias", [True, False])
 @pytest.mark.parametrize("inner", [True, False])
-@pytest.mark.parametrize("had_bias", [True, False])
+@pytest.mark.parametrize("had_bias", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_inserted_norms_change_nothing(use_bias: bool, inner: bool, had_bias: bool) -> None:
     model = plain_decoder(use_bias=had_bias, inner=inner)
     latents = draws(model, 500, seed=2)

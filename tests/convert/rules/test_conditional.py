@@ -94,7 +94,7 @@ def test_conditional_generators_as_conditional_decoders(make: Callable[[], keras
 
 
 @pytest.mark.parametrize("make", CONDITIONAL.values(), ids=CONDITIONAL.keys())
-@pytest.mark.parametrize("label", [0, 3])
+@pytest.mark.parametrize("label", [pytest.param(0, marks=pytest.mark.slow), 3])
 def test_one_class_of_a_conditional_generator(make: Callable[[], keras.Model], label: int) -> None:
     model = make()
     given = labelled(model, np.full(16, label))
@@ -158,7 +158,9 @@ def test_embeddings_as_one_hot(joined_by: str, shape: tuple[int, ...]) -> None:
     assert_equal(fixed, model, given[0], given)
 
 
-@pytest.mark.parametrize("network", ["conv-4", "resnet-4", "mlp"])
+@pytest.mark.parametrize(
+    "network", ["conv-4", "resnet-4", pytest.param("mlp", marks=pytest.mark.slow)]
+)
 def test_a_new_label_changes_nothing_yet(network: str) -> None:
     model = shake(networks.build(network, "generator", (8, 8, 1), 5))
     found = rules.add_label(read(model), CLASSES)
