@@ -115,7 +115,8 @@ class PatchLossVAE(BaseVAE):
             )
             raise ValueError(msg)
         # Past Keras's tracking, which would save 3 million numbers that never change.
-        vars(self)["perceptual_distance"] = partial(perceptual_loss, perceptual_levels())
+        attributes: Any = vars(self)
+        attributes["perceptual_distance"] = partial(perceptual_loss, perceptual_levels())
 
     def _new_discriminator(self) -> keras.Model:
         with networks.precision(self.dtype_policy):
@@ -134,7 +135,7 @@ class PatchLossVAE(BaseVAE):
     @property
     def last_kernel(self) -> Any:
         """The kernel of the decoder's last layer with weights, a Keras variable."""
-        return next(v for v in reversed(self.decoder.trainable_variables) if v.name == "kernel")
+        return next(v for v in reversed(self.decoder.weights) if v.name == "kernel")  # also if frozen
 
     def regularization_terms(
         self, outputs: dict[str, Any], batch: dict[str, Any]
