@@ -82,7 +82,6 @@ class AutoencoderKL(BaseVAE):
 
     default_batch_size: ClassVar[int] = 32
     transferable: ClassVar[bool] = False
-    single_decoder: ClassVar[bool] = False
 
     def __init__(
         self,
