@@ -83,7 +83,7 @@ def inputs_at(
         endpoint: The function.
         sides: (height, width) of the images.
         n: How many examples.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Returns:
         By name, each [n, ...], as `inputs_of`: `latent`, `image`, and `codes` if the function

@@ -220,13 +220,7 @@ def endpoints(
     """
     model = as_model(model)
     optional = model.optional_endpoints()
-    for name, spec in {**model.endpoints(), **optional}.items():
-        if not isinstance(spec, EndpointSpec):
-            msg = (
-                f"{type(model).__name__}: endpoint {name!r} is a {type(spec).__name__}; expected a "
-                "zoo.core.model.EndpointSpec(method, inputs, outputs, networks)."
-            )
-            raise TypeError(msg)
+    _check_specs(model, {**model.endpoints(), **optional})
     if isinstance(functions, str):
         msg = f"functions={functions!r}: expected a list of names, [{functions!r}]."
         raise TypeError(msg)
@@ -268,6 +262,17 @@ def endpoints(
     if NCHW in functions:
         named[NCHW] = _nchw_uint8(generate)
     return [named[name] for name in names if name in functions]
+
+
+def _check_specs(model: Any, specs: Mapping[str, Any]) -> None:
+    """Raises TypeError if an endpoint of a model is no `EndpointSpec`."""
+    for name, spec in specs.items():
+        if not isinstance(spec, EndpointSpec):
+            msg = (
+                f"{type(model).__name__}: endpoint {name!r} is a {type(spec).__name__}; expected a "
+                "zoo.core.model.EndpointSpec(method, inputs, outputs, networks)."
+            )
+            raise TypeError(msg)
 
 
 def _of_one_size(model: Any, spec: EndpointSpec) -> EndpointSpec:

@@ -226,9 +226,9 @@ def check_plain(model: Any, *, source: bool = False) -> None:
             raise ValueError(msg)
 
 
-def takes_grids(decoder: keras.Model) -> bool:
+def takes_grids(decoder: Any) -> bool:
     """Whether a decoder takes latents [batch, height, width, channels]."""
-    inputs = getattr(decoder, "inputs", None)  # a subclassed network has none
+    inputs: Any = getattr(decoder, "inputs", None)  # a subclassed network has none
     return bool(inputs) and len(inputs[0].shape) == 4
 
 

@@ -72,8 +72,7 @@ def vae_to_gan(
     """Turns a VAE into a GAN that starts from its decoder and encoder.
 
     Args:
-        vae: A VAE of the zoo. It is not changed. Where its decoder takes grids of latents, the GAN
-            takes those of `image_shape`, flattened, and draws images of that size.
+        vae: A VAE of the zoo. It is not changed. If its decoder takes grids, the GAN's are flat.
         gan: The GAN that takes the weights. It is changed only if all goes well. None makes one.
         images: float32 [n, height, width, channels] in [0, 1], training images that the aggregate
             posterior is taken over: needed for `whiten_posterior`.
@@ -81,7 +80,7 @@ def vae_to_gan(
         whiten_posterior: Fold z = A ε + m, A Aᵀ = S, into the first layer, with m and S the moments
             of the aggregate posterior. Else the generator draws the VAE's own prior samples.
         discriminator_init: `"encoder"`: it takes the encoder's layers but the last; or `"random"`,
-            the only one where the encoder gives grids, as that of `autoencoder_kl` does.
+            the only one where the encoder gives grids.
         batch_norm: In a new generator: `"insert"` ones that change only training, or `"none"`.
         mode: `"exact"`: the generator computes the decoder's images, or the conversion fails.
             `"partial"`: what fits is copied, and the difference stated.
@@ -91,7 +90,7 @@ def vae_to_gan(
         dry_run: Only report: nothing is changed, and no new GAN returned.
         seed: Seed of the check's latents and of a new GAN's training noise.
         **options: Further arguments of a new GAN, such as `ema=0.999`; its `discriminator` too, if
-            that is not made from the encoder. A GAN has the VAE's classes. With `num_classes` that
+            that is not made from the encoder. A GAN has the VAE's classes. With `num_classes`, that
             of a VAE without them is conditional: at first it draws the same for each class.
 
     Returns:
@@ -111,8 +110,7 @@ def vae_to_gan(
         >>> gan.generate(3, seed=0).shape, report.equivalence
         ((3, 8, 8, 1), 'tolerance')
     """
-    check_choice("batch_norm", batch_norm, ("insert", "none"))
-    _check(vae, gan, mode, model, options, discriminator_init)
+    _check(vae, gan, mode, model, options, discriminator_init, batch_norm)
     classes = {"num_classes": vae.num_classes} if vae.num_classes else {}
     added = 0 if classes else int(options.get("num_classes", 0))
     original = rules.to_channels_last(rules.unwrap_spectral_norm(_read_decoder(vae)))
@@ -126,8 +124,8 @@ def vae_to_gan(
     generator = build(plan.network)
     compared = _compared(vae, original, posterior, plan, generator, added, seed)
     discriminator = _discriminator(vae, gan, discriminator_init, model, options | classes)
-    networks = {"generator": generator, "discriminator": discriminator.model}
-    options = {"network": _architecture(vae), "seed": seed, **options, **classes, **networks}
+    options = {"network": _architecture(vae), "seed": seed, **options, **classes,
+               "generator": generator, "discriminator": discriminator.model}  # fmt: skip
     return conclude(
         gan,
         plan,
@@ -148,9 +146,16 @@ def vae_to_gan(
 
 
 def _check(
-    vae: Any, gan: Any, mode: str, model: str, options: Mapping[str, Any], discriminator_init: str
+    vae: Any,
+    gan: Any,
+    mode: str,
+    model: str,
+    options: Mapping[str, Any],
+    discriminator_init: str,
+    batch_norm: str,
 ) -> None:
     """Checks the VAE, and the given GAN or the options of a new one."""
+    check_choice("batch_norm", batch_norm, ("insert", "none"))
     check_choice("discriminator_init", discriminator_init, ("encoder", "random"))
     check_choice("mode", mode, ("exact", "partial"))
     check_family(vae, BaseVAE)
@@ -233,7 +238,7 @@ def _read_decoder(vae: BaseVAE) -> Network:
 
 
 def _architecture(vae: BaseVAE) -> str:
-    """Of a new GAN's networks that are not made from the VAE."""
+    """The architecture of those networks of a new GAN that are not made from the VAE."""
     return "conv" if vae.network in GRID_ONLY else vae.network
 
 

@@ -159,7 +159,7 @@ def _tiled(
     """
     step = tile - overlap
     height, width = values.shape[1:3]
-    result: np.ndarray | None = None
+    result: Any = None  # its channels are known from the first tile
     above: dict[int, np.ndarray] = {}  # the last rows of the tiles above
     for top in range(0, height, step):
         left_columns = None  # the last columns of the tile to the left
