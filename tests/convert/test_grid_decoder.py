@@ -47,7 +47,9 @@ def test_it_draws_what_the_decoder_does(likelihood: str, whiten: bool) -> None:
     options = {"images": images} if whiten else {"whiten_posterior": False}
     gan, report = vae_to_gan(vae, discriminator_init="random", **options)
     assert report.equality.passed
-    assert report.equivalence == ("distributional" if whiten else "bitwise")
+    cut = likelihood == "laplace_linear"  # else a tanh in place of the sigmoid, which rounds
+    same = "bitwise" if cut else "tolerance"
+    assert report.equivalence == ("distributional" if whiten else same)
     statuses = {row.status for row in report.rows if row.target.startswith("generator/")}
     assert "REINITIALISED" not in statuses
     assert gan.latent_dim == vae.noise_dim == 48

@@ -59,8 +59,13 @@ def test_every_model_is_exported_to_saved_model(full_gan: Case, tmp_path: Path) 
     assert tuple(read_export(path)["endpoints"]) == found
     report = verify(path, model)
     assert report.passed, report.problems
-    assert {row.function for row in report.rows} == {*found, "serving_default"}
+    assert _functions_of(report) == {*found, "serving_default"}
     _check_report(report, path)
+
+
+def _functions_of(report: Report) -> set[str]:
+    """Each once: some are tried at further sizes, in rows of their own."""
+    return {row.function.partition(" at ")[0] for row in report.rows}
 
 
 def _check_onnx(
@@ -70,7 +75,7 @@ def _check_onnx(
     assert tuple(read_export(path)["endpoints"]) == functions
     report = verify(path, model, runtimes=runtimes)
     assert report.passed, report.problems
-    assert {row.function.partition(" at ")[0] for row in report.rows} == {*functions}
+    assert _functions_of(report) == {*functions}
     _check_report(report, path)
     for endpoint in endpoints(model, functions=functions):
         proto = onnx.load(path / f"{endpoint.name}.onnx")
