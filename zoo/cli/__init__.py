@@ -94,11 +94,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _app_of(arguments: Sequence[str]) -> typer.Typer:
     """The commands with the one alone that is asked for: Typer makes all their parsers at once."""
     named = arguments[0] if arguments else ""
-    one = [command for command in app.registered_commands if _name_of(command) == named]
-    if not one:
+    commands = {_name_of(command): command for command in app.registered_commands}
+    if named not in commands:
         return app
     asked = copy(app)
-    asked.registered_commands, asked.registered_groups = one, []
+    wanted = {named, "train"} if named == "sweep" else {named}  # a sweep takes train's options
+    asked.registered_commands = [commands[name] for name in wanted]
+    asked.registered_groups = []
     return asked
 
 
