@@ -60,7 +60,9 @@ def assert_gradients(variables: Any, gradients: Any, wanted: Any) -> None:
         assert error < 2e-4, (variable.path, error)
 
 
-@pytest.mark.parametrize("start", [0, 1], ids=["started", "before"])
+@pytest.mark.parametrize(
+    "start", [pytest.param(0, id="started"), pytest.param(1, id="before", marks=pytest.mark.slow)]
+)
 def test_a_step_is_pytorchs(
     start: int, taken: keras.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,5 +169,8 @@ def test_the_features_are_not_saved(tmp_path: Path) -> None:
 def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         zoo.create("autoencoder_kl", SHAPE, 2, **{**OPTIONS, **options})
+
+
+def test_channels_that_have_no_features() -> None:
     with pytest.raises(ValueError, match="with images of 2 channels: the network of features"):
         zoo.create("autoencoder_kl", (8, 8, 2), 2, **{**OPTIONS, "perceptual_weight": 1.0})

@@ -134,8 +134,8 @@ class PatchLossVAE(BaseVAE):
 
     @property
     def last_kernel(self) -> Any:
-        """The kernel of the decoder's last layer with weights, a Keras variable."""
-        return next(v for v in reversed(self.decoder.weights) if v.name == "kernel")  # also if frozen
+        """The kernel of the decoder's last layer with weights, frozen or not; a Keras variable."""
+        return next(v for v in reversed(self.decoder.weights) if v.name == "kernel")
 
     def regularization_terms(
         self, outputs: dict[str, Any], batch: dict[str, Any]
