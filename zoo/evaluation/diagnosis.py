@@ -199,7 +199,7 @@ def _of_samples(
 def _of_posterior(
     model: Any, images: np.ndarray, labels: np.ndarray | None, there: int
 ) -> Iterator[Finding | None]:
-    if model.model_name == "vq_vae":
+    if hasattr(model, "num_codes"):
         yield signs_in_weights.dead_codes(np.asarray(model.encode(images)), model.num_codes)
     if not model.has_latent_code:
         return

@@ -81,8 +81,11 @@ def encoder(
     groups: int = GROUPS,
     attention: bool = True,
     quant_conv: bool = True,
+    moments: bool = True,
 ) -> keras.Model:
     """Makes the network from images to (mean, log-variance), float32, a latent per position.
+
+    For VQGAN (arXiv 2012.09841), whose positions have codes, it gives one output, the features.
 
     Args:
         image_shape: (height, width, channels). The network takes other sizes too.
@@ -92,6 +95,7 @@ def encoder(
         groups: Groups of channels that are normalised together.
         attention: Whether the middle has attention.
         quant_conv: Whether a 1 × 1 convolution comes last.
+        moments: Whether the outputs are mean and log-variance, not features.
 
     Raises:
         ValueError: If the factor does not divide a side, the groups do not divide the channels, or
@@ -115,9 +119,12 @@ def encoder(
             # Sides are even here, where "same" pads a zero at their end alone.
             x = _conv(width, 3, f"down_{i}_downsample", strides=2)(x)
     x = _middle(x, groups, attention=attention)
-    x = _conv(2 * latent_dim, 3, "output", dtype="float32")(_activated(x, groups, "output_norm"))
+    outputs = (2 if moments else 1) * latent_dim
+    x = _conv(outputs, 3, "output", dtype="float32")(_activated(x, groups, "output_norm"))
     if quant_conv:
-        x = _conv(2 * latent_dim, 1, "quant", dtype="float32")(x)
+        x = _conv(outputs, 1, "quant", dtype="float32")(x)
+    if not moments:
+        return keras.Model(images, x, name="encoder")
     mean = FeatureSlice(0, latent_dim, dtype="float32", name="mean")(x)
     log_variance = FeatureSlice(latent_dim, 2 * latent_dim, dtype="float32", name="log_variance")(x)
     return keras.Model(images, [mean, ops.clip(log_variance, *LOG_VARIANCES)], name="encoder")

@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test compares it with the 
     from zoo.vae.vamp_prior import VampPriorVAE as VampPriorVAE
     from zoo.vae.vdvae import VDVAE as VDVAE
     from zoo.vae.vq_vae import VQVAE as VQVAE
+    from zoo.vae.vqgan import VQGAN as VQGAN
     from zoo.vae.wae_mmd import WAEMMD as WAEMMD
 
 _MODULES = model_files.classes("vae")

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 from keras import ops
 
 from zoo import losses
-from zoo.core.batches import DataError
 from zoo.core.contracts import LOG_VARIANCE, LOGITS
 from zoo.core.network_tools import check_network
 from zoo.core.registry import register_model
 from zoo.networks import autoencoder_kl
+from zoo.vae._grid import GridVAE
 from zoo.vae._options import logits_shape
-from zoo.vae._patch_loss import PatchLossVAE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    import keras
+    from collections.abc import Callable
 
     from zoo.core.model import EndpointSpec
     from zoo.io.types import Tensor
@@ -29,7 +26,7 @@ MOMENTS = ("mean", "log_variance")
 
 
 @register_model("autoencoder_kl")
-class AutoencoderKL(PatchLossVAE):
+class AutoencoderKL(GridVAE):
     """VAE with a latent per position of a grid, for diffusion models (arXiv 2112.10752, § 3.1).
 
     The posterior of each number of the grid z, [height / f, width / f, latent_dim], is a Gaussian.
@@ -52,21 +49,14 @@ class AutoencoderKL(PatchLossVAE):
 
     Args:
         latent_dim: Latent channels per position; the paper's models for images have 3 to 64.
-        channels: Channels of each level, the one of the whole image first.
-        blocks: Residual blocks per level of the encoder; the decoder has one more.
-        groups: Groups of channels that are normalised together.
-        attention: Whether the middle of both networks has attention over all positions.
-        quant_conv: Whether the encoder ends in a 1 × 1 convolution.
-        post_quant_conv: Whether the decoder begins with one.
         kl_weight: Weight of the KL in nats, at least 0.
         scaling_factor: What a diffusion model multiplies the latents by, after `shift_factor` is
             subtracted. Both are kept for the folders of diffusers, and nothing here applies them.
         shift_factor: See `scaling_factor`.
-        network: "autoencoder_kl".
         likelihood: By default "laplace_linear", whose mean is the decoder's value. It is the one of
             public weights.
-        **kwargs: Further arguments of `PatchLossVAE` and `BaseVAE`, but `encoder`, `decoder`,
-            `transfer` and `num_classes`.
+        **kwargs: Further arguments of `GridVAE`, `PatchLossVAE` and `BaseVAE`, but `encoder`,
+            `decoder`, `transfer` and `num_classes`.
 
     Raises:
         ValueError: If an option is out of range, or this model does not have it; or f does not
@@ -81,46 +71,24 @@ class AutoencoderKL(PatchLossVAE):
         (TensorShape([5, 6, 4, 2]), TensorShape([5, 12, 8, 1]), 32)
     """
 
-    default_batch_size: ClassVar[int] = 32
-    transferable: ClassVar[bool] = False
-
     def __init__(
         self,
         *,
-        image_shape: Sequence[int],
-        channels: Sequence[int] = (32, 64, 64),
-        blocks: int = 1,
-        groups: int = 8,
-        attention: bool = True,
-        quant_conv: bool = True,
-        post_quant_conv: bool = True,
         kl_weight: float = 1e-6,
         scaling_factor: float = 1.0,
         shift_factor: float = 0.0,
-        network: str = "autoencoder_kl",
         likelihood: str = "laplace_linear",
         **kwargs: Any,
     ) -> None:
-        for name in ("encoder", "decoder", "num_classes"):
-            if kwargs.get(name):
-                msg = f"{name}={kwargs[name]}: autoencoder_kl takes none. Leave it out."
-                raise ValueError(msg)
-        if network != "autoencoder_kl":
-            msg = f"network={network!r}: expected 'autoencoder_kl', whose width `channels` sets."
-            raise ValueError(msg)
         if kl_weight < 0:
             msg = f"kl_weight={kl_weight}: expected at least 0, such as 1e-6."
             raise ValueError(msg)
         if scaling_factor == 0:
             msg = "scaling_factor=0: a diffusion model divides by it. Expected 1 for no scaling."
             raise ValueError(msg)
-        autoencoder_kl.check_levels(channels, blocks, groups)
-        self.channels = [int(width) for width in channels]
-        self.blocks, self.groups, self.attention = int(blocks), int(groups), bool(attention)
-        self.quant_conv, self.post_quant_conv = bool(quant_conv), bool(post_quant_conv)
         self.kl_weight = float(kl_weight)
         self.scaling_factor, self.shift_factor = float(scaling_factor), float(shift_factor)
-        super().__init__(image_shape=image_shape, network=network, likelihood=likelihood, **kwargs)
+        super().__init__(likelihood=likelihood, **kwargs)
 
     # The networks
 
@@ -133,31 +101,13 @@ class AutoencoderKL(PatchLossVAE):
     @property
     def noise_dim(self) -> int:
         """Numbers of the grid."""
-        by = autoencoder_kl.factor(self.channels)
-        return math.prod(side // by for side in self.image_shape[:2]) * self.latent_dim
-
-    @property
-    def size_factor(self) -> int:
-        """f, the side of an image over that of its grid."""
-        return autoencoder_kl.factor(self.channels)
-
-    def new_encoder(self, *args: Any, **options: Any) -> keras.Model:
-        """From images to the moments of grids."""
-        return self._network("encoder", *args, quant_conv=self.quant_conv, **options)
-
-    def new_decoder(self, *args: Any, **options: Any) -> keras.Model:
-        """From grids to values of pixels."""
-        return self._network("decoder", *args, post_quant_conv=self.post_quant_conv, **options)
-
-    def _network(self, role: str, *args: Any, **options: Any) -> keras.Model:
-        return self.build_network(
-            role, *args, channels=self.channels, blocks=self.blocks, groups=self.groups,
-            attention=self.attention, **options,
-        )  # fmt: skip
+        return (
+            math.prod(side // self.size_factor for side in self.image_shape[:2]) * self.latent_dim
+        )
 
     def check_networks(self) -> None:
         """Raises ValueError if a network is not what the model needs; a small image tells."""
-        by = autoencoder_kl.factor(self.channels)
+        by = self.size_factor
         images, latents = (by, 2 * by, self.image_shape[2]), (1, 2, self.latent_dim)
         values = (by, 2 * by, logits_shape(self)[2])
         check_network(self.encoder, "encoder", images, [latents] * 2, values=[None, LOG_VARIANCE])
@@ -194,30 +144,6 @@ class AutoencoderKL(PatchLossVAE):
         return log_likelihood + self.log_prior(latents) - log_posterior
 
     # Inference
-
-    def inference_images(self, images: Tensor) -> Any:
-        """Images of every size that the factor divides, as a tensor.
-
-        Raises:
-            ValueError: If they are of another size, or have other channels.
-        """
-        images = tf.convert_to_tensor(images)
-        channels = self.image_shape[2]
-        if images.shape.rank != 4 or images.shape[-1] not in (None, channels):
-            msg = (
-                f"Images have shape {tuple(images.shape)}; expected [batch, height, width, "
-                f"{channels}]."
-            )
-            raise DataError(msg)
-        if None not in images.shape[1:3]:
-            autoencoder_kl.grid_shape(images.shape[1:3], self.channels)
-        elif self.size_factor > 1:
-            # In a graph for every size. Both operations refuse, in every runtime, sides that the
-            # factor does not divide; the network would take them for other sizes. Exports drop
-            # assertions.
-            images = tf.nn.space_to_depth(images, self.size_factor)
-            images = tf.nn.depth_to_space(images, self.size_factor)
-        return images
 
     def latent_code(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the grids of images, flat: [batch, noise_dim] each."""
@@ -259,10 +185,7 @@ class AutoencoderKL(PatchLossVAE):
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
-        names = (
-            "channels", "blocks", "groups", "attention", "quant_conv", "post_quant_conv",
-            "kl_weight", "scaling_factor", "shift_factor",
-        )  # fmt: skip
+        names = ("kl_weight", "scaling_factor", "shift_factor")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 

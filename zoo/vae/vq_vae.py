@@ -93,7 +93,7 @@ class VQVAE(BaseVAE):
     ) -> None:
         for name in ("free_bits", "num_classes"):
             if kwargs.get(name):
-                msg = f"{name}={kwargs[name]}: vq_vae has none. Leave it out."
+                msg = f"{name}={kwargs[name]}: {self.model_name} has none. Leave it out."
                 raise ValueError(msg)
         if commitment < 0:
             msg = f"commitment={commitment}: expected at least 0, such as 0.25."
