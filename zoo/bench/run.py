@@ -95,6 +95,12 @@ ROWS: dict[str, Row] = {
     "stylegan2": Row("stylegan2", {"network": "style-16"}, note="its own networks"),
     "vq_vae": Row("vq_vae", {"network": "grid"}, note="its own networks"),
     "autoencoder_kl": Row("autoencoder_kl", {"network": "autoencoder_kl"}, note="its own networks"),
+    # The features of its perceptual loss are seen at 224 × 224, which would take hours.
+    "vqgan": Row(
+        "vqgan",
+        {"network": "autoencoder_kl", "perceptual_weight": 0.0},
+        note="its own networks, no perceptual loss",
+    ),
     "vdvae": Row("vdvae", {"network": "vdvae"}, note="its own networks"),
     # It has an average of its own, by images.
     "projected_gan": Row(

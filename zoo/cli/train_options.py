@@ -125,8 +125,9 @@ Network = Annotated[
     str | None,
     typer.Option(
         help="Architecture: mlp, conv, resnet, sagan, biggan or biggan_deep; a number sets the "
-        "width of all but mlp, as in conv-32. vq_vae takes grid, autoencoder_kl and vqgan take autoencoder_kl, vdvae, r3gan and "
-        "fastgan take networks of their own names, and stylegan2 takes style or stylegan2. "
+        "width of all but mlp, as in conv-32. vq_vae takes grid, and vqgan autoencoder_kl; "
+        "autoencoder_kl, vdvae, r3gan and fastgan take networks of their own names, and stylegan2 "
+        "takes style or stylegan2. "
         "Default: the model's own."
     ),
 ]

@@ -1,0 +1,105 @@
+"""VQGAN: codes on a grid, with a perceptual loss and a discriminator (arXiv 2012.09841)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zoo.core.contracts import LOGITS
+from zoo.core.network_tools import check_network
+from zoo.core.registry import register_model
+from zoo.networks import autoencoder_kl
+from zoo.vae._grid import GridVAE
+from zoo.vae._options import logits_shape
+from zoo.vae.vq_vae import VQVAE
+
+if TYPE_CHECKING:
+    import keras
+
+    from zoo.core.model import EndpointSpec
+
+
+@register_model("vqgan")
+class VQGAN(GridVAE, VQVAE):
+    """VQ-VAE with the networks of latent diffusion and the losses of VQGAN (arXiv 2012.09841).
+
+    The loss is −log p(x | z_q) − log p(codes) + β ‖z_e(x) − sg[e]‖² + n v d(x, x̃) + λ w A: that of
+    `VQVAE`, with the perceptual and the adversarial term of `PatchLossVAE` (eq. 4 to 7). Codebook
+    and prior are those of `VQVAE`.
+
+    `encode` and `decode` speak codes, of images of every size that f = 2^(levels − 1) divides.
+    `generate` draws images of `image_shape`, whose codes the prior knows.
+
+    Departures from the paper: the codebook moves by exponential averages, and not by gradients; the
+    prior is the PixelCNN of `VQVAE`, trained at the same time, and no transformer; attention is in
+    the middle of the networks alone; the losses differ as `PatchLossVAE` says; and the networks and
+    the codebook are small by default. The paper's have `channels=(128, 128, 256, 256, 512)`,
+    `blocks=2`, `groups=32`, `latent_dim=256` and `num_codes=1024`.
+
+    Args:
+        latent_dim: D, dimensions of the vector of a code.
+        num_codes: K, at least 2.
+        perceptual_weight: v, at least 0; 0 for no perceptual loss.
+        discriminator_weight: w, at least 0; 0 for no discriminator.
+        likelihood: By default "laplace_linear", whose mean is the decoder's value: the absolute
+            error of eq. 2's reconstruction loss in the authors' code, with a scale that is learned.
+        **kwargs: Further arguments of `GridVAE`, `PatchLossVAE`, `VQVAE` and `BaseVAE`, but
+            `encoder`, `decoder`, `free_bits`, `transfer` and `num_classes`.
+
+    Raises:
+        ValueError: If an option is out of range, or this model does not have it; f does not divide
+            a side of the image; or images are too small for the discriminator.
+
+    Example:
+        >>> import numpy as np
+        >>> import zoo
+        >>> options = {"channels": (8, 16), "groups": 4, "num_codes": 4, "prior_width": 8}
+        >>> small = {"perceptual_weight": 0.0, "discriminator_layers": 1, "discriminator_width": 4}
+        >>> model = zoo.create("vqgan", (8, 8, 1), 3, **options, **small)
+        >>> codes = model.encode(np.zeros((5, 12, 8, 1)))
+        >>> codes.shape, model.decode(codes).shape, model.noise_dim
+        (TensorShape([5, 6, 4]), TensorShape([5, 12, 8, 1]), 16)
+    """
+
+    def __init__(
+        self,
+        *,
+        num_codes: int = 256,
+        perceptual_weight: float = 1.0,
+        discriminator_weight: float = 0.8,
+        likelihood: str = "laplace_linear",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            num_codes=num_codes, perceptual_weight=perceptual_weight,
+            discriminator_weight=discriminator_weight, likelihood=likelihood, **kwargs,
+        )  # fmt: skip
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(height, width) of the codes of an image of `image_shape`."""
+        return autoencoder_kl.grid_shape(self.image_shape, self.channels)
+
+    def new_encoder(self, *args: Any, **options: Any) -> keras.Model:
+        """From images to features."""
+        return super().new_encoder(*args, moments=False, **options)
+
+    def check_networks(self) -> None:
+        """Raises ValueError if a network is not what the model needs; a small image tells."""
+        by = self.size_factor
+        images, features = (by, 2 * by, self.image_shape[2]), (1, 2, self.latent_dim)
+        values = (by, 2 * by, logits_shape(self)[2])
+        check_network(self.encoder, "encoder", images, [features])
+        check_network(self.decoder, "decoder", features, [values], values=[LOGITS])
+
+    def endpoints(self) -> dict[str, EndpointSpec]:
+        """As in `VQVAE`, but of images of every size and their codes; `generate` is of one size."""
+        given = super().endpoints()
+        pixels = (None, None, self.image_shape[2])
+        image, codes = {"image": pixels}, {"codes": (None, None)}
+        again = {"reconstruction": pixels}
+        return {
+            **given,
+            "encode": given["encode"]._replace(inputs=image, outputs=codes),
+            "decode": given["decode"]._replace(inputs=codes, outputs=image),
+            "reconstruct": given["reconstruct"]._replace(inputs=image, outputs=again),
+        }
