@@ -139,19 +139,6 @@ def _layer(role: str, name: str) -> str:
     raise ValueError(msg)
 
 
-def is_autoencoder(folder: str | Path) -> bool:
-    """Whether a folder has the names of the files, which are not looked into.
-
-    Example:
-        >>> from zoo.hub import resolve
-        >>> from zoo.hub.diffusers import is_autoencoder
-        >>> is_autoencoder(resolve("vae_fashion_mnist"))
-        False
-    """
-    folder = as_path(folder, "folder")
-    return (folder / CONFIG).is_file() and any((folder / name).is_file() for name in WEIGHTS)
-
-
 def read_autoencoder(
     folder: str | Path, image_shape: Sequence[int] | None = None, **options: Any
 ) -> AutoencoderKL:
@@ -191,7 +178,7 @@ def read_autoencoder(
     if not (folder / CONFIG).is_file():
         msg = f"{folder} has no {CONFIG}. Expected the folder of an {CLASS}, often called vae."
         raise FileNotFoundError(msg)
-    config = _checked_config(folder / CONFIG)
+    config = checked_config(folder / CONFIG)
     weights = weights_of(folder)
     size = config["sample_size"]
     with unchecked():
@@ -285,12 +272,18 @@ def _config_of(model: AutoencoderKL) -> dict[str, Any]:
     }
 
 
-def _checked_config(path: Path) -> dict[str, Any]:
-    """The entries of a config.json, with their defaults, if the model can be what they say."""
-    given = read_json(path, schemas.AUTOENCODER)
-    if given["_class_name"] != CLASS:
-        msg = f"{path} is of the class {given['_class_name']}; expected {CLASS}."
+def checked_config(path: Path) -> dict[str, Any]:
+    """The entries of a config.json, with their defaults, if the model can be what they say.
+
+    Raises:
+        ValueError: If the class is another, or has what the model has not; the entry is named.
+    """
+    given = read_json(path)
+    name = given.get("_class_name", CLASS) if isinstance(given, dict) else CLASS
+    if name != CLASS:
+        msg = f"{path} is of the class {name}; expected {CLASS}, the only one that can be read."
         raise ValueError(msg)
+    given = read_json(path, schemas.AUTOENCODER)
     config = {**DEFAULTS, **given}
     levels = len(config["block_out_channels"])
     expected = {
