@@ -157,10 +157,10 @@ def test_local_folders(tmp_path: Path) -> None:
     """That of a pipeline, or of another repository that has a vae/."""
     shutil.copytree(FROZEN, tmp_path / "vae")
     with pytest.warns(UserWarning, match="is a folder: only the autoencoder in its folder vae is"):
-        _computes_as_the_frozen_one(zoo.load(tmp_path))
+        assert repositories.noted_autoencoder_in(tmp_path) == tmp_path / "vae"
     (tmp_path / "model_index.json").write_bytes(PIPELINE)
     with pytest.warns(UserWarning, match="StableDiffusionPipeline: only"):
-        assert repositories.noted_autoencoder_in(tmp_path) == tmp_path / "vae"
+        _computes_as_the_frozen_one(zoo.load(tmp_path))
     (tmp_path / "vae" / "config.json").write_bytes(_class("VQModel"))
     with pytest.raises(ValueError, match="is of the class VQModel; expected AutoencoderKL, the on"):
         zoo.load(tmp_path / "vae")

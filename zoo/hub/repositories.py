@@ -28,19 +28,19 @@ def autoencoder_in(folder: Path) -> Path | None:
     """Where the model of diffusers lies that a folder has.
 
     Args:
-        folder: A folder with the config.json of a model; or a pipeline, or another folder that has
-            one in its vae/.
+        folder: A folder with the config.json of a model; or a pipeline, or another folder without
+            a config.json of its own that has one in its vae/.
 
     Returns:
-        The folder itself, or its vae/; None if neither has a config.json of diffusers. What class
-        the model is of is not looked at.
+        The folder itself, or its vae/; None if it has no config.json of diffusers. What class the
+        model is of is not looked at.
 
     Raises:
         ValueError: If the folder is a pipeline without a vae/.
     """
-    for place in (folder, folder / SUBFOLDER):
-        if class_of(place / CONFIG) is not None:
-            return place
+    place = folder if (folder / CONFIG).is_file() else folder / SUBFOLDER
+    if class_of(place / CONFIG) is not None:
+        return place
     if (pipeline := class_of(folder / PIPELINE)) is not None:
         msg = (
             f"{folder} is a pipeline of diffusers, {pipeline}, without a {SUBFOLDER}/{CONFIG}. "
