@@ -21,7 +21,7 @@ from zoo.sampling import standing
 from zoo.sampling.interpolation import slerp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from zoo.io.types import Tensor
 
@@ -37,11 +37,14 @@ class Endpoint:
 
     Attributes:
         name: Its name as a signature and file.
-        inputs: Its named inputs; a first axis of None is the batch's, a scalar has no axis.
+        inputs: Its named inputs; a first axis of None is the batch's, a scalar has no axis. A
+            further one is a side, of every size.
         outputs: Likewise.
         function: Maps input tensors, by position, to a dict of output tensors.
         networks: The Keras networks it uses.
         piecewise_constant: Whether its outputs only jump, as those behind an argmin do.
+        image_sides: (height, width) of the model's images.
+        size_factor: The model's `size_factor`.
 
     Example:
         >>> import zoo
@@ -57,16 +60,54 @@ class Endpoint:
     function: Callable[..., dict[str, Any]]
     networks: tuple[Any, ...]
     piecewise_constant: bool = False
+    image_sides: tuple[int, int] = (0, 0)
+    size_factor: int = 0
+
+    @property
+    def every_size(self) -> bool:
+        """Whether it takes images or grids of every size."""
+        return any(None in spec.shape[1:].as_list() for spec in self.inputs.values())
+
+    def input_shape(self, name: str, sides: Sequence[int] = ()) -> tuple[int, ...]:
+        """The shape of one example of an input.
+
+        Args:
+            name: The input.
+            sides: (height, width) of the images, where it takes every size; default the model's.
+        """
+        sides = sides or self.image_sides
+        return _at(name, self.inputs[name].shape[1:], sides, self.size_factor)
 
     def signature(self) -> list[tf.TensorSpec]:
         """The inputs' specifications, in order."""
         return list(self.inputs.values())
 
 
-def tensor(name: str, shape: Sequence[int] | None, dtype: tf.DType | None = None) -> tf.TensorSpec:
+def tensor(
+    name: str, shape: Sequence[int | None] | None, dtype: tf.DType | None = None
+) -> tf.TensorSpec:
     """A tensor with a batch axis before `shape`; a scalar if that is None."""
     dtype = dtype or (tf.int32 if name in INTEGERS else tf.float32)
     return tf.TensorSpec([] if shape is None else [None, *shape], dtype, name=name)
+
+
+def axes_of(name: str, spec: tf.TensorSpec) -> list[int | str]:
+    """A tensor's sizes, and the names of the axes that have none of their own.
+
+    Sides of images of every size are `height` and `width`, those of their grids `grid_height` and
+    `grid_width`.
+    """
+    sides = ("height", "width") if name in IMAGES else ("grid_height", "grid_width")
+    names = ("batch", *sides)
+    return [names[i] if size is None else size for i, size in enumerate(spec.shape)]
+
+
+def _at(
+    name: str, shape: Sequence[int | None], sides: Sequence[int], factor: int
+) -> tuple[int, ...]:
+    """The shape of one example of a tensor where images have these sides."""
+    found = [side if name in IMAGES else side // max(factor, 1) for side in sides]
+    return tuple(found[i] if size is None else size for i, size in enumerate(shape))
 
 
 def networks_of(functions: Sequence[Endpoint]) -> list[Any]:
@@ -76,6 +117,7 @@ def networks_of(functions: Sequence[Endpoint]) -> list[Any]:
 
 def model_facts(model: Any, functions: Sequence[Endpoint]) -> dict[str, Any]:
     """What the metadata of every format say of the model, as text and numbers."""
+    every_size = any(endpoint.every_size for endpoint in functions)
     return {
         "model": model.model_name,
         "prior": model.prior,
@@ -83,15 +125,13 @@ def model_facts(model: Any, functions: Sequence[Endpoint]) -> dict[str, Any]:
         **({"num_classes": model.num_classes} if model.num_classes else {}),
         "image_shape": list(model.image_shape),
         "image_range": [0.0, 1.0],
+        **({"image_sizes": {"multiple_of": model.size_factor}} if every_size else {}),
         "weights_sha256": weights_sha256(functions),
         **standing.entry(model),
         "endpoints": {
             e.name: {
                 kind: {
-                    name: {
-                        "shape": ["batch" if size is None else size for size in spec.shape],
-                        "dtype": spec.dtype.name,
-                    }
+                    name: {"shape": axes_of(name, spec), "dtype": spec.dtype.name}
                     for name, spec in t.items()
                 }
                 for kind, t in (("inputs", e.inputs), ("outputs", e.outputs))
@@ -139,6 +179,8 @@ def endpoints(
     model: Any,
     rewrite: Callable[[Any], Any] = lambda network: network,
     functions: Sequence[str] | None = None,
+    *,
+    every_size: bool = True,
 ) -> list[Endpoint]:
     """The functions of a model.
 
@@ -160,6 +202,8 @@ def endpoints(
             [batch, height, width, channels], whose prior is taken to be N(0, I).
         rewrite: What to do to each network once, such as folding or another precision.
         functions: Names of those wanted besides `generate`. None takes all but those on request.
+        every_size: Whether functions that can take images of every size do. Else they take those
+            of the model's `image_shape`.
 
     Returns:
         The endpoints, `generate` first.
@@ -176,13 +220,7 @@ def endpoints(
     """
     model = as_model(model)
     optional = model.optional_endpoints()
-    for name, spec in {**model.endpoints(), **optional}.items():
-        if not isinstance(spec, EndpointSpec):
-            msg = (
-                f"{type(model).__name__}: endpoint {name!r} is a {type(spec).__name__}; expected a "
-                "zoo.core.model.EndpointSpec(method, inputs, outputs, networks)."
-            )
-            raise TypeError(msg)
+    _check_specs(model, {**model.endpoints(), **optional})
     if isinstance(functions, str):
         msg = f"functions={functions!r}: expected a list of names, [{functions!r}]."
         raise TypeError(msg)
@@ -198,6 +236,8 @@ def endpoints(
             msg = f"function {name!r}: {model.model_name} has {', '.join(names)}."
             raise ValueError(msg)
     specs |= {name: spec for name, spec in optional.items() if name in functions}
+    if not every_size:
+        specs = {name: _of_one_size(model, spec) for name, spec in specs.items()}
     used = dict.fromkeys(name for spec in specs.values() for name in spec.networks)
     networks = {name: rewrite(in_channels_last(getattr(model, name))) for name in used}
     served = _with_networks(model, networks)
@@ -209,6 +249,8 @@ def endpoints(
             _named(getattr(served, spec.method), list(spec.outputs)),
             tuple(networks[n] for n in spec.networks),
             name in model.piecewise_constant,
+            tuple(model.image_shape[:2]),
+            model.size_factor,
         )
         for name, spec in specs.items()
     }
@@ -220,6 +262,27 @@ def endpoints(
     if NCHW in functions:
         named[NCHW] = _nchw_uint8(generate)
     return [named[name] for name in names if name in functions]
+
+
+def _check_specs(model: Any, specs: Mapping[str, Any]) -> None:
+    """Raises TypeError if an endpoint of a model is no `EndpointSpec`."""
+    for name, spec in specs.items():
+        if not isinstance(spec, EndpointSpec):
+            msg = (
+                f"{type(model).__name__}: endpoint {name!r} is a {type(spec).__name__}; expected a "
+                "zoo.core.model.EndpointSpec(method, inputs, outputs, networks)."
+            )
+            raise TypeError(msg)
+
+
+def _of_one_size(model: Any, spec: EndpointSpec) -> EndpointSpec:
+    """A function for images of the model's own size."""
+
+    def fixed(tensors: Mapping[str, tuple[int | None, ...]]) -> dict[str, tuple[int, ...]]:
+        at = model.image_shape[:2], model.size_factor
+        return {name: _at(name, shape, *at) for name, shape in tensors.items()}
+
+    return spec._replace(inputs=fixed(spec.inputs), outputs=fixed(spec.outputs))
 
 
 def names_of(model: Any) -> list[str]:

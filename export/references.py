@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from export.example_inputs import feeds_of
 from export.functions import IMAGES, INTEGERS, NCHW, Endpoint, endpoints
 from export.portable_random import portable_draw
 from export.report import Row
@@ -50,6 +51,20 @@ def reference_of(
     return reference
 
 
+def reference_at(
+    endpoint: Endpoint,
+    sides: tuple[int, int],
+    exact: dict[str, Endpoint] | None,
+    model: Any,
+    inputs: dict[str, np.ndarray],
+) -> Reference:
+    """The reference of a function for images of other sides (height, width) than the model's."""
+    in_double = None if exact is None else exact[endpoint.name]
+    reference = Reference(endpoint, in_double, model, inputs)
+    reference.at = f" at {sides[0]} × {sides[1]}"
+    return reference
+
+
 class Reference:
     """What the model gives for the inputs of a function, and how far float32 is from float64.
 
@@ -58,6 +73,10 @@ class Reference:
 
     Without the function in float64, for the quick check, how far is not known, and counts as
     infinitely.
+
+    Attributes:
+        at: What follows the function's name in a report: the size of images, if it is another than
+            the model's.
     """
 
     def __init__(
@@ -68,10 +87,11 @@ class Reference:
         inputs: dict[str, np.ndarray],
     ) -> None:
         self.endpoint = endpoint
+        self.at = ""
         self.batches: Sequence[int] = QUICK if exact is None else BATCHES
         self.seeds = SEEDS[1:2] if exact is None else SEEDS
         self.seeded = "seed" in endpoint.inputs
-        self.feeds = {name: inputs[name] for name in endpoint.inputs if name in inputs}
+        self.feeds = feeds_of(endpoint, inputs)
         pictures = any(name in IMAGES for name in endpoint.outputs)
         few_calls = pictures and (self.seeded or not endpoint.piecewise_constant)
         self.function = by_name(endpoint, eager=exact is None or few_calls)
@@ -89,8 +109,7 @@ class Reference:
             latents = np.concatenate([model.prior_latents(draw) for draw in draws])
             generate = endpoints(model, functions=["generate"])[0]
             labels = np.full(len(latents), self.label, np.int32)
-            self.feeds = {"latent": latents, "label": labels}
-            self.feeds = {name: self.feeds[name] for name in generate.inputs}
+            self.feeds = feeds_of(generate, {"latent": latents, "label": labels})
             self.function = by_name(generate)
         self.floors = dict.fromkeys(endpoint.outputs, np.inf)
         self.batch_errors = dict.fromkeys(endpoint.outputs, 0.0)
@@ -179,6 +198,7 @@ def compare(
         for name, values in reference.differences(*reference.outputs(run, batch, few)).items():
             errors[name].append(values)
     rows = []
+    function = endpoint.name + reference.at
     for name, spec in endpoint.outputs.items():
         square = float(np.mean(np.square(reference.wanted[name], dtype=np.float64)))
         scale = 1.0 if name in IMAGES else max(1.0, square**0.5)
@@ -194,7 +214,7 @@ def compare(
         elif spec.dtype in (tf.uint8, tf.string):
             tolerance, rms_tolerance = tolerance + HALF_GREY, rms_tolerance + HALF_GREY
         passed = largest <= tolerance and rms <= rms_tolerance  # false for NaN
-        rows.append(Row(runtime, endpoint.name, name, largest, rms, floor, tolerance, passed))
+        rows.append(Row(runtime, function, name, largest, rms, floor, tolerance, passed))
     return rows
 
 

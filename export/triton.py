@@ -95,7 +95,7 @@ def config_of(name: str, tensors: Mapping[str, Any], class_names: Sequence[str] 
         for tensor, facts in tensors[f"{kind}s"].items():
             lines += [f"{kind} {{", f"  name: {json.dumps(tensor)}"]
             lines += [f"  data_type: {DATA_TYPES[facts['dtype']]}"]
-            shape = [-1 if size == "batch" else size for size in facts["shape"]]
+            shape = [-1 if isinstance(size, str) else size for size in facts["shape"]]
             dims = shape[1:] if batched else shape
             lines += [f"  dims: {dims or [1]}"]
             if batched and not dims:

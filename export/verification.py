@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from export.example_inputs import inputs_of
+from export.example_inputs import inputs_at, inputs_of, other_sizes
 from export.functions import (
     IMAGES,
     Endpoint,
@@ -21,7 +21,14 @@ from export.functions import (
     names_of,
 )
 from export.metadata import NAME, REPORT, changed_files, place_of, read_export
-from export.references import ALIASES, QUICK, Reference, compare, reference_of
+from export.references import (
+    ALIASES,
+    QUICK,
+    Reference,
+    compare,
+    reference_at,
+    reference_of,
+)
 from export.report import Report, Row
 from export.runtimes import RUNTIMES, opened, present
 from zoo.convert import in_float64
@@ -30,10 +37,11 @@ from zoo.io.records import write_json
 from zoo.sampling.standing import standing_as
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 EXAMPLES = 256
+FEW = 16  # of each further size, where a function takes every size
 REMEDY = (
     "The export is at fault and nothing was written; please report it with the network. "
     "verify=False (--no-verify) writes it all the same."
@@ -46,9 +54,10 @@ def verify(
     """Compares every exported function with the model's, and saves the report beside the artefact.
 
     Inputs are 253 prior latents with the extremes 0 and ±4, and their images with black, white
-    and noise; batch sizes 64, 1, 2 and 7; three seeds of `sample`. The tolerance is 4 × the model's
-    own float32 noise, within [5e-6, 5e-5], and for bytes half a grey level more; that of a reduced
-    precision is of its class, by the largest and by the RMS error.
+    and noise; batch sizes 64, 1, 2 and 7; three seeds of `sample`. A function that takes images of
+    every size takes 16 of two further sizes too, a square and another. The tolerance is 4 × the
+    model's own float32 noise, within [5e-6, 5e-5], and for bytes half a grey level more; that of a
+    reduced precision is of its class, by the largest and by the RMS error.
 
     A function that only jumps, as all behind an argmin, is on either side where rounding decides.
     Its output is compared with what the model gives for inputs that differ by at most 1e-4, with
@@ -87,31 +96,34 @@ def verify(
 def _verified(
     facts: dict[str, Any], model: Any, seed: int, runtimes: Sequence[str] | None
 ) -> Report:
-    folder, precision = facts["folder"], facts.get("precision", "float32")
-    runtimes = _checked_runtimes(runtimes, facts["format"])
-    functions = _served(model, facts)
+    folder, runtimes = facts["folder"], _checked_runtimes(runtimes, facts["format"])
+    functions, precision = _served(model, facts), facts.get("precision", "float32")
     changed = changed_files(folder, facts["files"])
     problems = [f"{name}: {what}" for name, what in changed.items()]
     problems += _changed_facts(facts, model, functions)
     inputs = _inputs(model, seed)
     # In float64, where the networks can be cast.
     names = [endpoint.name for endpoint in functions if endpoint.name not in ALIASES]
-    exact = {e.name: e for e in endpoints(model, in_float64, names)}
+    every_size = "image_sizes" in facts
+    exact = {e.name: e for e in endpoints(model, in_float64, names, every_size=every_size)}
     rows: list[Row] = []
     notes: list[str] = []
     references: dict[str, Reference] = {}
     main, *further = ((runtime, opened(runtime, facts)) for runtime in runtimes)
     for endpoint in functions:
         try:
-            reference = reference_of(endpoint, references, exact, model, inputs)
-            rows += compare(main[0], precision, reference, main[1](endpoint))
+            every = [reference_of(endpoint, references, exact, model, inputs)]
+            for sides in other_sizes(endpoint):
+                other = _inputs_at(model, endpoint, sides, seed)
+                every.append(reference_at(endpoint, sides, exact, model, other))
+            rows += _rows(main[0], precision, every, main[1](endpoint))
             for runtime, load in further:
                 try:
                     run = load(endpoint)
                 except Exception as error:  # noqa: BLE001, PERF203  (as below)
                     notes.append(f"{runtime} cannot load {endpoint.name} ({_short(error)})")
                 else:
-                    rows += compare(runtime, precision, reference, run)
+                    rows += _rows(runtime, precision, every, run)
         except Exception as error:  # noqa: BLE001, PERF203  (what a runtime raises is a finding)
             problems.append(f"{endpoint.name}: {_short(error)}")
     known = {endpoint.name for endpoint in functions}
@@ -129,11 +141,19 @@ def _verified(
     return report
 
 
+def _rows(
+    runtime: str, precision: str, references: Sequence[Reference], run: Callable[..., Any]
+) -> list[Row]:
+    """The rows of a function at each size."""
+    return [row for each in references for row in compare(runtime, precision, each, run)]
+
+
 def check_export(folder: Path, model: Any) -> None:
     """Compares every exported function with the model's, quickly, before an export is in its place.
 
     The format's first runtime computes batches of 3 and 1; latents are prior draws, images those
-    that the model generates of them and, unless precision is reduced, one of noise. The tolerance
+    that the model generates of them and, unless precision is reduced, one of noise. A function that
+    takes images of every size is tried with the two further sizes of `verify` too. The tolerance
     is the largest that `verify` has, 5e-5, or that of the reduced precision. Nothing is written.
 
     Args:
@@ -152,12 +172,17 @@ def check_export(folder: Path, model: Any) -> None:
         inputs = _few_inputs(model, functions[0], precision)
         for endpoint in functions:
             try:
-                reference = reference_of(endpoint, references, None, model, inputs)
-                rows = compare(runtime, precision, reference, load(endpoint))
+                every = [reference_of(endpoint, references, None, model, inputs)]
+                for sides in other_sizes(endpoint):
+                    other = inputs_at(model, endpoint, sides, QUICK[0], seed=0)
+                    every.append(reference_at(endpoint, sides, None, model, other))
+                run = load(endpoint)
+                rows = [(row, each) for each in every
+                        for row in compare(runtime, precision, each, run)]  # fmt: skip
             except Exception as error:
                 msg = f"{endpoint.name}: {runtime} fails on the export ({_short(error)}). {REMEDY}"
                 raise ValueError(msg) from error
-            for row in rows:
+            for row, reference in rows:
                 if not row.passed:
                     raise ValueError(_difference(row, reference))
 
@@ -227,7 +252,8 @@ def _changed_facts(facts: dict[str, Any], model: Any, functions: Sequence[Endpoi
 
 def _served(model: Any, facts: dict[str, Any]) -> list[Endpoint]:
     """The functions of the model that the artefact has, under all their names."""
-    functions = endpoints(model, functions=[n for n in names_of(model) if n in facts["endpoints"]])
+    names = [name for name in names_of(model) if name in facts["endpoints"]]
+    functions = endpoints(model, functions=names, every_size="image_sizes" in facts)
     if facts["format"] != "saved_model":
         return functions
     return [
@@ -241,7 +267,21 @@ def _inputs(model: Any, seed: int) -> dict[str, np.ndarray]:
     # The extremes are the last of them, and here the first.
     latents = np.roll(prior_latents(model, seed), len(EXTREMES), axis=0)[:EXAMPLES]
     inputs = inputs_of(model, latents)
-    image = inputs["image"]
-    image[3], image[4] = 0.0, 1.0
-    image[5] = np.random.default_rng(seed).random(image.shape[1:])
+    _put_extremes(inputs["image"][3:], seed)
     return inputs
+
+
+def _inputs_at(
+    model: Any, endpoint: Endpoint, sides: tuple[int, int], seed: int
+) -> dict[str, np.ndarray]:
+    """Inputs for images of another size."""
+    inputs = inputs_at(model, endpoint, sides, FEW, seed)
+    if "image" in inputs:
+        _put_extremes(inputs["image"], seed)
+    return inputs
+
+
+def _put_extremes(images: np.ndarray, seed: int) -> None:
+    """Makes the first three black, white and noise."""
+    images[0], images[1] = 0.0, 1.0
+    images[2] = np.random.default_rng(seed).random(images.shape[1:])

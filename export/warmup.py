@@ -61,7 +61,8 @@ def write_warmup(folder: Path, functions: Sequence[Endpoint], name: str) -> Path
                 request.model_spec.name = name
                 request.model_spec.signature_name = signature
                 for spec in specs:
-                    request.inputs[spec.name].CopyFrom(_tensor(spec, batch))
+                    shape = [batch, *endpoint.input_shape(spec.name)]
+                    request.inputs[spec.name].CopyFrom(_tensor(spec, shape))
                 log = prediction_log_pb2.PredictionLog()
                 log.predict_log.request.CopyFrom(request)
                 # Deterministic: the inputs are a map, which has no order.
@@ -69,7 +70,7 @@ def write_warmup(folder: Path, functions: Sequence[Endpoint], name: str) -> Path
     return file
 
 
-def _tensor(spec: tf.TensorSpec, batch: int) -> Any:
+def _tensor(spec: tf.TensorSpec, shape: Sequence[int]) -> Any:
     """A valid input: the first class or code, or ½ everywhere."""
     value = 0 if spec.dtype == tf.int32 else 0.5
-    return tf.make_tensor_proto(value, spec.dtype, [batch, *spec.shape[1:]])
+    return tf.make_tensor_proto(value, spec.dtype, shape)

@@ -9,6 +9,7 @@ import onnx
 
 from export.functions import as_model, endpoints, model_facts
 from export.metadata import check_new, provenance, write_metadata
+from export.onnx.phases import split_upsampled_convolutions
 from export.onnx.preflight import preflight
 from export.onnx.simplify import simplify
 from export.verification import check_export
@@ -38,6 +39,7 @@ def export_onnx(
     precision: str = "float32",
     external_data: bool = False,
     functions: Sequence[str] | None = None,
+    every_size: bool = True,
     verify: bool = True,
 ) -> Path:
     """Writes a folder of ONNX files: `generate.onnx` and, for VAEs, `encode.onnx` and so on.
@@ -53,6 +55,7 @@ def export_onnx(
         external_data: Put weights beside each file, into NAME.weights. Always where a file would
             exceed 1 GiB, as readers take up to 2.
         functions: Names of the functions to export, as for `endpoints`.
+        every_size: As for `endpoints`.
         verify: Whether to run the files before they are put in their place, as `check_export` does.
 
     Returns:
@@ -71,9 +74,10 @@ def export_onnx(
         raise ValueError(msg)
     check_new(path)
     model = as_model(model)
-    converted = preflight(endpoints(model, _rewritten, functions), opset)
+    served = endpoints(model, _rewritten, functions, every_size=every_size)
+    converted = preflight(served, opset)
     protos = {name: simplify(proto) for name, proto in converted.items()}
-    plain = endpoints(model, functions=functions)
+    plain = endpoints(model, functions=functions, every_size=every_size)
     entries = {
         "opset": opset,
         "precision": precision,
@@ -107,6 +111,8 @@ def _rewritten(network: keras.Model) -> keras.Model:
         if block.kind == "Conv2D" and tuple(block.config["kernel_size"]) == (1, 1):
             # The same here, and then merged with upsampling too.
             blocks = blocks.replaced(block.with_config(padding="same"))
+    if any(None in block.shape for block in blocks.inputs):
+        return build(split_upsampled_convolutions(blocks))
     return build(upsample_conv_to_conv_transpose(blocks))
 
 

@@ -11,6 +11,7 @@ import onnx
 import tensorflow as tf
 import tf2onnx
 
+from export.functions import axes_of
 from export.onnx.graphs import (
     OPSETS,
     attributes,
@@ -21,7 +22,7 @@ from export.onnx.graphs import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from export.functions import Endpoint
 
@@ -122,7 +123,7 @@ def _converted(endpoint: Endpoint, function: Any, opset: int) -> onnx.ModelProto
         logger.setLevel(level)
     if not _unknown(proto, opset):
         # TensorFlow orders the outputs of a dict by name.
-        _name(proto, [*endpoint.inputs], sorted(endpoint.outputs))
+        _name(proto, endpoint.inputs, dict(sorted(endpoint.outputs.items())))
         _pad_as_tensorflow(proto)
         proto.graph.name, proto.graph.doc_string = endpoint.name, ""
         proto.producer_name, proto.producer_version = "vaegan-zoo", ""
@@ -157,10 +158,14 @@ def _explained(endpoint: Endpoint, kind: str, name: str) -> str:
     return f"{kind} ({place}){f': {fix}' if fix else ''}"
 
 
-def _name(proto: onnx.ModelProto, inputs: list[str], outputs: list[str]) -> None:
-    """Gives the endpoint's names to inputs and outputs, and `batch` to their first axis."""
+def _name(
+    proto: onnx.ModelProto,
+    inputs: Mapping[str, tf.TensorSpec],
+    outputs: Mapping[str, tf.TensorSpec],
+) -> None:
+    """Gives the endpoint's names to inputs and outputs, and names to their axes of every size."""
     graph = proto.graph
-    del graph.value_info[:]  # shape inference restores it, with `batch`
+    del graph.value_info[:]  # shape inference restores it, with the names of axes
     wanted = [*inputs, *outputs]
     taken = {*tensors_of(graph)}
     fresh = fresh_names({*taken, *wanted})
@@ -168,8 +173,10 @@ def _name(proto: onnx.ModelProto, inputs: list[str], outputs: list[str]) -> None
     for values, given in ((graph.input, inputs), (graph.output, outputs)):
         for value, name in zip(values, given, strict=True):
             names[value.name] = name
-            if value.type.tensor_type.shape.dim:
-                value.type.tensor_type.shape.dim[0].dim_param = "batch"
+            axes = axes_of(name, given[name])
+            for axis, size in zip(value.type.tensor_type.shape.dim, axes, strict=False):
+                if isinstance(size, str):
+                    axis.dim_param = size
     rename_tensors(graph, names)
 
 

@@ -94,7 +94,9 @@ def _feeds(endpoint: Endpoint, examples: dict[str, np.ndarray], seed: int) -> di
     """The examples that an endpoint takes; for one that draws, a number of images and a seed."""
     scalars = {"n": N, "seed": seed, "label": 0}
     return {
-        name: examples[name] if spec.shape.rank else np.array(scalars[name], np.int32)
+        name: examples[name].reshape(-1, *endpoint.input_shape(name))
+        if spec.shape.rank
+        else np.array(scalars[name], np.int32)
         for name, spec in endpoint.inputs.items()
     }
 

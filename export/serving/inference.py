@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 DATATYPES = {"float32": "FP32", "int32": "INT32", "uint8": "UINT8"}
 VERSION = "1"  # a folder holds one version of its models
 LARGEST = 2**31 - 1
+SIDES = ("height", "width")
 BINARY = ("binary_data", "binary_data_size", "binary_data_output")
 MOST_TENSORS = 64  # that a request may name
 MOST_BRACKETS = 2**20  # lists and objects of JSON take 30 times the memory of their 2 bytes
@@ -70,6 +71,11 @@ class Prepared:
     batch: int
     values: int
 
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Those of an example of each input, which requests of one batch have in common."""
+        return tuple(self.feeds[name].shape[1:] for name in sorted(self.feeds))
+
 
 class Served:
     """An endpoint of an ONNX export, as a model of the protocol.
@@ -90,6 +96,8 @@ class Served:
         self._max_batch = max_batch
         self._max_values = max_values
         self._class_names = facts.get("class_names", [])
+        self._factor = facts.get("image_sizes", {}).get("multiple_of", 1)
+        self._own_sides = self._both(dict(zip(SIDES, facts["image_shape"][:2], strict=True)))
         # Exact, unlike those of what a network draws: what a caller sends can be cut off before.
         self._ranges = {
             "image": facts["image_range"],
@@ -115,7 +123,7 @@ class Served:
                 {
                     "name": name,
                     "datatype": DATATYPES[tensor["dtype"]],
-                    "shape": [-1 if size == "batch" else size for size in tensor["shape"]],
+                    "shape": [-1 if isinstance(x, str) else x for x in tensor["shape"]],
                     **(named if name == "label" else {}),
                 }
                 for name, tensor in tensors.items()
@@ -147,7 +155,7 @@ class Served:
         inputs = [self._numbered(tensor) for tensor in request.inputs]
         for tensor in inputs:
             _check(tensor, wanted[tensor.name])
-        batch = self._batch(inputs)
+        batch, sides = self._batch(inputs), self._sides(inputs)
         # Data come last: all else bounds how many they can be.
         feeds = {tensor.name: _array(tensor, wanted[tensor.name]) for tensor in inputs}
         for name in feeds.keys() & self._ranges.keys():
@@ -157,13 +165,14 @@ class Served:
                 msg = f"{name} has the value {wrong[0]}: expected {low} to {high}."
                 raise ValueError(msg)
         batch = batch or int(feeds.get("n", 1))
-        return Prepared(request.id, names, feeds, batch, self._values(names, batch))
+        return Prepared(request.id, names, feeds, batch, self._values(names, batch, sides))
 
     def may_join(self, requests: Sequence[Prepared]) -> bool:
         """Whether requests may be computed as one batch."""
         return (
             self._joins
             and len({request.names for request in requests}) == 1
+            and len({request.shapes for request in requests}) == 1
             and sum(request.batch for request in requests) <= self._max_batch
             and sum(request.values for request in requests) <= self._max_values
         )
@@ -263,12 +272,40 @@ class Served:
                 raise ValueError(msg)
         return next(iter(sizes.values()), None)
 
-    def _values(self, names: Sequence[str], batch: int) -> int:
+    def _sides(self, inputs: Sequence[_Input]) -> dict[str, int]:
+        """The sizes of axes of every size, by name: those of the inputs, and what follows."""
+        sides: dict[str, int] = {}
+        for tensor in inputs:
+            axes = self._tensors["inputs"][tensor.name]["shape"]
+            for axis, size in zip(axes, tensor.shape, strict=False):
+                if axis in SIDES and size % self._factor:
+                    near = max(round(size / self._factor), 1) * self._factor
+                    msg = (
+                        f"{tensor.name} has a {axis} of {size}: expected a multiple of "
+                        f"{self._factor}, such as {near}."
+                    )
+                    raise ValueError(msg)
+                if isinstance(axis, str) and axis != "batch":
+                    sides[axis] = size
+        return self._both(sides)
+
+    def _both(self, sides: Mapping[str, int]) -> dict[str, int]:
+        """Sides of images and of their grids, given either."""
+        both = dict(sides)
+        for side in SIDES:
+            if side in sides:
+                both[f"grid_{side}"] = sides[side] // self._factor
+            elif f"grid_{side}" in sides:
+                both[side] = sides[f"grid_{side}"] * self._factor
+        return both
+
+    def _values(self, names: Sequence[str], batch: int, sides: Mapping[str, int]) -> int:
         """How many numbers the answer has."""
         shapes = [self._tensors["outputs"][name]["shape"] for name in names]
 
         def count(batch: int) -> int:
-            return sum(math.prod(batch if x == "batch" else x for x in shape) for shape in shapes)
+            sizes = {"batch": batch, **sides}
+            return sum(math.prod(sizes.get(x, x) for x in shape) for shape in shapes)
 
         if count(batch) > self._max_values:
             msg = (
@@ -289,7 +326,7 @@ class Served:
             return False
         rng, feeds = np.random.default_rng(0), {}
         for name, tensor in self._tensors["inputs"].items():
-            shape = [4, *tensor["shape"][1:]]
+            shape = [4, *(self._own_sides.get(x, x) for x in tensor["shape"][1:])]
             if tensor["dtype"] == "int32":
                 low, high = self._ranges["label"] if name == "label" else (0, 0)
                 feeds[name] = rng.integers(low, high, shape, np.int32, endpoint=True)
@@ -329,7 +366,8 @@ def _check(tensor: _Input, wanted: Mapping[str, Any]) -> None:
         raise ValueError(msg)
     shape, sizes = tensor.shape, wanted["shape"]
     fits = len(shape) == len(sizes) and all(
-        expected in ("batch", size) for size, expected in zip(shape, sizes, strict=True)
+        expected in ("batch", size) or (isinstance(expected, str) and size > 0)
+        for size, expected in zip(shape, sizes, strict=True)
     )
     # Triton has no scalars: they are sent as [1] there, and may be here.
     if not fits and not (shape == [1] and not sizes):

@@ -56,14 +56,15 @@ def export_web(
     with replacing(path) as folder:
         shutil.copytree(PAGE, folder)
         write_runtime(tarball, folder / "onnxruntime")
-        export_onnx(model, folder / "models", run=run, verify=False)
+        # The page draws images of the model's own size.
+        export_onnx(model, folder / "models", run=run, every_size=False, verify=False)
         latents = {
             "samples": _numbers(model.sample_latents(SAMPLES, seed=0)),
             "directions": _numbers(directions),
             "shares": shares.tolist(),
         }
         (folder / "latents.json").write_text(json.dumps(latents, allow_nan=False), encoding="utf-8")
-        entries = {**model_facts(model, endpoints(model)), **provenance(run)}
+        entries = {**model_facts(model, endpoints(model, every_size=False)), **provenance(run)}
         entries["versions"][PACKAGE] = VERSION
         write_metadata(folder, path, "web", run, entries)
         if verify:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import tensorflow as tf
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
@@ -351,7 +352,8 @@ def _with_branches(name: str) -> onnx.ModelProto:
 def test_names_reach_the_graphs_inside_nodes() -> None:
     """And a tensor that has such a name already gets another."""
     proto = _with_branches("c:0")
-    preflight._name(proto, ["latent", "weight"], ["image"])
+    inputs = {"latent": tf.TensorSpec([None, 2]), "weight": tf.TensorSpec([])}
+    preflight._name(proto, inputs, {"image": tf.TensorSpec([None, 2])})
     onnx.checker.check_model(proto, full_check=True)
     assert [v.name for v in (*proto.graph.input, *proto.graph.output)] == [
         "latent", "weight", "image",

@@ -27,8 +27,7 @@ SHA256 = hashlib.sha256((FROZEN / WEIGHTS).read_bytes()).hexdigest()
 def theirs(tmp_path: Path) -> Path:
     """A copy without what diffusers computed."""
     ignored = shutil.ignore_patterns("outputs.npz")
-    folder = Path(shutil.copytree(FROZEN, tmp_path / "theirs", ignore=ignored))
-    return folder
+    return Path(shutil.copytree(FROZEN, tmp_path / "theirs", ignore=ignored))
 
 
 def _card(folder: Path) -> tuple[dict[str, Any], str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from copy import copy
 from typing import TYPE_CHECKING
 
 import typer
+from typer.main import get_command_name
 
 from zoo.cli import (
     bench,
@@ -38,6 +40,8 @@ from zoo.io.terminal import errors, print_on_any_terminal, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from typer.models import CommandInfo
 
 app = typer.Typer(
     cls=Zoo,
@@ -83,7 +87,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print_on_any_terminal()
     try:
         with sigterm(terminate), notices_in_one_line():
-            app(args=arguments, prog_name="zoo")
+            _app_of(sys.argv[1:] if arguments is None else arguments)(arguments, prog_name="zoo")
     except TerminatedError:  # here, for it may come while Typer still makes the commands
         say("Ended by SIGTERM.", errors)
         sys.exit(143)
+
+
+def _app_of(arguments: Sequence[str]) -> typer.Typer:
+    """The commands with the one alone that is asked for: Typer makes all their parsers at once."""
+    named = arguments[0] if arguments else ""
+    commands = {_name_of(command): command for command in app.registered_commands}
+    if named not in commands:
+        return app
+    asked = copy(app)
+    wanted = {named, "train"} if named == "sweep" else {named}  # a sweep takes train's options
+    asked.registered_commands = [commands[name] for name in wanted]
+    asked.registered_groups = []
+    return asked
+
+
+def _name_of(command: CommandInfo) -> str:
+    return command.name or get_command_name(getattr(command.callback, "__name__", ""))

@@ -158,7 +158,7 @@ def _shape_to_read(
     from zoo.data.sources import common_shape
 
     if size is None and None in common_shape(source):
-        say(f"The images differ in size: read at {READ_AT} × {READ_AT}.")
+        say(f"Images of several sizes are read at {READ_AT} × {READ_AT}.")
         size = READ_AT
     return _shape(source, size, channels)
 

@@ -14,10 +14,12 @@ import typer
 from zoo.cli import config, grid
 from zoo.cli.console import TerminatedError, number
 from zoo.cli.options import Out, check_folder
+from zoo.evaluation.sweep import figures as figures_of
+from zoo.evaluation.sweep import is_begun, is_finished, state
 from zoo.io.terminal import console, errors, say, table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 STOPPED = 130  # the exit status after Ctrl-C
 
@@ -63,7 +65,7 @@ def sweep(
         _check_begun(out / cell.name, cell)
     chosen = cells if index is None else [cells[index]]
     if show:
-        rows = [(i, cell.name, _state(out / cell.name, cell)) for i, cell in enumerate(cells)]
+        rows = [(i, c.name, state(out / c.name, c.settings)) for i, c in enumerate(cells)]
         console.print(table_of(("index", "cell", "state"), rows))
         return
     if check:
@@ -98,8 +100,8 @@ def _check_all(train: Any, cells: Sequence[grid.Cell], out: Path, chosen: Sequen
     known: list[str] = []
     for cell in cells:
         folder = out / cell.name
-        if _is_begun(folder):
-            known += [name for some in _figures(folder) for name in some]
+        if is_begun(folder):
+            known += [name for some in figures_of(folder) for name in some]
             continue
         default_map = {**cell.settings, "out": str(folder)}
         names = {key: each.name for key, each in config.parameters_of(train).items()}
@@ -129,7 +131,7 @@ def _check_in_a_process(
     file: Path, out: Path, cells: Sequence[grid.Cell], chosen: Sequence[str]
 ) -> None:
     """Checks the cells where this process stays free of TensorFlow, which takes a GPU whole."""
-    if all(_is_begun(out / cell.name) for cell in cells):
+    if all(is_begun(out / cell.name) for cell in cells):
         return
     metrics = [text for name in chosen for text in ("--metric", name)]
     status = run(["sweep", str(file), "--out", str(out), "--check", *metrics])
@@ -142,20 +144,22 @@ def _train(cell: grid.Cell, out: Path) -> bool:
     from zoo.io.files import replacing
 
     folder = out / cell.name
-    if _is_finished(folder, cell):
+    if is_finished(folder, cell.settings):
         say(f"{cell.name}: finished before.")
         return True
     say(f"{cell.name}:")
     file = out / f"{cell.name}.toml"
     with replacing(file) as temporary:
         temporary.write_text(config.to_toml(cell.settings) + "\n", encoding="utf-8")
-    resume = ["--resume"] if _is_begun(folder) else []
+    resume = ["--resume"] if is_begun(folder) else []
     status = run(["train", "--config", str(file), "--out", str(folder), *resume])
     if status in (STOPPED, 128 + signal.SIGTERM):
         say("Stopped; the same command goes on.")
         raise typer.Exit(status)
     # --max-minutes ends a run without an error.
-    return status == 0 and ("max_minutes" not in cell.settings or _is_finished(folder, cell))
+    return status == 0 and (
+        "max_minutes" not in cell.settings or is_finished(folder, cell.settings)
+    )
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -177,87 +181,11 @@ def run(arguments: Sequence[str]) -> int:
             return 128 - status if status < 0 else status or stopped
 
 
-def _is_begun(folder: Path) -> bool:
-    """Whether a folder holds a run that can go on."""
-    from zoo.training.run_files import LATEST
-
-    return (folder / LATEST).exists()
-
-
-def _is_finished(folder: Path, cell: grid.Cell) -> bool:
-    """Whether a run has come to its cell's end, by its files: False if they leave a doubt."""
-    from zoo.io import schemas
-    from zoo.io.records import read_json
-    from zoo.training.run_files import LATEST, read_config
-
-    if not _is_begun(folder) or not (folder / "history.json").exists():
-        return False
-    history, begun = read_json(folder / "history.json", schemas.HISTORY), read_config(folder)
-    last, settings = history[-1], cell.settings
-    newest = folder / "checkpoints" / f"step_{last['step']:08d}.keras"
-    if not newest.exists() or not newest.samefile(folder / LATEST):
-        return False  # killed between the history and the checkpoint
-    if "epochs" in settings:
-        ended = not begun.get("steps") and last["epoch"] >= settings["epochs"]
-    else:  # images count in steps, which the run knows
-        noted = begun.get("command", {})
-        same = noted.get("images") == settings.get("images")
-        wanted = settings.get("steps") or (begun.get("steps") if same else None)
-        ended = wanted is not None and last["step"] >= wanted
-    return bool(ended) or _out_of_patience(history, begun, settings)
-
-
-def _out_of_patience(
-    history: Sequence[Mapping[str, Any]], begun: Mapping[str, Any], settings: Mapping[str, Any]
-) -> bool:
-    from zoo.evaluation.protocols import parse_all
-    from zoo.training.stopping import out_of_patience
-
-    patience, best = settings.get("patience"), begun.get("best")
-    if patience is None or best is None:
-        return False
-    upward = {
-        k: up for each in parse_all(begun.get("metrics", [])) for k, up in each.directions.items()
-    }
-    return out_of_patience(history, best, patience, higher=upward.get(best, False))
-
-
-def _state(folder: Path, cell: grid.Cell) -> str:
-    from zoo.io import schemas
-    from zoo.io.records import read_json
-
-    if not _is_begun(folder):
-        return "new"
-    if _is_finished(folder, cell):
-        return "finished"
-    history = folder / "history.json"
-    return (
-        f"at step {read_json(history, schemas.HISTORY)[-1]['step']}"
-        if history.exists()
-        else "begun"
-    )
-
-
-def _figures(folder: Path) -> tuple[dict[str, float], dict[str, float]]:
-    """What `zoo evaluate` measured of a run, and the last of its history."""
-    from zoo.io import schemas
-    from zoo.io.records import read_json
-    from zoo.training.run_files import read_metrics
-
-    measured = dict((read_metrics(folder) or {"metrics": {}})["metrics"]) if folder.exists() else {}
-    protocols, history = folder / "protocols.json", folder / "history.json"
-    if protocols.exists():
-        for entry in read_json(protocols, schemas.PROTOCOLS):
-            measured |= entry["metrics"]
-    last = dict(read_json(history, schemas.HISTORY)[-1]) if history.exists() else {}
-    return measured, {name: value for name, value in last.items() if name not in ("epoch", "step")}
-
-
 def _table(cells: Sequence[grid.Cell], out: Path, chosen: Sequence[str]) -> None:
     """Prints the table, and writes it into sweep.md."""
     from zoo.io.files import replacing
 
-    by_cell = {cell.name: _figures(out / cell.name) for cell in cells}
+    by_cell = {cell.name: figures_of(out / cell.name) for cell in cells}
     of_evaluation = any(measured for measured, _ in by_cell.values())
     figures = {
         name: {**last, **measured} if chosen else measured if of_evaluation else last

@@ -196,24 +196,40 @@ def check_family(model: Any, family: type) -> None:
         raise TypeError(msg)
 
 
-def check_plain(model: Any) -> None:
+def check_plain(model: Any, *, source: bool = False) -> None:
     """Raises ValueError if a model's images are another function of N(0, I) than its network's.
 
     A conversion carries networks over: a decoder from N(0, I) to logits whose sigmoid is the image,
-    or a generator. Either may take labels, too.
+    or a generator. Either may take labels, too. A decoder that is the source may also take the
+    latents as a grid, and give values that are the image where they are cut off at 0 and 1.
+
+    Args:
+        model: The model.
+        source: Whether it is converted, and not to take the weights.
     """
+    likelihood = getattr(model, "likelihood", None)
+    decoder = getattr(model, "decoder", None)
     reasons = {
         f"its prior is {model.prior}": model.prior != "standard_normal",
         "its images are no plain function of one decoder": not model.single_decoder,
         "its mean image is not the sigmoid of the logits": (
-            getattr(model, "likelihood", None)
-            in ("continuous_bernoulli", "discretized_logistic_mixture", "laplace_linear")
+            likelihood in ("continuous_bernoulli", "discretized_logistic_mixture")
+            or (likelihood == "laplace_linear" and not source)
+        ),
+        "its decoder takes grids of latents": (
+            decoder is not None and takes_grids(decoder) and not source
         ),
     }
     for reason, holds in reasons.items():
         if holds:
             msg = f"This {model.model_name} cannot be converted: {reason}."
             raise ValueError(msg)
+
+
+def takes_grids(decoder: Any) -> bool:
+    """Whether a decoder takes latents [batch, height, width, channels]."""
+    inputs: Any = getattr(decoder, "inputs", None)  # a subclassed network has none
+    return bool(inputs) and len(inputs[0].shape) == 4
 
 
 def check_classes(name: str, num_classes: int, model: Any) -> None:

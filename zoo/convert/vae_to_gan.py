@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 from keras import layers
 
@@ -26,9 +27,10 @@ from zoo.convert.plan import (
     conclude,
     plan_into,
     plan_new,
+    takes_grids,
 )
-from zoo.convert.reading import read
-from zoo.convert.sources import check_choice, decoded, in_float32_only, run
+from zoo.convert.reading import nodes_restored, read
+from zoo.convert.sources import check_choice, in_float32_only, run
 from zoo.convert.verification import (
     measure,
     network_inputs,
@@ -38,13 +40,12 @@ from zoo.convert.verification import (
 )
 from zoo.core import registry
 from zoo.gan.base import BaseGAN
+from zoo.networks import GRID_ONLY
 from zoo.sampling.posterior import aggregate_moments
 from zoo.vae.base import BaseVAE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    import keras
 
     from zoo.convert.blocks import Network
     from zoo.convert.report import Report, TensorRow
@@ -71,14 +72,15 @@ def vae_to_gan(
     """Turns a VAE into a GAN that starts from its decoder and encoder.
 
     Args:
-        vae: A VAE of the zoo. It is not changed.
+        vae: A VAE of the zoo. It is not changed. If its decoder takes grids, the GAN's are flat.
         gan: The GAN that takes the weights. It is changed only if all goes well. None makes one.
         images: float32 [n, height, width, channels] in [0, 1], training images that the aggregate
             posterior is taken over: needed for `whiten_posterior`.
         labels: Their classes, int32 [n], for a conditional VAE.
         whiten_posterior: Fold z = A ε + m, A Aᵀ = S, into the first layer, with m and S the moments
             of the aggregate posterior. Else the generator draws the VAE's own prior samples.
-        discriminator_init: `"encoder"`: it takes the encoder's layers but the last; or `"random"`.
+        discriminator_init: `"encoder"`: it takes the encoder's layers but the last; or `"random"`,
+            the only one where the encoder gives grids.
         batch_norm: In a new generator: `"insert"` ones that change only training, or `"none"`.
         mode: `"exact"`: the generator computes the decoder's images, or the conversion fails.
             `"partial"`: what fits is copied, and the difference stated.
@@ -88,7 +90,7 @@ def vae_to_gan(
         dry_run: Only report: nothing is changed, and no new GAN returned.
         seed: Seed of the check's latents and of a new GAN's training noise.
         **options: Further arguments of a new GAN, such as `ema=0.999`; its `discriminator` too, if
-            that is not made from the encoder. A GAN has the VAE's classes. With `num_classes` that
+            that is not made from the encoder. A GAN has the VAE's classes. With `num_classes`, that
             of a VAE without them is conditional: at first it draws the same for each class.
 
     Returns:
@@ -108,11 +110,10 @@ def vae_to_gan(
         >>> gan.generate(3, seed=0).shape, report.equivalence
         ((3, 8, 8, 1), 'tolerance')
     """
-    check_choice("batch_norm", batch_norm, ("insert", "none"))
-    _check(vae, gan, mode, model, options, discriminator_init)
+    _check(vae, gan, mode, model, options, discriminator_init, batch_norm)
     classes = {"num_classes": vae.num_classes} if vae.num_classes else {}
     added = 0 if classes else int(options.get("num_classes", 0))
-    original = rules.to_channels_last(rules.unwrap_spectral_norm(read(vae.decoder, "decoder")))
+    original = rules.to_channels_last(rules.unwrap_spectral_norm(_read_decoder(vae)))
     posterior = _posterior(vae, images, labels, whiten=whiten_posterior)
     network = rules.affine_latent(original, *posterior) if whiten_posterior else original
     if gan is None:
@@ -123,8 +124,8 @@ def vae_to_gan(
     generator = build(plan.network)
     compared = _compared(vae, original, posterior, plan, generator, added, seed)
     discriminator = _discriminator(vae, gan, discriminator_init, model, options | classes)
-    networks = {"generator": generator, "discriminator": discriminator.model}
-    options = {"network": vae.network, "seed": seed, **options, **classes, **networks}
+    options = {"network": _architecture(vae), "seed": seed, **options, **classes,
+               "generator": generator, "discriminator": discriminator.model}  # fmt: skip
     return conclude(
         gan,
         plan,
@@ -132,7 +133,7 @@ def vae_to_gan(
         compared,
         direction="vae_to_gan",
         strongest="distributional" if whiten_posterior else "bitwise",
-        new=lambda: registry.create(model, vae.image_shape, vae.latent_dim, **options),
+        new=lambda: registry.create(model, vae.image_shape, vae.noise_dim, **options),
         dry_run=dry_run,
         source=vae.model_name,
         target=model if gan is None else gan.model_name,
@@ -140,18 +141,32 @@ def vae_to_gan(
         mode=mode,
         batch_norm=_inserted(plan.rows),
         prior="N(0, I) carried to the aggregate posterior's Gaussian" if whiten_posterior else "",
-        output="logits to images in [0, 1]",
+        output=f"{'values' if _is_linear(vae) else 'logits'} to images in [0, 1]",
     )
 
 
 def _check(
-    vae: Any, gan: Any, mode: str, model: str, options: Mapping[str, Any], discriminator_init: str
+    vae: Any,
+    gan: Any,
+    mode: str,
+    model: str,
+    options: Mapping[str, Any],
+    discriminator_init: str,
+    batch_norm: str,
 ) -> None:
     """Checks the VAE, and the given GAN or the options of a new one."""
+    check_choice("batch_norm", batch_norm, ("insert", "none"))
     check_choice("discriminator_init", discriminator_init, ("encoder", "random"))
     check_choice("mode", mode, ("exact", "partial"))
     check_family(vae, BaseVAE)
-    check_plain(vae)
+    check_plain(vae, source=True)
+    if takes_grids(vae.decoder) and discriminator_init == "encoder":
+        msg = (
+            f"discriminator_init='encoder': the encoder of this {vae.model_name} gives grids, and "
+            "has no features of whole images. Take discriminator_init='random' "
+            "(--discriminator-init random)."
+        )
+        raise ValueError(msg)
     if gan is not None:
         check_family(gan, BaseGAN)
         check_plain(gan)
@@ -159,7 +174,7 @@ def _check(
             msg = f"{', '.join(options)}: options are for a new GAN; the given one has its own."
             raise ValueError(msg)
         check_classes("decoder", vae.num_classes, gan)
-        check_shapes("decoder", (vae.image_shape, vae.latent_dim), gan, mode)
+        check_shapes("decoder", (vae.image_shape, vae.noise_dim), gan, mode)
         return
     check_choice("model", model, registry.list_models("gan"))
     made = {"generator"} | ({"discriminator"} if discriminator_init == "encoder" else set())
@@ -199,12 +214,37 @@ def _posterior(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(A, m) of z = A ε + m, with the aggregate posterior's moments; (I, 0) for the VAE's prior."""
     if not whiten:
-        return np.eye(vae.latent_dim), np.zeros(vae.latent_dim)
+        return np.eye(vae.noise_dim), np.zeros(vae.noise_dim)
     _check_images(images, vae.image_shape)
     if vae.num_classes or labels is not None:
         labels = vae.checked_labels(labels, len(images))
     mean, covariance = aggregate_moments(vae, np.asarray(images), labels)
-    return np.linalg.cholesky(covariance), mean
+    try:
+        return np.linalg.cholesky(covariance), mean
+    except np.linalg.LinAlgError:  # deviations that rounding takes for 0, and fewer images than d
+        values, vectors = np.linalg.eigh(covariance)
+        return vectors * np.sqrt(np.maximum(values, 0.0)), mean
+
+
+def _read_decoder(vae: BaseVAE) -> Network:
+    """The decoder of latents [batch, noise_dim], which are a grid flattened if it takes grids."""
+    decoder = vae.decoder
+    if not takes_grids(decoder):
+        return read(decoder, "decoder")
+    with nodes_restored(decoder):
+        latents = keras.Input((vae.noise_dim,), name="latent_vector")
+        grids = layers.Reshape(vae.grid, name="to_grid")(latents)
+        return read(keras.Model(latents, decoder(grids), name=decoder.name), "decoder")
+
+
+def _architecture(vae: BaseVAE) -> str:
+    """The architecture of those networks of a new GAN that are not made from the VAE."""
+    return "conv" if vae.network in GRID_ONLY else vae.network
+
+
+def _is_linear(vae: BaseVAE) -> bool:
+    """Whether the decoder's values are the pixels."""
+    return vae.likelihood == "laplace_linear"
 
 
 def _new_generator(
@@ -216,7 +256,8 @@ def _new_generator(
         network = rules.insert_batch_norm(network, draws, use_bias=False)
     if added:
         network = rules.add_label(network, added)
-    return rules.images_from_logits(network)
+    end = rules.images_from_values if _is_linear(vae) else rules.images_from_logits
+    return end(network)
 
 
 def _plan_into(
@@ -229,7 +270,10 @@ def _plan_into(
     seed: int,
 ) -> Plan:
     """The plan of a given GAN's generator."""
-    network = _ending_as(gan.generator, network)
+    if _is_linear(vae):
+        network = rules.images_from_values(network)
+    else:
+        network = _ending_as(gan.generator, network)
     return plan_into(
         gan.generator, network, original, _draws(vae, seed),
         mapping=mapping, mode=mode, num_classes=vae.num_classes,
@@ -238,7 +282,7 @@ def _plan_into(
 
 def _draws(vae: BaseVAE, seed: int) -> np.ndarray:
     """Latents for BatchNorm's moments, with classes where the VAE has them."""
-    return with_classes(normal_draws(MOMENT_LATENTS, vae.latent_dim, seed + 1), vae.num_classes)
+    return with_classes(normal_draws(MOMENT_LATENTS, vae.noise_dim, seed + 1), vae.num_classes)
 
 
 def _compared(
@@ -252,14 +296,15 @@ def _compared(
 ) -> Comparison:
     """The decoder's images beside the generator's, of any of the classes that were added."""
     factor, mean = posterior
-    latents = with_classes(prior_latents(vae.latent_dim, seed), vae.num_classes)
+    latents = with_classes(prior_latents(vae.noise_dim, seed), vae.num_classes)
 
     def decoder_images(decoder: keras.Model, dtype: Any) -> Callable[[np.ndarray], np.ndarray]:
-        images = decoded(decoder)
+        shape = vae.grid if takes_grids(decoder) else (vae.noise_dim,)
 
         def of_normals(given: np.ndarray) -> np.ndarray:
             z, *labels = network_inputs(np.asarray(given, np.float64), vae.num_classes)
-            return images((z @ factor.T + mean).astype(dtype), *labels)
+            z = (z @ factor.T + mean).astype(dtype)
+            return np.asarray(vae.pixels.mean(run(decoder, z.reshape(-1, *shape), *labels)))
 
         return of_normals
 
@@ -317,5 +362,5 @@ def _discriminator(
 
 def _new_discriminator(vae: BaseVAE, model: str, options: Mapping[str, Any]) -> keras.Model:
     """The random discriminator of a new GAN."""
-    options = {"network": vae.network, **options}
-    return registry.create(model, vae.image_shape, vae.latent_dim, **options).discriminator
+    options = {"network": _architecture(vae), **options}
+    return registry.create(model, vae.image_shape, vae.noise_dim, **options).discriminator

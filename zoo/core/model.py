@@ -33,7 +33,8 @@ class EndpointSpec(NamedTuple):
 
     Args:
         method: The model's method that computes it.
-        inputs: Shape of one example of each input, by name. Labels are added on export.
+        inputs: Shape of one example of each input, by name. Labels are added on export. A side of
+            None takes every size that the model's `size_factor` allows.
         outputs: Shape of one example of each output, by name.
         networks: Attributes of the networks that it takes.
 
@@ -45,8 +46,8 @@ class EndpointSpec(NamedTuple):
     """
 
     method: str
-    inputs: Mapping[str, tuple[int, ...]]
-    outputs: Mapping[str, tuple[int, ...]]
+    inputs: Mapping[str, tuple[int | None, ...]]
+    outputs: Mapping[str, tuple[int | None, ...]]
     networks: tuple[str, ...]
 
 
@@ -260,6 +261,14 @@ class ZooModel(CheckedLoops, Compiling):
         )
 
     # Deployment
+
+    @property
+    def size_factor(self) -> int:
+        """What divides both sides of the images of endpoints that take every size; 0 if none do.
+
+        Where images have sides [height, width], a grid has them divided by this.
+        """
+        return 0
 
     def endpoints(self) -> dict[str, EndpointSpec]:
         """What is exported, by name. Inputs leave out the label, which export adds."""

@@ -67,7 +67,8 @@ def model_files() -> list[ModelFile]:
 
 def summary(path: Path) -> str:
     """The first line of a file's docstring: what the model is, and its paper."""
-    return (ast.get_docstring(_parse(path)) or "").partition("\n")[0]
+    with path.open(encoding="utf-8") as file:  # to parse every model's file takes 0.1 s
+        return file.readline().strip().strip('"')
 
 
 def class_name(path: Path) -> str:
@@ -139,7 +140,7 @@ def _path(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-@functools.cache  # parsing all model files takes 0.1 s, for each preset that is read
+@functools.cache
 def _parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 

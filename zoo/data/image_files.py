@@ -16,7 +16,7 @@ from zoo.data.contents import KINDS, Shape, counted
 from zoo.io.names import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 SUFFIXES = (
@@ -64,7 +64,7 @@ class Summary:
     Attributes:
         shape: (height, width, channels), None where files differ.
         dtype: What holds all of them: uint8, or float32 if one has 16 bits per channel.
-        notes: What is left out, in sentences.
+        notes: What is left out, and how sizes differ, in sentences.
     """
 
     shape: tuple[int | None, int | None, int]
@@ -216,6 +216,8 @@ def summary(heads: Mapping[Header, int]) -> Summary:
         >>> kind = summary(heads)
         >>> kind.shape, kind.dtype.name
         ((None, None, 3), 'float32')
+        >>> kind.notes[-1]
+        'The images differ in size: 2 pixels high, 4 to 8 wide.'
     """
 
     def number(of: str) -> int:
@@ -240,9 +242,17 @@ def summary(heads: Mapping[Header, int]) -> Summary:
             f"{counted(reduced, 'colour image')} with 16 bits per channel: read with 8. "
             "PNG keeps all 16."
         )
-    height, width = sizes.pop() if len(sizes) == 1 else (None, None)
+    height, width = min(sizes) if len(sizes) == 1 else (None, None)
+    if len(sizes) > 1:
+        high, wide = (_range(sides) for sides in zip(*sizes, strict=True))
+        notes.append(f"The images differ in size: {high} pixels high, {wide} wide.")
     channels = max(head.channels for head in heads)
     return Summary((height, width, channels), np.dtype(np.float32 if deep else np.uint8), notes)
+
+
+def _range(sides: Sequence[int]) -> str:
+    low, high = min(sides), max(sides)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 @contextmanager

@@ -209,6 +209,7 @@ class _Export(TypedDict):
     model: str
     latent_dim: Count
     image_shape: ImageShape
+    image_sizes: NotRequired[dict[Literal["multiple_of"], Count]]
     endpoints: dict[str, _Function]
     files: dict[str, str]
     prior: NotRequired[str]

@@ -14,6 +14,8 @@ _HOMES = {
     "sampler_of_run": "zoo.sampling.samplers",
     "slerp": "zoo.sampling.interpolation",
     "standing_statistics": "zoo.sampling.standing",
+    "tiled_decode": "zoo.sampling.tiling",
+    "tiled_encode": "zoo.sampling.tiling",
 }
 __getattr__ = lazy(__name__, _HOMES)
 

@@ -82,7 +82,6 @@ class AutoencoderKL(BaseVAE):
 
     default_batch_size: ClassVar[int] = 32
     transferable: ClassVar[bool] = False
-    single_decoder: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -135,6 +134,11 @@ class AutoencoderKL(BaseVAE):
         """Numbers of the grid."""
         by = autoencoder_kl.factor(self.channels)
         return math.prod(side // by for side in self.image_shape[:2]) * self.latent_dim
+
+    @property
+    def size_factor(self) -> int:
+        """f, the side of an image over that of its grid."""
+        return autoencoder_kl.factor(self.channels)
 
     def new_encoder(self, *args: Any, **options: Any) -> keras.Model:
         """From images to the moments of grids."""
@@ -206,6 +210,12 @@ class AutoencoderKL(BaseVAE):
             raise DataError(msg)
         if None not in images.shape[1:3]:
             autoencoder_kl.grid_shape(images.shape[1:3], self.channels)
+        elif self.size_factor > 1:
+            # In a graph for every size. Both operations refuse, in every runtime, sides that the
+            # factor does not divide; the network would take them for other sizes. Exports drop
+            # assertions.
+            images = tf.nn.space_to_depth(images, self.size_factor)
+            images = tf.nn.depth_to_space(images, self.size_factor)
         return images
 
     def latent_code(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -230,13 +240,20 @@ class AutoencoderKL(BaseVAE):
         return self.decode(self.encode(images, labels)[0])
 
     def endpoints(self) -> dict[str, EndpointSpec]:
-        """As in `BaseVAE`; `encode` and `decode` have grids, `generate` has them flat."""
+        """As in `BaseVAE`, but of images of every size and their grids; `generate` is of one size.
+
+        Its latents are grids of `image_shape`, flat.
+        """
         given = super().endpoints()
+        pixels = (None, None, self.image_shape[2])
+        image, grid = {"image": pixels}, (None, None, self.latent_dim)
+        again, moments = {"reconstruction": pixels}, dict.fromkeys(MOMENTS, grid)
         return {
             **given,
             "generate": given["generate"]._replace(inputs={"latent": (self.noise_dim,)}),
-            "encode": given["encode"]._replace(outputs=dict.fromkeys(MOMENTS, self.grid)),
-            "decode": given["decode"]._replace(inputs={"latent": self.grid}),
+            "encode": given["encode"]._replace(inputs=image, outputs=moments),
+            "decode": given["decode"]._replace(inputs={"latent": grid}, outputs=image),
+            "reconstruct": given["reconstruct"]._replace(inputs=image, outputs=again),
         }
 
     def get_config(self) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from zoo.convert.rules import (
 )
 from zoo.convert.rules.activation import (
     images_from_logits,
+    images_from_values,
     logits_from_images,
     merge_rescalings,
     output_range,
@@ -88,6 +89,11 @@ RULES: dict[str, Rule] = {
             activation.IMAGES,
             images_from_logits,
             "(tanh(x / 2) + 1) / 2 = sigmoid(x): last kernel and bias × ½, then tanh",
+        ),
+        Rule(
+            activation.CUT,
+            images_from_values,
+            "min(max(x, 0), 1), where a decoder's values are the pixels",
         ),
         Rule(
             activation.MERGE,
@@ -190,6 +196,7 @@ __all__ = [
     "fold_batch_norm",
     "fold_norms",
     "images_from_logits",
+    "images_from_values",
     "insert_batch_norm",
     "label_input",
     "latent_directions",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LOGITS = "tanh → sigmoid (× 2)"
 IMAGES = "sigmoid → tanh (× ½)"
+CUT = "cut off at 0 and 1"
 MERGE = "merge rescalings"
 
 
@@ -79,6 +80,17 @@ def images_from_logits(network: Network, low: float = 0.0) -> Network:
         unit = Block("to_unit_range", layers.Rescaling, config, shape=last.shape)
         network = network.inserted(unit, after=tanh.name)
     return network
+
+
+def images_from_values(network: Network) -> Network:
+    """A decoder whose values are the pixels, cut off at 0 and 1 by a ReLU of at most 1.
+
+    Raises:
+        ValueError: If the network's output is used within it too.
+    """
+    last = _output(network)
+    cut = Block("cut_off", layers.ReLU, {"max_value": 1.0}, shape=last.shape)
+    return network.inserted(cut, after=last.name)
 
 
 def merge_rescalings(network: Network) -> Network:

@@ -39,7 +39,7 @@ def upsample_conv_to_conv_transpose(
         ValueError: If a named block cannot.
     """
     for block in _chosen(network, names):
-        reason = _why_not_merged(network, block)
+        reason = why_not_merged(network, block)
         if reason is None:
             up = network[block.parents[0]]
             sizes = tuple(up.config["size"])
@@ -97,7 +97,8 @@ def _chosen(network: Network, names: Sequence[str] | None) -> list[Block]:
     return [network[name] for name in (names if names is not None else network.blocks)]
 
 
-def _why_not_merged(network: Network, block: Block) -> str | None:
+def why_not_merged(network: Network, block: Block) -> str | None:
+    """Why a block is no convolution of stride 1 behind nearest upsampling; None if it is one."""
     if block.layer is not layers.Conv2D:  # whose configuration may be of another form
         return f"{block.name!r} is a {block.kind}; expected Conv2D to merge it with upsampling."
     up = network.only_parent(block.name)
