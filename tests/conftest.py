@@ -13,7 +13,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 
 from tests.cases import CASES, CORE, FULLEST, Case
 from tests.support.equivalence import structured_images
@@ -24,10 +23,9 @@ if TYPE_CHECKING:
 
 REPLICAS = 3
 
-# The data sets that Keras makes of arrays have a tuner, and whoever collects the iterator of an
-# earlier test may wait for it: up to a minute, in the middle of any other test.
-_of_arrays = ArrayDataAdapter.get_tf_dataset
-ArrayDataAdapter.get_tf_dataset = lambda self: untuned(_of_arrays(self))
+# Every iterator of a data set has a tuner, and whoever collects one of an earlier test may wait for
+# it: up to a minute, in the middle of any other test. Here TensorFlow begins to make an iterator.
+tf.data.Dataset._apply_debug_options = untuned  # type: ignore[method-assign]
 
 # Before TensorFlow makes its devices: three logical CPUs stand in for three GPUs.
 tf.config.set_logical_device_configuration(

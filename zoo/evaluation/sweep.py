@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
 
 def is_begun(folder: Path) -> bool:
-    """Whether a folder holds a run that can go on."""
+    """Whether a folder holds a run that can go on.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from zoo.evaluation.sweep import is_begun
+        >>> is_begun(Path("runs/no_such_run"))
+        False
+    """
     return (folder / LATEST).exists()
 
 
@@ -25,6 +32,12 @@ def is_finished(folder: Path, settings: Mapping[str, Any]) -> bool:
     Args:
         folder: The run folder.
         settings: Those of `zoo train` that it shall have, by key, such as {"epochs": 3}.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from zoo.evaluation.sweep import is_finished
+        >>> is_finished(Path("runs/no_such_run"), {"epochs": 3})
+        False
     """
     if not is_begun(folder) or not (folder / "history.json").exists():
         return False
@@ -58,7 +71,18 @@ def _out_of_patience(
 
 
 def state(folder: Path, settings: Mapping[str, Any]) -> str:
-    """How far a run is: "new", "begun", "at step 40" or "finished"."""
+    """How far a run is: "new", "begun", "at step 40" or "finished".
+
+    Args:
+        folder: The run folder.
+        settings: As for `is_finished`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from zoo.evaluation.sweep import state
+        >>> state(Path("runs/no_such_run"), {"epochs": 3})
+        'new'
+    """
     if not is_begun(folder):
         return "new"
     if is_finished(folder, settings):
@@ -72,7 +96,14 @@ def state(folder: Path, settings: Mapping[str, Any]) -> str:
 
 
 def figures(folder: Path) -> tuple[dict[str, float], dict[str, float]]:
-    """What `zoo evaluate` measured of a run, and the last of its history."""
+    """What `zoo evaluate` measured of a run, and the last of its history.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from zoo.evaluation.sweep import figures
+        >>> figures(Path("runs/no_such_run"))
+        ({}, {})
+    """
     measured = dict((read_metrics(folder) or {"metrics": {}})["metrics"]) if folder.exists() else {}
     protocols, history = folder / "protocols.json", folder / "history.json"
     if protocols.exists():
