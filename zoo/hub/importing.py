@@ -112,7 +112,7 @@ def import_model(
         ...     report = zoo.import_model(theirs, f"{place}/mine")
         ...     again = zoo.load(f"{place}/mine")
         >>> len(report.rows), report.licence, again.channels
-        (42, {'license': 'unknown'}, [4])
+        (92, {'license': 'unknown'}, [4])
     """
     folder = as_path(folder, "folder").absolute()
     if folder.exists():
