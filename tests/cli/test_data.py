@@ -59,7 +59,7 @@ def test_the_walk_of_a_folder(folder: Path, tmp_path: Path, capsys) -> None:
     run_zoo("data", "info", folder, "--split", "test")
     told = capsys.readouterr().out
     assert "Images of several sizes are read at 64 × 64.\n" in told
-    assert "The images differ in size: 64 to 66 pixels high, 64 wide." in told
+    assert "Images are 64 to 66 pixels high and 64 wide." in told
     for source in (out, folder):
         run_zoo("data", "verify", source)
         assert f"{source}: no fault.\n" in capsys.readouterr().out

@@ -217,7 +217,7 @@ def summary(heads: Mapping[Header, int]) -> Summary:
         >>> kind.shape, kind.dtype.name
         ((None, None, 3), 'float32')
         >>> kind.notes[-1]
-        'The images differ in size: 2 pixels high, 4 to 8 wide.'
+        'Images are 2 pixels high and 4 to 8 wide.'
     """
 
     def number(of: str) -> int:
@@ -245,7 +245,7 @@ def summary(heads: Mapping[Header, int]) -> Summary:
     height, width = min(sizes) if len(sizes) == 1 else (None, None)
     if len(sizes) > 1:
         high, wide = (_range(sides) for sides in zip(*sizes, strict=True))
-        notes.append(f"The images differ in size: {high} pixels high, {wide} wide.")
+        notes.append(f"Images are {high} pixels high and {wide} wide.")
     channels = max(head.channels for head in heads)
     return Summary((height, width, channels), np.dtype(np.float32 if deep else np.uint8), notes)
 
