@@ -308,6 +308,21 @@ CASES = [
         slow=True,
         any_even_size=True,
     ),
+    Case(
+        "autoencoder_kl",
+        132,
+        VAE_ENDPOINTS,
+        {
+            "channels": (8, 16),
+            "groups": 4,
+            "discriminator_weight": 0.5,
+            "discriminator_width": 4,
+            "discriminator_layers": 1,
+            "discriminator_normalization": "none",
+        },
+        slow=True,
+        any_even_size=True,
+    ),
     Case("vae_gan", 21, VAE_ENDPOINTS, {"normalization": "none"}),
     Case("soft_intro_vae", 14, VAE_ENDPOINTS),
 ]

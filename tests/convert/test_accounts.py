@@ -46,7 +46,12 @@ def test_a_pure_copy_is_bitwise() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"batch_norm": "keep"}, {"encoder_init": "discriminator"}, {"mode": "distill"}],
+    [
+        {},
+        pytest.param({"batch_norm": "keep"}, marks=pytest.mark.slow),
+        pytest.param({"encoder_init": "discriminator"}, marks=pytest.mark.slow),
+        {"mode": "distill"},
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("given", [pytest.param(False, marks=pytest.mark.slow), True])

@@ -36,7 +36,7 @@ from zoo.networks import conv
     ("name", "options"),
     [
         ("dcgan", {"ema": 0.9}),
-        ("wgan_gp", {"network": "mlp"}),
+        pytest.param("wgan_gp", {"network": "mlp"}, marks=pytest.mark.slow),
         pytest.param("dcgan", {}, marks=pytest.mark.slow),
         pytest.param("dcgan", {"network": "mlp"}, marks=pytest.mark.slow),
         pytest.param("wgan_gp", {}, marks=pytest.mark.slow),
@@ -195,7 +195,9 @@ def test_a_converted_vae_is_saved_whole(images: np.ndarray, tmp_path: Path) -> N
     assert_same_state(loaded, vae)
 
 
-@pytest.mark.parametrize("transfer", [None, (1.0, 1.0, 0.0, 0.0)])
+@pytest.mark.parametrize(
+    "transfer", [pytest.param(None, marks=pytest.mark.slow), (1.0, 1.0, 0.0, 0.0)]
+)
 def test_a_given_decoder_takes_the_generator(transfer: Any) -> None:
     gan, vae = make_gan(), make_vae(transfer=transfer)
     encoder = values_of(vae.encoder)

@@ -29,6 +29,7 @@ def test_an_encoder_of_grids_is_no_discriminator() -> None:
         vae_to_gan(_vae(), whiten_posterior=False)
 
 
+@pytest.mark.slow
 def test_no_gan_becomes_one() -> None:
     gan = zoo.create("dcgan", (8, 12, 1), 48, network="mlp")
     with pytest.raises(ValueError, match="autoencoder_kl cannot be converted: .*sigmoid"):

@@ -80,9 +80,7 @@ OUTSIDE: dict[str, tuple[Callable[[], keras.Model], float]] = {
 @pytest.mark.parametrize(
     ("make", "low"),
     [
-        pytest.param(
-            *values, id=name, marks=[] if name in ("nested", "sequential") else pytest.mark.slow
-        )
+        pytest.param(*values, id=name, marks=[] if name == "nested" else pytest.mark.slow)
         for name, values in OUTSIDE.items()
     ],
 )

@@ -40,7 +40,7 @@ def names(count: int) -> list[str]:
     ("name", "network", "options"),
     [
         ("dcgan", "mlp", {"ema": 0.9}),
-        ("dcgan", "conv-4", {}),
+        pytest.param("dcgan", "conv-4", {}, marks=pytest.mark.slow),
         pytest.param("stylegan2", "style-4", {}, marks=pytest.mark.slow),
         ("acgan", "mlp", {}),
         ("cvae", "conv-4", {}),
@@ -109,7 +109,7 @@ def test_labels_are_added_and_every_class_draws_all(
 @pytest.mark.parametrize(
     ("name", "network", "own"),
     [
-        ("dcgan", "mlp", []),
+        pytest.param("dcgan", "mlp", [], marks=pytest.mark.slow),
         ("dcgan", "conv-4", ["generator"]),
         pytest.param("stylegan2", "style-4", [], marks=pytest.mark.slow),
         ("vae", "mlp", []),

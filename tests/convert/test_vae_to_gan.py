@@ -59,7 +59,17 @@ def test_without_whitening_the_gan_draws_the_vaes_images(vae: Any) -> None:
     assert_unchanged(vae, before)
 
 
-@pytest.mark.parametrize("options", [{}, {"batch_norm": "none"}, {"model": "wgan_gp"}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        *(
+            pytest.param(o, marks=pytest.mark.slow)
+            for o in ({"batch_norm": "none"}, {"model": "wgan_gp"})
+        ),
+    ],
+    ids=str,
+)
 def test_the_gan_draws_from_the_aggregate_posterior(
     vae: Any, pictures: np.ndarray, options: dict
 ) -> None:
@@ -121,7 +131,7 @@ def test_the_discriminator_sees_the_encoders_features(vae: Any, pictures: np.nda
     assert statuses["discriminator/conv_0/kernel"] == "COPIED"
 
 
-@pytest.mark.parametrize("model", ["dcgan", "wgan_gp"])
+@pytest.mark.parametrize("model", ["dcgan", pytest.param("wgan_gp", marks=pytest.mark.slow)])
 def test_a_discriminator_of_its_own(model: str, vae: Any) -> None:
     """Random, of the GAN's own architecture, and in the report."""
     gan, report = convert.vae_to_gan(
@@ -134,7 +144,7 @@ def test_a_discriminator_of_its_own(model: str, vae: Any) -> None:
     assert [w.shape for w in gan.discriminator.weights] == [w.shape for w in wanted.weights]
 
 
-@pytest.mark.parametrize("init", ["encoder", "random"])
+@pytest.mark.parametrize("init", ["encoder", pytest.param("random", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("given", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_every_tensor_of_a_gan_is_in_the_report_once(
     init: str, given: bool, vae: Any, tmp_path: Path

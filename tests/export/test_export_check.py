@@ -86,7 +86,7 @@ def test_a_wrong_export_is_not_written(
         assert not verify(path, model, runtimes=["ONNX Runtime"]).passed
 
 
-@pytest.mark.parametrize("precision", ["float16", "int8"])
+@pytest.mark.parametrize("precision", [pytest.param("float16", marks=pytest.mark.slow), "int8"])
 def test_a_reduced_precision_has_its_own_tolerance(
     precision: str, model: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,7 +98,9 @@ def test_a_given_p_stays_and_is_logged() -> None:
 # What the discriminator sees
 
 
-@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "dtype", [pytest.param("float32", marks=pytest.mark.slow), "mixed_bfloat16"]
+)
 def test_both_players_see_augmented_images(dtype: str) -> None:
     """In float32, real and fake by draws of their own, and with a penalty."""
     model = _gan(ada="bgcfnx", augment_p=0.7, regularizer="r1", dtype=dtype)

@@ -134,6 +134,7 @@ def test_a_run_that_is_killed_resumes_bitwise(run: Path, tmp_path: Path) -> None
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_classes_follow_the_data(run: Path) -> None:
     """Unlabelled data take the label away; numbered classes say nothing of named ones."""
     model, report = zoo.finetune(run, IMAGES)

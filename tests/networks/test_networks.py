@@ -149,7 +149,7 @@ def test_names() -> None:
     assert networks.list_networks() == sorted((*NAMES, *LARGE))
     with pytest.raises(ValueError, match="'rsnet'.*resnet"):
         networks.build("rsnet", "generator", (8, 8, 1), 5)
-    for hidden in ("_heads", "pixelcnn", "projected"):
+    for hidden in ("_heads", "patch", "pixelcnn", "projected"):
         with pytest.raises(ValueError, match=f"Unknown network '{hidden}'"):
             networks.build(hidden, "generator", (8, 8, 1), 5)
     with pytest.raises(ValueError, match="conv network has no 'halvings': of encoder, .*, it has"):

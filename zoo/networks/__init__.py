@@ -36,7 +36,7 @@ GAN_ONLY = ("fastgan", "r3gan", "style", "stylegan2")
 # Whose encoder and decoder are of a grid of codes or latents.
 GRID_ONLY = ("autoencoder_kl", "grid")
 DEEP_ONLY = ("vdvae",)  # whose encoder and decoder are of many layers of latents
-OTHER = ("pixelcnn", "projected")  # modules that are no architecture
+OTHER = ("patch", "pixelcnn", "projected")  # modules that are no architecture
 ROLES = ("encoder", "decoder", "generator", "discriminator")
 
 

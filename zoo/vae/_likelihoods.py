@@ -49,6 +49,10 @@ class Likelihood:
         """
         return tf.sigmoid(logits)
 
+    def uncut_mean(self, logits: Tensor) -> Tensor:
+        """As `mean`, but with a gradient everywhere: values outside of [0, 1] are not cut off."""
+        return self.mean(logits)
+
     def nll(self, images: Tensor, logits: Tensor, statistic: Any) -> Tensor:
         """−log p(x | z), [batch] in nats.
 
@@ -162,6 +166,10 @@ class LinearLaplace(LearnedGaussian):
     def mean(self, logits: Tensor) -> Tensor:
         """The values, within [0, 1]."""
         return tf.clip_by_value(logits, 0.0, 1.0)
+
+    def uncut_mean(self, logits: Tensor) -> Tensor:
+        """The values."""
+        return logits
 
     def nll(self, images: Tensor, logits: Tensor, statistic: Any) -> Tensor:  # noqa: ARG002
         """−log p(x | z), [batch] in nats."""

@@ -15,7 +15,7 @@ from zoo.core.network_tools import check_network
 from zoo.core.registry import register_model
 from zoo.networks import autoencoder_kl
 from zoo.vae._options import logits_shape
-from zoo.vae.base import BaseVAE
+from zoo.vae._patch_loss import PatchLossVAE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ MOMENTS = ("mean", "log_variance")
 
 
 @register_model("autoencoder_kl")
-class AutoencoderKL(BaseVAE):
+class AutoencoderKL(PatchLossVAE):
     """VAE with a latent per position of a grid, for diffusion models (arXiv 2112.10752, § 3.1).
 
     The posterior of each number of the grid z, [height / f, width / f, latent_dim], is a Gaussian.
@@ -45,9 +45,10 @@ class AutoencoderKL(BaseVAE):
     The networks are those of the class `AutoencoderKL` of the package diffusers.
     `zoo.hub.read_autoencoder` reads its folders, and `zoo.hub.write_autoencoder` writes them.
 
-    Departures from the paper: no perceptual loss and no discriminator, the learning rate of all
-    VAEs here, and small networks by default. The paper's are `channels=(128, 256, 512, 512)`,
-    `blocks=2` and `groups=32`.
+    Departures from the paper: its perceptual loss (`perceptual_weight=1`) and its discriminator
+    (`discriminator_weight=0.5`) are off by default, and differ as `PatchLossVAE` says. Without a
+    discriminator the learning rate is that of all VAEs here. The networks are small by default. The
+    paper's are `channels=(128, 256, 512, 512)`, `blocks=2` and `groups=32`.
 
     Args:
         latent_dim: Latent channels per position; the paper's models for images have 3 to 64.
@@ -64,8 +65,8 @@ class AutoencoderKL(BaseVAE):
         network: "autoencoder_kl".
         likelihood: By default "laplace_linear", whose mean is the decoder's value. It is the one of
             public weights.
-        **kwargs: Further arguments of `BaseVAE`, but `encoder`, `decoder`, `transfer` and
-            `num_classes`.
+        **kwargs: Further arguments of `PatchLossVAE` and `BaseVAE`, but `encoder`, `decoder`,
+            `transfer` and `num_classes`.
 
     Raises:
         ValueError: If an option is out of range, or this model does not have it; or f does not
