@@ -58,7 +58,7 @@ def test_a_folder_for_diffusers(tmp_path: Path, capsys: pytest.CaptureFixture) -
 @pytest.mark.slow
 def test_a_folder_for_diffusers_is_verified(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """By what is read again, and by the package where it is installed; a change is found."""
-    run_zoo("import", FROZEN, "--out", tmp_path / "mine")
+    run_zoo("import", FROZEN, "--out", tmp_path / "mine", "--image-size", 8)
     run_zoo("export", tmp_path / "mine", "--format", "diffusers", "--out", tmp_path / "back")
     run_zoo("verify", tmp_path / "back")
     shown = capsys.readouterr().out

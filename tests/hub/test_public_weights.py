@@ -49,7 +49,8 @@ def test_the_guide(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     timed("`zoo import`", lambda: run_zoo(*command), preset)
     assert "all 248 weights" in " ".join(capsys.readouterr().out.split())
     model = timed("`zoo.load`", lambda: zoo.load(preset))
-    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == 83_653_863
+    weights = (*model.encoder.weights, *model.decoder.weights)
+    assert sum(int(np.prod(weight.shape)) for weight in weights) == 83_653_863
 
     images = np.random.default_rng(0).random((1, 512, 512, 3), np.float32)
     mean, log_variance = timed("`encode`, 512 × 512", lambda: model.encode(images))
