@@ -1,7 +1,7 @@
 """A trained model as a deployable artefact, and the proof that it computes what the model does.
 
-`saved_model`, `onnx`, `web` and `triton` write a format each; `verification` compares what they
-wrote with the model; `serving` answers requests with it.
+`saved_model`, `onnx`, `web`, `triton` and `diffusers` write a format each; `verification` compares
+what they wrote with the model; `serving` answers requests with it.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ WRITERS = {
     "onnx": ("export.onnx.files", "export_onnx"),
     "web": ("export.web", "export_web"),
     "triton": ("export.triton", "export_triton"),
+    "diffusers": ("export.diffusers", "export_diffusers"),
 }
 FORMATS = tuple(WRITERS)
 
@@ -61,13 +62,14 @@ def export_model(model: Any, path: str | Path, format: str = "saved_model", **op
     Args:
         model: The model.
         path: The model folder of a SavedModel, in TF Serving's layout with one folder per version;
-            or a new folder for ONNX files, a web page or a model repository.
-        format: `"saved_model"`, `"onnx"`, `"web"` (a playground for browsers) or `"triton"` (a
-            model repository for NVIDIA's server).
+            or a new folder for the other formats.
+        format: `"saved_model"`, `"onnx"`, `"web"` (a playground for browsers), `"triton"` (a
+            model repository for NVIDIA's server) or `"diffusers"` (an autoencoder_kl in the layout
+            of that package).
         **options: `run`, the run folder that the model comes from; `verify=False` to skip the
             comparison; `functions`, the names of those wanted besides `generate`, except for a web
-            page; `version` and `warmup` for a SavedModel; `opset`, `precision` and `external_data`
-            for ONNX and Triton.
+            page and diffusers; `version` and `warmup` for a SavedModel; `opset`, `precision` and
+            `external_data` for ONNX and Triton.
 
     Returns:
         The folder written: the version's, or `path`.

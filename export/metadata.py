@@ -22,6 +22,8 @@ EXTRA = "assets.extra"
 def provenance(run: str | Path | None) -> dict[str, Any]:
     """What is known of the training: `data`, `class_names`, `metrics`; `preset` and `license`.
 
+    A preset of others' weights also has `imported_from`.
+
     Args:
         run: As for `zoo.load_run`. None, or a folder of no run: nothing is.
     """
@@ -32,6 +34,8 @@ def provenance(run: str | Path | None) -> dict[str, Any]:
     if is_preset(folder):
         licence = config["facts"].get("license", "mit")
         facts = {"preset": folder.resolve().name, "license": licence}
+        more = ("license_name", "license_link", "imported_from")
+        facts |= {key: config["facts"][key] for key in more if key in config["facts"]}
     if config.get("data"):
         # Of a folder or file; its place says nothing. ONNX files hold text in UTF-8 alone.
         facts["data"] = printable(Path(config["data"]).name)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from export.autoencoders import has_diffusers, in_diffusers, in_keras
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -22,14 +24,15 @@ RUNTIMES = {
     "onnx": ("ONNX Runtime", "ONNX reference", "OpenVINO"),
     "web": ("ONNX Runtime",),
     "triton": ("ONNX Runtime",),
+    "diffusers": ("Keras", "diffusers"),  # of the model that is read again; and the package
 }
 SLOW = ("ONNX reference",)  # written in Python
 
 
 def present(format_name: str) -> tuple[str, ...]:
     """The runtimes of a format that are installed."""
-    names = RUNTIMES[format_name]
-    return names if find_spec("openvino") else tuple(n for n in names if n != "OpenVINO")
+    there = {"OpenVINO": find_spec("openvino") is not None, "diffusers": has_diffusers()}
+    return tuple(name for name in RUNTIMES[format_name] if there.get(name, True))
 
 
 def opened(runtime: str, facts: Mapping[str, Any]) -> Callable[[Endpoint], Any]:
@@ -44,6 +47,8 @@ def opened(runtime: str, facts: Mapping[str, Any]) -> Callable[[Endpoint], Any]:
         name to arrays by name. It raises ValueError if names, types or shapes of the tensors are
         not the endpoint's, and what a runtime raises if it cannot load a file.
     """
+    if facts["format"] == "diffusers":
+        return (in_keras if runtime == "Keras" else in_diffusers)(facts)
     if runtime == "TensorFlow":
         saved = cache(lambda: _saved_model(facts["folder"]))  # once for all functions
         return lambda endpoint: _in_tensorflow(saved(), endpoint)

@@ -127,6 +127,9 @@ PATHS: dict[str, Callable[[Any, Any], Any]] = {
     "run resume": lambda x, _: zoo.resume(x, epochs=1),
     "path verify": zoo.verify,
     "path export_model": lambda x, model: zoo.export_model(model, x),
+    "folder import_model": lambda x, _: zoo.import_model(
+        FROZEN.parents[1] / "frozen_autoencoder", x
+    ),
     "folder save_preset": lambda x, model: zoo.save_preset(model, x),
     "out train": lambda x, model: zoo.train(model, "fashion_mnist_sample", x, epochs=1),
     "run convert_run": lambda x, _: zoo.convert.convert_run(x, "vae", "new"),
@@ -135,6 +138,7 @@ PATHS: dict[str, Callable[[Any, Any], Any]] = {
 HANDLES: dict[str, Callable[[Any, Any], Any]] = {
     "load": lambda x, _: zoo.load(x),
     "load_pretrained": lambda x, _: zoo.load_pretrained(x),
+    "import_model": lambda x, _: zoo.import_model(x, "new"),
     "finetune": lambda x, _: zoo.finetune(x, "fashion_mnist_sample"),
 }
 MODELS: dict[str, Callable[[Any, Any], Any]] = {

@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test compares it with what
     from zoo.evaluation.measure import evaluate
     from zoo.hub import list_pretrained, load, load_pretrained
     from zoo.hub.finetune import finetune
+    from zoo.hub.importing import import_model
     from zoo.presets import save_preset
     from zoo.sampling.samplers import fit_sampler
     from zoo.sampling.standing import standing_statistics
@@ -63,6 +64,7 @@ __all__ = [
     "fit_sampler",
     "gan",
     "hub",
+    "import_model",
     "layers",
     "list_models",
     "list_pretrained",
@@ -89,6 +91,7 @@ _HOMES = {
     "export_model": "export",
     "finetune": "zoo.hub.finetune",
     "fit_sampler": "zoo.sampling.samplers",
+    "import_model": "zoo.hub.importing",
     "list_pretrained": "zoo.hub",
     "load": "zoo.hub",
     "load_pretrained": "zoo.hub",

@@ -179,6 +179,39 @@ def test_configs_that_do_not_fit(entry: dict[str, Any], message: str, tmp_path: 
         diffusers.read_autoencoder(folder)
 
 
+# What is in the config.json of public weights, except for what has no effect here.
+PUBLIC: dict[str, dict[str, Any]] = {
+    "sd-vae-ft-mse": {"_diffusers_version": "0.4.2", "latent_channels": 4, "sample_size": 256},
+    "SDXL": {"force_upcast": True, "sample_size": 1024, "scaling_factor": 0.13025},
+    "SD 3": {
+        "latent_channels": 16, "latents_mean": None, "latents_std": None, "sample_size": 1024,
+        "scaling_factor": 1.5305, "shift_factor": 0.0609, "use_post_quant_conv": False,
+        "use_quant_conv": False, "_name_or_path": "../sdxl-vae",
+    },
+    "FLUX": {
+        "latent_channels": 16, "latents_mean": None, "latents_std": None, "sample_size": 1024,
+        "scaling_factor": 0.3611, "shift_factor": 0.1159, "use_post_quant_conv": False,
+        "use_quant_conv": False, "mid_block_add_attention": True, "force_upcast": True,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_configs_of_public_weights(name: str, tmp_path: Path) -> None:
+    """They are taken as they are; what they omit is as in diffusers."""
+    common = {
+        "_class_name": "AutoencoderKL", "act_fn": "silu", "in_channels": 3, "out_channels": 3,
+        "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "norm_num_groups": 32,
+        "down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4,
+    }  # fmt: skip
+    given = {**common, **PUBLIC[name]}
+    (tmp_path / "config.json").write_text(json.dumps(given))
+    found = diffusers.checked_config(tmp_path / "config.json")
+    assert given.items() <= found.items()
+    assert found["use_quant_conv"] == (found["latent_channels"] == 4)
+    assert (found["shift_factor"] is None) == (found["latent_channels"] == 4)
+
+
 def test_files_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"has no config.json. Expected the folder of an A"):
         diffusers.read_autoencoder(tmp_path)

@@ -18,6 +18,7 @@ from zoo.cli import (
     doctor,
     evaluate,
     export,
+    importing,
     named,
     neighbours,
     push,
@@ -71,6 +72,7 @@ for command in (
     push.push,
 ):
     app.command(cls=TensorFlowCommand)(command)
+app.command("import", cls=TensorFlowCommand)(importing.import_command)
 app.command(cls=ZooCommand)(export.serve)
 app.command(cls=ZooCommand)(evaluate.report)
 app.command(cls=ZooCommand)(sweep.sweep)

@@ -23,7 +23,10 @@ from zoo.io.terminal import console, errors, say
 def export(
     run: Run,
     out: Out,
-    format: Annotated[str, typer.Option(help="saved_model, onnx, web or triton.")] = "saved_model",  # noqa: A002
+    format: Annotated[  # noqa: A002
+        str,
+        typer.Option(help="saved_model, onnx, web, triton, or diffusers (an autoencoder_kl)."),
+    ] = "saved_model",
     opset: Annotated[int, typer.Option(help="Version of the ONNX operators: 13 to 18.")] = 18,
     precision: Annotated[
         str,
@@ -40,7 +43,8 @@ def export(
         list[str] | None,
         typer.Option(
             help="A function to export besides generate, such as encode, sample, interpolate or "
-            "discriminate. Repeatable. Format web takes none. Default: those usual for the format."
+            "discriminate. Repeatable. Formats web and diffusers take none. Default: those usual "
+            "for the format."
         ),
     ] = None,
     standing_statistics: StandingStatistics = None,
@@ -53,7 +57,7 @@ def export(
         ),
     ] = True,
 ) -> None:
-    """Writes a SavedModel for TF Serving, ONNX files, a web playground, or a Triton repository."""
+    """Writes a SavedModel, ONNX files, a web page, a Triton repository or diffusers' files."""
     from export import FORMATS, export_model
     from zoo.training.runs import load_run
 
@@ -92,7 +96,8 @@ def verify(
         list[str] | None,
         typer.Option(
             help="What runs the export: TensorFlow for a SavedModel; 'ONNX Runtime', 'ONNX "
-            "reference' or OpenVINO for ONNX. Repeatable. Default: all that are installed."
+            "reference' or OpenVINO for ONNX; Keras or diffusers for diffusers. Repeatable. "
+            "Default: all that are installed."
         ),
     ] = None,
 ) -> None:

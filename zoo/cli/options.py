@@ -96,6 +96,15 @@ OPTIONS_OF_COMMANDS = {
 
 def resolve_run(text: str) -> Path:
     """The path of a run folder or checkpoint; or a pretrained model's folder, downloaded first."""
+    from zoo.hub.repositories import check_is_none
+
+    path = located(text)
+    check_is_none(path, text)
+    return path
+
+
+def located(text: str) -> Path:
+    """As `resolve_run`, whatever it is that lies there."""
     from zoo.hub import resolve
 
     return Path(text) if text and Path(text).exists() else resolve(text)

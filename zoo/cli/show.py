@@ -16,7 +16,7 @@ import zoo
 from zoo.cli import train_options  # noqa: TC001  (Typer reads the annotations)
 from zoo.cli.console import number
 from zoo.cli.memory import show_memory
-from zoo.cli.options import ImageSize, model_names, parse_options, preset_names, resolve_run
+from zoo.cli.options import ImageSize, located, model_names, parse_options, preset_names
 from zoo.core import registry
 from zoo.io.terminal import console, say, table_of
 
@@ -118,6 +118,7 @@ def info(
     Each option of a model is listed with its default and its meaning: `zoo info wgan_gp`.
     `zoo info wgan_gp --memory --image-size 64` shows what training it would take of memory.
     """
+    from zoo.hub.repositories import check_is_none
     from zoo.training.run_files import run_folder
 
     if memory:
@@ -131,12 +132,22 @@ def info(
         if Path(run).exists():
             say(f"This is the model. There is a folder of that name too: zoo info ./{run}")
         return
-    path = resolve_run(run)
-    if not (run_folder(path) / "config.json").exists() and _show_export(path):
+    path = located(run)
+    if _is_no_run(path) and _show_export(path):
         return
+    check_is_none(path, run)
     rows = _rows_of_run(path)
     say(run_folder(path))
     console.print(table_of(("key", "value"), rows))
+
+
+def _is_no_run(path: Path) -> bool:
+    """Whether there is no config.json, or that of a model of diffusers."""
+    from zoo.hub.repositories import class_of
+    from zoo.training.run_files import run_folder
+
+    config = run_folder(path) / "config.json"
+    return not config.exists() or class_of(config) is not None
 
 
 def _options_of(model: str) -> Table:

@@ -16,7 +16,7 @@ from zoo.io import schemas
 from zoo.io.files import replacing
 from zoo.io.names import as_path
 from zoo.io.records import read_json, write_json
-from zoo.io.safetensor_files import SafeTensors, write_safetensors
+from zoo.io.safetensor_files import SUFFIX, SafeTensors, write_safetensors
 from zoo.io.torch_files import read_state_dict
 
 if TYPE_CHECKING:
@@ -139,19 +139,6 @@ def _layer(role: str, name: str) -> str:
     raise ValueError(msg)
 
 
-def is_autoencoder(folder: str | Path) -> bool:
-    """Whether a folder has the names of the files, which are not looked into.
-
-    Example:
-        >>> from zoo.hub import resolve
-        >>> from zoo.hub.diffusers import is_autoencoder
-        >>> is_autoencoder(resolve("vae_fashion_mnist"))
-        False
-    """
-    folder = as_path(folder, "folder")
-    return (folder / CONFIG).is_file() and any((folder / name).is_file() for name in WEIGHTS)
-
-
 def read_autoencoder(
     folder: str | Path, image_shape: Sequence[int] | None = None, **options: Any
 ) -> AutoencoderKL:
@@ -184,6 +171,13 @@ def read_autoencoder(
         >>> again.image_shape, again.channels
         ((8, 8, 1), [4])
     """
+    return read_with_keys(folder, image_shape, **options)[0]
+
+
+def read_with_keys(
+    folder: str | Path, image_shape: Sequence[int] | None = None, **options: Any
+) -> tuple[AutoencoderKL, dict[str, Entry]]:
+    """As `read_autoencoder`; also returns the line of the table that each key of the file has."""
     from zoo.core.contracts import unchecked  # noqa: PLC0415  (imports Keras)
     from zoo.vae.autoencoder_kl import AutoencoderKL  # noqa: PLC0415
 
@@ -191,7 +185,7 @@ def read_autoencoder(
     if not (folder / CONFIG).is_file():
         msg = f"{folder} has no {CONFIG}. Expected the folder of an {CLASS}, often called vae."
         raise FileNotFoundError(msg)
-    config = _checked_config(folder / CONFIG)
+    config = checked_config(folder / CONFIG)
     weights = weights_of(folder)
     size = config["sample_size"]
     with unchecked():
@@ -208,8 +202,7 @@ def read_autoencoder(
             shift_factor=config["shift_factor"] or 0.0,
             **options,
         )
-    assign(model, weights)
-    return model
+    return model, assign(model, weights)
 
 
 def write_autoencoder(model: AutoencoderKL, folder: str | Path) -> Path:
@@ -285,12 +278,18 @@ def _config_of(model: AutoencoderKL) -> dict[str, Any]:
     }
 
 
-def _checked_config(path: Path) -> dict[str, Any]:
-    """The entries of a config.json, with their defaults, if the model can be what they say."""
-    given = read_json(path, schemas.AUTOENCODER)
-    if given["_class_name"] != CLASS:
-        msg = f"{path} is of the class {given['_class_name']}; expected {CLASS}."
+def checked_config(path: Path) -> dict[str, Any]:
+    """The entries of a config.json, with their defaults, if the model can be what they say.
+
+    Raises:
+        ValueError: If the class is another, or has what the model has not; the entry is named.
+    """
+    given = read_json(path)
+    name = given.get("_class_name", CLASS) if isinstance(given, dict) else CLASS
+    if name != CLASS:
+        msg = f"{path} is of the class {name}; expected {CLASS}, the only one that can be read."
         raise ValueError(msg)
+    given = read_json(path, schemas.AUTOENCODER)
     config = {**DEFAULTS, **given}
     levels = len(config["block_out_channels"])
     expected = {
@@ -310,20 +309,28 @@ def _checked_config(path: Path) -> dict[str, Any]:
 
 def weights_of(folder: Path) -> Mapping[str, np.ndarray]:
     """The arrays of the folder by key; those of safetensors are read when they are asked for."""
+    file = weights_file(folder)
+    return (SafeTensors if file.suffix == SUFFIX else read_state_dict)(file)
+
+
+def weights_file(folder: Path) -> Path:
+    """The file of weights that is read; FileNotFoundError if there is none."""
     for name in WEIGHTS:
         if (folder / name).is_file():
-            read = SafeTensors if name.endswith(".safetensors") else read_state_dict
-            return read(folder / name)
+            return folder / name
     msg = f"{folder} has no weights. Expected one of {', '.join(WEIGHTS)}."
     raise FileNotFoundError(msg)
 
 
-def assign(model: AutoencoderKL, weights: Mapping[str, np.ndarray]) -> None:
+def assign(model: AutoencoderKL, weights: Mapping[str, np.ndarray]) -> dict[str, Entry]:
     """Sets every weight of both networks, if each has its array and each array its weight.
 
     Args:
         model: Its weights are set, all or none of them.
         weights: Arrays by key of `table`, or by the keys of earlier versions for the attention.
+
+    Returns:
+        The line of the table that each key of `weights` has, in the order of the table.
 
     Raises:
         ValueError: If a key is missing, left over, or of another shape; all of them are named.
@@ -352,9 +359,11 @@ def assign(model: AutoencoderKL, weights: Mapping[str, np.ndarray]) -> None:
         found = (f"{len(each)} {what}: {_some(each)}" for what, each in faults.items() if each)
         msg = f"The weights do not fit their {CONFIG}. Keys {'; keys '.join(found)}."
         raise ValueError(msg)
-    for today, key in keys.items():
+    taken = {keys[today]: entry for today, entry in entries.items()}
+    for key, entry in taken.items():
         array = weights[key].astype(np.float32)
-        entries[today].variable.assign(array.transpose(TO_OURS[array.ndim]))
+        entry.variable.assign(array.transpose(TO_OURS[array.ndim]))
+    return taken
 
 
 def _some(keys: Iterable[str]) -> str:

@@ -26,9 +26,9 @@ def load(handle: str | Path, *, sha256: str | None = None) -> ZooModel:
 
     Args:
         handle: A run folder, for its latest state; a checkpoint in one, such as
-            `runs/vae/best.keras`; a pretrained model, as for `load_pretrained`; or a folder or a
-            repository of Hugging Face that has an `AutoencoderKL` of the package diffusers, as for
-            `zoo.hub.read_autoencoder`.
+            `runs/vae/best.keras`; a pretrained model, as for `load_pretrained`; or an
+            `AutoencoderKL` of the package diffusers, as for `zoo.hub.read_autoencoder`: a folder,
+            `hf://org/repo` or `hf://org/repo/subfolder`. A pipeline has it in its folder vae.
         sha256: The archive's hash, if the address does not end in it.
 
     Returns:
@@ -48,14 +48,14 @@ def load(handle: str | Path, *, sha256: str | None = None) -> ZooModel:
         >>> zoo.load("vae_fashion_mnist").generate(2, seed=0).shape
         (2, 28, 28, 1)
     """
-    from zoo.hub import diffusers  # noqa: PLC0415
+    from zoo.hub import diffusers, repositories  # noqa: PLC0415
     from zoo.presets import is_preset  # noqa: PLC0415
     from zoo.training.run_files import LOAD_MODEL, run_folder  # noqa: PLC0415
     from zoo.training.runs import load_run  # noqa: PLC0415
 
     path = resolve(handle, sha256=sha256)
-    if diffusers.is_autoencoder(path):
-        return diffusers.read_autoencoder(path)
+    if not is_preset(path) and (place := repositories.noted_autoencoder_in(path)) is not None:
+        return diffusers.read_autoencoder(place)
     if not (is_preset(path) or (run_folder(path) / "config.json").exists()):
         if path.suffix == ".keras" and path.exists():
             raise FileNotFoundError(f"{path} is in no run folder. {LOAD_MODEL}")
@@ -89,9 +89,13 @@ def load_pretrained(handle: str | Path, *, sha256: str | None = None) -> ZooMode
         >>> zoo.load_pretrained("cvae_fashion_mnist").generate(2, seed=0, labels=[3, 5]).shape
         (2, 28, 28, 1)
     """
-    from zoo.presets import load_preset  # noqa: PLC0415
+    from zoo.hub.repositories import check_is_none  # noqa: PLC0415
+    from zoo.presets import is_preset, load_preset  # noqa: PLC0415
 
-    return load_preset(resolve(handle, sha256=sha256))
+    folder = resolve(handle, sha256=sha256)
+    if not is_preset(folder):
+        check_is_none(folder, handle)
+    return load_preset(folder)
 
 
 def load_sampler(handle: str | Path, *, sha256: str | None = None) -> Sampler:
@@ -154,7 +158,7 @@ def resolve(handle: str | Path, *, sha256: str | None = None) -> Path:
         if sha256 is not None:
             msg = f"{text} takes no sha256: name a commit, hf://org/repo@commit, to pin one."
             raise ValueError(msg)
-        return huggingface.download(text)
+        return huggingface.download(text).folder
     if "://" in text:
         from zoo.hub import downloads  # noqa: PLC0415
 

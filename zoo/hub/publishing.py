@@ -113,9 +113,10 @@ def push(source: str | Path | ZooModel, handle: str, *, private: bool = False) -
         >>> zoo.hub.push("runs/vae", "hf://me/my_vae")  # doctest: +SKIP
         'https://huggingface.co/me/my_vae/commit/…'
     """
-    repo, revision = huggingface.parse(handle)
-    if revision is not None:
-        msg = f"{handle}: a revision cannot be pushed to; expected hf://org/repo."
+    repo, subfolder, revision = huggingface.parse(handle)
+    if revision is not None or subfolder:
+        what = "a subfolder" if subfolder else "a revision"
+        msg = f"{handle}: {what} cannot be pushed to; expected hf://org/repo."
         raise ValueError(msg)
     api = huggingface.huggingface_hub().HfApi()
     with tempfile.TemporaryDirectory() as scratch:

@@ -29,13 +29,14 @@ MAX_BYTES = 4 << 30
 LOCAL = ("127.0.0.1", "localhost", "::1")  # this machine may serve without TLS
 
 
-def fetch_file(url: str, path: Path, sha256: str) -> Path:
+def fetch_file(url: str, path: Path, sha256: str, token: str | None = None) -> Path:
     """Downloads a file once, by one process. A file that is there is taken as it is.
 
     Args:
         url: `https://` address.
         path: The file to be.
         sha256: Its hash, 64 hexadecimal digits.
+        token: What the server knows the user by, if it asks; no other server gets it.
 
     Returns:
         `path`.
@@ -49,7 +50,7 @@ def fetch_file(url: str, path: Path, sha256: str) -> Path:
     with FileLock(path.with_name(f"{path.name}.lock")):
         if not path.exists():
             part = path.with_name(f"{path.name}.part")
-            download(url, part, sha256)
+            download(url, part, sha256, token)
             part.replace(path)
     return path
 
@@ -93,7 +94,7 @@ def published_weights(
     return path
 
 
-def download(url: str, part: Path, sha256: str) -> None:
+def download(url: str, part: Path, sha256: str, token: str | None = None) -> None:
     """Downloads a file to `part`, on from the bytes of it that are there.
 
     Raises:
@@ -106,7 +107,7 @@ def download(url: str, part: Path, sha256: str) -> None:
     check_address(url)
     try:
         if not part.exists() or sha256_of(part) != sha256:
-            _download(url, part)
+            _download(url, part, token)
         _check_hash(url, part, sha256)
     except requests.RequestException as error:
         come = part.stat().st_size if part.exists() else 0
@@ -140,12 +141,12 @@ def _check_redirect(url: str, to: str) -> None:
         raise ValueError(msg)
 
 
-def _download(url: str, part: Path) -> None:
+def _download(url: str, part: Path, token: str | None) -> None:
     """Appends to `part` until all is there; tries again as long as an attempt brings bytes."""
     for attempt in range(ATTEMPTS):
         before = part.stat().st_size if part.exists() else 0
         try:
-            _attempt(url, part, before)
+            _attempt(url, part, before, token)
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
             after = part.stat().st_size if part.exists() else 0
             if attempt == ATTEMPTS - 1 or after <= before:
@@ -154,14 +155,16 @@ def _download(url: str, part: Path) -> None:
             return
 
 
-def _attempt(url: str, part: Path, start: int) -> None:
+def _attempt(url: str, part: Path, start: int, token: str | None) -> None:
     # Bytes as they lie on the server: a resumed compressed transfer could not be put together.
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={start}-"} if start else {})}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
     begun = time.monotonic()
     with closing(_opened(url, headers)) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
             part.unlink()  # it is longer than the file: it belongs to something else
-            _attempt(url, part, 0)
+            _attempt(url, part, 0, token)
             return
         response.raise_for_status()
         resumed = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
@@ -194,6 +197,8 @@ def _opened(url: str, headers: dict[str, str]) -> requests.Response:
         response.close()
         to = urljoin(url, response.headers["Location"])
         _check_redirect(url, to)
+        if urlsplit(to).netloc != urlsplit(url).netloc:
+            headers = {key: text for key, text in headers.items() if key != "Authorization"}
         url = to
     msg = f"more than {REDIRECTS} redirects"
     raise requests.TooManyRedirects(msg)

@@ -204,7 +204,7 @@ class _Standing(TypedDict):
 
 
 class _Export(TypedDict):
-    format: Literal["saved_model", "onnx", "web", "triton"]
+    format: Literal["saved_model", "onnx", "web", "triton", "diffusers"]
     run: str | None
     model: str
     latent_dim: Count
@@ -220,6 +220,7 @@ class _Export(TypedDict):
     metrics: NotRequired[dict[str, Any]]
     data: NotRequired[str]
     finetuned_from: NotRequired[dict[str, Any]]
+    imported_from: NotRequired[dict[str, Any]]
     standing_statistics: NotRequired[_Standing]
 
 

@@ -39,7 +39,11 @@ SOURCES = {
     "sprites": _Source("Sprites, drawn by zoo.data.sprites", None, "MIT", "the code of this model"),
 }
 # Facts that have a place of their own in the card; the table of the training lists the others.
-_PLACED = ("license", "intended_use", "limits", "data_license", "class_names")
+_PLACED = (
+    "license", "license_name", "license_link", "intended_use", "limits", "data_license",
+    "class_names", "imported_from",
+)  # fmt: skip
+UNKNOWN = "unknown"  # the licence that no one states, as Hugging Face calls it
 INTENDED = (
     "Research and teaching: a trained reference of its method, a start for further training, a "
     "test of exports and conversions."
@@ -67,6 +71,7 @@ def card(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any] | None
         The text, in Markdown with a YAML header.
     """
     facts, data = config["facts"], config["data"]
+    origin = facts.get("imported_from")
     source = SOURCES.get(data, _Source(data or "unknown", None, "see its source", ""))
     summaries = {model.name: model.summary for model in registry.describe_models()}
     height, width, channels = config["image_shape"]
@@ -85,16 +90,17 @@ def card(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any] | None
             f"Images of {height} × {width} × {channels}, float32 in [0, 1]; {config['latent_dim']} "
             f"latent dimensions; {config['parameters']:,} parameters. {kind}"
         ),
-        _usage(name, classes),
+        _imported_usage(name, config) if origin else _usage(name, classes),
         "![Samples](samples.png)" if "samples.png" in config["files"] else "",
         _sampler(name, classes) if "sampler_gmm.npz" in config["files"] else "",
         "![Images and their reconstructions](reconstructions.png)"
         if "reconstructions.png" in config["files"]
         else "",
-        "## Data",
-        f"{source.title} (licence: {licence}). {source.link}".strip(),
-        "## Training",
-        _table(made) if made else "Not recorded.",
+        *(_origin(facts) if origin else ()),
+        "" if origin else "## Data",
+        "" if origin else f"{source.title} (licence: {licence}). {source.link}".strip(),
+        "" if origin and not made else "## Training",
+        _table(made) if made else "" if origin else "Not recorded.",
         "## Metrics",
         _measured(metrics) if metrics else "Not measured.",
         f"## Intended use\n\n{facts.get('intended_use', INTENDED)}",
@@ -109,12 +115,18 @@ def _metadata(
     """YAML, of which JSON is a part."""
     conditional = bool(config["options"].get("num_classes", 0))
     task = CONDITIONAL if conditional else UNCONDITIONAL
+    facts = config["facts"]
+    origin = facts.get("imported_from")
+    tags = ["vaegan-zoo", config["family"], config["model"], *([] if origin else [task])]
     entries: dict[str, Any] = {
-        "license": config["facts"].get("license", "mit"),
+        "license": facts.get("license", "mit"),
+        **{key: facts[key] for key in ("license_name", "license_link") if key in facts},
         "library_name": "keras",
-        **({} if conditional else {"pipeline_tag": task}),
-        "tags": list(dict.fromkeys(["vaegan-zoo", config["family"], config["model"], task])),
+        **({} if conditional or origin else {"pipeline_tag": task}),
+        "tags": list(dict.fromkeys(tags)),
     }
+    if origin and origin.get("repository"):
+        entries["base_model"] = origin["repository"]
     if source.hub:
         entries["datasets"] = [source.hub]
     if metrics:  # JSON has no NaN and no infinities
@@ -140,6 +152,39 @@ def _usage(name: str, classes: int) -> str:
         "```python\nimport zoo\n\n"
         f"model = zoo.load_pretrained({json.dumps(name)})  # or this folder, or hf://org/{name}\n"
         f"{drawn}\n```"
+    )
+
+
+def _imported_usage(name: str, config: Mapping[str, Any]) -> str:
+    factor = 2 ** (len(config["options"]["channels"]) - 1)
+    return (
+        "```python\nimport zoo\n\n"
+        f"model = zoo.load_pretrained({json.dumps(name)})  # or this folder, or hf://org/{name}\n"
+        f"# images: float32 [n, height, width, {config['image_shape'][2]}] in [0, 1], with sides "
+        f"that {factor} divides\n"
+        "mean, log_variance = model.encode(images)\n"
+        "images = model.decode(mean)\n```"
+    )
+
+
+def _origin(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Where the weights come from, and under what licence."""
+    origin, licence = facts["imported_from"], facts.get("license", UNKNOWN)
+    revision = f", revision `{origin['revision']}`" if origin.get("revision") else ""
+    more = [facts[key] for key in ("license_name", "license_link") if key in facts]
+    stated = f"{licence} ({', '.join(more)})" if more else licence
+    return (
+        "## Origin",
+        (
+            f"The weights are those of `{origin['source']}`{revision}: the file "
+            f"`{origin['file']}`, whose SHA-256 is `{origin['sha256']}`. In the package diffusers "
+            f"the class of the model is `{origin['class']}`."
+        ),
+        "## Licence of the weights",
+        "**None is stated where the weights come from.** Ask their publisher before you use them "
+        "or pass them on."
+        if licence == UNKNOWN
+        else f"{stated}, as their publisher states it.",
     )
 
 

@@ -51,6 +51,7 @@ def save_preset(
     examples: Sequence[np.ndarray] = (),
     sampler: Any = None,
     precision: str = "float16",
+    samples: bool = True,
 ) -> None:
     """Writes a model as a preset, whole or not at all.
 
@@ -65,6 +66,7 @@ def save_preset(
             in [0, 1]; for a conditional model also their labels, int [n].
         sampler: For a VAE: the `zoo.sampling.samplers.Sampler` "gmm" that was fitted to it.
         precision: "float16" halves the file and rounds weights to 3 digits; "float32" keeps them.
+        samples: Whether to draw samples.png from the prior.
 
     Raises:
         TypeError: If `model` is no model of the zoo.
@@ -88,7 +90,8 @@ def save_preset(
     with replacing(folder) as temporary:
         temporary.mkdir()
         write_weights(model, temporary / WEIGHTS, precision)
-        save_grid(temporary / SAMPLES, model.generate(PICTURED, seed=0))
+        if samples:
+            save_grid(temporary / SAMPLES, model.generate(PICTURED, seed=0))
         if sampler is not None:
             labels = model.sample_labels(PICTURED, 0)
             images = model.generate_from(sampler.sample(PICTURED, 0, labels), labels)
