@@ -172,6 +172,19 @@ def test_training_learns_codes_and_prior(quantizer: str) -> None:
     assert (np.abs(samples - patterns).max(-1).min(-1) < 0.3).mean() > 0.85
 
 
+def test_the_levels_of_fsq_say_how_many_codes() -> None:
+    """Whatever the model's default is, which nobody gave."""
+    options = {k: v for k, v in VQGAN.items() if k != "num_codes"} | {"discriminator_weight": 0.0}
+    for name, others in (("vq_vae", SMALL), ("vqgan", options)):
+        model = zoo.create(name, (8, 8, 1), 3, quantizer="fsq", levels=(4, 3, 2), **others)
+        assert model.num_codes == 24
+        with pytest.raises(ValueError, match="num_codes=25: the levels make 24 codes"):
+            zoo.create(
+                name, (8, 8, 1), 3, quantizer="fsq", levels=(4, 3, 2), **{**others, "num_codes": 25}
+            )
+        assert zoo.create(name, (8, 8, 1), 3, **others).num_codes == type(model).default_codes
+
+
 def test_the_prior_knows_one_size() -> None:
     model = zoo.create("vqgan", (8, 8, 1), 3, discriminator_weight=0.0, **VQGAN)
     noise = np.zeros([2, 4, 16], np.float32)

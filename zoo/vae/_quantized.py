@@ -35,7 +35,6 @@ OF_QUANTIZER: dict[str, tuple[Any, tuple[str, ...]]] = {
     "levels": ((), ("fsq",)),
     "depth": (4, ("residual",)),
 }
-NUM_CODES = 128
 
 
 class QuantizedVAE(BaseVAE):
@@ -79,6 +78,7 @@ class QuantizedVAE(BaseVAE):
     """
 
     log_names: tuple[str, ...] = ("loss", "distortion", "rate")
+    default_codes: ClassVar[int] = 128  # what `num_codes` is, left out
     transferable: ClassVar[bool] = False
     has_latent_code: ClassVar[bool] = False
     single_decoder: ClassVar[bool] = False
@@ -87,7 +87,7 @@ class QuantizedVAE(BaseVAE):
     def __init__(
         self,
         *,
-        num_codes: int = NUM_CODES,
+        num_codes: int = 128,
         quantizer: str = "ema",
         commitment: float = 0.25,
         decay: float = 0.99,
@@ -106,7 +106,9 @@ class QuantizedVAE(BaseVAE):
             "commitment": commitment, "decay": decay, "entropy_weight": entropy_weight,
             "levels": tuple(levels), "depth": depth,
         }  # fmt: skip
-        self.num_codes = _checked_codes(quantizer, num_codes, given, kwargs.get("latent_dim"))
+        self.num_codes = _checked_codes(
+            quantizer, num_codes, self.default_codes, given, kwargs.get("latent_dim")
+        )
         self.quantizer_kind = quantizer
         self.commitment, self.entropy_weight = float(commitment), float(entropy_weight)
         self.decay, self.depth = float(decay), int(depth)
@@ -342,7 +344,11 @@ class QuantizedVAE(BaseVAE):
 
 
 def _checked_codes(
-    quantizer: str, num_codes: int, given: dict[str, Any], latent_dim: int | None
+    quantizer: str,
+    num_codes: int,
+    default_codes: int,
+    given: dict[str, Any],
+    latent_dim: int | None,
 ) -> int:
     """The number of codes, if the options that only some quantizers have fit to this one.
 
@@ -370,7 +376,7 @@ def _checked_codes(
             "such as 8, 6, 5 for latent_dim=3."
         )
         raise ValueError(msg)
-    if num_codes not in (NUM_CODES, math.prod(levels)):
+    if num_codes not in (default_codes, math.prod(levels)):
         msg = (
             f"num_codes={num_codes}: the levels make {math.prod(levels)} codes. Leave it out, or "
             "give other levels."

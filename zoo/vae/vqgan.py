@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from zoo.core.contracts import LOGITS
 from zoo.core.network_tools import check_network
@@ -62,6 +62,8 @@ class VQGAN(GridVAE, QuantizedVAE):
         >>> codes.shape, model.decode(codes).shape, model.noise_dim
         (TensorShape([5, 6, 4]), TensorShape([5, 12, 8, 1]), 16)
     """
+
+    default_codes: ClassVar[int] = 256
 
     def __init__(
         self,
