@@ -63,9 +63,10 @@ def test_reach_is_as_documented(depth: int) -> None:
     np.testing.assert_array_equal(found, above | beside)
 
 
-def test_a_later_code_changes_no_logit() -> None:
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_later_code_changes_no_logit(depth: int) -> None:
     """The whole network, with the embedding, on a grid that is not square."""
-    prior = _prior((3, 4), CODES, width=8)
+    prior = _prior((3, 4), CODES, width=8, depth=depth)
     codes = np.random.default_rng(0).integers(0, CODES, (3, 4), np.int32)
     changed = np.repeat(codes[None], 12, axis=0).reshape(12, 12)
     np.fill_diagonal(changed, (np.diag(changed) + 1) % CODES)
@@ -193,11 +194,21 @@ def test_sample_in_onnx() -> None:
         (((7, 7), 8, 0), "width=0, "),
         (((7, 7), 8, 4, 0), "layers=0, "),
         (((7, 7), 8, 4, 4, -1), "num_classes=-1: "),
+        (((7, 7), 8, 4, 4, 0, 2), "depth=2: expected a divisor of the width, 7"),
     ],
 )
 def test_arguments_out_of_range(arguments: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         pixelcnn.prior(*arguments)
+
+
+def test_it_knows_which_code_of_a_position_is_next() -> None:
+    """In the middle of equal codes: all columns are alike, but the first and second of two."""
+    codes = np.ones((1, 1, 16), np.int32)
+    for depth, alike in ((1, True), (2, False)):
+        logits = _prior((1, 16), CODES, width=8, layers=1, depth=depth)(codes).numpy()[0, 0]
+        np.testing.assert_allclose(logits[8], logits[10], atol=1e-5)
+        assert np.allclose(logits[8], logits[9], atol=1e-5) == alike
 
 
 def test_too_few_uniforms() -> None:

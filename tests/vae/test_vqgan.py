@@ -36,7 +36,7 @@ def create(**options: Any) -> Any:
 @pytest.mark.slow
 def test_the_loss_is_that_of_both_papers() -> None:
     """VQ-VAE's eq. 3 with the prior, and VQGAN's eq. 6: each term as its own test has it."""
-    model = create(commitment=0.5, discriminator_weight=0.75)
+    model = create(commitment=0.5, discriminator_weight=0.75, quantizer="ema")
     model.compile()
     for i, network in enumerate((model.encoder, model.decoder, model.discriminator)):
         shake(network, seed=i)
@@ -93,7 +93,7 @@ def test_codes_of_every_size() -> None:
 
 @pytest.mark.slow
 def test_a_step_moves_every_part() -> None:
-    """Both players, the prior, and the codebook by its averages."""
+    """Both players, the prior, and the codebook by its gradient."""
     model = create()
     model.compile()
     parts = ("encoder", "decoder", "code_prior", "discriminator", "quantizer")

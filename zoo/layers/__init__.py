@@ -18,6 +18,11 @@ from zoo.layers.priors import (
     truncated_normal,
 )
 from zoo.layers.quantization import VectorQuantizer, commitment_loss, perplexity
+from zoo.layers.quantizers import (
+    FiniteScalarQuantizer,
+    ResidualQuantizer,
+    StraightThroughQuantizer,
+)
 from zoo.layers.resampling import FilteredUpSampling2D, ModulatedUpConv2D
 from zoo.layers.spectral import SpectralConv2D, SpectralDense, SpectralLayer
 from zoo.layers.style import (
@@ -42,6 +47,7 @@ __all__ = [
     "FeatureModulation",
     "FeatureSlice",
     "FilteredUpSampling2D",
+    "FiniteScalarQuantizer",
     "GatedLinearUnit",
     "GroupedConv2D",
     "HypersphereFromNormal",
@@ -52,11 +58,13 @@ __all__ = [
     "ModulatedUpConv2D",
     "NoiseInjection",
     "PositionAttention",
+    "ResidualQuantizer",
     "SelfAttention2D",
     "SpectralConv2D",
     "SpectralDense",
     "SpectralLayer",
     "StoredNoise",
+    "StraightThroughQuantizer",
     "StyleOfLayer",
     "TruncatedNormalFromNormal",
     "Truncation",

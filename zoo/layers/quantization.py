@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -45,6 +45,9 @@ class VectorQuantizer(layers.Layer):
         >>> quantized.shape, codes.shape
         (TensorShape([2, 7, 7, 4]), TensorShape([2, 7, 7]))
     """
+
+    averaged: ClassVar[bool] = True  # whether `update` moves the codebook
+    depth = 1  # codes per position
 
     def __init__(
         self,
@@ -93,17 +96,9 @@ class VectorQuantizer(layers.Layer):
         Raises:
             ValueError: If the features do not have `code_dim` channels.
         """
-        if features.shape[-1] != self.code_dim:
-            msg = f"features of shape {tuple(features.shape)}: expected {self.code_dim} channels."
-            raise ValueError(msg)
+        check_channels(features, self.code_dim)
         features = tf.cast(features, tf.float32)
-        flat = tf.reshape(features, [-1, self.code_dim])
-        # ‖z − e‖² = ‖z‖² − 2 z·e + ‖e‖², whose first term is the same for all codes.
-        codebook = tf.convert_to_tensor(self.codebook)
-        products = tf.matmul(flat, codebook, transpose_b=True)
-        distances = tf.reduce_sum(tf.square(codebook), axis=1) - 2.0 * products
-        codes = tf.argmin(distances, axis=1, output_type=tf.int32)
-        codes = tf.reshape(codes, tf.shape(features)[:-1])
+        codes = nearest_codes(features, self.codebook)
         # In this order the value equals that of `embed` to the last bit.
         quantized = self.embed(codes) + (features - tf.stop_gradient(features))
         return quantized, codes
@@ -112,12 +107,20 @@ class VectorQuantizer(layers.Layer):
         """Maps codes int [...] to their vectors float32 [..., code_dim], without a gradient."""
         return tf.stop_gradient(tf.gather(self.codebook, codes))
 
+    def targets(self, features: Tensor, codes: Tensor) -> Tensor:  # noqa: ARG002
+        """What each code stands for: the features."""
+        return features
+
+    def terms(self, features: Tensor, quantized: Tensor, codes: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
+        """What a loss has beside the rest, [batch] by name: `commitment`, without its weight."""
+        return {"commitment": commitment_loss(features, quantized)}
+
     def statistics(self, features: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         """What `update` needs from a batch. Statistics of several batches or replicas add up.
 
         Args:
-            features: [batch, height, width, code_dim].
-            codes: The codes of the features, int32 [batch, height, width].
+            features: What the codes stand for, as `targets` gives it: [..., code_dim].
+            codes: The codes, int32 [...].
 
         Returns:
             The number of positions that take each code, float32 [num_codes], and the sum of their
@@ -125,7 +128,7 @@ class VectorQuantizer(layers.Layer):
         """
         flat = tf.reshape(tf.cast(features, tf.float32), [-1, self.code_dim])
         codes = tf.reshape(codes, [-1])
-        counts = tf.math.unsorted_segment_sum(tf.ones_like(flat[:, 0]), codes, self.num_codes)
+        counts = code_counts(codes, self.num_codes)
         return counts, tf.math.unsorted_segment_sum(flat, codes, self.num_codes)
 
     def update(self, counts: Any, sums: Any, candidates: Any, draws: Any) -> None:
@@ -173,6 +176,57 @@ class VectorQuantizer(layers.Layer):
             "decay": self.decay,
             "epsilon": self.epsilon,
         }
+
+
+def check_channels(features: Tensor, code_dim: int) -> None:
+    """Raises ValueError if features do not have `code_dim` channels.
+
+    Example:
+        >>> import numpy as np
+        >>> from zoo.layers.quantization import check_channels
+        >>> check_channels(np.zeros([2, 7, 7, 4]), 4)
+    """
+    if features.shape[-1] != code_dim:
+        msg = f"features of shape {tuple(features.shape)}: expected {code_dim} channels."
+        raise ValueError(msg)
+
+
+def nearest_codes(features: Tensor, codebook: Any) -> Tensor:
+    """The nearest codes in squared Euclidean distance; among equals, the first.
+
+    Args:
+        features: float32 [..., code_dim].
+        codebook: float32 [num_codes, code_dim].
+
+    Returns:
+        int32 [...].
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.layers.quantization import nearest_codes
+        >>> nearest_codes(tf.constant([[0.2], [0.9]]), tf.constant([[0.0], [1.0]])).numpy().tolist()
+        [0, 1]
+    """
+    codebook = tf.convert_to_tensor(codebook)
+    flat = tf.reshape(features, [-1, codebook.shape[1]])
+    # ‖z − e‖² = ‖z‖² − 2 z·e + ‖e‖², whose first term is the same for all codes.
+    products = tf.matmul(flat, codebook, transpose_b=True)
+    distances = tf.reduce_sum(tf.square(codebook), axis=1) - 2.0 * products
+    codes = tf.argmin(distances, axis=1, output_type=tf.int32)
+    return tf.reshape(codes, tf.shape(features)[:-1])
+
+
+def code_counts(codes: Tensor, num_codes: int) -> Tensor:
+    """How often each code occurs, float32 [num_codes].
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.layers.quantization import code_counts
+        >>> code_counts(tf.constant([[0, 2], [2, 2]]), 3).numpy().tolist()
+        [1.0, 0.0, 3.0]
+    """
+    flat = tf.reshape(codes, [-1])
+    return tf.math.unsorted_segment_sum(tf.ones_like(flat, tf.float32), flat, num_codes)
 
 
 def commitment_loss(features: Tensor, quantized: Tensor) -> Tensor:

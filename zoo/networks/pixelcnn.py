@@ -12,6 +12,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from zoo.networks import _heads
@@ -30,6 +31,7 @@ def prior(
     width: int = 64,
     layers: int = 4,
     num_classes: int = 0,
+    depth: int = 1,
 ) -> keras.Model:
     """Makes the network from codes int32 [batch, h, w] to logits float32 [batch, h, w, num_codes].
 
@@ -44,6 +46,8 @@ def prior(
         layers: L, at least 1.
         num_classes: Classes of a conditional prior, which takes [codes, label], with label
             int32 [batch]; 0: not conditional.
+        depth: D, codes of one position, which are side by side: the width is D times that of the
+            grid. Each of the D has embeddings of its own, so that the network knows which is next.
 
     Returns:
         A functional model.
@@ -59,6 +63,9 @@ def prior(
     if len(grid_shape) != 2 or min(grid_shape) < 1:
         msg = f"grid_shape={tuple(grid_shape)}: expected (height, width), both at least 1."
         raise ValueError(msg)
+    if depth < 1 or grid_shape[1] % depth:
+        msg = f"depth={depth}: expected a divisor of the width, {grid_shape[1]}."
+        raise ValueError(msg)
     if num_codes < 2 or min(width, layers) < 1 or num_classes < 0:
         msg = (
             f"num_codes={num_codes}, width={width}, layers={layers}, num_classes={num_classes}: "
@@ -68,7 +75,9 @@ def prior(
     codes = keras.Input(grid_shape, dtype="int32", name="codes")
     label = keras.Input((), dtype="int32", name="label") if num_classes else None
     normal = keras.initializers.RandomNormal(stddev=1.0)
-    x = keras.layers.Embedding(num_codes, width, normal, name="embedding")(codes)
+    first = num_codes * (np.arange(grid_shape[1]) % depth)  # embedding of each column
+    given = codes + first.astype("int32") if depth > 1 else codes
+    x = keras.layers.Embedding(num_codes * depth, width, normal, name="embedding")(given)
     vertical, horizontal = _shifted(x, 1, 0, "down"), _shifted(x, 0, 1, "right")
     for i in range(layers):
         # Figure 2: vertical to horizontal before the gate, and a residual for the horizontal.
