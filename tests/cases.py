@@ -322,7 +322,7 @@ CASES = [
             "network": "grid-4",
             "quantizer": "residual",
             "depth": 2,
-            "num_codes": 3,
+            "num_codes": 4,
             "prior_width": 8,
             "prior_layers": 1,
         },
