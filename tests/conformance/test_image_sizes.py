@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import zoo
-from tests.cases import Case
+from tests.cases import LATENT_DIM, Case
 
 
 @pytest.mark.parametrize(
@@ -24,5 +24,5 @@ def test_conv_makes_every_size(name: str, size: int, channels: int) -> None:
 
 
 def test_rectangular_images(case: Case) -> None:
-    model = zoo.create(case.name, (8, 12, 3), 4, **case.options)
+    model = zoo.create(case.name, (8, 12, 3), LATENT_DIM, **case.options)
     assert model.generate(1).shape == (1, 8, 12, 3)
