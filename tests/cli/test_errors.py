@@ -47,6 +47,7 @@ COMMANDS: dict[str, list[str]] = {
     "serve": ["RUN", "--port", "0"],
     "bench": ["--pretrained", "RUN"],
     "push": ["RUN", "hf://nonsense"],
+    "import": ["RUN", "--out", "OUT"],
     "report": ["RUN", "--out", "OUT.html"],
     "doctor": ["RUN"],
     "sweep": ["RUN", "--out", "OUT"],

@@ -288,7 +288,7 @@ def test_quick_commands_leave_tensorflow_alone(run: Path, tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "beta-VAE" in done.stdout
-    assert done.stdout.endswith("vq_vae\n")
+    assert done.stdout.endswith("vq_vae\nvqgan\n")
     assert "option: network" in done.stdout
     assert "n_critic" in done.stdout
     assert page.exists()

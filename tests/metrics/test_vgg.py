@@ -35,7 +35,7 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
 def test_without_a_network_it_says_what_to_fetch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unreachable(url: str, part: Path, sha256: str) -> None:
+    def unreachable(url: str, part: Path, sha256: str, token: str | None) -> None:
         raise ConnectionError(f"{url}: no route.")
 
     monkeypatch.setenv("ZOO_HOME", str(tmp_path))

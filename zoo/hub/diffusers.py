@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from zoo.hub.repositories import CLASS, CONFIG
 from zoo.io import schemas
 from zoo.io.files import replacing
 from zoo.io.names import as_path
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from zoo.vae.autoencoder_kl import AutoencoderKL
 
-CONFIG = "config.json"
 # The first of them that is there is read.
 WEIGHTS = (
     "diffusion_pytorch_model.safetensors",
@@ -33,7 +33,6 @@ WEIGHTS = (
     "diffusion_pytorch_model.fp16.safetensors",
     "diffusion_pytorch_model.fp16.bin",
 )
-CLASS = "AutoencoderKL"
 DOWN, UP = "DownEncoderBlock2D", "UpDecoderBlock2D"
 # Theirs, which a config.json may omit.
 DEFAULTS: dict[str, Any] = {

@@ -6,13 +6,14 @@ import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from zoo.hub.diffusers import CLASS, CONFIG
 from zoo.io.records import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+CONFIG = "config.json"
+CLASS = "AutoencoderKL"  # the one class of diffusers that is read
 PIPELINE = "model_index.json"  # which a pipeline of several models has, each in a folder
 SUBFOLDER = "vae"  # of a pipeline: its autoencoder
 CARD = "README.md"
