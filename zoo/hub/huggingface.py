@@ -49,7 +49,7 @@ class Snapshot(NamedTuple):
 def download(handle: str) -> Snapshot:
     """Downloads a preset, or an autoencoder of diffusers, of `hf://org/repo/subfolder@revision`.
 
-    Of an autoencoder these are its config.json, one file of weights and the README.md. Nothing is
+    For an autoencoder these are its config.json, one file of weights and the README.md. Nothing is
     asked of the network for weights that are here.
 
     Raises:
