@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from export.functions import endpoints
 from zoo.hub.diffusers import read_autoencoder
+from zoo.networks.autoencoder_kl import grid_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,8 +49,7 @@ def in_diffusers(facts: Mapping[str, Any]) -> Callable[[Endpoint], Any]:
     from diffusers import AutoencoderKL  # noqa: PLC0415  (optional)
 
     theirs = AutoencoderKL.from_pretrained(facts["folder"]).eval()
-    factor = 2 ** (len(theirs.config.block_out_channels) - 1)
-    height, width = (side // factor for side in facts["image_shape"][:2])
+    grid = grid_shape(facts["image_shape"], theirs.config.block_out_channels)
 
     def encode(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         posterior = theirs.encode(_channels_first(2 * image - 1)).latent_dist
@@ -57,7 +57,7 @@ def in_diffusers(facts: Mapping[str, Any]) -> Callable[[Endpoint], Any]:
 
     def decode(latent: np.ndarray) -> np.ndarray:
         if latent.ndim == 2:
-            latent = latent.reshape(-1, height, width, theirs.config.latent_channels)
+            latent = latent.reshape(-1, *grid, theirs.config.latent_channels)
         values = theirs.decode(_channels_first(latent)).sample
         return np.clip((_channels_last(values) + 1) / 2, 0, 1)
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from zoo.convert.report import TensorRow, table_of_tensors
 from zoo.hub import diffusers, huggingface
 from zoo.hub.loading import resolve
-from zoo.hub.repositories import LICENCE, PIPELINE, UNKNOWN, licence_of, noted_autoencoder_in
+from zoo.hub.repositories import LICENCE, PIPELINE, licence_of, noted_autoencoder_in
 from zoo.io.files import sha256
 from zoo.io.names import as_path, printable
 from zoo.presets import is_preset, save_preset
+from zoo.presets.cards import UNKNOWN
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,6 +7,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from zoo.io.records import read_json
+from zoo.presets.cards import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +19,6 @@ PIPELINE = "model_index.json"  # which a pipeline of several models has, each in
 SUBFOLDER = "vae"  # of a pipeline: its autoencoder
 CARD = "README.md"
 LICENCE = ("license", "license_name", "license_link")  # of the card's header
-UNKNOWN = "unknown"  # the name that Hugging Face has for a licence that no one states
 _HEADER = re.compile(r"---\s*\n(.*?)\n---\s*(?:\n|$)", re.DOTALL)
 _ENTRY = re.compile(
     rf"^({'|'.join(LICENCE)}):[ \t]*(?:\n[ \t]*-)?[ \t]*\[?([^\n\]#]*)", re.MULTILINE

@@ -15,8 +15,79 @@ if TYPE_CHECKING:
 DEAD = 0.1
 
 
+class Codebook(layers.Layer):
+    """What quantizers with a codebook share: each feature vector becomes the nearest of K codes.
+
+    The layer computes in float32, whatever the precision of the features.
+
+    Args:
+        num_codes: K, at least 1.
+        code_dim: Dimension of a code and channels of the features, at least 1.
+        trained: Whether a loss trains the codebook.
+        **kwargs: `name` and `dtype`, as of any Keras layer.
+
+    Raises:
+        ValueError: If a size is less than 1.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from zoo.layers.quantization import Codebook
+        >>> Codebook(3, 2, trained=True).embed(tf.constant([[0, 2]])).shape
+        TensorShape([1, 2, 2])
+    """
+
+    def __init__(self, num_codes: int, code_dim: int, *, trained: bool, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        if min(num_codes, code_dim) < 1:
+            msg = f"num_codes={num_codes}, code_dim={code_dim}: expected at least 1 of each."
+            raise ValueError(msg)
+        self.num_codes, self.code_dim = int(num_codes), int(code_dim)
+        small = keras.initializers.RandomUniform(-1.0 / num_codes, 1.0 / num_codes)
+        shape = (self.num_codes, self.code_dim)
+        self.codebook = self.float32_weight("codebook", shape, small, trainable=trained)
+
+    def float32_weight(
+        self, name: str, shape: tuple[int, ...], initializer: Any, *, trainable: bool
+    ) -> Any:
+        """Adds a weight that stays float32 in mixed precision."""
+        return self.add_weight(
+            name=name, shape=shape, initializer=initializer,
+            dtype="float32", autocast=False, trainable=trainable,
+        )  # fmt: skip
+
+    def call(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Finds the nearest codes in squared Euclidean distance; among equals, the first.
+
+        Args:
+            features: z_e(x), [batch, height, width, code_dim].
+
+        Returns:
+            The vectors of the codes, float32 of the shape of `features`, whose gradient passes
+            unchanged to the features (straight-through, section 3.2); and the codes, int32
+            [batch, height, width].
+
+        Raises:
+            ValueError: If the features do not have `code_dim` channels.
+        """
+        check_channels(features, self.code_dim)
+        features = tf.cast(features, tf.float32)
+        codes = nearest_codes(features, self.codebook)
+        # In this order the value equals that of `embed` to the last bit.
+        quantized = self.embed(codes) + (features - tf.stop_gradient(features))
+        return quantized, codes
+
+    def embed(self, codes: Tensor) -> Tensor:
+        """Maps codes int [...] to their vectors float32 [..., code_dim], without a gradient."""
+        return tf.stop_gradient(tf.gather(self.codebook, codes))
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        sizes = {"num_codes": self.num_codes, "code_dim": self.code_dim}
+        return {**super().get_config(), **sizes}
+
+
 @keras.saving.register_keras_serializable("zoo")
-class VectorQuantizer(layers.Layer):
+class VectorQuantizer(Codebook):
     """Replaces each feature vector by the nearest of K codes e (arXiv 1711.00937, eq. 1 and 2).
 
     The codebook has no gradient: `update` moves it by exponential averages (appendix A.1). The
@@ -47,7 +118,6 @@ class VectorQuantizer(layers.Layer):
     """
 
     averaged: ClassVar[bool] = True  # whether `update` moves the codebook
-    depth = 1  # codes per position
 
     def __init__(
         self,
@@ -57,55 +127,21 @@ class VectorQuantizer(layers.Layer):
         epsilon: float = 1e-5,
         **kwargs: Any,
     ) -> None:
-        super().__init__(autocast=False, **kwargs)
-        if min(num_codes, code_dim) < 1:
-            msg = f"num_codes={num_codes}, code_dim={code_dim}: expected at least 1 of each."
-            raise ValueError(msg)
+        super().__init__(num_codes, code_dim, trained=False, **kwargs)
         if not 0.0 <= decay < 1.0:
             msg = f"decay={decay}: expected at least 0 and less than 1."
             raise ValueError(msg)
         if epsilon <= 0.0:
             msg = f"epsilon={epsilon}: expected more than 0, such as 1e-5."
             raise ValueError(msg)
-        self.num_codes, self.code_dim = int(num_codes), int(code_dim)
         self.decay, self.epsilon = float(decay), float(epsilon)
-        small = keras.initializers.RandomUniform(-1.0 / num_codes, 1.0 / num_codes)
-        self.codebook = self._average("codebook", (self.num_codes, self.code_dim), small)
         # From 0 the first update is a step of k-means, and revives all codes it left unused.
-        self.cluster_sizes = self._average("cluster_sizes", (self.num_codes,), "zeros")
-        self.cluster_sums = self._average("cluster_sums", self.codebook.shape, "zeros")
+        self.cluster_sizes = self._average("cluster_sizes", (self.num_codes,))
+        self.cluster_sums = self._average("cluster_sums", self.codebook.shape)
         self.built = True
 
-    def _average(self, name: str, shape: tuple[int, ...], initializer: Any) -> Any:
-        return self.add_weight(
-            name=name, shape=shape, initializer=initializer,
-            dtype="float32", autocast=False, trainable=False,
-        )  # fmt: skip
-
-    def call(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Finds the nearest codes in squared Euclidean distance; among equals, the first.
-
-        Args:
-            features: z_e(x), [batch, height, width, code_dim].
-
-        Returns:
-            The vectors of the codes, float32 of the shape of `features`, whose gradient passes
-            unchanged to the features (straight-through, section 3.2); and the codes, int32
-            [batch, height, width].
-
-        Raises:
-            ValueError: If the features do not have `code_dim` channels.
-        """
-        check_channels(features, self.code_dim)
-        features = tf.cast(features, tf.float32)
-        codes = nearest_codes(features, self.codebook)
-        # In this order the value equals that of `embed` to the last bit.
-        quantized = self.embed(codes) + (features - tf.stop_gradient(features))
-        return quantized, codes
-
-    def embed(self, codes: Tensor) -> Tensor:
-        """Maps codes int [...] to their vectors float32 [..., code_dim], without a gradient."""
-        return tf.stop_gradient(tf.gather(self.codebook, codes))
+    def _average(self, name: str, shape: tuple[int, ...]) -> Any:
+        return self.float32_weight(name, shape, "zeros", trainable=False)
 
     def targets(self, features: Tensor, codes: Tensor) -> Tensor:  # noqa: ARG002
         """What each code stands for: the features."""
@@ -169,13 +205,7 @@ class VectorQuantizer(layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "num_codes": self.num_codes,
-            "code_dim": self.code_dim,
-            "decay": self.decay,
-            "epsilon": self.epsilon,
-        }
+        return {**super().get_config(), "decay": self.decay, "epsilon": self.epsilon}
 
 
 def check_channels(features: Tensor, code_dim: int) -> None:

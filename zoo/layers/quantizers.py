@@ -1,7 +1,7 @@
 """Further quantizers: a codebook that is trained, codes of codes, and rounding without a codebook.
 
-They have what a model asks of `VectorQuantizer`: `num_codes`, `code_dim`, `depth` (codes per
-position), `call`, `embed` and `terms`.
+They have what a model asks of `VectorQuantizer`: `num_codes`, `code_dim`, `averaged`, `call`,
+`embed` and `terms`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,13 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from zoo.layers.quantization import VectorQuantizer, check_channels, commitment_loss, nearest_codes
+from zoo.layers.quantization import (
+    Codebook,
+    VectorQuantizer,
+    check_channels,
+    commitment_loss,
+    nearest_codes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +103,7 @@ class ResidualQuantizer(VectorQuantizer):
 
 
 @keras.saving.register_keras_serializable("zoo")
-class StraightThroughQuantizer(layers.Layer):
+class StraightThroughQuantizer(Codebook):
     """Nearest codes of a codebook that the loss trains (arXiv 1711.00937, eq. 3; VQGAN's).
 
     `terms` has what trains it. The layer computes in float32.
@@ -124,37 +130,16 @@ class StraightThroughQuantizer(layers.Layer):
     """
 
     averaged: ClassVar[bool] = False
-    depth = 1
 
     def __init__(
         self, num_codes: int, code_dim: int, temperature: float = 0.01, **kwargs: Any
     ) -> None:
-        super().__init__(autocast=False, **kwargs)
-        if min(num_codes, code_dim) < 1:
-            msg = f"num_codes={num_codes}, code_dim={code_dim}: expected at least 1 of each."
-            raise ValueError(msg)
+        super().__init__(num_codes, code_dim, trained=True, **kwargs)
         if temperature <= 0:
             msg = f"temperature={temperature}: expected more than 0, such as 0.01."
             raise ValueError(msg)
-        self.num_codes, self.code_dim = int(num_codes), int(code_dim)
         self.temperature = float(temperature)
-        self.codebook = self.add_weight(
-            name="codebook", shape=(self.num_codes, self.code_dim),
-            initializer=keras.initializers.RandomUniform(-1.0 / num_codes, 1.0 / num_codes),
-            dtype="float32", autocast=False,
-        )  # fmt: skip
         self.built = True
-
-    def call(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """As of `VectorQuantizer`: the gradient of the vectors goes to the features alone."""
-        check_channels(features, self.code_dim)
-        features = tf.cast(features, tf.float32)
-        codes = nearest_codes(features, self.codebook)
-        return self.embed(codes) + (features - tf.stop_gradient(features)), codes
-
-    def embed(self, codes: Tensor) -> Tensor:
-        """Maps codes int [...] to their vectors float32 [..., code_dim], without a gradient."""
-        return tf.stop_gradient(tf.gather(self.codebook, codes))
 
     def terms(self, features: Tensor, quantized: Tensor, codes: Tensor) -> dict[str, Tensor]:
         """`codebook`, ‖sg[z] − e‖², and `commitment`, ‖z − sg[e]‖²: [batch] each.
@@ -191,8 +176,7 @@ class StraightThroughQuantizer(layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
-        names = ("num_codes", "code_dim", "temperature")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+        return {**super().get_config(), "temperature": self.temperature}
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -220,7 +204,6 @@ class FiniteScalarQuantizer(layers.Layer):
     """
 
     averaged: ClassVar[bool] = False
-    depth = 1
 
     def __init__(self, levels: Sequence[int], **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import tensorflow as tf
 
 from zoo.core.batches import DataError
+from zoo.core.contracts import LOGITS
+from zoo.core.network_tools import check_network
 from zoo.networks import autoencoder_kl
+from zoo.vae._options import logits_shape
 from zoo.vae._patch_loss import PatchLossVAE
 
 if TYPE_CHECKING:
@@ -89,6 +92,14 @@ class GridVAE(PatchLossVAE):
             role, *args, channels=self.channels, blocks=self.blocks, groups=self.groups,
             attention=self.attention, **options,
         )  # fmt: skip
+
+    def check_networks(self) -> None:
+        """Raises ValueError if a network is not what the model needs; a small image tells."""
+        by, outputs = self.size_factor, list(self.encoder_outputs.values())
+        images, grid = (by, 2 * by, self.image_shape[2]), (1, 2, self.latent_dim)
+        values = (by, 2 * by, logits_shape(self)[2])
+        check_network(self.encoder, "encoder", images, [grid] * len(outputs), values=outputs)
+        check_network(self.decoder, "decoder", grid, [values], values=[LOGITS])
 
     def inference_images(self, images: Tensor) -> Any:
         """Images of every size that the factor divides, as a tensor.

@@ -22,7 +22,7 @@ from zoo.networks import pixelcnn
 from zoo.vae.base import BaseVAE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from zoo.io.types import Tensor
 
@@ -78,6 +78,7 @@ class QuantizedVAE(BaseVAE):
     """
 
     log_names: tuple[str, ...] = ("loss", "distortion", "rate")
+    encoder_outputs: ClassVar[Mapping[str, str | None]] = {"features": None}
     default_codes: ClassVar[int] = 128  # what `num_codes` is, left out
     transferable: ClassVar[bool] = False
     has_latent_code: ClassVar[bool] = False

@@ -9,12 +9,9 @@ import tensorflow as tf
 from keras import ops
 
 from zoo import losses
-from zoo.core.contracts import LOG_VARIANCE, LOGITS
-from zoo.core.network_tools import check_network
 from zoo.core.registry import register_model
 from zoo.networks import autoencoder_kl
 from zoo.vae._grid import GridVAE
-from zoo.vae._options import logits_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,14 +101,6 @@ class AutoencoderKL(GridVAE):
         return (
             math.prod(side // self.size_factor for side in self.image_shape[:2]) * self.latent_dim
         )
-
-    def check_networks(self) -> None:
-        """Raises ValueError if a network is not what the model needs; a small image tells."""
-        by = self.size_factor
-        images, latents = (by, 2 * by, self.image_shape[2]), (1, 2, self.latent_dim)
-        values = (by, 2 * by, logits_shape(self)[2])
-        check_network(self.encoder, "encoder", images, [latents] * 2, values=[None, LOG_VARIANCE])
-        check_network(self.decoder, "decoder", latents, [values], values=[LOGITS])
 
     # The loss
 

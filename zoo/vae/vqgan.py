@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from zoo.core.contracts import LOGITS
-from zoo.core.network_tools import check_network
 from zoo.core.registry import register_model
 from zoo.networks import autoencoder_kl
 from zoo.vae._grid import GridVAE
-from zoo.vae._options import logits_shape
 from zoo.vae._quantized import QuantizedVAE
 
 if TYPE_CHECKING:
@@ -88,14 +85,6 @@ class VQGAN(GridVAE, QuantizedVAE):
     def new_encoder(self, *args: Any, **options: Any) -> keras.Model:
         """From images to features."""
         return super().new_encoder(*args, moments=False, **options)
-
-    def check_networks(self) -> None:
-        """Raises ValueError if a network is not what the model needs; a small image tells."""
-        by = self.size_factor
-        images, features = (by, 2 * by, self.image_shape[2]), (1, 2, self.latent_dim)
-        values = (by, 2 * by, logits_shape(self)[2])
-        check_network(self.encoder, "encoder", images, [features])
-        check_network(self.decoder, "decoder", features, [values], values=[LOGITS])
 
     def endpoints(self) -> dict[str, EndpointSpec]:
         """As in `QuantizedVAE`, but of images of every size; `generate` is of one size."""
